@@ -1,0 +1,27 @@
+//! The words of fireclay, as types: what is asked, what will be done, what became of it.
+//!
+//! Nothing here does I/O, reads a clock or an environment; other crates agree on these types and on nothing else.
+//! Reading order: a [`RunRequest`] (as said) is admitted into a [`RunSpec`] (complete) and settles as a [`RunResult`].
+
+pub mod id;
+pub mod isolation;
+pub mod language;
+pub mod limits;
+pub mod outcome;
+pub mod policy;
+pub mod rejection;
+pub mod request;
+pub mod result;
+pub mod spec;
+pub mod units;
+
+pub use id::RunId;
+pub use isolation::{Isolation, Layer};
+pub use language::Language;
+pub use limits::{Limits, LimitsPatch};
+pub use outcome::{Fault, FaultCode, Limit, Outcome};
+pub use policy::Policy;
+pub use rejection::Rejection;
+pub use request::{InputFile, RunRequest};
+pub use result::RunResult;
+pub use spec::RunSpec;
