@@ -1,0 +1,352 @@
+//! Control groups, version 1 or 2: one leaf per sandbox, made before its processes and removed after them.
+//!
+//! Version 1: one directory per controller below the caller's own; a process joins by writing `0` to a `tasks` file that the
+//! supervisor opened (no lock, works after the fork). Version 2: one directory, joined atomically by `clone3`.
+
+use rustix::fs::{Mode, OFlags};
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Where leaves can be made.
+#[derive(Debug, Clone)]
+pub enum Tree {
+    /// A directory for each of the three controllers.
+    V1 {
+        /// Controller `memory`.
+        memory: PathBuf,
+        /// Controller `pids`.
+        pids: PathBuf,
+        /// Controller `cpu`.
+        cpu: PathBuf,
+    },
+    /// One directory whose children have all three.
+    V2 {
+        /// The directory.
+        parent: PathBuf,
+    },
+}
+
+/// What a leaf holds its processes to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CgroupLimits {
+    /// The kernel's wall: memory and files on tmpfs together.
+    pub memory_bytes: u64,
+    /// Processes and threads.
+    pub processes: u64,
+    /// Processor time as a rate; `None` when that is more than the machine has.
+    pub cpus: Option<f64>,
+}
+
+/// The period over which processor time is shared out: long enough that an interpreter's start is one burst.
+const CPU_PERIOD_US: u64 = 100_000;
+
+impl Tree {
+    /// Finds where the caller may make control groups with memory, process and processor limits.
+    pub fn detect() -> Result<Tree, String> {
+        let mounts =
+            fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("read mountinfo: {error}"))?;
+        let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("read cgroup: {error}"))?;
+        detect_v1(&mounts, &own)
+            .or_else(|v1| detect_v2(&mounts, &own).map_err(|v2| format!("version 1: {v1}; version 2: {v2}")))
+    }
+
+    /// Makes a leaf named `name` with its limits set.
+    pub fn leaf(&self, name: &str, limits: &CgroupLimits) -> io::Result<Leaf> {
+        let directories = match self {
+            Self::V1 { memory, pids, cpu } => vec![memory.join(name), pids.join(name), cpu.join(name)],
+            Self::V2 { parent } => vec![parent.join(name)],
+        };
+        let mut leaf = Leaf { directories: Vec::new(), version: self.version(), usage: None };
+        for directory in directories {
+            fs::create_dir(&directory)?;
+            // Registered as soon as it exists: a failure further on removes it by `Drop`.
+            leaf.directories.push(directory);
+        }
+        match self {
+            Self::V1 { .. } => leaf.limit_v1(limits)?,
+            Self::V2 { .. } => leaf.limit_v2(limits)?,
+        }
+        let usage = if leaf.version == 1 { "memory.usage_in_bytes" } else { "memory.current" };
+        leaf.usage = Some(fs::File::open(leaf.memory(usage))?);
+        Ok(leaf)
+    }
+
+    /// 1 or 2.
+    pub fn version(&self) -> u8 {
+        match self {
+            Self::V1 { .. } => 1,
+            Self::V2 { .. } => 2,
+        }
+    }
+}
+
+/// One sandbox's control group. Removed when dropped; its processes must be gone by then.
+#[derive(Debug)]
+pub struct Leaf {
+    directories: Vec<PathBuf>,
+    version: u8,
+    usage: Option<fs::File>,
+}
+
+/// What a leaf counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Most memory at once, tmpfs included.
+    pub memory_peak_bytes: u64,
+    /// How many processes the kernel killed for memory.
+    pub oom_kills: u64,
+    /// How often a new process was refused.
+    pub process_refusals: u64,
+}
+
+impl Leaf {
+    /// 1 or 2.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// Version 1: descriptors through which a process joins by writing `0`, one per controller.
+    pub fn join_descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        self.directories
+            .iter()
+            .map(|directory| Ok(fs::File::options().write(true).open(directory.join("tasks"))?.into()))
+            .collect()
+    }
+
+    /// Version 2: the directory, for `clone3`.
+    pub fn directory(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(&self.directories[0], flags, Mode::empty())?)
+    }
+
+    /// Memory in use now, tmpfs and file cache included.
+    pub fn memory_bytes(&self) -> io::Result<u64> {
+        let mut buffer = [0; 32];
+        let file = self.usage.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let length = file.read_at(&mut buffer, 0)?;
+        parse_number(&buffer[..length])
+    }
+
+    /// File cache in use now: what the kernel could take back without asking.
+    pub fn file_cache_bytes(&self) -> io::Result<u64> {
+        let prefix = if self.version == 1 { "total_" } else { "" };
+        let text = fs::read_to_string(self.memory("memory.stat"))?;
+        let field = |name: &str| keyed(&text, &format!("{prefix}{name}"));
+        Ok(field("inactive_file") + field("active_file"))
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> io::Result<Counters> {
+        let (peak, kills) = if self.version == 1 {
+            ("memory.max_usage_in_bytes", "memory.oom_control")
+        } else {
+            ("memory.peak", "memory.events")
+        };
+        let pids = self.directories[usize::from(self.version == 1)].join("pids.events");
+        Ok(Counters {
+            // `memory.peak` is there from Linux 5.19 on; before that, what is in use now is the best that can be said.
+            memory_peak_bytes: fs::read(self.memory(peak))
+                .ok()
+                .and_then(|text| parse_number(&text).ok())
+                .map_or_else(|| self.memory_bytes(), Ok)?,
+            oom_kills: keyed(&fs::read_to_string(self.memory(kills))?, "oom_kill"),
+            process_refusals: keyed(&fs::read_to_string(pids)?, "max"),
+        })
+    }
+
+    /// Removes the leaf. Fails while a process is in it.
+    pub fn remove(mut self) -> io::Result<()> {
+        while let Some(directory) = self.directories.last() {
+            fs::remove_dir(directory)?;
+            self.directories.pop();
+        }
+        Ok(())
+    }
+
+    fn memory(&self, file: &str) -> PathBuf {
+        self.directories[0].join(file)
+    }
+
+    fn limit_v1(&self, limits: &CgroupLimits) -> io::Result<()> {
+        let [memory, pids, cpu] = self.directories.as_slice() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        write(&memory.join("memory.limit_in_bytes"), limits.memory_bytes)?;
+        // Absent when the kernel does not account swap; then there is none to be had either.
+        match write(&memory.join("memory.memsw.limit_in_bytes"), limits.memory_bytes) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        write(&pids.join("pids.max"), limits.processes)?;
+        if let Some(cpus) = limits.cpus {
+            write(&cpu.join("cpu.cfs_period_us"), CPU_PERIOD_US)?;
+            write(&cpu.join("cpu.cfs_quota_us"), cpu_quota_us(cpus))?;
+        }
+        Ok(())
+    }
+
+    fn limit_v2(&self, limits: &CgroupLimits) -> io::Result<()> {
+        let leaf = &self.directories[0];
+        write(&leaf.join("memory.max"), limits.memory_bytes)?;
+        match write(&leaf.join("memory.swap.max"), 0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        write(&leaf.join("memory.oom.group"), 0)?;
+        write(&leaf.join("pids.max"), limits.processes)?;
+        if let Some(cpus) = limits.cpus {
+            fs::write(leaf.join("cpu.max"), format!("{} {CPU_PERIOD_US}", cpu_quota_us(cpus)))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Leaf {
+    fn drop(&mut self) {
+        for directory in self.directories.drain(..).rev() {
+            if let Err(error) = fs::remove_dir(&directory) {
+                // Last resort: the owner did not call `remove`. The sweep at the next start finds it by its name.
+                drop(writeln!(
+                    io::stderr(),
+                    "fireclay: remove control group {}: {error}",
+                    directory.display()
+                ));
+            }
+        }
+    }
+}
+
+fn cpu_quota_us(cpus: f64) -> u64 {
+    // 1 ms is the least the kernel takes (sched-bwc).
+    ((cpus * CPU_PERIOD_US as f64) as u64).max(1_000)
+}
+
+fn write(path: &Path, value: u64) -> io::Result<()> {
+    // No creation: a control file that is not there must be an error, not a new file.
+    fs::File::options().write(true).open(path)?.write_all(value.to_string().as_bytes())
+}
+
+fn parse_number(text: &[u8]) -> io::Result<u64> {
+    let text = std::str::from_utf8(text).unwrap_or_default().trim();
+    text.parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// The value of a line `key value`; 0 when there is none.
+fn keyed(text: &str, key: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}
+
+/// One cgroup mount: where, and which part of the hierarchy is seen there.
+struct Mount<'a> {
+    root: &'a str,
+    point: &'a str,
+    options: &'a str,
+}
+
+fn cgroup_mounts<'a>(mountinfo: &'a str, kind: &str) -> Vec<Mount<'a>> {
+    let parse = |line: &'a str| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut right = right.split(' ');
+        let mut left = left.split(' ').skip(3);
+        (right.next()? == kind).then_some(Mount {
+            root: left.next()?,
+            point: left.next()?,
+            options: right.nth(1)?,
+        })
+    };
+    mountinfo.lines().filter_map(parse).collect()
+}
+
+fn detect_v1(mountinfo: &str, own: &str) -> Result<Tree, String> {
+    let mounts = cgroup_mounts(mountinfo, "cgroup");
+    let directory = |controller: &str| -> Result<PathBuf, String> {
+        let has = |list: &str| list.split(',').any(|name| name == controller);
+        let mount = mounts
+            .iter()
+            .find(|mount| has(mount.options))
+            .ok_or(format!("no {controller} hierarchy is mounted"))?;
+        let path = own.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            has(controllers).then_some(path)
+        });
+        let path = path.ok_or(format!("not in a {controller} group"))?;
+        let below = path.strip_prefix(mount.root.trim_end_matches('/')).unwrap_or(path);
+        let directory = PathBuf::from(format!("{}{below}", mount.point));
+        writable(&directory).map(|()| directory)
+    };
+    Ok(Tree::V1 { memory: directory("memory")?, pids: directory("pids")?, cpu: directory("cpu")? })
+}
+
+fn detect_v2(mountinfo: &str, own: &str) -> Result<Tree, String> {
+    let mounts = cgroup_mounts(mountinfo, "cgroup2");
+    let mount = mounts.first().ok_or("no hierarchy is mounted")?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::")).ok_or("not in a group")?;
+    let below = path.strip_prefix(mount.root.trim_end_matches('/')).unwrap_or(path);
+    let mut wrong = String::from("no group is writable");
+    // Own group first, then its ancestors: a group with processes in it cannot give controllers to children (cgroup-v2.rst).
+    let lowest = PathBuf::from(format!("{}{below}", mount.point));
+    for directory in lowest.ancestors().take_while(|directory| directory.starts_with(mount.point)) {
+        match writable(directory).and_then(|()| enable_controllers(directory)) {
+            Ok(()) => return Ok(Tree::V2 { parent: directory.to_owned() }),
+            Err(error) => wrong = error,
+        }
+    }
+    Err(wrong)
+}
+
+fn enable_controllers(directory: &Path) -> Result<(), String> {
+    let read = |file: &str| {
+        fs::read_to_string(directory.join(file)).map_err(|error| format!("read {file}: {error}"))
+    };
+    let missing = |have: &str| -> Vec<&str> {
+        ["memory", "pids", "cpu"]
+            .into_iter()
+            .filter(|name| !have.split_whitespace().any(|word| word == *name))
+            .collect()
+    };
+    let absent = missing(&read("cgroup.controllers")?);
+    if !absent.is_empty() {
+        return Err(format!("{} has no controller {}", directory.display(), absent.join(", ")));
+    }
+    for name in missing(&read("cgroup.subtree_control")?) {
+        let file = directory.join("cgroup.subtree_control");
+        fs::write(&file, format!("+{name}"))
+            .map_err(|error| format!("enable {name} in {}: {error}", directory.display()))?;
+    }
+    Ok(())
+}
+
+fn writable(directory: &Path) -> Result<(), String> {
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)
+        .map_err(|errno| format!("{} is not writable: {errno}", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_found_by_controller() {
+        let info = "40 32 0:34 / /sys/fs/cgroup/memory rw,nosuid - cgroup cgroup rw,memory\n\
+                    41 32 0:35 /a /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
+                    42 32 0:36 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let mounts = cgroup_mounts(info, "cgroup");
+        assert_eq!(mounts.len(), 2);
+        assert_eq!(
+            (mounts[1].root, mounts[1].point, mounts[1].options),
+            ("/a", "/sys/fs/cgroup/cpu", "rw,cpu,cpuacct")
+        );
+    }
+
+    #[test]
+    fn keyed_files_are_read_by_the_whole_key() {
+        let text = "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n";
+        assert_eq!(keyed(text, "oom_kill"), 7);
+        assert_eq!(keyed(text, "absent"), 0);
+    }
+}

@@ -1,0 +1,136 @@
+//! What the supervisor and init say to each other, over one seqpacket socket. Both ends are ours; the job never holds it.
+//!
+//! ```text
+//! supervisor                         init
+//!     ── mapped ──────────────────────►   ids are mapped: go on building
+//!     ◄───────── ready + [scratch] ────   built; the descriptor is the root of the scratch file system
+//!     ── start + [command, 0, 1, 2, 3] ►   the command in a memory file, then its streams
+//!     ◄───────── started ───────────────  the job became its program
+//!     ◄───────── ended(status) ────────   the job ended; init ends with all that is left
+//!     ◄───────── failed(step, errno) ──   at any time: a step failed; init ends
+//! ```
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use sys::{Error, Result};
+
+/// One message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// Ids are mapped.
+    Mapped,
+    /// The sandbox is built.
+    Ready,
+    /// Run the command.
+    Start,
+    /// The job is about to become its program.
+    Started,
+    /// The job ended with this status of `wait(2)`.
+    Ended {
+        /// The status word.
+        status: i32,
+    },
+    /// A step failed.
+    Failed {
+        /// Its place in the plan.
+        step: u32,
+        /// The kernel's answer.
+        errno: i32,
+        /// The call, for people; cut to what fits.
+        call: [u8; CALL_BYTES],
+    },
+}
+
+/// Longest name of a call that a failure carries.
+pub const CALL_BYTES: usize = 48;
+const MESSAGE_BYTES: usize = 9 + CALL_BYTES;
+
+impl Message {
+    /// A failure of step `step`.
+    pub fn failed(step: usize, error: Error) -> Self {
+        let mut call = [0; CALL_BYTES];
+        let name = error.call.as_bytes();
+        let length = name.len().min(CALL_BYTES);
+        call[..length].copy_from_slice(&name[..length]);
+        Self::Failed { step: step as u32, errno: error.errno, call }
+    }
+
+    fn encode(self) -> [u8; MESSAGE_BYTES] {
+        let mut bytes = [0; MESSAGE_BYTES];
+        let (kind, first, second) = match self {
+            Self::Mapped => (1, 0, 0),
+            Self::Ready => (2, 0, 0),
+            Self::Start => (3, 0, 0),
+            Self::Started => (4, 0, 0),
+            Self::Ended { status } => (5, status, 0),
+            Self::Failed { step, errno, call } => {
+                bytes[9..].copy_from_slice(&call);
+                (6, step as i32, errno)
+            }
+        };
+        bytes[0] = kind;
+        bytes[1..5].copy_from_slice(&first.to_le_bytes());
+        bytes[5..9].copy_from_slice(&second.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        Some(match bytes.first()? {
+            1 => Self::Mapped,
+            2 => Self::Ready,
+            3 => Self::Start,
+            4 => Self::Started,
+            5 => Self::Ended { status: number(1)? },
+            6 => Self::Failed {
+                step: number(1)? as u32,
+                errno: number(5)?,
+                call: bytes.get(9..)?.try_into().ok()?,
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// Sends one message with descriptors.
+pub fn send(socket: BorrowedFd<'_>, message: Message, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    sys::socket::send(socket, &message.encode(), descriptors)
+}
+
+/// Receives one message; `None` when the other end is gone.
+pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Vec<OwnedFd>)>> {
+    let mut buffer = [0; MESSAGE_BYTES];
+    let (length, descriptors) = match sys::socket::receive(socket, &mut buffer) {
+        // A peer that died with messages unread resets the connection.
+        Err(error) if error.errno == libc::ECONNRESET => return Ok(None),
+        other => other?,
+    };
+    if length == 0 {
+        return Ok(None);
+    }
+    let message =
+        Message::decode(&buffer[..length]).ok_or(Error { call: "decode message", errno: libc::EBADMSG })?;
+    Ok(Some((message, descriptors)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_the_way() {
+        let failed = Message::failed(7, Error { call: "move_mount", errno: 13 });
+        for message in [
+            Message::Mapped,
+            Message::Ready,
+            Message::Start,
+            Message::Started,
+            Message::Ended { status: 0x8b },
+            failed,
+        ] {
+            assert_eq!(Message::decode(&message.encode()), Some(message));
+        }
+        assert_eq!(Message::decode(&[9]), None);
+        assert_eq!(Message::decode(&[]), None);
+        assert_eq!(Message::decode(&[5, 0]), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! Files into a sandbox before it starts, and out of it after its death. Always by descriptor, beneath the scratch file system,
+//! through no link: what lies there was made by hostile code, or will be.
+
+use model::limits::{ARTIFACT_DEPTH_MAX, ARTIFACT_ENTRIES_MAX, ARTIFACTS_MAX, PATH_BYTES_MAX};
+use model::{Fault, FaultCode, InputFile, RunSpec};
+use rustix::fs::{FileType, Mode, OFlags, RawDir};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// Directory of the workspace in the scratch file system.
+const WORKSPACE: &CStr = c"workspace";
+
+/// SHA-256.
+pub type Sha = [u8; 32];
+
+/// What a run's own files were, so that unchanged ones are not reported as left behind.
+pub type Inputs = BTreeMap<PathBuf, Sha>;
+
+/// Writes the code and the input files into the workspace, as the user that the code will be. Returns their digests.
+pub fn write_inputs(scratch: BorrowedFd<'_>, ids: (u32, u32), spec: &RunSpec) -> Result<Inputs, WriteError> {
+    let write = || -> Result<Inputs, WriteError> {
+        let workspace = sys::fs::open_beneath(scratch, WORKSPACE, OFlags::PATH | OFlags::DIRECTORY, 0).map_err(ours)?;
+        let mut inputs = Inputs::new();
+        let mut put = |path: &str, bytes: &[u8], executable: bool| -> Result<(), WriteError> {
+            write_file(workspace.as_fd(), path, bytes, executable)?;
+            inputs.insert(PathBuf::from(path), Sha256::digest(bytes).into());
+            Ok(())
+        };
+        put(&spec.file_name, spec.code.as_bytes(), false)?;
+        for InputFile { path, content, executable } in &spec.files {
+            put(path, content.as_bytes(), *executable)?;
+        }
+        if !spec.cwd.is_empty() {
+            make_directories(workspace.as_fd(), &format!("{}/x", spec.cwd))?;
+        }
+        Ok(inputs)
+    };
+    sys::identity::as_file_user(ids.0, ids.1, write).map_err(ours)?
+}
+
+/// Why inputs could not be written.
+#[derive(Debug)]
+pub enum WriteError {
+    /// They do not fit into the disk limit, or one is where a directory should be: the caller's mistake.
+    Rejected(model::Rejection),
+    /// Ours.
+    Fault(Fault),
+}
+
+fn ours(error: sys::Error) -> WriteError {
+    WriteError::Fault(Fault::new(FaultCode::Internal, format!("write inputs: {error}")))
+}
+
+fn write_file(workspace: BorrowedFd<'_>, path: &str, bytes: &[u8], executable: bool) -> Result<(), WriteError> {
+    make_directories(workspace, path)?;
+    let c_path = CString::new(path).map_err(|_| rejected(path, "the path has a NUL byte"))?;
+    let mode = if executable { 0o755 } else { 0o644 };
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    let file = sys::fs::open_beneath(workspace, &c_path, flags, mode).map_err(|error| by_errno(path, error.errno))?;
+    File::from(file).write_all(bytes).map_err(|error| by_errno(path, error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+fn make_directories(workspace: BorrowedFd<'_>, path: &str) -> Result<(), WriteError> {
+    let mut parent: Option<OwnedFd> = None;
+    let mut parts = path.split('/').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            break;
+        }
+        let name = CString::new(part).map_err(|_| rejected(path, "the path has a NUL byte"))?;
+        let at = parent.as_ref().map_or(workspace, AsFd::as_fd);
+        match rustix::fs::mkdirat(at, &*name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(by_errno(path, errno.raw_os_error())),
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let next = sys::fs::open_beneath(at, &name, flags, 0).map_err(|error| by_errno(path, error.errno))?;
+        parent = Some(next);
+    }
+    Ok(())
+}
+
+fn by_errno(path: &str, errno: i32) -> WriteError {
+    match errno {
+        libc::ENOSPC => WriteError::Rejected(model::Rejection::new(
+            "files",
+            format!("{path} does not fit into the disk limit"),
+            "raise disk_bytes or send less",
+        )),
+        libc::EEXIST | libc::ENOTDIR | libc::EISDIR => rejected(path, "one file stands where another needs a directory"),
+        _ => ours(sys::Error { call: "write file", errno }),
+    }
+}
+
+fn rejected(path: &str, message: &str) -> WriteError {
+    WriteError::Rejected(model::Rejection::new("files", format!("{path}: {message}"), "rename one of them"))
+}
+
+/// A file that a run left behind, still in its place.
+#[derive(Debug)]
+pub struct Left {
+    /// Relative to the workspace, in the guest's own bytes.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Digest of its content.
+    pub sha256: Sha,
+    /// Open for reading.
+    pub file: File,
+}
+
+/// What a run left behind.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Regular files that are new or changed, by path.
+    pub files: Vec<Left>,
+    /// How many things were passed over: links, fifos, sockets, what lies too deep, what is too much.
+    pub skipped: usize,
+}
+
+/// Finds the files that are in the workspace now and were not put there unchanged. To be called after everything inside is dead.
+///
+/// `disk_bytes` bounds what is read: a sparse file larger than that is passed over.
+pub fn collect(scratch: BorrowedFd<'_>, ids: (u32, u32), inputs: &Inputs, disk_bytes: u64) -> Result<Collected, Fault> {
+    let gather = || -> sys::Result<Collected> {
+        let workspace = sys::fs::open_beneath(scratch, WORKSPACE, OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
+        let mut walk = Walk { inputs, left_bytes: disk_bytes, entries: 0, collected: Collected::default() };
+        walk.directory(&workspace, &mut Vec::new());
+        walk.collected.files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(walk.collected)
+    };
+    // As the code's own user: root's rights would read past permissions, but also count as root's mistakes.
+    let collected = sys::identity::as_file_user(ids.0, ids.1, gather);
+    collected.and_then(|collected| collected).map_err(|error| Fault::new(FaultCode::Internal, format!("collect artifacts: {error}")))
+}
+
+/// A walk through the workspace.
+struct Walk<'a> {
+    inputs: &'a Inputs,
+    left_bytes: u64,
+    entries: usize,
+    collected: Collected,
+}
+
+impl Walk<'_> {
+    /// Looks at one directory. What cannot be opened or read is passed over and counted.
+    fn directory(&mut self, directory: &OwnedFd, path: &mut Vec<CString>) {
+        let mut space = [MaybeUninit::<u8>::uninit(); 8192];
+        let mut listing = RawDir::new(directory, &mut space);
+        while let Some(Ok(entry)) = listing.next() {
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            self.entries += 1;
+            if self.entries > ARTIFACT_ENTRIES_MAX {
+                self.collected.skipped += 1;
+                return;
+            }
+            path.push(name.to_owned());
+            match entry.file_type() {
+                // Python's own cache is not something a person left.
+                FileType::Directory if name.to_bytes() == b"__pycache__" => {}
+                FileType::Directory if path.len() < ARTIFACT_DEPTH_MAX => {
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+                    match sys::fs::open_beneath(directory.as_fd(), name, flags, 0) {
+                        Ok(inner) => self.directory(&inner, path),
+                        Err(_) => self.collected.skipped += 1,
+                    }
+                }
+                FileType::RegularFile => self.file(directory.as_fd(), name, path),
+                _ => self.collected.skipped += 1,
+            }
+            path.pop();
+        }
+    }
+
+    fn file(&mut self, directory: BorrowedFd<'_>, name: &CStr, path: &[CString]) {
+        let relative = join(path);
+        match self.examine(directory, name, &relative) {
+            Some(left) if self.inputs.get(&left.path) == Some(&left.sha256) => {}
+            Some(left) if self.collected.files.len() < ARTIFACTS_MAX => self.collected.files.push(left),
+            _ => self.collected.skipped += 1,
+        }
+    }
+
+    /// Opens and reads a file that is regular when opened, fits, and has a path of tolerable length.
+    fn examine(&mut self, directory: BorrowedFd<'_>, name: &CStr, path: &PathBuf) -> Option<Left> {
+        if path.as_os_str().len() > PATH_BYTES_MAX {
+            return None;
+        }
+        // Nothing runs in there any more, but O_NONBLOCK costs nothing and a fifo can then never hold us.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let mut file = File::from(sys::fs::open_beneath(directory, name, flags, 0).ok()?);
+        let meta = file.metadata().ok()?;
+        if !meta.is_file() || meta.len() > self.left_bytes {
+            return None;
+        }
+        let mut hash = Sha256::new();
+        let bytes = std::io::copy(&mut (&mut file).take(meta.len()), &mut hash).ok()?;
+        self.left_bytes -= bytes;
+        std::io::Seek::rewind(&mut file).ok()?;
+        Some(Left { path: path.clone(), bytes, sha256: hash.finalize().into(), file })
+    }
+}
+
+fn join(parts: &[CString]) -> PathBuf {
+    parts.iter().map(|part| OsString::from_vec(part.to_bytes().to_vec())).collect()
+}

@@ -1,0 +1,46 @@
+//! What a sandbox needs to know of an image: where its root is and which interpreters it has.
+
+use model::Language;
+use std::path::PathBuf;
+
+/// A root filesystem to make sandboxes of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// `sha256:…`.
+    pub digest: String,
+    /// The tree, on the host.
+    pub rootfs: PathBuf,
+    /// An empty directory beside it: an overlay without an upper layer needs two lower ones.
+    pub skeleton: PathBuf,
+    /// The value of `PATH` inside.
+    pub path: String,
+    /// Path inside of the Python interpreter.
+    pub python: Option<String>,
+    /// Path inside of Node.
+    pub node: Option<String>,
+    /// Path inside of bash.
+    pub bash: Option<String>,
+}
+
+impl Image {
+    /// An image made of its parts, with the usual search path and no digest.
+    pub fn of_paths(
+        rootfs: PathBuf,
+        skeleton: PathBuf,
+        python: Option<String>,
+        node: Option<String>,
+        bash: Option<String>,
+    ) -> Self {
+        let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
+        Self { digest: String::new(), rootfs, skeleton, path, python, node, bash }
+    }
+
+    /// The program that runs code of this language.
+    pub fn interpreter(&self, language: Language) -> Option<&str> {
+        match language {
+            Language::Python => self.python.as_deref(),
+            Language::Bash => self.bash.as_deref(),
+            Language::JavaScript | Language::TypeScript => self.node.as_deref(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! One stream of output, kept within a bound: its head, its tail, and a count of what lay between.
+
+use std::collections::VecDeque;
+
+/// What is kept of a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Captured {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    head_max: usize,
+    tail_max: usize,
+    total_bytes: u64,
+}
+
+impl Captured {
+    /// Keeps at most `limit` bytes: the first half as head, the second as tail.
+    pub fn new(limit_bytes: u64) -> Self {
+        let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+        Self { head_max: limit - limit / 2, tail_max: limit / 2, ..Self::default() }
+    }
+
+    /// Takes the next bytes; returns how many of them went to the head and so may be shown at once.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        self.total_bytes += bytes.len() as u64;
+        let shown = bytes.len().min(self.head_max - self.head.len());
+        self.head.extend_from_slice(&bytes[..shown]);
+        let rest = &bytes[shown..];
+        // Only the end of a long piece can survive in the tail.
+        let rest = &rest[rest.len() - rest.len().min(self.tail_max)..];
+        let excess = (self.tail.len() + rest.len()).saturating_sub(self.tail_max);
+        self.tail.drain(..excess);
+        self.tail.extend(rest);
+        shown
+    }
+
+    /// All bytes that came, kept or not.
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// How many bytes between head and tail were dropped.
+    pub fn dropped_bytes(&self) -> u64 {
+        self.total_bytes - (self.head.len() + self.tail.len()) as u64
+    }
+
+    /// What is shown after the head: the tail, with a note of its own line if something was dropped before it.
+    pub fn rest(&self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        if self.dropped_bytes() > 0 {
+            rest.extend(format!("\n[fireclay: {} bytes omitted]\n", self.dropped_bytes()).into_bytes());
+        }
+        let (first, second) = self.tail.as_slices();
+        rest.extend_from_slice(first);
+        rest.extend_from_slice(second);
+        rest
+    }
+
+    /// Head, note and tail as text; invalid UTF-8 is replaced.
+    pub fn text(&self) -> String {
+        let mut bytes = self.head.clone();
+        bytes.extend(self.rest());
+        // The common case moves the bytes instead of copying them.
+        String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn head_and_tail_are_kept_and_the_rest_is_counted() {
+        let mut captured = Captured::new(6);
+        assert_eq!(captured.push(b"abcdef"), 3);
+        assert_eq!((captured.text().as_str(), captured.dropped_bytes()), ("abcdef", 0));
+        assert_eq!(captured.push(b"ghij"), 0);
+        assert_eq!(captured.text(), "abc\n[fireclay: 4 bytes omitted]\nhij");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_stream_without_room() {
+        let mut captured = Captured::new(0);
+        assert_eq!(captured.push(b"abc"), 0);
+        assert_eq!((captured.dropped_bytes(), captured.total_bytes()), (3, 3));
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_give_the_same_as_one(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20), limit in 0u64..64) {
+            let mut apart = Captured::new(limit);
+            let shown: usize = pieces.iter().map(|piece| apart.push(piece)).sum();
+            let whole = pieces.concat();
+            let mut once = Captured::new(limit);
+            prop_assert_eq!(shown, once.push(&whole));
+            prop_assert_eq!(apart.text(), once.text());
+            prop_assert!((apart.head.len() + apart.tail.len()) as u64 <= limit);
+            if whole.len() as u64 <= limit {
+                prop_assert_eq!(apart.text(), String::from_utf8_lossy(&whole));
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! One sandbox from the outside: made by the supervisor's steps of a plan, started once, destroyed whatever happened between.
+
+use crate::cgroup::Leaf;
+use crate::command::Command;
+use crate::control::{self, Message};
+use crate::host::Host;
+use crate::image::Image;
+use crate::init::{self, Birth};
+use crate::plan::{Action, Actor, Needs, Plan};
+use crate::procfs;
+use model::{Fault, FaultCode, Layer};
+use rustix::event::{PollFd, PollFlags};
+use rustix::time::Timespec;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use sys::process::Cloned;
+
+/// How long the kernel may take to end what was killed before the sandbox is reported as stuck.
+const DEATH_MS: i64 = 2_000;
+
+/// A built sandbox, waiting for its one command.
+#[derive(Debug)]
+pub struct Sandbox {
+    pid: i32,
+    /// Names init for ever, whatever becomes of its number.
+    init: OwnedFd,
+    control: OwnedFd,
+    scratch: OwnedFd,
+    cgroup: Option<Leaf>,
+    /// The user and group that the code has outside.
+    ids: (u32, u32),
+    /// Set when init has been waited for, with the processor time that all of it used.
+    cpu_us: Option<u64>,
+}
+
+/// What a sandbox is made with, besides the plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// The root.
+    pub image: &'a Image,
+    /// The machine.
+    pub host: &'a Host,
+    /// What the plan was made for.
+    pub needs: &'a Needs,
+    /// Name of the control group; unique on this machine.
+    pub name: &'a str,
+    /// Fail at this step instead of performing it: fault injection for tests.
+    pub fail_at: Option<usize>,
+}
+
+/// What the supervisor's steps made so far; dropping it undoes them in reverse.
+#[derive(Default)]
+struct Making {
+    cgroup: Option<Leaf>,
+    child: Option<(i32, OwnedFd)>,
+    ids: Option<(u32, u32)>,
+}
+
+impl Sandbox {
+    /// Performs the plan up to the point where a command is awaited. The caller must have a single thread.
+    pub fn build(plan: &Plan, site: &Site<'_>) -> Result<Self, Fault> {
+        let (control, init_control) = sys::socket::pair().map_err(|error| machine("control socket", &error))?;
+        let mut making = Making::default();
+        let done = perform(plan, site, &control, init_control, &mut making);
+        let Making { cgroup, child, ids } = making;
+        let Some((pid, init)) = child else {
+            return Err(done.err().unwrap_or_else(|| internal("the plan clones nothing")));
+        };
+        // From here on dropping the sandbox kills and reaps what was cloned. Its scratch descriptor comes with `Ready`.
+        let scratch = control.try_clone().map_err(|error| machine("duplicate", &error))?;
+        let mut sandbox = Self { pid, init, control, scratch, cgroup, ids: ids.unwrap_or_default(), cpu_us: None };
+        done?;
+        sandbox.await_ready(plan)?;
+        Ok(sandbox)
+    }
+
+    fn await_ready(&mut self, plan: &Plan) -> Result<(), Fault> {
+        match control::receive(self.control.as_fd()).map_err(|error| machine("receive from init", &error))? {
+            Some((Message::Ready, mut descriptors)) if descriptors.len() == 1 => {
+                self.scratch = descriptors.remove(0);
+                Ok(())
+            }
+            Some((message, _)) => Err(failure(plan, message)),
+            None => Err(Fault::new(FaultCode::Interrupted, "init died while it built the sandbox")),
+        }
+    }
+
+    /// Starts the one command; `streams` are its stdin, stdout, stderr and result channel.
+    pub fn start(&mut self, command: &Command, streams: [BorrowedFd<'_>; 4]) -> Result<(), Fault> {
+        let file = sys::fs::memory_file(c"command").map_err(|error| machine("command file", &error))?;
+        let bytes = command.encode();
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let written = rustix::io::write(&file, rest).map_err(|errno| machine("write command", &errno))?;
+            rest = &rest[written..];
+        }
+        let [stdin, stdout, stderr, result] = streams;
+        control::send(self.control.as_fd(), Message::Start, &[file.as_fd(), stdin, stdout, stderr, result])
+            .map_err(|error| Fault::new(FaultCode::Interrupted, format!("init is gone: {error}")))
+    }
+
+    /// Init's end of the conversation: readable when init says something or is gone.
+    pub fn control(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// The root of the scratch file system, which holds `workspace`, `home`, `tmp` and `shm`.
+    pub fn scratch(&self) -> BorrowedFd<'_> {
+        self.scratch.as_fd()
+    }
+
+    /// The user and group that own the code's files, as the host numbers them.
+    pub fn ids(&self) -> (u32, u32) {
+        self.ids
+    }
+
+    /// Init's process id, as the host numbers it.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The control group, if there is one.
+    pub fn cgroup(&self) -> Option<&Leaf> {
+        self.cgroup.as_ref()
+    }
+
+    /// Kills everything inside and waits until the kernel has ended it all; returns the processor time in microseconds.
+    pub fn kill(&mut self) -> Result<u64, Fault> {
+        if let Some(cpu_us) = self.cpu_us {
+            return Ok(cpu_us);
+        }
+        match sys::process::kill(self.init.as_fd(), libc::SIGKILL) {
+            // Dead already, but not yet waited for.
+            Err(error) if error.errno != libc::ESRCH => return Err(machine("kill init", &error)),
+            _ => {}
+        }
+        let mut poll = [PollFd::new(&self.init, PollFlags::IN)];
+        let patience = Timespec { tv_sec: DEATH_MS / 1000, tv_nsec: 0 };
+        loop {
+            match rustix::event::poll(&mut poll, Some(&patience)) {
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(0) => return Err(internal(&format!("processes did not end within {DEATH_MS} ms of being killed"))),
+                Ok(_) => break,
+                Err(errno) => return Err(machine("poll init", &errno)),
+            }
+        }
+        let reaped = sys::process::wait(self.pid, true).map_err(|error| machine("wait for init", &error))?;
+        let cpu_us = reaped.map_or(0, |reaped| reaped.cpu_us);
+        self.cpu_us = Some(cpu_us);
+        Ok(cpu_us)
+    }
+
+    /// Kills, then removes the control group. What init mounted went with its namespace.
+    pub fn destroy(mut self) -> Result<(), Fault> {
+        self.kill()?;
+        match self.cgroup.take() {
+            Some(leaf) => leaf.remove().map_err(|error| machine("remove control group", &error)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if let Err(fault) = self.kill() {
+            eprintln!("fireclay: {fault}");
+        }
+    }
+}
+
+/// The supervisor's steps, in order.
+fn perform(
+    plan: &Plan,
+    site: &Site<'_>,
+    control: &OwnedFd,
+    init_control: OwnedFd,
+    making: &mut Making,
+) -> Result<(), Fault> {
+    let mut init_control = Some(init_control);
+    for (index, step) in plan.of(Actor::Supervisor) {
+        if site.fail_at == Some(index) {
+            return Err(step_failed(index, step.action.name(), "injected"));
+        }
+        let failed = |error: &dyn std::fmt::Display| step_failed(index, step.action.name(), error);
+        match &step.action {
+            Action::CreateCgroup(limits) => {
+                let tree = site.host.cgroups.as_ref().map_err(|reason| failed(reason))?;
+                making.cgroup = Some(tree.leaf(site.name, limits).map_err(|error| failed(&error))?);
+            }
+            Action::CloneInit { namespaces } => {
+                let control = init_control.take().ok_or_else(|| internal("the plan clones twice"))?;
+                making.child = Some(clone_init(plan, site, namespaces, control, making.cgroup.as_ref()).map_err(|error| failed(&error))?);
+            }
+            Action::MapIds(outside) => {
+                let pid = making.child.as_ref().map_or(0, |child| child.0);
+                let ids = outside.ids(pid);
+                let deny_groups = matches!(outside, crate::host::Outside::Own { .. });
+                sys::identity::map_ids(pid, crate::plan::INSIDE_UID, ids, deny_groups).map_err(|error| failed(&error))?;
+                making.ids = Some(ids);
+            }
+            other => return Err(internal(&format!("{} is not a step of the supervisor", other.name()))),
+        }
+    }
+    control::send(control.as_fd(), Message::Mapped, &[])
+        .map_err(|error| Fault::new(FaultCode::Interrupted, format!("init is gone: {error}")))
+}
+
+fn clone_init(
+    plan: &Plan,
+    site: &Site<'_>,
+    namespaces: &[Layer],
+    control: OwnedFd,
+    cgroup: Option<&Leaf>,
+) -> std::io::Result<(i32, OwnedFd)> {
+    let directory = |path: &Path| -> std::io::Result<OwnedFd> { Ok(std::fs::File::open(path)?.into()) };
+    let version = cgroup.map(Leaf::version);
+    let join = if version == Some(1) { cgroup.map_or(Ok(Vec::new()), Leaf::join_descriptors)? } else { Vec::new() };
+    let into = if version == Some(2) { cgroup.map(Leaf::directory).transpose()? } else { None };
+    let birth = Birth {
+        plan,
+        control,
+        rootfs: directory(&site.image.rootfs)?,
+        skeleton: directory(&site.image.skeleton)?,
+        cgroups: join,
+        null: std::fs::File::options().read(true).write(true).open("/dev/null")?.into(),
+        facts: procfs::facts(site.needs, processors(site), boot_time_s()),
+        fail_at: site.fail_at,
+    };
+    let flags = namespaces.iter().map(|layer| clone_flag(*layer)).fold(0, |all, flag| all | flag);
+    let into = into.as_ref().map(AsFd::as_fd);
+    match sys::process::clone_process(flags, into).map_err(|error| std::io::Error::other(error.to_string()))? {
+        Cloned::Child => init::live(birth),
+        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+    }
+}
+
+/// How many processors the code is told of: what it may use, rounded up, but not more than there are.
+fn processors(site: &Site<'_>) -> usize {
+    (site.needs.limits.cpus.ceil() as usize).clamp(1, site.host.processors)
+}
+
+/// When the machine started, in seconds of the epoch, to the minute: enough for process times, little for fingerprints.
+fn boot_time_s() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
+    now.saturating_sub(up).unsigned_abs()
+}
+
+/// The namespace of a layer (`namespaces(7)`).
+fn clone_flag(layer: Layer) -> u64 {
+    let flag = match layer {
+        Layer::Userns => libc::CLONE_NEWUSER,
+        Layer::Pidns => libc::CLONE_NEWPID,
+        Layer::Mountns => libc::CLONE_NEWNS,
+        Layer::Netns => libc::CLONE_NEWNET,
+        Layer::Ipcns => libc::CLONE_NEWIPC,
+        Layer::Utsns => libc::CLONE_NEWUTS,
+        Layer::Cgroupns => libc::CLONE_NEWCGROUP,
+        _ => 0,
+    };
+    flag as u64
+}
+
+/// The fault that a message of init stands for.
+pub(crate) fn failure(plan: &Plan, message: Message) -> Fault {
+    match message {
+        Message::Failed { step, errno, call } => {
+            let call = String::from_utf8_lossy(&call);
+            let name = plan.steps.get(step as usize).map_or("execute", |step| step.action.name());
+            let error = format!("{}: {}", call.trim_end_matches('\0'), std::io::Error::from_raw_os_error(errno));
+            step_failed(step as usize, name, error)
+        }
+        other => internal(&format!("init said {other:?} out of turn")),
+    }
+}
+
+fn step_failed(index: usize, name: &str, error: impl std::fmt::Display) -> Fault {
+    Fault::new(FaultCode::IsolationFailed, format!("step {index} {name}: {error}"))
+}
+
+fn machine(what: &str, error: &dyn std::fmt::Display) -> Fault {
+    Fault::new(FaultCode::ResourcesExhausted, format!("{what}: {error}"))
+}
+
+fn internal(message: &str) -> Fault {
+    Fault::new(FaultCode::Internal, message)
+}

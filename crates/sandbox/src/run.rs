@@ -1,0 +1,109 @@
+//! One run from its spec to what became of it: plan, build, execute, judge, settle.
+
+use crate::command::Command;
+use crate::files::{self, Collected, WriteError};
+use crate::host::Host;
+use crate::image::Image;
+use crate::judge::{Judgement, judge};
+use crate::place::{Sandbox, Site};
+use crate::plan::{Needs, Plan, plan};
+use crate::supervise::{self, GuestEnds, Io, Watched};
+use model::{Fault, FaultCode, Isolation, Layer, Rejection, RunSpec};
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+
+/// A run that cannot be carried out: the caller's mistake or ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The caller's mistake.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// What is needed to run, besides the spec.
+pub struct Setting<'a> {
+    /// The machine.
+    pub host: &'a Host,
+    /// The root.
+    pub image: &'a Image,
+    /// Layers that may be absent if the machine lacks them.
+    pub allow_missing: BTreeSet<Layer>,
+    /// A name that no other sandbox of this machine has now.
+    pub name: String,
+    /// Changes the plan before it is performed; for positive controls in tests.
+    pub amend: fn(Plan) -> Plan,
+    /// Fails this step of the plan; for tests.
+    pub fail_at: Option<usize>,
+}
+
+/// A settled run.
+#[derive(Debug)]
+pub struct Settled {
+    /// What became of it.
+    pub judgement: Judgement,
+    /// What was seen.
+    pub watched: Watched,
+    /// What it left behind.
+    pub collected: Collected,
+    /// What stood around it.
+    pub isolation: Isolation,
+}
+
+/// Plans the isolation of a run.
+pub fn plan_of(spec: &RunSpec, host: &Host, allow_missing: &BTreeSet<Layer>) -> Result<(Needs, Plan), Fault> {
+    let needs = Needs { limits: spec.limits, allow_missing: allow_missing.clone() };
+    let plan = plan(&needs, host).map_err(|lack| {
+        let hint = format!("`fireclay doctor` says more; `--allow-missing {}` runs without it", lack.layer);
+        Fault::new(FaultCode::IsolationFailed, format!("{lack}; {hint}"))
+    })?;
+    Ok((needs, plan))
+}
+
+/// Runs one spec in a sandbox of its own. The caller must have a single thread. Nothing is left behind, whatever happens.
+pub fn run(spec: &RunSpec, setting: &Setting<'_>, io: Io<'_>) -> Result<Settled, Refused> {
+    let (needs, plan) = plan_of(spec, setting.host, &setting.allow_missing)?;
+    let plan = (setting.amend)(plan);
+    let command = Command::of(spec, setting.image)?;
+    let site = Site {
+        image: setting.image,
+        host: setting.host,
+        needs: &needs,
+        name: &setting.name,
+        fail_at: setting.fail_at,
+    };
+    let mut sandbox = Sandbox::build(&plan, &site)?;
+    let settled = execute(spec, &plan, &command, &mut sandbox, io);
+    // Destroyed before the answer, also on the way of an error.
+    let destroyed = sandbox.destroy();
+    let settled = settled?;
+    destroyed?;
+    Ok(settled)
+}
+
+fn execute(
+    spec: &RunSpec,
+    plan: &Plan,
+    command: &Command,
+    sandbox: &mut Sandbox,
+    io: Io<'_>,
+) -> Result<Settled, Refused> {
+    let inputs = files::write_inputs(sandbox.scratch(), sandbox.ids(), spec).map_err(|error| match error {
+        WriteError::Rejected(rejection) => Refused::Rejected(rejection),
+        WriteError::Fault(fault) => Refused::Fault(fault),
+    })?;
+    let exhausted = |error: sys::Error| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
+    let (streams, GuestEnds { streams: ends }) = supervise::streams().map_err(exhausted)?;
+    sandbox.start(command, [ends[0].as_fd(), ends[1].as_fd(), ends[2].as_fd(), ends[3].as_fd()])?;
+    // Ours are copies: as long as one is open, a stream of the guest's does not end.
+    drop(ends);
+    let watched = supervise::watch(sandbox, plan, &spec.limits, streams, io)?;
+    let judgement = judge(&watched.seen)
+        .ok_or_else(|| Fault::new(FaultCode::Interrupted, "the sandbox died under the run"))?;
+    let collected = files::collect(sandbox.scratch(), sandbox.ids(), &inputs, spec.limits.disk_bytes)?;
+    let missing = plan.missing.iter().copied().collect();
+    let isolation = Isolation { level: "default".into(), layers: plan.layers(), missing };
+    Ok(Settled { judgement, watched, collected, isolation })
+}

@@ -1,0 +1,452 @@
+//! Watches one run from its start to the end of everything inside: one loop over its streams, its limits and its caller.
+//!
+//! Nothing here waits on the guest: every stream is read as it comes and bounded, forwarded output is written only where there
+//! is room, and the deadline holds whatever the code or the reader of its output does.
+
+use crate::control::{self, Message};
+use crate::frames::{Frames, Said};
+use crate::judge::{Seen, Stop};
+use crate::output::Captured;
+use crate::place::{Sandbox, failure};
+use crate::plan::Plan;
+use model::limits::OUTPUT_HARD_FACTOR;
+use model::{Fault, FaultCode, Limits};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+use sys::process::Ended;
+
+/// Most bytes moved in one step: a pipe's usual capacity.
+const PIECE_BYTES: usize = 65_536;
+/// Bytes that can be written to a pipe without waiting when poll says there is room (pipe(7), PIPE_BUF).
+const ROOM_BYTES: usize = 4_096;
+/// Shortest and longest time between two looks at memory and disk.
+const SAMPLE: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(50);
+/// The fastest that code can fill memory: what two cores reach here by touching new pages, doubled.
+const FILL_BYTES_PER_MS: u64 = 8 << 20;
+/// Free space below which the scratch file system counts as full: a write of one page no longer fits, or nearly so.
+const DISK_SLACK_BYTES: u64 = 16 << 10;
+
+/// Where standard input comes from.
+pub enum Stdin<'a> {
+    /// These bytes, then the end.
+    Bytes(&'a [u8]),
+    /// A descriptor of the caller, copied as it becomes readable, never handed in.
+    Descriptor(BorrowedFd<'a>),
+}
+
+/// A descriptor that output is forwarded to as it comes.
+pub struct Live<'a> {
+    /// Where to.
+    pub fd: BorrowedFd<'a>,
+    /// What to make of each piece first.
+    pub transform: Box<dyn FnMut(&[u8]) -> Vec<u8> + 'a>,
+}
+
+/// The caller's side of a run.
+pub struct Io<'a> {
+    /// Standard input.
+    pub stdin: Stdin<'a>,
+    /// Standard output as it comes, up to the part that is kept as head.
+    pub stdout: Option<Live<'a>>,
+    /// Standard error, likewise.
+    pub stderr: Option<Live<'a>>,
+    /// Readable when the caller takes the run back.
+    pub cancel: Option<BorrowedFd<'a>>,
+}
+
+/// All that was seen of a run.
+#[derive(Debug)]
+pub struct Watched {
+    /// Facts for the judge.
+    pub seen: Seen,
+    /// Standard output.
+    pub stdout: Captured,
+    /// Standard error.
+    pub stderr: Captured,
+    /// What the guest said.
+    pub said: Said,
+    /// From start to end.
+    pub wall: Duration,
+    /// Processor time of everything inside.
+    pub cpu_us: u64,
+    /// Most memory at once.
+    pub memory_peak_bytes: u64,
+}
+
+/// The guest's ends of the streams, given to the job and then closed here.
+pub struct GuestEnds {
+    /// In the order of their numbers: 0, 1, 2, 3.
+    pub streams: [OwnedFd; 4],
+}
+
+/// Our ends of the streams.
+pub struct Streams {
+    stdin: Option<OwnedFd>,
+    outputs: [Option<OwnedFd>; 2],
+    result: Option<OwnedFd>,
+}
+
+/// Makes the four streams of a run.
+pub fn streams() -> sys::Result<(Streams, GuestEnds)> {
+    let (stdin_read, stdin_write) = sys::fs::pipe_to_read()?;
+    // The guest's end must wait for input as any program expects; ours must not wait for the guest.
+    clear_nonblocking(stdin_read.as_fd())?;
+    sys::fs::set_nonblocking(stdin_write.as_fd())?;
+    let (stdout, guest_stdout) = sys::fs::pipe_to_read()?;
+    let (stderr, guest_stderr) = sys::fs::pipe_to_read()?;
+    let (result, guest_result) = sys::fs::pipe_to_read()?;
+    let ours = Streams { stdin: Some(stdin_write), outputs: [Some(stdout), Some(stderr)], result: Some(result) };
+    Ok((ours, GuestEnds { streams: [stdin_read, guest_stdout, guest_stderr, guest_result] }))
+}
+
+fn clear_nonblocking(fd: BorrowedFd<'_>) -> sys::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd).map_err(sys::Error::of("fcntl(F_GETFL)"))?;
+    let flags = flags.difference(rustix::fs::OFlags::NONBLOCK);
+    rustix::fs::fcntl_setfl(fd, flags).map_err(sys::Error::of("fcntl(F_SETFL)"))
+}
+
+/// Watches a started sandbox until everything in it has ended.
+pub fn watch(
+    sandbox: &mut Sandbox,
+    plan: &Plan,
+    limits: &Limits,
+    streams: Streams,
+    io: Io<'_>,
+) -> Result<Watched, Fault> {
+    let mut watch = Watch::new(limits, streams, io);
+    while watch.ended.is_none() && watch.stop.is_none() {
+        watch.step(sandbox, plan)?;
+    }
+    let wall = watch.started.elapsed();
+    watch.look_at_disk(sandbox);
+    let cpu_us = sandbox.kill()?;
+    watch.drain();
+    let counters = sandbox.cgroup().map(crate::cgroup::Leaf::counters).transpose();
+    let counters = counters.map_err(|error| Fault::new(FaultCode::Internal, format!("read counters: {error}")))?.unwrap_or_default();
+    let [stdout, stderr] = watch.captured;
+    let seen = Seen {
+        ended: watch.ended,
+        stop: watch.stop,
+        oom_kills: counters.oom_kills,
+        process_refusals: counters.process_refusals,
+        disk_full: watch.disk_full,
+        output_truncated: stdout.dropped_bytes() > 0 || stderr.dropped_bytes() > 0,
+    };
+    let memory_peak_bytes = counters.memory_peak_bytes.max(watch.memory_peak_bytes);
+    Ok(Watched { seen, stdout, stderr, said: watch.frames.finish(), wall, cpu_us, memory_peak_bytes })
+}
+
+/// The state of one watch.
+struct Watch<'a> {
+    limits: Limits,
+    started: Instant,
+    next_sample: Instant,
+    streams: Streams,
+    stdin: Feed<'a>,
+    captured: [Captured; 2],
+    live: [Option<Forward<'a>>; 2],
+    frames: Frames,
+    cancel: Option<BorrowedFd<'a>>,
+    ended: Option<Ended>,
+    stop: Option<Stop>,
+    disk_full: bool,
+    memory_peak_bytes: u64,
+    buffer: Vec<u8>,
+}
+
+/// Input on its way in.
+struct Feed<'a> {
+    source: Option<BorrowedFd<'a>>,
+    pending: VecDeque<u8>,
+}
+
+/// Output on its way out.
+struct Forward<'a> {
+    live: Live<'a>,
+    queue: VecDeque<u8>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(limits: &Limits, streams: Streams, io: Io<'a>) -> Self {
+        let stdin = match io.stdin {
+            Stdin::Bytes(bytes) => Feed { source: None, pending: bytes.iter().copied().collect() },
+            Stdin::Descriptor(fd) => Feed { source: Some(fd), pending: VecDeque::new() },
+        };
+        let forward = |live: Option<Live<'a>>| live.map(|live| Forward { live, queue: VecDeque::new() });
+        let started = Instant::now();
+        let mut watch = Self {
+            limits: *limits,
+            started,
+            next_sample: started + *SAMPLE.start(),
+            streams,
+            stdin,
+            captured: [Captured::new(limits.output_bytes), Captured::new(limits.output_bytes)],
+            live: [forward(io.stdout), forward(io.stderr)],
+            frames: Frames::default(),
+            cancel: io.cancel,
+            ended: None,
+            stop: None,
+            disk_full: false,
+            memory_peak_bytes: 0,
+            buffer: vec![0; PIECE_BYTES],
+        };
+        watch.close_finished_stdin();
+        watch
+    }
+
+    fn deadline(&self) -> Instant {
+        self.started + Duration::from_millis(self.limits.timeout_ms)
+    }
+
+    /// Waits for one thing to happen, and handles all that did.
+    fn step(&mut self, sandbox: &Sandbox, plan: &Plan) -> Result<(), Fault> {
+        let ready = self.wait(sandbox)?;
+        if Instant::now() >= self.deadline() {
+            self.stop = Some(Stop::TimedOut);
+            return Ok(());
+        }
+        if ready.contains(&Source::Cancel) {
+            self.stop = Some(Stop::Cancelled);
+            return Ok(());
+        }
+        for source in ready {
+            match source {
+                Source::Output(index) => self.read_output(index),
+                Source::Result => self.read_result(),
+                Source::StdinRoom => self.feed(),
+                Source::StdinSource => self.read_stdin(),
+                Source::LiveRoom(index) => self.forward(index),
+                Source::Control => self.hear(sandbox, plan)?,
+                Source::Cancel => {}
+            }
+        }
+        if Instant::now() >= self.next_sample {
+            self.sample(sandbox);
+        }
+        Ok(())
+    }
+
+    /// Blocks until a source is ready or the next look is due.
+    fn wait(&self, sandbox: &Sandbox) -> Result<Vec<Source>, Fault> {
+        let until = self.deadline().min(self.next_sample).saturating_duration_since(Instant::now());
+        let timeout = rustix::time::Timespec { tv_sec: until.as_secs() as i64, tv_nsec: i64::from(until.subsec_nanos()) };
+        let sources = self.sources(sandbox);
+        let mut polls: Vec<PollFd<'_>> =
+            sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+        match rustix::event::poll(&mut polls, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Fault::new(FaultCode::ResourcesExhausted, format!("poll: {errno}"))),
+        }
+        let ready = sources.iter().zip(&polls).filter(|(_, poll)| !poll.revents().is_empty());
+        Ok(ready.map(|((source, ..), _)| *source).collect())
+    }
+
+    /// Everything that is waited for now.
+    fn sources<'s>(&'s self, sandbox: &'s Sandbox) -> Vec<(Source, BorrowedFd<'s>, PollFlags)> {
+        let mut sources = vec![(Source::Control, sandbox.control(), PollFlags::IN)];
+        if let Some(cancel) = self.cancel {
+            sources.push((Source::Cancel, cancel, PollFlags::IN));
+        }
+        for (index, output) in self.streams.outputs.iter().enumerate() {
+            sources.extend(output.as_ref().map(|fd| (Source::Output(index), fd.as_fd(), PollFlags::IN)));
+        }
+        sources.extend(self.streams.result.as_ref().map(|fd| (Source::Result, fd.as_fd(), PollFlags::IN)));
+        if let Some(stdin) = &self.streams.stdin {
+            match self.stdin.source {
+                Some(source) if self.stdin.pending.is_empty() => {
+                    sources.push((Source::StdinSource, source, PollFlags::IN));
+                }
+                _ => sources.push((Source::StdinRoom, stdin.as_fd(), PollFlags::OUT)),
+            }
+        }
+        for (index, forward) in self.live.iter().enumerate() {
+            let waiting = forward.as_ref().filter(|forward| !forward.queue.is_empty());
+            sources.extend(waiting.map(|forward| (Source::LiveRoom(index), forward.live.fd, PollFlags::OUT)));
+        }
+        sources
+    }
+
+    /// Reads one piece of stdout or stderr.
+    fn read_output(&mut self, index: usize) {
+        let Some(fd) = &self.streams.outputs[index] else { return };
+        match rustix::io::read(fd, &mut self.buffer[..]) {
+            Ok(0) => self.streams.outputs[index] = None,
+            Ok(length) => {
+                let shown = self.captured[index].push(&self.buffer[..length]);
+                if let Some(forward) = &mut self.live[index] {
+                    forward.queue.extend((forward.live.transform)(&self.buffer[..shown]));
+                }
+                self.forward(index);
+                let hard = self.limits.output_bytes.max(1).saturating_mul(OUTPUT_HARD_FACTOR);
+                if self.captured[index].total_bytes() > hard && self.stop.is_none() {
+                    self.stop = Some(Stop::OutputExceeded);
+                }
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.streams.outputs[index] = None,
+        }
+    }
+
+    /// Writes forwarded output as far as there is room.
+    fn forward(&mut self, index: usize) {
+        let Some(forward) = &mut self.live[index] else { return };
+        while !forward.queue.is_empty() {
+            let mut poll = [PollFd::from_borrowed_fd(forward.live.fd, PollFlags::OUT)];
+            let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+            if rustix::event::poll(&mut poll, Some(&now)) != Ok(1) {
+                return;
+            }
+            let piece = forward.queue.make_contiguous();
+            let piece = &piece[..piece.len().min(ROOM_BYTES)];
+            match rustix::io::write(forward.live.fd, piece) {
+                Ok(length) => drop(forward.queue.drain(..length)),
+                Err(Errno::AGAIN | Errno::INTR) => return,
+                Err(_) => {
+                    // The reader went away: so does the guest's reader, and it is told as a program in a pipeline would be.
+                    self.live[index] = None;
+                    self.streams.outputs[index] = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn read_result(&mut self) {
+        let Some(fd) = &self.streams.result else { return };
+        match rustix::io::read(fd, &mut self.buffer[..]) {
+            Ok(length) if length > 0 => self.frames.push(&self.buffer[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            _ => self.streams.result = None,
+        }
+    }
+
+    fn read_stdin(&mut self) {
+        let Some(source) = self.stdin.source else { return };
+        match rustix::io::read(source, &mut self.buffer[..]) {
+            Ok(length) if length > 0 => self.stdin.pending.extend(&self.buffer[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            _ => self.stdin.source = None,
+        }
+        self.feed();
+    }
+
+    /// Writes input as far as there is room; closes it at its end, or when the guest has closed its side.
+    fn feed(&mut self) {
+        while let Some(fd) = self.streams.stdin.as_ref().filter(|_| !self.stdin.pending.is_empty()) {
+            match rustix::io::write(fd, self.stdin.pending.as_slices().0) {
+                Ok(length) => drop(self.stdin.pending.drain(..length)),
+                Err(Errno::AGAIN | Errno::INTR) => return,
+                Err(_) => self.streams.stdin = None,
+            }
+        }
+        self.close_finished_stdin();
+    }
+
+    fn close_finished_stdin(&mut self) {
+        if self.stdin.source.is_none() && self.stdin.pending.is_empty() {
+            self.streams.stdin = None;
+        }
+    }
+
+    /// Hears what init says.
+    fn hear(&mut self, sandbox: &Sandbox, plan: &Plan) -> Result<(), Fault> {
+        let heard = control::receive(sandbox.control());
+        match heard.map_err(|error| Fault::new(FaultCode::Interrupted, format!("receive from init: {error}")))? {
+            Some((Message::Started, _)) => Ok(()),
+            Some((Message::Ended { status }, _)) => {
+                self.ended = Some(Ended::from_status(status));
+                Ok(())
+            }
+            Some((message, _)) => Err(failure(plan, message)),
+            // Init has no other reason to be gone than the kernel's memory killer or somebody's kill.
+            None if self.out_of_memory(sandbox) => {
+                self.stop = Some(Stop::MemoryExceeded);
+                Ok(())
+            }
+            None => Err(Fault::new(FaultCode::Interrupted, "init died under the run")),
+        }
+    }
+
+    fn out_of_memory(&self, sandbox: &Sandbox) -> bool {
+        let counters = sandbox.cgroup().map(crate::cgroup::Leaf::counters);
+        counters.is_some_and(|counters| counters.is_ok_and(|counters| counters.oom_kills > 0))
+    }
+
+    /// Looks at memory and disk, and decides when to look again: the less room is left, the sooner.
+    fn sample(&mut self, sandbox: &Sandbox) {
+        self.look_at_disk(sandbox);
+        let used = self.memory_bytes(sandbox);
+        self.memory_peak_bytes = self.memory_peak_bytes.max(used);
+        if used > self.limits.memory_bytes {
+            self.stop = Some(Stop::MemoryExceeded);
+        }
+        let room_ms = self.limits.memory_bytes.saturating_sub(used) / FILL_BYTES_PER_MS;
+        self.next_sample = Instant::now() + Duration::from_millis(room_ms).clamp(*SAMPLE.start(), *SAMPLE.end());
+    }
+
+    /// Memory of the code: what its group is charged with, less files on tmpfs (the disk limit's) and file cache (the kernel's to
+    /// take back). The finer figures are read only when the plain one is over the limit. Without a group: what processes hold.
+    fn memory_bytes(&self, sandbox: &Sandbox) -> u64 {
+        let Some(leaf) = sandbox.cgroup() else { return crate::census::resident_bytes(sandbox.pid()) };
+        let charged = leaf.memory_bytes().unwrap_or(0);
+        if charged <= self.limits.memory_bytes {
+            return charged;
+        }
+        let files = sys::fs::space(sandbox.scratch()).map_or(0, |space| space.used_bytes);
+        let cache = leaf.file_cache_bytes().unwrap_or(0);
+        charged.saturating_sub(files).saturating_sub(cache)
+    }
+
+    fn look_at_disk(&mut self, sandbox: &Sandbox) {
+        if let Ok(space) = sys::fs::space(sandbox.scratch()) {
+            self.disk_full |= space.free_bytes < DISK_SLACK_BYTES || space.free_inodes == 0;
+        }
+    }
+
+    /// Reads what is left in the pipes: all writers are dead, so each ends.
+    fn drain(&mut self) {
+        for index in 0..2 {
+            while self.streams.outputs[index].is_some() {
+                self.read_output(index);
+            }
+        }
+        while self.streams.result.is_some() {
+            self.read_result();
+        }
+        self.flush();
+    }
+
+    /// Gives the reader of forwarded output what is left; now nothing else waits.
+    fn flush(&mut self) {
+        for forward in self.live.iter_mut().flatten() {
+            while !forward.queue.is_empty() {
+                match rustix::io::write(forward.live.fd, forward.queue.make_contiguous()) {
+                    Ok(length) => drop(forward.queue.drain(..length)),
+                    Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN) => {
+                        let mut poll = [PollFd::from_borrowed_fd(forward.live.fd, PollFlags::OUT)];
+                        if !matches!(rustix::event::poll(&mut poll, None), Ok(_) | Err(Errno::INTR)) {
+                            break;
+                        }
+                    }
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+}
+
+/// What a watch waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Control,
+    Cancel,
+    Output(usize),
+    Result,
+    StdinRoom,
+    StdinSource,
+    LiveRoom(usize),
+}

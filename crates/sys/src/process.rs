@@ -1,0 +1,195 @@
+//! Making processes, becoming another program, waiting, ending.
+
+use crate::error::{Error, Result, check};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// `clone3(2)`, Linux 5.7; the constant of the libc crate does not fit its own type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Which side of a clone one is on.
+pub enum Cloned {
+    /// The new process.
+    Child,
+    /// The caller, with the child's id and a descriptor that names it for ever.
+    Parent {
+        /// In the caller's PID namespace.
+        pid: i32,
+        /// `pidfd_open(2)`: readable when the child is dead.
+        pidfd: OwnedFd,
+    },
+}
+
+/// Clones the calling process as `fork(2)` would, into the new namespaces of `flags` and, if given, the cgroup v2 directory.
+///
+/// The caller must be single-threaded: the child has only the calling thread, and a lock held by another would never open.
+/// That is checked, so that safe code cannot get it wrong; the answer is then EINVAL.
+pub fn clone_process(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
+    if !is_single_threaded() {
+        return Err(Error { call: "clone3", errno: libc::EINVAL });
+    }
+    let mut pidfd: RawFd = -1;
+    // The child keeps the C library's idea of its own thread id true (nsjail shipped the bug that this avoids).
+    let tid_address = rustix::thread::get_clear_child_tid_address().ok().flatten();
+    let tid_address = tid_address.map_or(0, |address| address.as_ptr() as u64);
+    let tid_flags = if tid_address == 0 { 0 } else { libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID };
+    let into_cgroup = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
+    let mut arguments = libc::clone_args {
+        flags: flags | libc::CLONE_PIDFD as u64 | tid_flags as u64 | into_cgroup,
+        pidfd: (&raw mut pidfd) as u64,
+        child_tid: tid_address,
+        parent_tid: 0,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
+    };
+    let size = size_of::<libc::clone_args>();
+    // SAFETY: without a stack or CLONE_VM the child runs on a copy of this one, as after fork; the process has one thread (checked
+    // above), so no lock is held by a thread that the child lacks; the kernel reads the arguments before it returns.
+    let pid = check("clone3", unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) })?;
+    if pid == 0 {
+        return Ok(Cloned::Child);
+    }
+    // SAFETY: CLONE_PIDFD made the kernel store a descriptor that is ours alone.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Cloned::Parent { pid: pid as i32, pidfd })
+}
+
+/// Whether the calling process has exactly one thread, as the kernel counts them.
+fn is_single_threaded() -> bool {
+    // The link count of a directory is its subdirectories and two: one `stat` instead of a listing.
+    std::fs::metadata("/proc/self/task").is_ok_and(|meta| std::os::unix::fs::MetadataExt::nlink(&meta) == 3)
+}
+
+/// Replaces the program. Returns only if that failed.
+pub fn execute(path: &CStr, args: &[&CStr], env: &[&CStr]) -> Error {
+    let pointers = |words: &[&CStr]| -> Vec<*const libc::c_char> {
+        words.iter().map(|word| word.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+    };
+    let (args, env) = (pointers(args), pointers(env));
+    // SAFETY: both arrays end with a null pointer and every string in them with a NUL; all outlive the call.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    Error::last("execve")
+}
+
+/// Ends the process at once: no destructors, no flushing, so that a child never does its parent's work twice.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// How a process ended, as `wait(2)` reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signalled(i32),
+}
+
+impl Ended {
+    /// Reads a status of `wait(2)`.
+    pub fn from_status(status: i32) -> Self {
+        if libc::WIFSIGNALED(status) {
+            Self::Signalled(libc::WTERMSIG(status))
+        } else {
+            Self::Exited(libc::WEXITSTATUS(status))
+        }
+    }
+}
+
+/// One reaped child and what it and all it had waited for used.
+#[derive(Debug, Clone, Copy)]
+pub struct Reaped {
+    /// Its id.
+    pub pid: i32,
+    /// The status word of `wait(2)`.
+    pub status: i32,
+    /// User and system time together.
+    pub cpu_us: u64,
+}
+
+/// Reaps a child: `pid` as in `wait4(2)`. Without `block`, answers `None` if none is dead yet.
+pub fn wait(pid: i32, block: bool) -> Result<Option<Reaped>> {
+    let mut status = 0;
+    // SAFETY: all-zero bytes are a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let options = libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    // SAFETY: both pointers are to live, writable places of the right type.
+    let pid = check("wait4", libc::c_long::from(unsafe { libc::wait4(pid, &raw mut status, options, &raw mut usage) }))?;
+    let us = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    let reaped = Reaped { pid: pid as i32, status, cpu_us: us(usage.ru_utime) + us(usage.ru_stime) };
+    Ok((pid != 0).then_some(reaped))
+}
+
+/// Sends a signal to the process that `pidfd` names: never to another that got its number.
+pub fn kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: the kernel takes plain numbers and a null siginfo.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
+    check("pidfd_send_signal", answer).map(drop)
+}
+
+/// Has the kernel kill the calling process when its parent ends. Lost at every change of user id: call it again after one.
+pub fn die_with_parent() -> Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).map_err(Error::of("prctl(PR_SET_PDEATHSIG)"))
+}
+
+/// The parent's id, 0 if it is in another PID namespace.
+pub fn parent_id() -> i32 {
+    // SAFETY: `getppid` has no preconditions.
+    unsafe { libc::getppid() }
+}
+
+/// Moves the caller into new namespaces: CLONE_NEW* bits.
+pub fn unshare(flags: i32) -> Result<()> {
+    // SAFETY: namespace flags do not touch memory or descriptors that Rust relies on.
+    check("unshare", libc::c_long::from(unsafe { libc::unshare(flags) })).map(drop)
+}
+
+/// Makes the caller the leader of a new session without a terminal.
+pub fn new_session() -> Result<()> {
+    rustix::process::setsid().map(drop).map_err(Error::of("setsid"))
+}
+
+/// Closes every descriptor from `first` on but those of `keep`, which is sorted.
+pub fn close_others(first: RawFd, keep: &[RawFd]) -> Result<()> {
+    let mut start = first;
+    for &kept in keep.iter().filter(|kept| **kept >= first) {
+        if kept > start {
+            close_range(start, kept - 1)?;
+        }
+        start = kept + 1;
+    }
+    close_range(start, RawFd::MAX)
+}
+
+fn close_range(first: RawFd, last: RawFd) -> Result<()> {
+    // SAFETY: called in a child that will never run the owners of those descriptors.
+    check("close_range", unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// Marks every descriptor from `first` on to be closed by exec.
+pub fn close_from_on_exec(first: u32) -> Result<()> {
+    // SAFETY: the close-on-exec mark changes nothing for code that runs before the exec.
+    check("close_range", unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    })
+    .map(drop)
+}
+
+/// Puts `fd` at the number `target`, without close-on-exec.
+pub fn place_descriptor(fd: BorrowedFd<'_>, target: RawFd) -> Result<()> {
+    // SAFETY: the caller is about to exec; what stood at `target` is replaced by the kernel in one step.
+    check("dup2", libc::c_long::from(unsafe { libc::dup2(fd.as_raw_fd(), target) })).map(drop)
+}
+
+/// A copy of `fd` with a number of at least `minimum`, closed on exec.
+pub fn duplicate_above(fd: BorrowedFd<'_>, minimum: RawFd) -> Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(fd, minimum).map_err(Error::of("fcntl(F_DUPFD_CLOEXEC)"))
+}
