@@ -1,1 +1,23 @@
-fn main() {}
+//! The binary `fireclay`: arguments → settings → command → exit code. The only place that reads the environment or exits.
+
+mod args;
+mod commands;
+mod env;
+mod exit;
+mod terminal;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings = env::settings(&arguments);
+    let done = match &arguments.command {
+        Command::Run(run) => commands::run::run(run, &settings),
+        Command::Image(image) => commands::image::image(image, &settings),
+        Command::Completions { shell } => commands::complete::completions(*shell),
+        Command::Man => commands::complete::man(),
+    };
+    exit::code_of(done)
+}

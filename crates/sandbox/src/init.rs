@@ -23,10 +23,10 @@ pub struct Birth<'a> {
     pub plan: &'a Plan,
     /// Init's end of the control socket.
     pub control: OwnedFd,
-    /// The image's tree and the empty directory beside it.
-    pub rootfs: OwnedFd,
-    /// See [`Birth::rootfs`].
-    pub skeleton: OwnedFd,
+    /// The image's tree.
+    pub rootfs: CString,
+    /// The empty directory beside it.
+    pub skeleton: CString,
     /// Version 1 control groups: descriptors to join by.
     pub cgroups: Vec<OwnedFd>,
     /// The null device, for standard streams.
@@ -40,6 +40,8 @@ pub struct Birth<'a> {
 /// Descriptors gathered while building.
 #[derive(Default)]
 struct Built {
+    /// The empty directory and the image's tree, as overlays name them: highest first.
+    layers: Option<[OwnedFd; 2]>,
     /// The new root, detached or attached.
     root: Option<OwnedFd>,
     /// The root of the scratch file system.
@@ -105,6 +107,7 @@ fn perform(action: &Action, birth: &Birth<'_>, built: &mut Built) -> Result<()> 
         Action::PreferAsOomVictim => sys::limits::prefer_as_oom_victim(),
         Action::JoinCgroup => join_cgroups(birth),
         Action::UnshareCgroup => sys::process::unshare(libc::CLONE_NEWCGROUP),
+        Action::OpenImage => open_image(birth).map(|layers| built.layers = Some(layers)),
         Action::NewKeyring => sys::identity::new_session_keyring(),
         Action::BecomeUser => sys::identity::become_user(INSIDE_UID, INSIDE_UID),
         Action::BecomeUndumpable => sys::identity::set_dumpable(false),
@@ -112,7 +115,7 @@ fn perform(action: &Action, birth: &Birth<'_>, built: &mut Built) -> Result<()> 
             built.host_proc = Some(sys::fs::open_directory(c"/proc")?);
             sys::mount::make_all_private()
         }
-        Action::MountRoot => mount_root(birth).map(|root| built.root = Some(root)),
+        Action::MountRoot => mount_root(built).map(|root| built.root = Some(root)),
         Action::MountScratch { bytes, inodes } => mount_scratch(*bytes, *inodes, built),
         Action::MountDirectories => mount_directories(built),
         Action::MountDevices => mount_devices(built),
@@ -147,7 +150,7 @@ fn close_descriptors(birth: &Birth<'_>) -> Result<()> {
     for stream in 0..3 {
         sys::process::place_descriptor(birth.null.as_fd(), stream)?;
     }
-    let mut keep: Vec<RawFd> = [&birth.control, &birth.rootfs, &birth.skeleton, &birth.null]
+    let mut keep: Vec<RawFd> = [&birth.control, &birth.null]
         .into_iter()
         .chain(&birth.cgroups)
         .map(AsRawFd::as_raw_fd)
@@ -166,9 +169,14 @@ fn join_cgroups(birth: &Birth<'_>) -> Result<()> {
 /// The mount point for the new root until the pivot. Any directory of the host serves; nothing is changed in it.
 const STAGES: [&CStr; 3] = [c"/tmp", c"/mnt", c"/dev"];
 
-fn mount_root(birth: &Birth<'_>) -> Result<OwnedFd> {
-    let lower =
-        format!("/proc/self/fd/{}:/proc/self/fd/{}", birth.skeleton.as_raw_fd(), birth.rootfs.as_raw_fd());
+/// Opens the image in init's own mount namespace, which an overlay demands, and while its id still passes private directories.
+fn open_image(birth: &Birth<'_>) -> Result<[OwnedFd; 2]> {
+    Ok([sys::fs::open_directory(&birth.skeleton)?, sys::fs::open_directory(&birth.rootfs)?])
+}
+
+fn mount_root(built: &mut Built) -> Result<OwnedFd> {
+    let [skeleton, rootfs] = built.layers.take().ok_or(missing("image"))?;
+    let lower = format!("/proc/self/fd/{}:/proc/self/fd/{}", skeleton.as_raw_fd(), rootfs.as_raw_fd());
     let lower = CString::new(lower).map_err(|_| missing("lowerdir"))?;
     let sealed = Attributes { read_only: true, no_devices: true, no_execution: false };
     let root = sys::mount::make(c"overlay", &[(c"lowerdir", &lower), (c"userxattr", c"")], sealed)?;

@@ -13,24 +13,24 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// Keeps at most `limit` bytes: the first half as head, the second as tail.
+    /// Keeps at most `limit_bytes`: the first half as head, the second as tail.
     pub fn new(limit_bytes: u64) -> Self {
         let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
         Self { head_max: limit - limit / 2, tail_max: limit / 2, ..Self::default() }
     }
 
-    /// Takes the next bytes; returns how many of them went to the head and so may be shown at once.
+    /// Takes the next bytes; returns how many of them may be shown at once: those of the first `limit_bytes` of the stream.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
+        let room = (self.head_max + self.tail_max).saturating_sub(usize::try_from(self.total_bytes).unwrap_or(usize::MAX));
         self.total_bytes += bytes.len() as u64;
-        let shown = bytes.len().min(self.head_max - self.head.len());
-        self.head.extend_from_slice(&bytes[..shown]);
-        let rest = &bytes[shown..];
+        let (head, rest) = bytes.split_at(bytes.len().min(self.head_max - self.head.len()));
+        self.head.extend_from_slice(head);
         // Only the end of a long piece can survive in the tail.
         let rest = &rest[rest.len() - rest.len().min(self.tail_max)..];
         let excess = (self.tail.len() + rest.len()).saturating_sub(self.tail_max);
         self.tail.drain(..excess);
         self.tail.extend(rest);
-        shown
+        bytes.len().min(room)
     }
 
     /// All bytes that came, kept or not.
@@ -43,25 +43,30 @@ impl Captured {
         self.total_bytes - (self.head.len() + self.tail.len()) as u64
     }
 
-    /// What is shown after the head: the tail, with a note of its own line if something was dropped before it.
+    /// What is left to show to one who saw what [`Captured::push`] allowed: the end of the tail, after a note of what is omitted.
     pub fn rest(&self) -> Vec<u8> {
-        let mut rest = Vec::new();
-        if self.dropped_bytes() > 0 {
-            rest.extend(format!("\n[fireclay: {} bytes omitted]\n", self.dropped_bytes()).into_bytes());
-        }
-        let (first, second) = self.tail.as_slices();
-        rest.extend_from_slice(first);
-        rest.extend_from_slice(second);
+        let unseen = self.total_bytes.saturating_sub((self.head_max + self.tail_max) as u64);
+        let kept = self.tail.len().min(usize::try_from(unseen).unwrap_or(usize::MAX));
+        let mut rest = note(unseen - kept as u64);
+        rest.extend(self.tail.iter().skip(self.tail.len() - kept));
         rest
     }
 
     /// Head, note and tail as text; invalid UTF-8 is replaced.
     pub fn text(&self) -> String {
         let mut bytes = self.head.clone();
-        bytes.extend(self.rest());
+        bytes.extend(note(self.dropped_bytes()));
+        let (first, second) = self.tail.as_slices();
+        bytes.extend_from_slice(first);
+        bytes.extend_from_slice(second);
         // The common case moves the bytes instead of copying them.
         String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
+}
+
+/// A line of its own that says how much is not shown.
+fn note(omitted_bytes: u64) -> Vec<u8> {
+    if omitted_bytes == 0 { Vec::new() } else { format!("\n[fireclay: {omitted_bytes} bytes omitted]\n").into_bytes() }
 }
 
 #[cfg(test)]
@@ -72,10 +77,11 @@ mod tests {
     #[test]
     fn head_and_tail_are_kept_and_the_rest_is_counted() {
         let mut captured = Captured::new(6);
-        assert_eq!(captured.push(b"abcdef"), 3);
+        assert_eq!(captured.push(b"abcdef"), 6);
         assert_eq!((captured.text().as_str(), captured.dropped_bytes()), ("abcdef", 0));
         assert_eq!(captured.push(b"ghij"), 0);
         assert_eq!(captured.text(), "abc\n[fireclay: 4 bytes omitted]\nhij");
+        assert_eq!(captured.rest(), b"\n[fireclay: 1 bytes omitted]\nhij");
     }
 
     #[test]
@@ -93,6 +99,8 @@ mod tests {
             let whole = pieces.concat();
             let mut once = Captured::new(limit);
             prop_assert_eq!(shown, once.push(&whole));
+            prop_assert_eq!(shown as u64, limit.min(whole.len() as u64));
+            prop_assert!(whole.ends_with(&once.rest()[note((whole.len() as u64).saturating_sub(limit + limit / 2)).len()..]));
             prop_assert_eq!(apart.text(), once.text());
             prop_assert!((apart.head.len() + apart.tail.len()) as u64 <= limit);
             if whole.len() as u64 <= limit {

@@ -11,7 +11,9 @@ use crate::procfs;
 use model::{Fault, FaultCode, Layer};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use sys::process::Cloned;
 
@@ -212,15 +214,15 @@ fn clone_init(
     control: OwnedFd,
     cgroup: Option<&Leaf>,
 ) -> std::io::Result<(i32, OwnedFd)> {
-    let directory = |path: &Path| -> std::io::Result<OwnedFd> { Ok(std::fs::File::open(path)?.into()) };
+    let c_path = |path: &Path| CString::new(path.as_os_str().as_bytes());
     let version = cgroup.map(Leaf::version);
     let join = if version == Some(1) { cgroup.map_or(Ok(Vec::new()), Leaf::join_descriptors)? } else { Vec::new() };
     let into = if version == Some(2) { cgroup.map(Leaf::directory).transpose()? } else { None };
     let birth = Birth {
         plan,
         control,
-        rootfs: directory(&site.image.rootfs)?,
-        skeleton: directory(&site.image.skeleton)?,
+        rootfs: c_path(&site.image.rootfs)?,
+        skeleton: c_path(&site.image.skeleton)?,
         cgroups: join,
         null: std::fs::File::options().read(true).write(true).open("/dev/null")?.into(),
         facts: procfs::facts(site.needs, processors(site), boot_time_s()),

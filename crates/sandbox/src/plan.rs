@@ -68,6 +68,8 @@ pub enum Action {
     JoinCgroup,
     /// Hides the host's control-group paths (version 1).
     UnshareCgroup,
+    /// Opens the image while the id is still the maker's.
+    OpenImage,
     /// Leaves the host's keys behind.
     NewKeyring,
     /// Takes the mapped id.
@@ -232,6 +234,7 @@ fn init_steps(needs: &Needs, cgroup: Option<u8>, add: &mut Add<'_>) {
         init(Layer::Cgroup, Action::JoinCgroup);
         init(Layer::Cgroupns, Action::UnshareCgroup);
     }
+    init(Layer::Mountns, Action::OpenImage);
     init(Layer::Userns, Action::NewKeyring);
     init(Layer::Userns, Action::BecomeUser);
     init(Layer::Pidns, Action::BecomeUndumpable);
@@ -316,6 +319,7 @@ impl Action {
             Self::DieWithParent => "die-with-parent",
             Self::JoinCgroup => "join-cgroup",
             Self::UnshareCgroup => "unshare-cgroup",
+            Self::OpenImage => "open-image",
             Self::NewKeyring => "new-keyring",
             Self::BecomeUser => "become-user",
             Self::BecomeUndumpable => "become-undumpable",

@@ -34,7 +34,7 @@ pub struct Setting<'a> {
     /// A name that no other sandbox of this machine has now.
     pub name: String,
     /// Changes the plan before it is performed; for positive controls in tests.
-    pub amend: fn(Plan) -> Plan,
+    pub amend: &'a dyn Fn(Plan) -> Plan,
     /// Fails this step of the plan; for tests.
     pub fail_at: Option<usize>,
 }

@@ -1,0 +1,172 @@
+//! The command line, as one table: help, completions and the man page are made from it.
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use model::{Language, Layer, Policy, units};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Runs code that a language model wrote: safely, at once, on your own machine.
+#[derive(Debug, Parser)]
+#[command(name = "fireclay", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// Where images and records are kept [default: /var/lib/fireclay for root, else the user's data directory]
+    #[arg(long, global = true, value_name = "DIR", env = "FIRECLAY_DATA", value_hint = ValueHint::DirPath, hide_env_values = true)]
+    pub data: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The exit codes, as help shows them; `exit.rs` is held to it by a test.
+pub const EXIT_CODES: &str = "\
+Exit codes: the code's own, or 128 and the signal that ended it; 2 rejected, 3 setup_failed, 4 denied, 70 fault,
+124 timed_out, 130 cancelled, 137 memory_exceeded, output_exceeded or disk_exceeded by a kill";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run code in a fresh sandbox
+    Run(Box<RunArguments>),
+    /// Build, list, show or remove the root filesystems that sandboxes see
+    Image(ImageArguments),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Arguments of `fireclay run`.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct RunArguments {
+    /// The program to run; `-` reads it from standard input
+    #[arg(value_name = "FILE", required_unless_present = "code", value_hint = ValueHint::FilePath)]
+    pub file: Option<String>,
+    /// Arguments of the program
+    #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub trailing: Vec<String>,
+    /// The program itself, instead of a file
+    #[arg(short = 'c', long, value_name = "CODE", allow_hyphen_values = true)]
+    pub code: Option<String>,
+    /// python, bash, javascript or typescript [default: by the file's extension or first line; python for -c]
+    #[arg(short, long, value_name = "LANGUAGE", value_parser = Language::from_str)]
+    pub language: Option<Language>,
+    /// What the program reads on standard input; `-` passes ours on
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub stdin: Option<String>,
+    /// An argument of the program; may be repeated
+    #[arg(long = "arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub args: Vec<String>,
+    /// An environment variable; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+    /// A file to put into the workspace, under its own or another name; may be repeated
+    #[arg(long = "file", value_name = "LOCAL[:NAME]", value_hint = ValueHint::FilePath)]
+    pub files: Vec<String>,
+    /// Working directory, relative to the workspace
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// Copy the files that the program leaves in the workspace to this directory
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub artifacts: Option<PathBuf>,
+    /// Wall time
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration_ms, help = help("Wall time", &units::format_duration_ms(LIMITS.timeout_ms)))]
+    pub timeout: Option<u64>,
+    /// Memory
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes, help = help("Memory of all processes", &units::format_bytes(LIMITS.memory_bytes)))]
+    pub memory: Option<u64>,
+    /// Processors
+    #[arg(long, value_name = "NUMBER", help = help("Processors, as a rate", &format!("{:.1}", LIMITS.cpus)))]
+    pub cpus: Option<f64>,
+    /// Processes
+    #[arg(long, value_name = "NUMBER", help = help("Processes and threads at once", &LIMITS.processes.to_string()))]
+    pub processes: Option<u64>,
+    /// Disk
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes, help = help("Files in workspace, home, /tmp and /dev/shm together", &units::format_bytes(LIMITS.disk_bytes)))]
+    pub disk: Option<u64>,
+    /// Output
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes, help = help("Output kept of each stream; more is dropped from the middle", &units::format_bytes(LIMITS.output_bytes)))]
+    pub output_limit: Option<u64>,
+    /// Print the result as JSON instead of streaming output
+    #[arg(long)]
+    pub json: bool,
+    /// Print the steps that isolate the run, and do not run it
+    #[arg(long)]
+    pub show_plan: bool,
+    /// Pass terminal control sequences of the program on to the terminal
+    #[arg(long)]
+    pub raw: bool,
+    /// Run although this machine cannot give a layer of isolation; may be repeated
+    #[arg(long, value_name = "LAYER", value_parser = Layer::from_str)]
+    pub allow_missing: Vec<Layer>,
+    /// The image to run in
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub image: String,
+    /// Run here, even if a server is running
+    #[arg(long)]
+    pub local: bool,
+}
+
+const LIMITS: model::Limits = Policy::DEFAULT.limits;
+
+fn help(what: &str, default: &str) -> String {
+    format!("{what} [default: {default}]")
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Arguments of `fireclay image`.
+#[derive(Debug, Args)]
+pub struct ImageArguments {
+    /// What to do with images.
+    #[command(subcommand)]
+    pub command: ImageCommand,
+}
+
+/// The commands on images.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Copy this machine's interpreters and tools into an image
+    Build {
+        /// What to call it
+        #[arg(long, default_value = "default")]
+        name: String,
+        /// The Python interpreter to copy [default: python3 on PATH, behind any shim]
+        #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
+        python: Option<PathBuf>,
+        /// The Node interpreter to copy [default: node on PATH, behind any shim]
+        #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
+        node: Option<PathBuf>,
+    },
+    /// List images
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what an image holds
+    Show {
+        /// Its name or the beginning of its digest
+        #[arg(default_value = "default")]
+        image: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Read all of it again and compare it with its digest
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Remove an image
+    Remove {
+        /// Its name or the beginning of its digest
+        image: String,
+    },
+}

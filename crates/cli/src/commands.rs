@@ -1,0 +1,6 @@
+//! One file for each command.
+
+pub mod complete;
+pub mod image;
+pub mod progress;
+pub mod run;

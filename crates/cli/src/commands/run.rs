@@ -1,0 +1,245 @@
+//! `fireclay run`: arguments → request → spec → sandbox → output and exit code.
+
+use crate::args::RunArguments;
+use crate::commands::image::ensure;
+use crate::env::Settings;
+use crate::exit::{FAULT, code_of_outcome, fault};
+use crate::terminal::Inert;
+use anyhow::Context;
+use model::request::FileContent;
+use model::{InputFile, Language, LimitsPatch, Outcome, Policy, Rejection, RunId, RunRequest, RunSpec, units};
+use sandbox::host::Host;
+use sandbox::run::{Refused, Setting, Settled, plan_of};
+use sandbox::supervise::{Io, Live, Stdin};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Runs the code; answers the exit code.
+pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> {
+    let request = request_of(arguments)?;
+    let spec = RunSpec::admit(request, &Policy::DEFAULT)?;
+    let host = Host::detect();
+    let allow_missing = allowed_missing(arguments);
+    if arguments.show_plan {
+        let (_, plan) = plan_of(&spec, &host, &allow_missing).map_err(fault)?;
+        print!("{plan}");
+        return Ok(0);
+    }
+    let artifacts = arguments.artifacts.as_deref().map(open_artifacts).transpose()?;
+    let image = worker::run::root_of(&ensure(&arguments.image, settings)?);
+    let stdin = Input::open(arguments)?;
+    let id = RunId::from_random(sys::fs::random()?);
+    let created_at = worker::run::now();
+    sys::signal::ignore_broken_pipes()?;
+    let cancel = sys::signal::as_descriptor(&[libc_signal::INT, libc_signal::TERM, libc_signal::HUP])?;
+    let setting = Setting {
+        host: &host,
+        image: &image,
+        allow_missing,
+        name: format!("fireclay-{id}"),
+        amend: &std::convert::identity,
+        fail_at: None,
+    };
+    let io = Io {
+        stdin: stdin.as_stdin(),
+        stdout: (!arguments.json).then(|| live(std::io::stdout().is_terminal(), rustix::stdio::stdout(), arguments.raw)),
+        stderr: (!arguments.json).then(|| live(std::io::stderr().is_terminal(), rustix::stdio::stderr(), arguments.raw)),
+        cancel: Some(cancel.as_fd()),
+    };
+    match sandbox::run::run(&spec, &setting, io) {
+        Ok(settled) => {
+            if let Some(directory) = &artifacts {
+                copy_artifacts(directory, &settled)?;
+            }
+            if arguments.json {
+                print_json(&worker::run::result_of(id, created_at, &spec, &image, &settled))?;
+            } else {
+                print_rest(&settled, arguments.raw)?;
+                explain(&settled, &spec, artifacts.is_some());
+            }
+            let judgement = &settled.judgement;
+            Ok(code_of_outcome(judgement.outcome, judgement.exit_code, judgement.signal))
+        }
+        Err(Refused::Fault(fault)) if arguments.json => {
+            print_json(&worker::run::result_of_fault(id, created_at, &spec, &image, fault))?;
+            Ok(FAULT)
+        }
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+/// Numbers of `signal(7)`, the same on every architecture of Linux.
+mod libc_signal {
+    pub const HUP: i32 = 1;
+    pub const INT: i32 = 2;
+    pub const TERM: i32 = 15;
+}
+
+/// What may be missing: what the caller says, and for an ordinary user, who rarely has one, the control group.
+fn allowed_missing(arguments: &RunArguments) -> BTreeSet<model::Layer> {
+    let mut allowed: BTreeSet<_> = arguments.allow_missing.iter().copied().collect();
+    if !rustix::process::geteuid().is_root() {
+        allowed.insert(model::Layer::Cgroup);
+    }
+    allowed
+}
+
+fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
+    // With `-c`, what would be the file is the first argument.
+    let (code, file_name, first) = match (&arguments.code, arguments.file.as_deref()) {
+        (Some(code), first) => (code.clone(), None, first),
+        (None, Some("-")) => (read_text(std::io::stdin().lock(), "standard input")?, None, None),
+        (None, Some(file)) => {
+            let path = Path::new(file);
+            let open = File::open(path).map_err(|error| unreadable("FILE", file, &error))?;
+            (read_text(open, file)?, path.file_name().map(|name| name.to_string_lossy().into_owned()), None)
+        }
+        (None, None) => unreachable!("clap requires one of them"),
+    };
+    let by_default = arguments.code.as_ref().map(|_| Language::Python).filter(|_| Language::of_shebang(&code).is_none());
+    Ok(RunRequest {
+        language: arguments.language.or(by_default),
+        file_name,
+        args: first.into_iter().chain(arguments.trailing.iter().map(String::as_str)).chain(arguments.args.iter().map(String::as_str)).map(str::to_owned).collect(),
+        env: arguments.env.iter().cloned().collect(),
+        cwd: arguments.cwd.clone(),
+        files: arguments.files.iter().map(|file| input_file(file)).collect::<Result<_, _>>()?,
+        limits: LimitsPatch {
+            timeout_ms: arguments.timeout,
+            memory_bytes: arguments.memory,
+            cpus: arguments.cpus,
+            processes: arguments.processes,
+            disk_bytes: arguments.disk,
+            output_bytes: arguments.output_limit,
+        },
+        code,
+        ..RunRequest::default()
+    })
+}
+
+fn read_text(mut from: impl Read, name: &str) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).with_context(|| format!("read {name}"))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let message = format!("{name} is not UTF-8 at byte {}", error.utf8_error().valid_up_to());
+        Rejection::new("code", message, "convert it, or send it with --file and run it from code").into()
+    })
+}
+
+fn unreadable(field: &str, path: &str, error: &std::io::Error) -> anyhow::Error {
+    Rejection::new(field, format!("cannot read {path}: {error}"), "name a file that exists and is readable").into()
+}
+
+/// Reads `LOCAL[:NAME]`. A local name with a colon is taken whole when such a file exists.
+fn input_file(argument: &str) -> anyhow::Result<InputFile> {
+    let whole = Path::new(argument).exists();
+    let (local, name) = match argument.rsplit_once(':') {
+        Some((local, name)) if !whole && !name.is_empty() => (local, name.to_owned()),
+        _ => (argument, String::new()),
+    };
+    let path = Path::new(local);
+    let name = if name.is_empty() { path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default() } else { name };
+    let bytes = std::fs::read(path).map_err(|error| unreadable("--file", local, &error))?;
+    let mode = std::fs::metadata(path).map(|meta| std::os::unix::fs::PermissionsExt::mode(&meta.permissions()));
+    Ok(InputFile { path: name, content: FileContent::Bytes(bytes), executable: mode.is_ok_and(|mode| mode & 0o111 != 0) })
+}
+
+/// Where the program's standard input comes from.
+enum Input {
+    Nothing,
+    Ours,
+    File(File),
+}
+
+impl Input {
+    fn open(arguments: &RunArguments) -> anyhow::Result<Self> {
+        match arguments.stdin.as_deref() {
+            None => Ok(Self::Nothing),
+            Some("-") if arguments.file.as_deref() == Some("-") && arguments.code.is_none() => {
+                Err(Rejection::new("--stdin", "standard input already holds the code", "give the code as a file or with -c").into())
+            }
+            Some("-") => Ok(Self::Ours),
+            Some(path) => Ok(Self::File(File::open(path).map_err(|error| unreadable("--stdin", path, &error))?)),
+        }
+    }
+
+    fn as_stdin(&self) -> Stdin<'_> {
+        match self {
+            Self::Nothing => Stdin::Bytes(&[]),
+            Self::Ours => Stdin::Descriptor(rustix::stdio::stdin()),
+            Self::File(file) => Stdin::Descriptor(file.as_fd()),
+        }
+    }
+}
+
+/// Forwards a stream; control sequences are taken out on their way to a terminal, and nowhere else.
+fn live(terminal: bool, fd: BorrowedFd<'static>, raw: bool) -> Live<'static> {
+    let mut inert = Inert::default();
+    let filter = terminal && !raw;
+    Live { fd, transform: Box::new(move |bytes| if filter { inert.push(bytes) } else { bytes.to_vec() }) }
+}
+
+fn print_json(result: &model::RunResult) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    serde_json::to_writer(&mut stdout, result)?;
+    stdout.write_all(b"\n").context("write the result")
+}
+
+/// Prints what was not forwarded: the end of a stream whose middle was dropped.
+fn print_rest(settled: &Settled, raw: bool) -> anyhow::Result<()> {
+    let print = |mut to: Box<dyn Write>, terminal: bool, bytes: Vec<u8>| {
+        let bytes = if terminal && !raw { Inert::default().push(&bytes) } else { bytes };
+        match to.write_all(&bytes).and_then(|()| to.flush()) {
+            // The reader has gone, as `head` does; it was told all it wanted.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    };
+    let watched = &settled.watched;
+    print(Box::new(std::io::stdout()), std::io::stdout().is_terminal(), watched.stdout.rest())?;
+    print(Box::new(std::io::stderr()), std::io::stderr().is_terminal(), watched.stderr.rest()).context("write output")
+}
+
+/// Says on standard error what the output alone does not tell.
+fn explain(settled: &Settled, spec: &RunSpec, copied: bool) {
+    let limits = &spec.limits;
+    match settled.judgement.outcome {
+        Outcome::Completed | Outcome::Failed => {}
+        Outcome::TimedOut => eprintln!("fireclay: timed_out after {} (--timeout)", units::format_duration_ms(limits.timeout_ms)),
+        Outcome::MemoryExceeded => eprintln!("fireclay: memory_exceeded: more than {} (--memory)", units::format_bytes(limits.memory_bytes)),
+        Outcome::DiskExceeded => eprintln!("fireclay: disk_exceeded: more than {} (--disk)", units::format_bytes(limits.disk_bytes)),
+        Outcome::OutputExceeded => {
+            let hard = limits.output_bytes.max(1).saturating_mul(model::limits::OUTPUT_HARD_FACTOR);
+            eprintln!("fireclay: output_exceeded: more than {} (64 times --output-limit)", units::format_bytes(hard));
+        }
+        Outcome::Signalled => {
+            let name = settled.judgement.signal.map(sys::signal::name).unwrap_or_default();
+            eprintln!("fireclay: signalled: {name} ended the program");
+        }
+        other => eprintln!("fireclay: {other}"),
+    }
+    if !settled.isolation.missing.is_empty() {
+        let names: Vec<&str> = settled.isolation.missing.iter().map(|layer| layer.name()).collect();
+        eprintln!("fireclay: this machine did not give: {} (fireclay doctor says why)", names.join(", "));
+    }
+    if copied && settled.collected.skipped > 0 {
+        eprintln!("fireclay: {} entries of the workspace are not regular files within bounds, and were left out", settled.collected.skipped);
+    }
+}
+
+/// The directory for artifacts, made if need be.
+fn open_artifacts(directory: &Path) -> anyhow::Result<OwnedFd> {
+    std::fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
+    Ok(File::open(directory).with_context(|| format!("open {}", directory.display()))?.into())
+}
+
+/// Copies what the run left into the caller's directory: through no link there either, and replacing files, never writing into them.
+fn copy_artifacts(directory: &OwnedFd, settled: &Settled) -> anyhow::Result<()> {
+    for left in &settled.collected.files {
+        worker::artifacts::export(directory.as_fd(), left).with_context(|| format!("copy {}", left.path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Lists the files of `guest/`, with their digest, as a table that `src/image/guest.rs` includes, so that the binary carries its runners.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use sha2::{Digest, Sha256};
+
+fn main() -> io::Result<()> {
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest");
+    let mut files = Vec::new();
+    for language in ["python", "javascript"] {
+        collect(&guest.join(language), &mut files)?;
+    }
+    files.sort();
+    let mut hash = Sha256::new();
+    let mut table = String::new();
+    for file in &files {
+        let name = file.strip_prefix(&guest).map_err(io::Error::other)?;
+        let bytes = fs::read(file)?;
+        hash.update(format!("{}\0{}\0", name.display(), bytes.len()));
+        hash.update(bytes);
+        writeln!(table, "    ({name:?}, include_bytes!({:?})),", fs::canonicalize(file)?)
+            .map_err(io::Error::other)?;
+    }
+    // Hashed here because every run compares it.
+    let digest = hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let table = format!("(\"sha256:{digest}\", &[\n{table}])");
+    let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
+    fs::write(Path::new(&out).join("guest_files.rs"), table)
+}
+
+/// Collects what belongs into an image: no tests, caches, notes or hidden files.
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    if !directory.is_dir() {
+        return Ok(());
+    }
+    println!("cargo::rerun-if-changed={}", directory.display());
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let noise = name.starts_with('.')
+            || ["__pycache__", "tests", "test", "node_modules"].contains(&name.as_str());
+        if noise || [".pyc", ".md"].iter().any(|end| name.ends_with(end)) {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else {
+            println!("cargo::rerun-if-changed={}", path.display());
+            files.push(path);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,2 @@
+print("Hello from inside the furnace.")
+sum(range(101))

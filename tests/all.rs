@@ -1,0 +1,3 @@
+//! Every proof in one binary. A folder for each kind; a file that is not named here is found by `cargo xtask tidy`.
+
+mod cli;

@@ -1,0 +1,20 @@
+//! What a test asks of the driver, as JSON on its standard input.
+
+use model::Layer;
+use serde::{Deserialize, Serialize};
+
+/// One run, with a plan that may be weakened or failed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Order {
+    /// The run.
+    pub request: model::RunRequest,
+    /// Input files by path and content; bytes need no encoding here.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Steps of the plan to leave out, by name: the positive control of an attack.
+    pub without: Vec<String>,
+    /// A step of the plan to fail.
+    pub fail_at: Option<usize>,
+    /// Layers that may be missing.
+    pub allow_missing: Vec<Layer>,
+}

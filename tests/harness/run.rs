@@ -1,0 +1,81 @@
+//! Runs the binary or the driver, as a user's shell would.
+
+use crate::Order;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// What a command left.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+/// The data directory that all tests share, with the default image in it: built once, kept below `target/` between runs.
+pub fn image() -> &'static Path {
+    static DATA: OnceLock<PathBuf> = OnceLock::new();
+    DATA.get_or_init(|| {
+        let data = target().join("test-data");
+        let built = command(&data).args(["run", "-c", "pass"]).output().expect("the binary starts");
+        assert!(built.status.success(), "building the image failed: {}", String::from_utf8_lossy(&built.stderr));
+        data
+    })
+}
+
+/// `fireclay` with these arguments and this standard input, using the shared image.
+pub fn fireclay(args: &[&str], stdin: &[u8]) -> Ran {
+    feed(command(image()).args(args), stdin)
+}
+
+/// One run by the driver.
+pub fn drive(order: &Order) -> model::RunResult {
+    let json = serde_json::to_vec(order).expect("an order is plain data");
+    let ran = feed(Command::new(executable("driver")).arg(image()), &json);
+    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+}
+
+/// A command that runs the binary with this data directory and none of our environment.
+pub fn command(data: &Path) -> Command {
+    let mut command = Command::new(executable("fireclay"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).arg("--data").arg(data);
+    command
+}
+
+/// Runs a command with this standard input.
+pub fn feed(command: &mut Command, stdin: &[u8]) -> Ran {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let mut pipe = child.stdin.take().expect("it is piped");
+    let bytes = stdin.to_vec();
+    let writer = std::thread::spawn(move || pipe.write_all(&bytes));
+    let output = child.wait_with_output().expect("it ends");
+    // A program that did not read its input to the end is no failure of the test's.
+    drop(writer.join().expect("the writer does not panic"));
+    output.into()
+}
+
+/// The directory that cargo builds into, found from the test's own program: `target/TRIPLE/release/deps/all-…`.
+fn target() -> PathBuf {
+    let own = std::env::current_exe().expect("the program has a path");
+    let release = own.ancestors().find(|path| path.ends_with("release") || path.ends_with("debug"));
+    release.expect("cargo puts programs below the profile's directory").to_owned()
+}
+
+/// A program of the workspace, built beside the test.
+fn executable(name: &str) -> PathBuf {
+    let path = target().join(name);
+    assert!(path.exists(), "{} is not built: run `cargo build --release --workspace` first", path.display());
+    path
+}
