@@ -47,8 +47,8 @@ impl Tree {
     /// Finds where the caller may make control groups with memory, process and processor limits.
     pub fn detect() -> Result<Tree, String> {
         let mounts =
-            fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("read mountinfo: {error}"))?;
-        let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("read cgroup: {error}"))?;
+            sys::fs::read_kernel_file(c"/proc/self/mountinfo").map_err(|error| format!("mountinfo: {error}"))?;
+        let own = sys::fs::read_kernel_file(c"/proc/self/cgroup").map_err(|error| format!("cgroup: {error}"))?;
         detect_v1(&mounts, &own)
             .or_else(|v1| detect_v2(&mounts, &own).map_err(|v2| format!("version 1: {v1}; version 2: {v2}")))
     }

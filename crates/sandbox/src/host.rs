@@ -65,15 +65,20 @@ pub struct Host {
 impl Host {
     /// Looks at the machine.
     pub fn detect() -> Self {
-        let uid_map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let uid_map = sys::fs::read_kernel_file(c"/proc/self/uid_map").unwrap_or_default();
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         Self {
             outside: if uid == 0 { reserved_range(&uid_map) } else { Ok(Outside::Own { uid, gid }) },
             cgroups: Tree::detect(),
             landlock: sys::landlock::version(),
-            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            processors: processors(),
         }
     }
+}
+
+/// The processors that the caller may use. (The standard library would also read control groups, which costs more than it says.)
+fn processors() -> usize {
+    rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize).max(1)
 }
 
 /// The ids that root may hand out: the reserved range if it is mapped, else the top half of the largest mapped range

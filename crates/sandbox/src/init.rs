@@ -248,15 +248,18 @@ fn mount_proc(built: &Built) -> Result<()> {
     sys::mount::attach(proc.as_fd(), root(built)?, c"proc")
 }
 
+/// Writes what replaces entries of `/proc` and mounts it over them. Its source is attached where `shm` will cover it.
 fn mask_proc(birth: &Birth<'_>, built: &mut Built) -> Result<()> {
     let scratch = built.scratch.as_ref().ok_or(missing("scratch"))?;
     rustix::fs::mkdirat(scratch, c"proc", Mode::from_raw_mode(0o700)).map_err(Error::of("mkdirat"))?;
+    let sealed = Attributes { read_only: true, no_devices: true, no_execution: true };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let facts = rustix::fs::openat(scratch, c"proc", flags, Mode::empty()).map_err(Error::of("openat"))?;
-    procfs::write_facts(facts.as_fd(), &birth.facts)?;
-    let proc =
-        rustix::fs::openat(root(built)?, c"proc", flags, Mode::empty()).map_err(Error::of("openat"))?;
-    built.covered = procfs::mask(proc.as_fd(), facts.as_fd())?;
+    let writable = rustix::fs::openat(scratch, c"proc", flags, Mode::empty()).map_err(Error::of("openat"))?;
+    procfs::write_facts(writable.as_fd(), &birth.facts)?;
+    let facts = sys::mount::copy(scratch.as_fd(), c"proc", sealed)?;
+    sys::mount::attach(facts.as_fd(), root(built)?, c"dev/shm")?;
+    rustix::process::fchdir(root(built)?).map_err(Error::of("fchdir"))?;
+    built.covered = procfs::mask("proc", "dev/shm")?;
     Ok(())
 }
 

@@ -243,10 +243,11 @@ fn init_steps(needs: &Needs, cgroup: Option<u8>, add: &mut Add<'_>) {
     init(Layer::Mountns, Action::PrivatizeMounts);
     init(Layer::Mountns, Action::MountRoot);
     init(Layer::Mountns, Action::MountScratch { bytes, inodes });
-    init(Layer::Mountns, Action::MountDirectories);
-    init(Layer::Mountns, Action::MountDevices);
     init(Layer::Mountns, Action::MountProc);
     init(Layer::Mountns, Action::MaskProc);
+    // Covers what the two steps before left attached at `/tmp` and `/dev/shm`.
+    init(Layer::Mountns, Action::MountDirectories);
+    init(Layer::Mountns, Action::MountDevices);
     init(Layer::Netns, Action::LoopbackUp);
     init(Layer::Utsns, Action::SetHostName);
     // After the mounts, which need anonymous namespaces, and before the pivot, through the host's process file system.

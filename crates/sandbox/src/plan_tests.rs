@@ -76,7 +76,8 @@ proptest! {
         // Rights go before the job is forked, and what needs them comes before that.
         prop_assert!(place("drop-capabilities") < place("fork-job"));
         prop_assert!(place("verify-mounts") < place("drop-capabilities"));
-        prop_assert!(place("mask-proc") < place("forbid-namespaces"));
+        prop_assert!(place("mask-proc") < place("mount-directories"));
+        prop_assert!(place("mount-devices") < place("forbid-namespaces"));
         prop_assert!(place("forbid-namespaces") < place("pivot-root"));
         // Dying with the parent is said again after the change of id.
         let last = names.iter().rposition(|name| *name == "drop-capabilities").unwrap();

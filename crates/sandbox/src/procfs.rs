@@ -84,7 +84,7 @@ pub fn facts(needs: &Needs, processors: usize, boot_time_s: u64) -> Vec<(String,
 }
 
 const EMPTY: &str = "empty";
-const EMPTY_DIRECTORY: &CStr = c"nothing";
+const EMPTY_DIRECTORY: &str = "nothing";
 const UUID: &str = "sys/kernel/random/uuid";
 
 /// Writes `files` below a directory that only init knows yet.
@@ -93,7 +93,7 @@ pub fn write_facts(directory: BorrowedFd<'_>, files: &[(String, String)]) -> Res
         Err(rustix::io::Errno::EXIST) => Ok(()),
         other => other.map_err(Error::of("mkdirat")),
     };
-    make(EMPTY_DIRECTORY)?;
+    make(&c_path(EMPTY_DIRECTORY)?)?;
     for (path, text) in files {
         for (at, _) in path.match_indices('/') {
             make(&c_path(&path[..at])?)?;
@@ -108,28 +108,27 @@ pub fn write_facts(directory: BorrowedFd<'_>, files: &[(String, String)]) -> Res
     Ok(())
 }
 
-/// Hides or replaces entries of the process file system `proc`, attached at `proc` below the new root; `facts` is where
-/// [`write_facts`] wrote. Returns the paths now covered, as `/proc/self/mountinfo` will name them.
-pub fn mask(proc: BorrowedFd<'_>, facts: BorrowedFd<'_>) -> Result<Vec<String>> {
+/// Hides or replaces entries of the process file system at `proc`; `facts` is where [`write_facts`] wrote, on a mount that is
+/// read-only. Both are paths from the working directory. Returns what is covered now, as `/proc/self/mountinfo` will name it.
+pub fn mask(proc: &str, facts: &str) -> Result<Vec<String>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(rustix::fs::CWD, &*c_path(proc)?, flags, Mode::empty()).map_err(Error::of("openat"))?;
     let hidden = Attributes { read_only: true, no_devices: true, no_execution: true };
-    let uuid = sys::mount::copy(proc, c"sys/kernel/random/uuid", hidden)?;
+    let uuid = sys::mount::copy(directory.as_fd(), c"sys/kernel/random/uuid", hidden)?;
     let mut covered = Vec::new();
-    for (name, is_directory) in entries(proc)? {
+    for (name, is_directory) in entries(directory.as_fd())? {
         if VISIBLE.contains(&name.as_str()) {
             continue;
         }
-        let replacement = if REPLACED.contains(&name.as_str()) {
-            c_path(&name)?
-        } else if is_directory {
-            EMPTY_DIRECTORY.to_owned()
-        } else {
-            c_path(EMPTY)?
+        let replacement = match name.as_str() {
+            name if REPLACED.contains(&name) => name,
+            _ if is_directory => EMPTY_DIRECTORY,
+            _ => EMPTY,
         };
-        let cover = sys::mount::copy(facts, &replacement, hidden)?;
-        sys::mount::attach(cover.as_fd(), proc, &c_path(&name)?)?;
+        sys::mount::bind(&c_path(&format!("{facts}/{replacement}"))?, &c_path(&format!("{proc}/{name}"))?)?;
         covered.push(format!("/proc/{name}"));
     }
-    sys::mount::attach(uuid.as_fd(), proc, c"sys/kernel/random/uuid")?;
+    sys::mount::attach(uuid.as_fd(), directory.as_fd(), c"sys/kernel/random/uuid")?;
     covered.push(format!("/proc/{UUID}"));
     Ok(covered)
 }

@@ -21,7 +21,7 @@ enum Expected {
 
 /// Compares the caller's mounts with the plan; `covered` are the entries of `/proc` that must be hidden.
 pub fn mounts(covered: &[String]) -> Result<()> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").map_err(Error::of_io("read mountinfo"))?;
+    let text = sys::fs::read_kernel_file(c"/proc/self/mountinfo")?;
     if matches(&text, covered) {
         Ok(())
     } else {
@@ -35,8 +35,9 @@ fn matches(mountinfo: &str, covered: &[String]) -> bool {
     let mut expect = |place: String, what| expected.entry(place).or_insert((what, 0)).1 += 1;
     expect("/".into(), Expected::Root);
     expect("/proc".into(), Expected::Proc);
-    // The root of the scratch file system, hidden below its own `tmp`.
+    // The root of the scratch file system, hidden below its own `tmp`; and the covers' source, below `shm`.
     expect("/tmp".into(), Expected::Scratch);
+    expect("/dev/shm".into(), Expected::Scratch);
     DIRECTORIES.iter().for_each(|(_, place, _)| expect((*place).into(), Expected::Scratch));
     DEVICES.iter().for_each(|name| expect(format!("/dev/{name}"), Expected::Device));
     covered.iter().for_each(|place| expect(place.clone(), Expected::Cover));
@@ -75,6 +76,7 @@ mod tests {
         let mut lines = vec![
             "1 0 0:1 / / ro,nosuid,nodev - overlay overlay ro".to_owned(),
             "2 1 0:2 / /tmp rw,nosuid,nodev - tmpfs tmpfs rw".to_owned(),
+            "7 1 0:2 /proc /dev/shm ro,nosuid,nodev,noexec - tmpfs tmpfs rw".to_owned(),
             "3 1 0:3 / /proc rw,nosuid,nodev,noexec - proc proc rw".to_owned(),
             "4 3 0:2 /proc/empty /proc/keys ro,nosuid,nodev,noexec - tmpfs tmpfs rw".to_owned(),
         ];

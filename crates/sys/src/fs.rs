@@ -18,6 +18,25 @@ pub fn open_directory(path: &CStr) -> Result<OwnedFd> {
     rustix::fs::open(path, flags, Mode::empty()).map_err(Error::of("open"))
 }
 
+/// Reads a file that the kernel makes up as it is read: in as few calls as may be, since each begins anew to make it up.
+pub fn read_kernel_file(path: &CStr) -> Result<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(Error::of("open"))?;
+    let mut bytes = vec![0; 16 << 10];
+    let mut length = 0;
+    loop {
+        if length == bytes.len() {
+            bytes.resize(2 * length, 0);
+        }
+        match rustix::io::read(&file, &mut bytes[length..]).map_err(Error::of("read"))? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    bytes.truncate(length);
+    String::from_utf8(bytes).map_err(|_| Error { call: "read", errno: libc::EILSEQ })
+}
+
 /// Space of a file system: what is used and what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {

@@ -20,6 +20,13 @@ pub fn root_of(image: &Image) -> sandbox::Image {
         Some(path(&runtimes.bash)),
     );
     root.digest.clone_from(&image.digest);
+    // The interpreter's own directory first: `python3` is then found where it lives, and so are scripts installed beside it.
+    if let Some(directory) = runtimes.python.as_ref().and_then(|python| python.path.parent()) {
+        let directory = directory.to_string_lossy();
+        if !root.path.split(':').any(|part| part == directory) {
+            root.path = format!("{directory}:{}", root.path);
+        }
+    }
     root
 }
 
