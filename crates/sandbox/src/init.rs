@@ -31,8 +31,8 @@ pub struct Birth<'a> {
     pub cgroups: Vec<OwnedFd>,
     /// The null device, for standard streams.
     pub null: OwnedFd,
-    /// The files that replace entries of `/proc`.
-    pub facts: Vec<(String, String)>,
+    /// The covers of entries of `/proc` that tell of this sandbox.
+    pub facts: [(&'static CStr, String); 2],
     /// Fail at this step instead of performing it: fault injection for tests.
     pub fail_at: Option<usize>,
 }
@@ -248,42 +248,22 @@ fn mount_proc(built: &Built) -> Result<()> {
     sys::mount::attach(proc.as_fd(), root(built)?, c"proc")
 }
 
-/// Writes what replaces entries of `/proc` and mounts it over them. Its source is attached where `shm` will cover it.
 fn mask_proc(birth: &Birth<'_>, built: &mut Built) -> Result<()> {
     let scratch = built.scratch.as_ref().ok_or(missing("scratch"))?;
-    rustix::fs::mkdirat(scratch, c"proc", Mode::from_raw_mode(0o700)).map_err(Error::of("mkdirat"))?;
-    let sealed = Attributes { read_only: true, no_devices: true, no_execution: true };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let writable = rustix::fs::openat(scratch, c"proc", flags, Mode::empty()).map_err(Error::of("openat"))?;
-    procfs::write_facts(writable.as_fd(), &birth.facts)?;
-    let facts = sys::mount::copy(scratch.as_fd(), c"proc", sealed)?;
-    sys::mount::attach(facts.as_fd(), root(built)?, c"dev/shm")?;
     rustix::process::fchdir(root(built)?).map_err(Error::of("fchdir"))?;
-    built.covered = procfs::mask("proc", "dev/shm")?;
+    built.covered = procfs::mask(scratch.as_fd(), &birth.facts)?;
     Ok(())
 }
 
-/// Every kind of namespace, as `/proc/sys/user` names its limit. `time` is there from Linux 5.6 on.
-const NAMESPACE_LIMITS: [&CStr; 8] = [
-    c"sys/user/max_user_namespaces",
-    c"sys/user/max_pid_namespaces",
-    c"sys/user/max_mnt_namespaces",
-    c"sys/user/max_net_namespaces",
-    c"sys/user/max_ipc_namespaces",
-    c"sys/user/max_uts_namespaces",
-    c"sys/user/max_cgroup_namespaces",
-    c"sys/user/max_time_namespaces",
-];
+/// The limit on further user namespaces (namespaces(7)). Without one of those no other kind can be made: each needs
+/// CAP_SYS_ADMIN over the user namespace, and the sandbox's own gives none.
+const NAMESPACE_LIMIT: &CStr = c"sys/user/max_user_namespaces";
 
 fn forbid_namespaces(built: &Built) -> Result<()> {
     let proc = built.host_proc.as_ref().ok_or(missing("proc"))?;
-    for limit in NAMESPACE_LIMITS {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(proc, limit, flags, Mode::empty())
-            .map_err(Error::of("open max_namespaces"))?;
-        rustix::io::write(&file, b"0").map_err(Error::of("write max_namespaces"))?;
-    }
-    Ok(())
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(proc, NAMESPACE_LIMIT, flags, Mode::empty()).map_err(Error::of("open max_user_namespaces"))?;
+    rustix::io::write(&file, b"0").map(drop).map_err(Error::of("write max_user_namespaces"))
 }
 
 /// Says that all is ready, runs one command, reaps until the job ends, says how.

@@ -245,7 +245,7 @@ fn init_steps(needs: &Needs, cgroup: Option<u8>, add: &mut Add<'_>) {
     init(Layer::Mountns, Action::MountScratch { bytes, inodes });
     init(Layer::Mountns, Action::MountProc);
     init(Layer::Mountns, Action::MaskProc);
-    // Covers what the two steps before left attached at `/tmp` and `/dev/shm`.
+    // Its `/tmp` covers the root of the scratch file system.
     init(Layer::Mountns, Action::MountDirectories);
     init(Layer::Mountns, Action::MountDevices);
     init(Layer::Netns, Action::LoopbackUp);
@@ -366,7 +366,7 @@ impl Action {
             Self::MountDevices => DEVICES.join(" "),
             Self::MountProc => "/proc: own processes only".into(),
             Self::MaskProc => format!("all but {}", crate::procfs::VISIBLE.join(" ")),
-            Self::ForbidNamespaces => "no further user, pid, mnt, net, ipc, uts, cgroup, time namespaces".into(),
+            Self::ForbidNamespaces => "no further user namespaces, hence none of any kind".into(),
             Self::SetHostName => INSIDE_USER.into(),
             Self::PlaceDescriptors => "0 stdin, 1 stdout, 2 stderr, 3 result".into(),
             Self::LowerLimits { file_bytes, processes, data_bytes } => {

@@ -1,8 +1,8 @@
 //! What the code sees of the machine through `/proc`: its own processes, and a few files that programs cannot do without.
 //!
 //! `subset=pid` would be shorter, but `free`, `ps`, psutil and Node then misreport or fail; so the whole is mounted and every
-//! entry that is not on [`VISIBLE`] is hidden, whatever names this kernel or its modules add. Files that tell of the whole
-//! machine are replaced by ones that tell of the sandbox.
+//! entry that is not on [`VISIBLE`] is covered, whatever names this kernel or its modules add: files that tell of the whole
+//! machine by ones that tell of the sandbox, all others by nothing.
 
 use crate::plan::Needs;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -25,42 +25,42 @@ pub const VISIBLE: [&str; 9] = [
     "sys/kernel/random/uuid",
 ];
 
-/// Entries that are replaced by what [`facts`] writes.
-const REPLACED: [&str; 5] = ["loadavg", "meminfo", "stat", "swaps", "sys"];
+/// Where the image keeps the covers that are the same for every sandbox.
+pub const COVERS: &str = "/opt/fireclay/proc";
+/// What covers a hidden file, and a hidden directory; both in [`COVERS`].
+const EMPTY: &str = "empty";
+const NOTHING: &str = "nothing";
+/// The one file of `/proc/sys` that cannot be a constant.
+const UUID: &str = "sys/kernel/random/uuid";
 
-/// What `/proc/sys` holds instead of the kernel's own: constants that programs look up.
-const SYSCTLS: [(&str, &str); 11] = [
-    ("sys/fs/file-max", "9223372036854775807\n"),
-    ("sys/fs/nr_open", "1048576\n"),
-    ("sys/fs/pipe-max-size", "1048576\n"),
-    ("sys/kernel/cap_last_cap", "40\n"),
-    ("sys/kernel/hostname", "sandbox\n"),
-    ("sys/kernel/ngroups_max", "65536\n"),
-    ("sys/kernel/ostype", "Linux\n"),
-    ("sys/kernel/pid_max", "4194304\n"),
-    ("sys/net/core/somaxconn", "4096\n"),
-    ("sys/vm/max_map_count", "65530\n"),
-    ("sys/vm/overcommit_memory", "0\n"),
+/// The covers that are the same for every sandbox, as an image must hold them: path below [`COVERS`], and content; `None` is an
+/// empty directory. Loads are zero; below `sys` are the constants that programs look up.
+pub const CONSTANTS: [(&str, Option<&str>); 15] = [
+    (EMPTY, Some("")),
+    (NOTHING, None),
+    ("loadavg", Some("0.00 0.00 0.00 1/1 2\n")),
+    ("swaps", Some("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")),
+    ("sys/fs/file-max", Some("9223372036854775807\n")),
+    ("sys/fs/nr_open", Some("1048576\n")),
+    ("sys/fs/pipe-max-size", Some("1048576\n")),
+    ("sys/kernel/cap_last_cap", Some("40\n")),
+    ("sys/kernel/ngroups_max", Some("65536\n")),
+    ("sys/kernel/ostype", Some("Linux\n")),
+    ("sys/kernel/pid_max", Some("4194304\n")),
+    // Only there to be mounted on.
+    (UUID, Some("")),
+    ("sys/net/core/somaxconn", Some("4096\n")),
+    ("sys/vm/max_map_count", Some("65530\n")),
+    ("sys/vm/overcommit_memory", Some("0\n")),
 ];
 
-/// The files that replace the kernel's: path below `/proc`, content. Times and loads are zero, memory and processors are the limits.
-pub fn facts(needs: &Needs, processors: usize, boot_time_s: u64) -> Vec<(String, String)> {
+/// The covers that tell of one sandbox: path below `/proc`, content. Memory and processors are the limits, times are zero.
+pub fn facts(needs: &Needs, processors: usize, boot_time_s: u64) -> [(&'static CStr, String); 2] {
     let total = needs.limits.memory_bytes / 1024;
+    let full = ["MemTotal", "MemFree", "MemAvailable"].map(|name| (name, total));
+    let none = ["Buffers", "Cached", "SwapCached", "Active", "Inactive", "SwapTotal", "SwapFree", "Shmem", "SReclaimable"];
     let mut meminfo = String::new();
-    for (name, kib) in [("MemTotal", total), ("MemFree", total), ("MemAvailable", total)].into_iter().chain(
-        [
-            "Buffers",
-            "Cached",
-            "SwapCached",
-            "Active",
-            "Inactive",
-            "SwapTotal",
-            "SwapFree",
-            "Shmem",
-            "SReclaimable",
-        ]
-        .map(|name| (name, 0)),
-    ) {
+    for (name, kib) in full.into_iter().chain(none.map(|name| (name, 0))) {
         writeln!(meminfo, "{:<15} {kib:>8} kB", format!("{name}:")).expect("a String takes all");
     }
     let zero = "0 0 0 0 0 0 0 0 0 0";
@@ -70,67 +70,45 @@ pub fn facts(needs: &Needs, processors: usize, boot_time_s: u64) -> Vec<(String,
     }
     writeln!(stat, "intr 0\nctxt 0\nbtime {boot_time_s}\nprocesses 1\nprocs_running 1\nprocs_blocked 0")
         .expect("a String takes all");
-    let mut files = vec![
-        ("loadavg".to_owned(), "0.00 0.00 0.00 1/1 2\n".to_owned()),
-        ("meminfo".to_owned(), meminfo),
-        ("stat".to_owned(), stat),
-        ("swaps".to_owned(), "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_owned()),
-        // Files that are hidden show this one; the uuid file only has to be there to be mounted on.
-        (EMPTY.to_owned(), String::new()),
-        (UUID.to_owned(), String::new()),
-    ];
-    files.extend(SYSCTLS.map(|(path, text)| (path.to_owned(), text.to_owned())));
-    files
+    [(c"meminfo", meminfo), (c"stat", stat)]
 }
 
-const EMPTY: &str = "empty";
-const EMPTY_DIRECTORY: &str = "nothing";
-const UUID: &str = "sys/kernel/random/uuid";
+const HIDDEN: Attributes = Attributes { read_only: true, no_devices: true, no_execution: true };
 
-/// Writes `files` below a directory that only init knows yet.
-pub fn write_facts(directory: BorrowedFd<'_>, files: &[(String, String)]) -> Result<()> {
-    let make = |path: &CStr| match rustix::fs::mkdirat(directory, path, Mode::from_raw_mode(0o555)) {
-        Err(rustix::io::Errno::EXIST) => Ok(()),
-        other => other.map_err(Error::of("mkdirat")),
-    };
-    make(&c_path(EMPTY_DIRECTORY)?)?;
-    for (path, text) in files {
-        for (at, _) in path.match_indices('/') {
-            make(&c_path(&path[..at])?)?;
-        }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(directory, &*c_path(path)?, flags, Mode::from_raw_mode(0o444))
-            .map_err(Error::of("openat"))?;
-        if rustix::io::write(&file, text.as_bytes()).map_err(Error::of("write"))? != text.len() {
-            return Err(Error { call: "write", errno: libc::ENOSPC });
-        }
-    }
-    Ok(())
-}
-
-/// Hides or replaces entries of the process file system at `proc`; `facts` is where [`write_facts`] wrote, on a mount that is
-/// read-only. Both are paths from the working directory. Returns what is covered now, as `/proc/self/mountinfo` will name it.
-pub fn mask(proc: &str, facts: &str) -> Result<Vec<String>> {
+/// Hides or replaces entries of the process file system at `proc` below the new root, which is the working directory. `scratch`
+/// is a place for `facts` that the code will not reach. Returns what is covered now, as `/proc/self/mountinfo` will name it.
+pub fn mask(scratch: BorrowedFd<'_>, facts: &[(&CStr, String)]) -> Result<Vec<String>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(rustix::fs::CWD, &*c_path(proc)?, flags, Mode::empty()).map_err(Error::of("openat"))?;
-    let hidden = Attributes { read_only: true, no_devices: true, no_execution: true };
-    let uuid = sys::mount::copy(directory.as_fd(), c"sys/kernel/random/uuid", hidden)?;
+    let proc = rustix::fs::openat(rustix::fs::CWD, c"proc", flags, Mode::empty()).map_err(Error::of("openat"))?;
+    let uuid = sys::mount::copy(proc.as_fd(), c"sys/kernel/random/uuid", HIDDEN)?;
     let mut covered = Vec::new();
-    for (name, is_directory) in entries(directory.as_fd())? {
-        if VISIBLE.contains(&name.as_str()) {
+    for (name, is_directory) in entries(proc.as_fd())? {
+        let is = |constant: &str| constant.split('/').next() == Some(&name);
+        if VISIBLE.iter().any(|visible| *visible == name) {
             continue;
         }
-        let replacement = match name.as_str() {
-            name if REPLACED.contains(&name) => name,
-            _ if is_directory => EMPTY_DIRECTORY,
-            _ => EMPTY,
-        };
-        sys::mount::bind(&c_path(&format!("{facts}/{replacement}"))?, &c_path(&format!("{proc}/{name}"))?)?;
+        if let Some((path, text)) = facts.iter().find(|(path, _)| path.to_bytes() == name.as_bytes()) {
+            cover_with_fact(scratch, proc.as_fd(), path, text)?;
+        } else {
+            let constant = CONSTANTS.iter().any(|(path, _)| is(path));
+            let cover = if constant { &name } else if is_directory { NOTHING } else { EMPTY };
+            let covers = COVERS.trim_start_matches('/');
+            sys::mount::bind(&c_path(&format!("{covers}/{cover}"))?, &c_path(&format!("proc/{name}"))?)?;
+        }
         covered.push(format!("/proc/{name}"));
     }
-    sys::mount::attach(uuid.as_fd(), directory.as_fd(), c"sys/kernel/random/uuid")?;
+    sys::mount::attach(uuid.as_fd(), proc.as_fd(), c"sys/kernel/random/uuid")?;
     covered.push(format!("/proc/{UUID}"));
     Ok(covered)
+}
+
+fn cover_with_fact(scratch: BorrowedFd<'_>, proc: BorrowedFd<'_>, path: &CStr, text: &str) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(scratch, path, flags, Mode::from_raw_mode(0o444)).map_err(Error::of("openat"))?;
+    if rustix::io::write(&file, text.as_bytes()).map_err(Error::of("write"))? != text.len() {
+        return Err(Error { call: "write", errno: libc::ENOSPC });
+    }
+    sys::mount::attach(sys::mount::copy(scratch, path, HIDDEN)?.as_fd(), proc, path)
 }
 
 /// Entries of the root that are neither processes nor links, and whether each is a directory.
@@ -173,14 +151,16 @@ mod tests {
     #[test]
     fn memory_and_processors_are_the_limits() {
         let needs = Needs { limits: model::Policy::DEFAULT.limits, allow_missing: Default::default() };
-        let files = facts(&needs, 2, 7);
-        let text =
-            |name: &str| files.iter().find(|(path, _)| path == name).map(|(_, text)| text.clone()).unwrap();
-        assert!(text("meminfo").starts_with("MemTotal:         524288 kB\n"), "{}", text("meminfo"));
-        assert_eq!(text("stat").lines().filter(|line| line.starts_with("cpu")).count(), 3);
-        assert!(text("stat").contains("\nbtime 7\n"));
-        assert!(
-            REPLACED.iter().all(|name| files.iter().any(|(path, _)| path.split('/').next() == Some(name)))
-        );
+        let [(_, meminfo), (_, stat)] = facts(&needs, 2, 7);
+        assert!(meminfo.starts_with("MemTotal:         524288 kB\n"), "{meminfo}");
+        assert_eq!(stat.lines().filter(|line| line.starts_with("cpu")).count(), 3);
+        assert!(stat.contains("\nbtime 7\n"));
+    }
+
+    #[test]
+    fn nothing_is_both_visible_and_covered() {
+        for (path, _) in CONSTANTS {
+            assert!(path == UUID || !VISIBLE.contains(&path), "{path}");
+        }
     }
 }

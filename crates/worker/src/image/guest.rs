@@ -1,6 +1,7 @@
 //! Carries the guest runners from `guest/` of the repository into images, below `/opt/fireclay`.
 
 use super::tree::Tree;
+use sandbox::procfs;
 
 /// Where the runners lie inside an image.
 pub const GUEST_DIRECTORY: &str = "/opt/fireclay";
@@ -17,9 +18,16 @@ pub fn guest_digest() -> &'static str {
     GUEST.0
 }
 
-/// Adds the runners to the tree.
+/// Adds the runners to the tree, and what sandboxes cover entries of `/proc` with.
 pub(super) fn add(tree: &mut Tree) {
     tree.directory(GUEST_DIRECTORY);
+    for (path, content) in procfs::CONSTANTS {
+        let place = format!("{}/{path}", procfs::COVERS);
+        match content {
+            Some(text) => tree.file(&place, text.as_bytes()),
+            None => tree.directory(&place),
+        }
+    }
     for (path, bytes) in FILES.iter().filter(|(path, _)| *path != COMPILER) {
         tree.file(&format!("{GUEST_DIRECTORY}/{path}"), *bytes);
     }
