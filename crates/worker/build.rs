@@ -1,4 +1,5 @@
-//! Lists the files of `guest/`, with their digest, as a table that `src/image/guest.rs` includes, so that the binary carries its runners.
+//! Lists the files of `guest/`, with their digest, as a table that `src/image/guest.rs` includes, so that the binary carries its runners;
+//! and the attacks of `tests/escape/attacks/` as one that `src/battery.rs` includes, so that it can test the machine it is on.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,23 @@ fn main() -> io::Result<()> {
     let digest = hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let table = format!("(\"sha256:{digest}\", &[\n{table}])");
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
-    fs::write(Path::new(&out).join("guest_files.rs"), table)
+    fs::write(Path::new(&out).join("guest_files.rs"), table)?;
+    fs::write(Path::new(&out).join("battery_files.rs"), battery()?)
+}
+
+/// The attacks, by file name.
+fn battery() -> io::Result<String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/escape/attacks");
+    println!("cargo::rerun-if-changed={}", directory.display());
+    let mut files = fs::read_dir(&directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    files.sort();
+    let mut table = String::from("&[\n");
+    for file in &files {
+        println!("cargo::rerun-if-changed={}", file.display());
+        let name = file.file_name().unwrap_or_default();
+        writeln!(table, "    ({name:?}, include_str!({:?})),", fs::canonicalize(file)?).map_err(io::Error::other)?;
+    }
+    Ok(table + "]")
 }
 
 /// Collects what belongs into an image: no tests, caches, notes or hidden files.

@@ -1,1 +1,50 @@
-fn main() {}
+//! What developers run: `cargo xtask tidy`, `cargo xtask soak 10000`, `cargo xtask bench`.
+
+mod bench;
+mod soak;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Developer tasks of fireclay.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check what no compiler does: edges between crates, file heads, test files that are not wired in, paths of one machine
+    Tidy,
+    /// Make many mixed runs with attacks among them, and show that nothing is left
+    Soak {
+        /// How many runs
+        #[arg(default_value_t = 1000)]
+        runs: usize,
+        /// Where the image is
+        #[arg(long, default_value = "target/soak-data")]
+        data: PathBuf,
+    },
+    /// Compare whole-process times of `fireclay run`, the bare interpreter and bubblewrap, interleaved
+    Bench {
+        /// How many rounds
+        #[arg(long, default_value_t = 60)]
+        rounds: usize,
+        /// Where the image is
+        #[arg(long, default_value = "target/bench-data")]
+        data: PathBuf,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Tidy => tidy::tidy(),
+        Task::Soak { runs, data } => soak::soak(runs, &data),
+        Task::Bench { rounds, data, json } => bench::bench(rounds, &data, json),
+    }
+}

@@ -30,6 +30,10 @@ pub enum Command {
     Run(Box<RunArguments>),
     /// Build, list, show or remove the root filesystems that sandboxes see
     Image(ImageArguments),
+    /// Perform every act that a sandbox needs, and say what is missing and what to do
+    Doctor(DoctorArguments),
+    /// Fire the escape battery at this machine's sandboxes, and print a score
+    Selftest(SelftestArguments),
     /// Print a completion script for a shell
     Completions {
         /// Which shell.
@@ -121,6 +125,30 @@ fn help(what: &str, default: &str) -> String {
 fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Arguments of `fireclay doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The last line is one word for each level: `ready`, `degraded` (runs, with a layer or a language missing) or `refused`
+(fireclay run refuses). Tips about the machine never change it. The default image is built if there is none.
+Exit codes: 0 ready or degraded, 1 refused")]
+pub struct DoctorArguments {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `fireclay selftest`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 every attack was held off, 1 one was not, or ended without a verdict; 2 no such group")]
+pub struct SelftestArguments {
+    /// Groups of the catalogue, such as FS or NS [default: all]
+    #[arg(value_name = "GROUP")]
+    pub groups: Vec<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `fireclay image`.

@@ -1,6 +1,8 @@
 //! One file for each command.
 
 pub mod complete;
+pub mod doctor;
 pub mod image;
 pub mod progress;
 pub mod run;
+pub mod selftest;

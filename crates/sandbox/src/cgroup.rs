@@ -4,11 +4,13 @@
 //! supervisor opened (no lock, works after the fork). Version 2: one directory, joined atomically by `clone3`.
 
 use rustix::fs::{Mode, OFlags};
+use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where leaves can be made.
 #[derive(Debug, Clone)]
@@ -81,6 +83,46 @@ impl Tree {
             Self::V2 { .. } => 2,
         }
     }
+
+    /// Removes leaves whose maker was killed before it could: their names say who made them. Returns how many were removed.
+    ///
+    /// One that still has processes is left; those die with their maker, and the next sweep finds it empty.
+    pub fn sweep(&self) -> usize {
+        let parents = match self {
+            Self::V1 { memory, pids, cpu } => vec![memory, pids, cpu],
+            Self::V2 { parent } => vec![parent],
+        };
+        let entries = parents.into_iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten();
+        let orphaned = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_orphaned));
+        orphaned.filter(|entry| fs::remove_dir(entry.path()).is_ok()).count()
+    }
+}
+
+/// What every leaf's name begins with.
+const LEAF_PREFIX: &str = "fireclay-";
+
+/// A name for a leaf that no other on this machine has: who makes it, since when that process runs, and which of its leaves it is.
+pub fn leaf_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let pid = std::process::id();
+    let start = start_time(pid).unwrap_or(0);
+    format!("{LEAF_PREFIX}{pid}-{start}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Whether this is a leaf of a process that is no more.
+fn is_orphaned(name: &str) -> bool {
+    let mut numbers = name.strip_prefix(LEAF_PREFIX).into_iter().flat_map(|rest| rest.split('-')).map(str::parse::<u64>);
+    match (numbers.next(), numbers.next(), numbers.next()) {
+        (Some(Ok(pid)), Some(Ok(start)), Some(Ok(_))) => u32::try_from(pid).ok().and_then(start_time) != Some(start),
+        _ => false,
+    }
+}
+
+/// When a process started, in clock ticks since the machine did: field 22 of `stat` (proc(5)); the name before it may hold anything.
+fn start_time(pid: u32) -> Option<u64> {
+    let path = CString::new(format!("/proc/{pid}/stat")).ok()?;
+    let text = sys::fs::read_kernel_file(&path).ok()?;
+    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// One sandbox's control group. Removed when dropped; its processes must be gone by then.
@@ -341,6 +383,16 @@ mod tests {
             (mounts[1].root, mounts[1].point, mounts[1].options),
             ("/a", "/sys/fs/cgroup/cpu", "rw,cpu,cpuacct")
         );
+    }
+
+    #[test]
+    fn only_leaves_of_the_dead_are_orphans() {
+        assert!(!is_orphaned(&leaf_name()));
+        assert!(is_orphaned(&format!("fireclay-{}-1-0", std::process::id())), "another process with our number");
+        assert!(is_orphaned("fireclay-4194304-77-3"), "no process has this number");
+        for other in ["fireclay", "fireclay-", "fireclay-x-1-2", "user.slice"] {
+            assert!(!is_orphaned(other), "{other}");
+        }
     }
 
     #[test]

@@ -29,6 +29,16 @@ pub fn version() -> i32 {
     i32::try_from(version).unwrap_or(0).max(0)
 }
 
+/// The faults of its Landlock that the kernel says it has repaired, one bit each (landlock(7), errata); 0 on kernels that do not say.
+pub fn errata() -> i32 {
+    const LANDLOCK_CREATE_RULESET_ERRATA: u32 = 2;
+    // SAFETY: with this flag the kernel ignores the null pointer and size and returns a number.
+    let errata = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, LANDLOCK_CREATE_RULESET_ERRATA)
+    };
+    i32::try_from(errata).unwrap_or(0).max(0)
+}
+
 /// Restricts the calling thread for ever: files by `rules`, all else denied; no signal and no abstract socket beyond the
 /// domain where the kernel has scopes. Uses what the kernel has, up to version 6.
 pub fn restrict(rules: &[(OwnedFd, Rights)]) -> Result<()> {

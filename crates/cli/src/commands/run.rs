@@ -39,7 +39,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
         host: &host,
         image: &image,
         allow_missing,
-        name: format!("fireclay-{id}"),
+        name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
         fail_at: None,
     };
@@ -49,7 +49,12 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
         stderr: (!arguments.json).then(|| live(std::io::stderr().is_terminal(), rustix::stdio::stderr(), arguments.raw)),
         cancel: Some(cancel.as_fd()),
     };
-    match sandbox::run::run(&spec, &setting, io) {
+    let ran = sandbox::run::run(&spec, &setting, io);
+    if let Ok(tree) = &host.cgroups {
+        // What a killed predecessor could not remove. Nobody waits for it here but the next command.
+        tree.sweep();
+    }
+    match ran {
         Ok(settled) => {
             if let Some(directory) = &artifacts {
                 copy_artifacts(directory, &settled)?;

@@ -1,7 +1,7 @@
 //! Control groups: each limit set on a leaf as for a sandbox, and then run into.
 
 use super::{Ending, Failure, Found, Trial};
-use crate::cgroup::{CgroupLimits, Leaf, Tree};
+use crate::cgroup::{CgroupLimits, Leaf, Tree, leaf_name};
 use crate::host::Host;
 use rustix::fs::{Mode, OFlags};
 use rustix::time::ClockId;
@@ -27,9 +27,8 @@ fn tree(host: &Host) -> Result<&Tree, Failure> {
 }
 
 /// Makes a leaf, lets `use_it` have it, removes it.
-fn with_leaf(host: &Host, what: &str, limits: &CgroupLimits, use_it: impl FnOnce(&Leaf) -> Found) -> Found {
-    let name = format!("fireclay-doctor-{}-{what}", rustix::process::getpid().as_raw_nonzero());
-    let leaf = tree(host)?.leaf(&name, limits).map_err(|error| Failure::from(error).during("make a control group"))?;
+fn with_leaf(host: &Host, limits: &CgroupLimits, use_it: impl FnOnce(&Leaf) -> Found) -> Found {
+    let leaf = tree(host)?.leaf(&leaf_name(), limits).map_err(|error| Failure::from(error).during("make a control group"))?;
     let found = use_it(&leaf);
     leaf.remove().map_err(|error| Failure::from(error).during("remove the control group"))?;
     found
@@ -40,7 +39,7 @@ const UNLIMITED: CgroupLimits = CgroupLimits { memory_bytes: 256 * MIB, processe
 /// A leaf can be made, joined and removed.
 pub fn place(host: &Host) -> Found {
     let tree = tree(host)?;
-    with_leaf(host, "place", &UNLIMITED, |leaf| Trial::in_cgroup(leaf).perform(|| Ok(String::new())))?;
+    with_leaf(host, &UNLIMITED, |leaf| Trial::in_cgroup(leaf).perform(|| Ok(String::new())))?;
     Ok(match tree {
         Tree::V1 { memory, .. } => format!("version 1, below {}", memory.display()),
         Tree::V2 { parent } => format!("version 2, below {}", parent.display()),
@@ -50,7 +49,7 @@ pub fn place(host: &Host) -> Found {
 /// A process that takes more memory than its group may have is killed, and counted.
 pub fn memory(host: &Host) -> Found {
     let limits = CgroupLimits { memory_bytes: MEMORY_BYTES, ..UNLIMITED };
-    with_leaf(host, "memory", &limits, |leaf| {
+    with_leaf(host, &limits, |leaf| {
         let ending = Trial::in_cgroup(leaf).observe(|| {
             // Ones, not zeros: zeros would be the kernel's one page until written to.
             let taken: Vec<Vec<u8>> = (0..MEMORY_BYTES_TAKEN / MIB).map(|_| vec![1; MIB as usize]).collect();
@@ -70,7 +69,7 @@ pub fn memory(host: &Host) -> Found {
 /// A process too many is refused, and counted.
 pub fn processes(host: &Host) -> Found {
     let limits = CgroupLimits { processes: PROCESSES, ..UNLIMITED };
-    with_leaf(host, "processes", &limits, |leaf| {
+    with_leaf(host, &limits, |leaf| {
         let found = Trial::in_cgroup(leaf).perform(|| {
             let made = super::processes::fork_until_refused(4 * PROCESSES)?;
             // The child itself is one of them.
@@ -86,7 +85,7 @@ pub fn processes(host: &Host) -> Found {
 /// A process that spins gets its share of time and no more.
 pub fn cpu(host: &Host) -> Found {
     let limits = CgroupLimits { cpus: Some(CPUS), ..UNLIMITED };
-    with_leaf(host, "cpu", &limits, |leaf| {
+    with_leaf(host, &limits, |leaf| {
         Trial::in_cgroup(leaf).perform(|| {
             let (start, begun) = (Instant::now(), processor_time());
             while start.elapsed() < Duration::from_millis(SPIN_MS) {
@@ -117,7 +116,7 @@ pub fn kill(host: &Host) -> Found {
 
 /// Clones a process into a new group below `parent`, and kills the group as a whole (`CLONE_INTO_CGROUP`, `cgroup.kill`).
 pub fn version_2_mechanics(parent: &Path) -> Found {
-    let directory = parent.join(format!("fireclay-doctor-{}-kill", rustix::process::getpid().as_raw_nonzero()));
+    let directory = parent.join(leaf_name());
     fs::create_dir(&directory).map_err(|error| Failure::from(error).during("make a control group"))?;
     let found = clone_and_kill(&directory);
     fs::remove_dir(&directory).map_err(|error| Failure::from(error).during("remove the control group"))?;

@@ -266,11 +266,11 @@ mod tests {
     #[test]
     fn places_are_merged_and_neutral() {
         let mut tree = Tree::default();
-        tree.relocate(Path::new("/home/alice/.pyenv/versions/3.12.1"), "/opt/python/3.12.1");
+        tree.relocate(Path::new("/home/alice/pythons/3.12.1"), "/opt/python/3.12.1");
         assert_eq!(tree.place(Path::new("/bin/sh")), "usr/bin/sh");
         assert_eq!(tree.place(Path::new("/usr/bin/sh")), "usr/bin/sh");
         assert_eq!(
-            tree.place(Path::new("/home/alice/.pyenv/versions/3.12.1/bin/python3.12")),
+            tree.place(Path::new("/home/alice/pythons/3.12.1/bin/python3.12")),
             "opt/python/3.12.1/bin/python3.12"
         );
     }

@@ -1,0 +1,209 @@
+//! The data directory and the image in it.
+
+use super::check::{Check, Group, Severity};
+use crate::commands::image::ensure;
+use crate::env::Settings;
+use sandbox::probe::{Failure, Found};
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use worker::image::{DEFAULT_NAME, Image, ImageStore};
+
+/// Room that a new image and its making take, and more than an image that is there needs.
+const ROOM_BYTES: u64 = 1 << 30;
+/// A clock before this has never been set: 2025 in UTC, older than this program.
+const SANE_CLOCK_S: u64 = 1_735_689_600;
+
+/// Looks at the data directory, and at the image, which is built if it is not there and may be.
+pub fn checks(settings: &Settings, may_build: bool) -> (Vec<Check>, Option<Image>) {
+    let store = ImageStore::open(&settings.data);
+    let present = store.find(DEFAULT_NAME).ok().flatten().filter(Image::is_current);
+    let mut checks = vec![
+        directory(&settings.data, present.is_some()),
+        file_system(&settings.data),
+        space(&settings.data),
+        clock(),
+    ];
+    let begun = Instant::now();
+    let (image, found) = match present {
+        Some(image) => {
+            let found = format!("{}, built {}", short(&image), image.manifest.created_at);
+            (Some(image), Ok(found))
+        }
+        None if may_build => match ensure(DEFAULT_NAME, settings) {
+            Ok(image) => {
+                let found = format!("{}, built now in {:.1} s", short(&image), begun.elapsed().as_secs_f64());
+                (Some(image), Ok(found))
+            }
+            Err(error) => (None, Err(Failure::of(format!("{error:#}")))),
+        },
+        None => (None, Err(Failure::of("none; not built, since runs would be refused"))),
+    };
+    checks.push(presence(found, &settings.data));
+    if let Some(image) = &image {
+        checks.extend([fresh(image), digest(&store, image), private(image)]);
+    }
+    checks.extend(languages(image.as_ref()));
+    (checks, image)
+}
+
+fn check(id: &'static str, title: &'static str) -> Check {
+    Check::new(Group::Image, id, title)
+}
+
+fn short(image: &Image) -> String {
+    image.digest.chars().take("sha256:".len() + 12).collect()
+}
+
+fn directory(data: &Path, image_is_there: bool) -> Check {
+    let path = data.display();
+    let found = match write_and_remove(data) {
+        Ok(()) => Ok(format!("{path}, writable")),
+        Err(_) if image_is_there => Ok(format!("{path}, read-only, with an image in it")),
+        Err(error) => Err(Failure::from(error)),
+    };
+    check("data-directory", "data directory")
+        .needs("writable, or an image in it")
+        .matters(Severity::Required, "no image can be built, and without one nothing runs")
+        .found(found, |failure| format!("a directory of your own: fireclay --data DIR, or FIRECLAY_DATA=DIR; now {path}: {failure}"))
+}
+
+fn write_and_remove(data: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(data)?;
+    let probe = data.join(format!(".doctor-{}", std::process::id()));
+    fs::write(&probe, "probe")?;
+    fs::remove_file(&probe)
+}
+
+/// Names of file systems by the numbers of `statfs(2)`, and whether they serve well below an overlay.
+const FILE_SYSTEMS: [(i64, &str, bool); 13] = [
+    (0xef53, "ext4", true),
+    (0x5846_5342, "xfs", true),
+    (0x9123_683e, "btrfs", true),
+    (0x0102_1994, "tmpfs", true),
+    (0x794c_7630, "overlay", true),
+    (0x2fc1_2fc1, "zfs", true),
+    (0xf2f5_2010, "f2fs", true),
+    (0xca45_1a4e, "bcachefs", true),
+    (0x6969, "nfs", false),
+    (0x6573_5546, "fuse", false),
+    (0x0102_1997, "9p", false),
+    (0xff53_4d42, "cifs", false),
+    (0xfe53_4d42, "smb2", false),
+];
+
+fn nearest(data: &Path) -> Option<fs::File> {
+    data.ancestors().find_map(|path| fs::File::open(path).ok())
+}
+
+fn file_system(data: &Path) -> Check {
+    let number = nearest(data).and_then(|file| sys::mount::file_system_type(file.as_fd()).ok());
+    let known = FILE_SYSTEMS.iter().find(|(id, _, _)| Some(*id) == number);
+    let (name, fit) = known.map_or_else(|| (number.map_or("unknown".to_owned(), |id| format!("{id:#x}")), true), |(_, name, fit)| ((*name).to_owned(), *fit));
+    check("file-system", "its file system")
+        .needs("a local one")
+        .matters(Severity::Advice, "programs start slowly, and an overlay may be refused")
+        .read(name, fit, "fireclay --data DIR, with DIR on a local disk")
+}
+
+fn space(data: &Path) -> Check {
+    let free = nearest(data).and_then(|file| sys::fs::space(file.as_fd()).ok()).map_or(0, |space| space.free_bytes);
+    check("disk-space", "free space")
+        .needs(gigabytes(ROOM_BYTES))
+        .matters(Severity::Advice, "an image may not fit")
+        .read(gigabytes(free), free >= ROOM_BYTES, "make room, or fireclay --data DIR on another disk")
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+fn clock() -> Check {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    check("clock", "clock")
+        .needs("set")
+        .matters(Severity::Advice, "results carry wrong times, and certificates seem invalid")
+        .read(worker::run::now(), now >= SANE_CLOCK_S, "timedatectl set-ntp true")
+}
+
+fn presence(found: Found, data: &Path) -> Check {
+    let data = data.display();
+    check("image", "image")
+        .needs("one that this version built")
+        .matters(Severity::Required, "nothing runs without one")
+        .found(found, |_| format!("fireclay --data {data} image build"))
+}
+
+fn fresh(image: &Image) -> Check {
+    let (have, fresh) = if image.is_stale() { ("the machine's have changed since", false) } else { ("as the machine's", true) };
+    check("image-fresh", "its interpreters")
+        .needs("as the machine's")
+        .matters(Severity::Advice, "programs run with an older interpreter than this machine has")
+        .read(have, fresh, "fireclay image build")
+}
+
+fn digest(store: &ImageStore, image: &Image) -> Check {
+    let begun = Instant::now();
+    let found = match store.verify(image) {
+        Ok(differences) if differences.is_empty() => {
+            Ok(format!("{} files read in {} ms", image.manifest.files, begun.elapsed().as_millis()))
+        }
+        Ok(differences) => {
+            let first = &differences[0];
+            Err(Failure::of(format!("{} differences, such as {} {:?}", differences.len(), first.path, first.change)))
+        }
+        Err(error) => Err(Failure::of(error.to_string())),
+    };
+    check("image-digest", "its content")
+        .needs("every file as its digest says")
+        .matters(Severity::Degrading, "programs run in something else than their receipts name")
+        .found(found, |_| format!("fireclay image remove {} && fireclay image build", short(image)))
+}
+
+/// No interpreter of the image is a file that the machine also runs: a page-cache bug then reaches no program of the host.
+fn private(image: &Image) -> Check {
+    let identity = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino(), meta.nlink()));
+    let host: Vec<_> = image.manifest.host.programs.iter().filter_map(|program| identity(&program.path).ok()).collect();
+    let runtimes = &image.manifest.runtimes;
+    let inside = [runtimes.python.as_ref(), runtimes.node.as_ref(), Some(&runtimes.bash)];
+    let mut shared = Vec::new();
+    for runtime in inside.into_iter().flatten() {
+        let path = image.rootfs.join(runtime.path.strip_prefix("/").unwrap_or(&runtime.path));
+        match identity(&path) {
+            Ok((dev, ino, 1)) if !host.iter().any(|(host_dev, host_ino, _)| (dev, ino) == (*host_dev, *host_ino)) => {}
+            Ok(_) => shared.push(format!("{} is shared", runtime.path.display())),
+            Err(error) => shared.push(format!("{}: {error}", runtime.path.display())),
+        }
+    }
+    let found = if shared.is_empty() { Ok("no inode is the machine's".to_owned()) } else { Err(Failure::of(shared.join(", "))) };
+    check("image-private", "its inodes")
+        .needs("none that the machine uses")
+        .matters(Severity::Degrading, "a kernel bug that writes to readable files would reach programs of the machine")
+        .found(found, |_| format!("fireclay image remove {} && fireclay image build", short(image)))
+}
+
+fn languages(image: Option<&Image>) -> Vec<Check> {
+    let of = |id, title, version: Option<&str>, severity, package: &str| {
+        let found = match (image, version) {
+            (None, _) => Err(Failure::of("not known: there is no image")),
+            (Some(_), Some(version)) => Ok(version.to_owned()),
+            (Some(_), None) => Err(Failure::of("not found on this machine")),
+        };
+        let fix = match image {
+            Some(_) => format!("apt-get install {package} (or your system's way), then fireclay image build"),
+            None => "the fix of the image".to_owned(),
+        };
+        check(id, title).needs("found for the image").matters(severity, format!("{title} programs are rejected")).found(found, |_| fix)
+    };
+    let runtimes = image.map(|image| &image.manifest.runtimes);
+    let python = runtimes.and_then(|runtimes| runtimes.python.as_ref()).map(|runtime| runtime.version.as_str());
+    let node = runtimes.and_then(|runtimes| runtimes.node.as_ref()).map(|runtime| runtime.version.as_str());
+    let bash = runtimes.map(|runtimes| runtimes.bash.version.as_str());
+    vec![
+        of("python", "Python", python, Severity::Degrading, "python3"),
+        of("node", "JavaScript", node, Severity::Advice, "nodejs"),
+        of("bash", "bash", bash, Severity::Degrading, "bash"),
+    ]
+}
