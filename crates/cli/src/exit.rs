@@ -57,6 +57,17 @@ mod tests {
             let by_signal = code_of_outcome(outcome, None, Some(11));
             writeln!(table, "{outcome:<16} {by_exit:>3} {by_signal:>3}").unwrap();
         }
-        insta::assert_snapshot!(table, @"");
+        insta::assert_snapshot!(table, @r"
+        completed          7 139
+        failed             7 139
+        setup_failed       3   3
+        timed_out        124 124
+        memory_exceeded  137 137
+        output_exceeded  137 137
+        disk_exceeded      7 137
+        signalled          7 139
+        denied             4   4
+        cancelled        130 130
+        ");
     }
 }

@@ -24,6 +24,9 @@ const BYTES_PER_INODE: u64 = 4096;
 /// Fewest and most inodes of a scratch file system.
 const INODES: std::ops::RangeInclusive<u64> = 1_024..=1_000_000;
 
+/// By how many the kernel's count per user lies above the control group's.
+const PROCESS_SLACK: u64 = 16;
+
 /// The directories of the scratch file system: name there, place inside, permission bits.
 pub const DIRECTORIES: [(&str, &str, u32); 4] = [
     ("workspace", WORKSPACE, 0o755),
@@ -270,7 +273,8 @@ fn job_steps(needs: &Needs, host: &Host, cgroup: Option<u8>, add: &mut Add<'_>) 
         Layer::Cgroup,
         Action::LowerLimits {
             file_bytes: limits.disk_bytes,
-            processes: limits.processes.saturating_add(1),
+            // Init is one of them. Where a control group counts too, it must be the first to refuse: it also says that it did.
+            processes: limits.processes.saturating_add(if cgroup.is_some() { PROCESS_SLACK } else { 1 }),
             data_bytes: cgroup.is_none().then_some(limits.memory_bytes),
         },
     );
