@@ -1,3 +1,5 @@
 //! Every proof in one binary. A folder for each kind; a file that is not named here is found by `cargo xtask tidy`.
 
 mod cli;
+mod escape;
+mod faults;

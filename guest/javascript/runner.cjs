@@ -8,10 +8,12 @@
 const fs = require('fs');
 const { Script } = require('vm');
 const { inspect, types } = require('util');
+const { fileURLToPath, pathToFileURL } = require('url');
 
 const RESULT = 1;
 const ERROR = 3;
 const MAX_PAYLOAD = 8 << 20;
+const MAX_SOURCE = 1 << 20;
 const MAX_DEPTH = 64;
 const MAX_NODES = 1e6;
 const CHANNEL = 3;
@@ -22,11 +24,14 @@ const STATEMENT = new RegExp('^(?:if|for|while|do|switch|try|with|return|throw|b
   'export|debugger|else|catch|finally|case|default|async\\s+function|enum|type|interface|namespace|declare|abstract)(?![\\w$(.])|' +
   '^(?:if|for|while|switch|with|catch)\\s*\\(|^[{@#]');
 const CONTINUES = /^(?:[\s)\]}.?:,*%&|^=<>]|\/[/*]|(?:in|instanceof|of|as|satisfies)\b)/;
+const BLANK = /^(?:[\s;]|\/\/[^\n]*(?=\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)*$/;
 const VALUELESS = /^(?:console\.|process\.std|module\.exports\b|exports\.)/;
 
 const { writeSync, fstatSync } = fs;
 const { stringify } = JSON;
-const { isMainThread } = require('worker_threads');
+const { then } = Promise.prototype;
+// What `worker_threads` says, without the 1.4 ms of loading it.
+const isMainThread = process.chdir.disabled !== true;
 
 // The channel.
 
@@ -45,10 +50,14 @@ function send(channel, kind, bundle) {
     if (channel === null || identify() !== channel) return;
     let payload = encode(bundle);
     if (payload.length > MAX_PAYLOAD) {
-      const largest = kind === ERROR ? 'traceback' : 'text/plain';
-      const text = bundle[largest].slice(0, MAX_PAYLOAD / 8) + '...';
-      payload = encode(kind === ERROR ? { ...bundle, [largest]: text } : { [largest]: text });
-      if (payload.length > MAX_PAYLOAD) return;
+      const { 'application/json': json, 'text/x-str': string, ...rest } = bundle;
+      payload = encode(rest);
+      bundle = rest;
+    }
+    if (payload.length > MAX_PAYLOAD) {
+      // A character is at most six bytes of JSON.
+      const cut = Object.entries(bundle).map(([name, text]) => [name, `${String(text).slice(0, MAX_PAYLOAD / 24)}...`]);
+      payload = encode(Object.fromEntries(cut));
     }
     const header = Buffer.alloc(5);
     header[0] = kind;
@@ -123,9 +132,11 @@ function compiles(code) {
 const asBody = (code) => `(async function(){${code}\n})`;
 const isExpression = (code) => compiles(`(async()=>{(${code}\n)})`);
 
+const hasModuleSyntax = (source) => /^[ \t]*(?:import\s*[\w${*'"]|export\b)/m.test(source);
+
 // The source as V8's script parser can check it: import and export declarations blanked, `import.meta` a name.
 function withoutModuleSyntax(source) {
-  if (!/^\s*(?:import|export)\b|\bimport\.meta\b/m.test(source)) return source;
+  if (!hasModuleSyntax(source) && !source.includes('import.meta')) return source;
   return source
     .replace(/^[ \t]*import\s*(?:[\w$*{}\s,]+\s*from\s*)?(['"])[^'"\n]*\1[^\n;]*;?/gm, ';')
     .replace(/^[ \t]*export\s*(?:\*|\{)[^;\n]*?(?:\}|from)[^\n;]*;?/gm, ';')
@@ -138,9 +149,10 @@ function withoutModuleSyntax(source) {
 function lastExpression(source) {
   let end = source.length;
   for (let tries = 0; tries < 20 && end > 0;) {
-    const start = source.lastIndexOf('\n', end - 1) + 1;
+    const lineStart = source.lastIndexOf('\n', end - 1) + 1;
+    const start = source[lineStart] === ';' ? lineStart + 1 : lineStart;
     const line = source.slice(start, end);
-    end = start - 1;
+    end = lineStart - 1;
     if (line.trim() === '' || CONTINUES.test(line)) continue;
     tries++;
     if (VALUELESS.test(line)) return null;
@@ -163,14 +175,13 @@ function lastExpression(source) {
 
 function expressionAt(source, start) {
   const rest = source.slice(start);
-  let text = rest.replace(/[\s;]+$/, '');
-  if (!isExpression(text)) {
-    // Perhaps a comment behind the semicolon.
-    const cut = text.search(/;\s*\/[/*][^\n]*$/);
-    if (cut < 0) return null;
-    text = text.slice(0, cut);
-    if (!isExpression(text)) return null;
+  let text = rest.trimEnd();
+  // What follows the statement's semicolon may be comments.
+  for (let cut = rest.length; (cut = rest.lastIndexOf(';', cut - 1)) > 0;) {
+    if (!BLANK.test(rest.slice(cut + 1))) break;
+    text = rest.slice(0, cut).trimEnd();
   }
+  if (!isExpression(text)) return null;
   const body = source.slice(0, start);
   if (!compiles(asBody(body))) return null;
   // Does the expression continue the statement before it?
@@ -180,7 +191,7 @@ function expressionAt(source, start) {
 
 // The source with its last expression assigned to NAME, and how to undo what a reader of errors could see of it; or null.
 function instrument(original) {
-  if (original.includes(NAME)) return null;
+  if (original.length > MAX_SOURCE || original.includes(NAME)) return null;
   const source = withoutModuleSyntax(original);
   const found = lastExpression(source);
   if (!found) return null;
@@ -245,7 +256,7 @@ function instrument(original) {
 
 // Gives an uncaught error from an instrumented line the place and the source line that Node would have printed for it.
 function restoreSourceLine(error, repair, file) {
-  if (!types.isNativeError(error) || typeof error.stack !== 'string') return;
+  if (!types.isNativeError(error) || typeof error.stack !== 'string') return undefined;
   const { line, text, next, column = 0, shift = 0 } = repair;
   const escaped = file.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
   const place = new RegExp(`((?:file://)?${escaped}):(\\d+):(\\d+)`, 'g');
@@ -256,91 +267,175 @@ function restoreSourceLine(error, repair, file) {
   };
   let stack = error.stack.replace(place, (match, name, at, position) => `${name}:${mend(Number(at), Number(position)).join(':')}`);
   const thrower = stack.split('\n').find((frame) => /^ {4}at /.test(frame) && !frame.endsWith('(<anonymous>)'));
+  const mended = stack;
   const found = thrower && new RegExp(place.source).exec(error.stack.split('\n')[stack.split('\n').indexOf(thrower)]);
   if (found && Number(found[2]) === line && !stack.includes('\n    at JSON.parse (<anonymous>)')) {
     const [at, position] = mend(line, Number(found[3]));
     stack = `${found[1]}:${at}\n${at === line ? text : next}\n${' '.repeat(position - 1)}^\n\n${stack}`;
   }
   error.stack = stack;
+  return mended;
 }
 
 // The run.
 
-// Node reads the main file through these (Module._extensions and defaultLoad); each is itself again after that.
-function serve(file, source) {
+// Node reads the main file through these: as text for CommonJS or to find out, by URL as a module. Then they are themselves again.
+function serve(file, source, asModule) {
   const { readFileSync } = fs;
   const { readFile } = fs.promises;
-  const isMain = (path) => path === file || (path instanceof URL && path.protocol === 'file:' && decodeURIComponent(path.pathname) === file);
   const restore = () => {
-    if (fs.readFileSync === sync) fs.readFileSync = readFileSync;
-    if (fs.promises.readFile === later) fs.promises.readFile = readFile;
-  };
-  function sync(path, options) {
-    if (!isMain(path)) return readFileSync.apply(this, arguments);
     fs.readFileSync = readFileSync;
-    if (/\.[cm]?js$/.test(file)) setImmediate(restore);
+    fs.promises.readFile = readFile;
+  };
+  fs.readFileSync = function(path, options) {
+    if (!isFile(path, file)) return readFileSync.apply(this, arguments);
+    if (options === undefined || !asModule) restore();
     return options === undefined ? Buffer.from(source) : source;
-  }
-  function later(path) {
-    if (!isMain(path)) return readFile.apply(this, arguments);
+  };
+  fs.promises.readFile = function(path) {
+    if (!isFile(path, file)) return readFile.apply(this, arguments);
     restore();
     return Promise.resolve(Buffer.from(source));
+  };
+}
+
+const isFile = (path, file) => path === file || (path instanceof URL && path.protocol === 'file:' && fileURLToPath(path) === file);
+
+// Remembers what becomes of the program.
+class Observer {
+  constructor(file) {
+    this.file = file;
+    this.channel = openChannel();
+    process.on('uncaughtExceptionMonitor', (thrown) => this.fail(thrown));
+    process.on('exit', () => this.report());
   }
-  fs.readFileSync = sync;
-  fs.promises.readFile = later;
+
+  // Catches the value when the instrumented line hands it over.
+  expect(repair) {
+    this.repair = repair;
+    const keep = (value) => {
+      delete globalThis[NAME];
+      this.complete(value);
+    };
+    Object.defineProperty(globalThis, NAME, { configurable: true, get: () => ({ [Symbol.hasInstance]: keep }), set: keep });
+  }
+
+  complete(value) {
+    if (!types.isPromise(value)) {
+      this.value = value;
+      return;
+    }
+    // When nothing is left to do; asking earlier would count as handling a rejection.
+    process.once('beforeExit', () => {
+      if (/^Promise \{\s*<(?:pending|rejected)>/.test(inspect(value, { depth: 0 }))) return;
+      then.call(value, (settled) => { this.value = settled; });
+    });
+  }
+
+  fail(thrown) {
+    if (process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback()) return;
+    this.error = describeError(thrown);
+    try {
+      if (this.repair) this.error.traceback = restoreSourceLine(thrown, this.repair, this.file) ?? this.error.traceback;
+    } catch { /* Then as it is. */ }
+  }
+
+  report() {
+    if (this.error) send(this.channel, ERROR, this.error);
+    else if (this.value !== undefined) send(this.channel, RESULT, describe(this.value));
+  }
 }
 
 function main() {
-  const channel = openChannel();
   const file = process.argv[1];
-  process.execArgv.length = 0;
-  delete require.cache[__filename];
-  let error;
-  let value;
-  let repair;
-
-  process.on('uncaughtExceptionMonitor', (thrown) => {
-    if (process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback()) return;
-    error = { thrown };
-    if (repair) try { restoreSourceLine(thrown, repair, file); } catch { /* Then without. */ }
-  });
-  process.on('exit', () => {
-    if (error) send(channel, ERROR, describeError(error.thrown));
-    else if (value !== undefined) send(channel, RESULT, describe(value));
-  });
-
-  const keep = (completion) => {
-    delete globalThis[NAME];
-    value = completion;
-    if (!types.isPromise(completion)) return;
-    value = undefined;
-    // When nothing is left to do; asking earlier would count as handling a rejection.
-    process.once('beforeExit', () => {
-      if (!/^Promise \{\s*<(?:pending|rejected)>/.test(inspect(completion, { depth: 0 }))) {
-        Promise.prototype.then.call(completion, (settled) => { value = settled; });
-      }
-    });
-  };
-
+  const observer = new Observer(file);
   let source;
-  try { source = fs.readFileSync(file, 'utf8'); } catch { return; }
-  if (fs.realpathSync(file) !== file) return;
-  provideRequire(source, file);
-  const instrumented = instrument(source);
-  if (!instrumented) return;
-  ({ repair } = instrumented);
-  Object.defineProperty(globalThis, NAME, {
-    configurable: true,
-    get: () => ({ [Symbol.hasInstance]: keep }),
-    set: keep,
+  try {
+    source = fs.readFileSync(file, 'utf8');
+    if (fs.realpathSync(file) !== file) return;
+  } catch {
+    return;
+  }
+  const typed = isTyped(file);
+  let plain = source;
+  try {
+    if (typed) plain = erase(source, file);
+  } catch (error) {
+    loadTypeScript(() => { throw error; /*node-do-not-add-exception-line*/ });
+    return;
+  }
+  provideRequire(plain, file);
+  const instrumented = instrument(plain);
+  if (instrumented) observer.expect(instrumented.repair);
+  if (typed) loadTypeScript((path) => (path === file ? instrumented?.source ?? plain : undefined));
+  else if (instrumented) serve(file, instrumented.source, isModule(plain, file));
+}
+
+// TypeScript, the same for every Node (22.18 and later would erase types, but no enums). Needs --expose-internals for ES modules.
+
+// The source with blanks for types; enums and parameter properties become code on their line.
+function erase(source, file) {
+  const path = require.resolve('./vendor/sucrase.cjs');
+  const { strip } = require(path);
+  delete require.cache[path];
+  const lines = source.split('\n');
+  const fail = (message, line, column) => {
+    const error = new SyntaxError(message);
+    error.stack = `${file}:${line}\n${lines[line - 1] ?? ''}\n${' '.repeat(Math.max(column - 1, 0))}^\n\nSyntaxError: ${message}\n    at ${file}:${line}:${column}`;
+    return error;
+  };
+  let code;
+  try {
+    code = strip(source);
+  } catch (error) {
+    const { line, column } = error.loc ?? { line: 1, column: 1 };
+    throw fail(String(error.message).replace(/ \(\d+:\d+\)$/, ''), line, column);
+  }
+  const erased = code.split('\n');
+  lines.forEach((line, index) => {
+    const match = /^\s*(?:export\s+)?(?:namespace|module)\s+[\w$.]+\s*\{/.exec(line);
+    if (match && (erased[index] ?? '').trim() === '') throw fail('TypeScript namespaces are not supported', index + 1, 1);
   });
-  serve(file, instrumented.source);
+  return code;
+}
+
+const isTyped = (file) => /\.[cm]?ts$/.test(file);
+
+const isModule = (code, file) => !file.endsWith('.cts') && (file.endsWith('.mts') ||
+  (!compiles(`(function(){${code}\n})`) && (hasModuleSyntax(code) || compiles(asBody(code)))));
+
+// Makes Node load TypeScript; `known` has the sources that are already erased.
+function loadTypeScript(known = () => undefined) {
+  const Module = require('module');
+  const { readFileSync } = fs;
+  const { readFile } = fs.promises;
+  const formats = { '.ts': 'module', '.mts': 'module', '.cts': 'commonjs' };
+  const sourceOf = (file) => known(file) ?? erase(readFileSync(file, 'utf8'), file);
+  const wanted = (path, options) => path instanceof URL && options === undefined && isTyped(path.pathname);
+  function loadTS(module, file) {
+    const code = sourceOf(file);
+    const format = isModule(code, file) ? 'module' : 'commonjs';
+    // Node 18 cannot compile a module here.
+    if (format === 'module' && module.id === '.' && module._compile.length < 3) import(pathToFileURL(file));
+    else module._compile(code, file, format);
+  }
+  for (const extension of Object.keys(formats)) Module._extensions[extension] = loadTS;
+  try {
+    Object.assign(require('internal/modules/esm/formats').extensionFormatMap, formats);
+  } catch { /* No --expose-internals: CommonJS only. */ }
+  // Modules are read through the first of these from Node 22 on, through the second before.
+  fs.readFileSync = function(path, options) {
+    return wanted(path, options) ? Buffer.from(sourceOf(fileURLToPath(path))) : readFileSync.apply(this, arguments);
+  };
+  fs.promises.readFile = async function(path, options) {
+    return wanted(path, options) ? Buffer.from(sourceOf(fileURLToPath(path))) : readFile.apply(this, arguments);
+  };
 }
 
 // Top-level await makes a file a module, to Node; one that also uses `require` gets it, where plain Node would refuse.
 function provideRequire(source, file) {
   if (!/\bawait\b/.test(source) || !/\b(?:require\s*\(|module\.exports|exports\.|__dirname|__filename)/.test(source)) return;
-  if (!/\.[jt]s$/.test(file) || /^\s*(?:import\s*[\w${*'"]|export\b)/m.test(source)) return;
+  if (!/\.[jt]s$/.test(file) || hasModuleSyntax(source)) return;
   if (compiles(`(function(){${source}\n})`) || !compiles(asBody(source))) return;
   const module = { exports: {}, filename: file, id: '.', loaded: false, children: [], paths: [] };
   const globals = {
@@ -355,4 +450,7 @@ function provideRequire(source, file) {
   }
 }
 
+process.execArgv.length = 0;
+delete require.cache[__filename];
 if (isMainThread) main();
+else if (isTyped(process.argv[1] ?? '')) loadTypeScript();

@@ -6,10 +6,12 @@ A frame counts as started from its first RESUME on; before, the interpreter show
 
 import importlib._bootstrap_external as bootstrap
 import importlib.util
+import marshal
 import opcode
+import os
 import sys
 
-HIDDEN = {"<module>", "run", "hook", "display", "getrecursionlimit", "__call__", "__repr__", "drop"}
+HIDDEN = {"<module>", "run", "hook", "display", "getrecursionlimit", "__call__", "__repr__", "drop", "prepare"}
 
 
 def hide(code):
@@ -29,6 +31,10 @@ def hide(code):
 def main(source, target):
     with open(source, "rb") as file:
         text = file.read()
+    with open(os.path.join(os.path.dirname(source), "values.py"), "rb") as file:
+        values = marshal.dumps(compile(file.read(), "<fireclay>", "exec", dont_inherit=True, optimize=2))
+    assert text.count(b'VALUES, VALUES_LOADED = b""') == 1
+    text = text.replace(b'VALUES, VALUES_LOADED = b""', b"VALUES, VALUES_LOADED = " + repr(values).encode())
     code = hide(compile(text, "<fireclay>", "exec", dont_inherit=True, optimize=2))
     with open(target, "wb") as file:
         file.write(bootstrap._code_to_hash_pyc(code, importlib.util.source_hash(text), False))

@@ -1,7 +1,7 @@
 """Runs one Python program as `python3 FILE` would and sends its value or its error. Protocol: ../PROTOCOL.md.
 
 Must not import anything on the way to the program (start-up is the product), must not be seen by it (frames, names, descriptors).
-`build.py` compiles this file; frames of the functions it calls HIDDEN do not exist for the program.
+`build.py` compiles this file; the frames of the functions it names in HIDDEN do not exist for the program.
 """
 
 import posix
@@ -9,14 +9,14 @@ import sys
 
 RESULT, DISPLAY, ERROR = 1, 2, 3
 MAX_PAYLOAD = 8 << 20
-MAX_DEPTH, MAX_NODES = 64, 1_000_000
 CHANNEL, HIGH_CHANNEL = 3, 63
 AST_ONLY, TOP_LEVEL_AWAIT, COROUTINE = 0x400, 0x2000, 0x80
 FUTURES = 0x1FE0000
-KEYWORDS = frozenset(
-    b"assert async break class continue def del elif except finally for from global if import nonlocal pass raise return "
+STATEMENTS = frozenset(
+    b"assert async break class continue def del elif except finally for from global if import nonlocal pass print raise return "
     b"try while with @".split()
 )
+IN_EXPRESSIONS = (b"async", b"for", b"from", b"if")
 
 
 # The channel.
@@ -62,164 +62,29 @@ class Channel:
 channel = Channel()
 
 
-# Values as MIME bundles.
+# Values.
 
 
-class TooMuch(Exception):
-    """The value has no JSON form, or one larger than a frame."""
+def values():
+    """The namespace of values.py, loaded on the first use."""
+    if "bundle" not in VALUES_LOADED:
+        import marshal
+
+        exec(marshal.loads(VALUES), VALUES_LOADED)
+    return VALUES_LOADED
 
 
-ESCAPES = {code: "\\u%04x" % code for code in range(32)}
-ESCAPES.update({8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"})
-
-
-def quote(text):
-    """The JSON string of `text`; a lone surrogate becomes U+FFFD, since the parent's parser refuses it."""
+def send_value(kind, value):
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
-    return '"' + text.translate(ESCAPES) + '"'
-
-
-def to_json(value):
-    """The JSON text of a value made of exact built-in types. Raises `TooMuch` for anything else, too deep or too large."""
-    parts, budget = [], [MAX_NODES, MAX_PAYLOAD]
-
-    def walk(item, depth):
-        budget[0] -= 1
-        kind = type(item)
-        if depth > MAX_DEPTH or budget[0] < 0 or budget[1] < 0:
-            raise TooMuch
-        if item is None or kind is bool:
-            text = "null" if item is None else "true" if item else "false"
-        elif kind is int and -(2**63) <= item < 2**64 or kind is float and item - item == 0:
-            text = repr(item)
-        elif kind is str and len(item) <= budget[1]:
-            text = quote(item)
-        elif kind is list or kind is tuple:
-            parts.append("[")
-            for index, element in enumerate(item):
-                if index:
-                    parts.append(",")
-                walk(element, depth + 1)
-            text = "]"
-        elif kind is dict:
-            parts.append("{")
-            for index, (key, element) in enumerate(item.items()):
-                if type(key) is not str:
-                    raise TooMuch
-                parts.append((',"' if index else '"') + quote(key)[1:] + ":")
-                walk(element, depth + 1)
-            text = "}"
-        else:
-            raise TooMuch
-        budget[1] -= len(text)
-        parts.append(text)
-
-    walk(value, 0)
-    return "".join(parts)
-
-
-def describe(value):
-    """`repr`, or what became of it."""
-    try:
-        return repr(value)
-    except BaseException as error:
-        name = type(error).__name__
-        try:
-            return "<unprintable %s object (%s: %s)>" % (type(value).__name__, name, str(error)[:1000])
-        except BaseException:
-            return "<unprintable object (%s)>" % name
-
-
-REPRESENTATIONS = {
-    "_repr_html_": "text/html",
-    "_repr_markdown_": "text/markdown",
-    "_repr_latex_": "text/latex",
-    "_repr_svg_": "image/svg+xml",
-    "_repr_png_": "image/png",
-    "_repr_jpeg_": "image/jpeg",
-}
-
-
-def rich(value):
-    """What IPython's `_repr_*_` methods say, as {mime: JSON text}. A method that fails says nothing."""
-    found, kind = {}, type(value)
-    if kind is type or not hasattr(kind, "__dict__"):
-        return found
-    try:
-        if hasattr(kind, "_repr_mimebundle_"):
-            bundle = value._repr_mimebundle_(include=None, exclude=None)
-            if type(bundle) is tuple:
-                bundle = bundle[0]
-            for mime, data in dict(bundle).items():
-                found[str(mime)] = encode(data)
+        channel.send(kind, values()["bundle"](value))
     except BaseException:
-        pass
-    for method, mime in REPRESENTATIONS.items():
-        try:
-            if mime not in found and hasattr(kind, method):
-                data = getattr(value, method)()
-                if type(data) is tuple:
-                    data = data[0]
-                if data is not None:
-                    found[mime] = encode(data)
-        except BaseException:
-            pass
-    return found
+        pass  # What a hostile value raises is not the program's end.
 
 
-def encode(data):
-    """JSON text of the data of one MIME type: bytes as base64."""
-    if type(data) is bytes:
-        import binascii
-
-        return '"' + binascii.b2a_base64(data, newline=False).decode() + '"'
-    return quote(str(data)) if isinstance(data, str) else to_json(data)
-
-
-BUILT_IN = frozenset((bool, int, float, str, list, tuple, dict, bytes, set, frozenset, complex, range, type, type(len), type(quote)))
-
-
-def bundle(value):
-    """The payload of a result or display frame: always `text/plain`; whatever does not fit is left out, the text cut."""
-    entries = {}
-    if type(value) is str and len(value) > MAX_PAYLOAD:
-        text = repr(value[:MAX_PAYLOAD])
-    else:
-        try:
-            entries["application/json"] = to_json(value)
-        except (TooMuch, RuntimeError):
-            pass
-        text = describe(value)
-    if type(value) is str:
-        entries["text/x-str"] = quote(value[:MAX_PAYLOAD])
-    elif type(value) not in BUILT_IN:
-        entries.update(rich(value))
-    return fit("text/plain", text, entries)
-
-
-def fit(name, text, entries):
-    """A JSON object of `entries` (already JSON) and `name: text`, within one frame: entries go first, then the text is cut."""
-    for mime in list(entries):
-        if mime == name or len(entries[mime]) * 4 > MAX_PAYLOAD and len(entries[mime].encode()) > MAX_PAYLOAD // 3:
-            del entries[mime]
-    rest = "".join(",%s:%s" % (quote(mime), data) for mime, data in entries.items()).encode()
-    room = MAX_PAYLOAD - len(rest) - 64
-    if room < MAX_PAYLOAD // 4:
-        rest, room = b"", MAX_PAYLOAD - 64
-    data = quote(text).encode()
-    if len(data) > room:
-        # A character is at most six bytes of JSON.
-        data = quote(text[: room // 6] + "...").encode()
-    return b'{"' + name.encode() + b'":' + data + rest + b"}"
-
-
-def display(*values, **_ignored):
+def display(*shown, **_ignored):
     """Shows values as Jupyter's `display` does."""
-    for value in values:
-        channel.send(DISPLAY, bundle(value))
+    for value in shown:
+        send_value(DISPLAY, value)
 
 
 # Errors.
@@ -255,12 +120,7 @@ def render(error, trace):
 
 def send_error(error, text):
     try:
-        message = str(error)
-    except BaseException:
-        message = "<exception str() failed>"
-    try:
-        entries = {"name": quote(type(error).__name__), "message": quote(message[:65536])}
-        channel.send(ERROR, fit("traceback", text, entries))
+        channel.send(ERROR, values()["error_bundle"](error, text))
     except Exception:
         pass
 
@@ -311,19 +171,21 @@ def read(path):
 
 
 class Source:
-    """Compiles a program as plain Python would, and its last expression on its own. Collects the warnings of what will run."""
+    """A program, compiled as plain Python would, and its last expression on its own."""
 
     def __init__(self, text, path):
-        self.text, self.path, self.flags, self.warnings = text, path, 0, ""
+        self.text, self.path, self.flags, self.warnings, self.line = text, path, 0, "", 1
 
     def compile(self, source, mode="exec", flags=0):
+        """Code, or a tree. Keeps the warnings: if any part fails, the plain interpreter will print them."""
         capture, real = Capture(), sys.stderr
         sys.stderr = capture
         try:
             code = compile(source, self.path, mode, self.flags | flags, True)
         finally:
             sys.stderr = real
-        return code, capture.text()
+        self.warnings += capture.text()
+        return code
 
     def halves(self):
         """(code, None), or (code of all but the last expression, code of it)."""
@@ -332,70 +194,42 @@ class Source:
         except SyntaxError:
             if b"await" not in self.text and b"async" not in self.text:
                 raise
-            self.flags = TOP_LEVEL_AWAIT
+            self.flags, self.warnings = TOP_LEVEL_AWAIT, ""
             return self._halves()
 
     def _halves(self):
-        start, sure = self._last_statement()
-        if not sure:
-            return self._halves_by_tree()
-        if start is not None:
-            line = self.text.count(b"\n", 0, start)
-            try:
-                tail, later = self.compile(b"\n" * line + self.text[start:], "eval")
-                if not self.text[:start].strip() and type(tail.co_consts[0]) is str:
-                    start = len(self.text)  # Perhaps the docstring: it must stay in the body.
-                body, self.warnings = self.compile(self.text[:start])
-                self.warnings += later
-                return body, tail
-            except SyntaxError:
-                return self._halves_by_tree()
-        body, self.warnings = self.compile(self.text)
-        return body, None
+        if self._ends_in_statement():
+            return self.compile(self.text), None
+        try:
+            tree = self.compile(self.text, flags=AST_ONLY)
+            if not tree.body or type(tree.body[-1]).__name__ != "Expr":
+                return self.compile(tree), None
+            import _ast
 
-    def _last_statement(self):
-        """(offset, sure): where the last statement starts if it is an expression; by looking, since importing `_ast` costs 1 ms."""
+            statement = tree.body[-1]
+            self.line = statement.lineno
+            if len(tree.body) > 1 or type(statement.value).__name__ != "Constant":
+                del tree.body[-1]  # A lone constant may be the docstring: it stays, and does nothing more.
+            body = self.compile(tree)
+            self.flags |= body.co_flags & FUTURES
+            return body, self.compile(_ast.Expression(statement.value), "eval")
+        except RecursionError:
+            # Trees as objects nest less deeply than the compiler's own.
+            self.warnings = ""
+            return self.compile(self.text), None
+
+    def _ends_in_statement(self):
+        """Whether the last statement surely is no expression, or one without a value: a look at the line spares the tree."""
         text, end = self.text, len(self.text)
-        if b"coding" in text[:400] or text.count(b"\r") != text.count(b"\r\n") or b"\f" in text:
-            return None, False
-        for _ in range(200):
+        while end > 0:
             start = text.rfind(b"\n", 0, end) + 1
             line = text[start:end]
-            if line and line[:1] not in b" \t\r#)]}":
-                break
-            if start == 0:
-                return None, not line.strip() or line[:1] == b"#"
+            if line[:1] not in (b"", b" ", b"\t", b"\r", b"\f", b"#", b")", b"]", b"}"):
+                word = (line.replace(b"(", b" ").replace(b":", b" ").split(None, 1) or [b""])[0]
+                known = word in STATEMENTS and (b":" in line or word not in IN_EXPRESSIONS)
+                return known and b'"""' not in text[start:] and b"'''" not in text[start:] and b";" not in text[start:]
             end = start - 1
-        else:
-            return None, False
-        tail = text[start:]
-        word = line.split(None, 1)[0].split(b"(", 1)[0].split(b":", 1)[0]
-        if word in KEYWORDS and b'"""' not in tail and b"'''" not in tail and (b":" in line or line[-1:] not in b",([{"):
-            return None, True
-        try:
-            self.compile(b"\n" + tail, "eval", TOP_LEVEL_AWAIT)
-            return start, True
-        except SyntaxError:
-            pass
-        try:
-            self.compile(tail, "exec", TOP_LEVEL_AWAIT)
-        except SyntaxError:
-            return None, False
-        return None, b";" not in tail
-
-    def _halves_by_tree(self):
-        whole, self.warnings = self.compile(self.text)
-        tree, _ = self.compile(self.text, flags=AST_ONLY)
-        if not tree.body or type(tree.body[-1]).__name__ != "Expr":
-            return whole, None
-        import _ast
-
-        last = _ast.Expression(tree.body[-1].value)
-        if len(tree.body) > 1 or type(last.body).__name__ != "Constant":
-            del tree.body[-1]
-            self.flags |= whole.co_flags & FUTURES
-            whole, _ = self.compile(tree)
-        return whole, self.compile(last, "eval")[0]
+        return False
 
 
 def run_coroutines(body, tail):
@@ -415,13 +249,10 @@ def run_coroutines(body, tail):
 
 
 def send_result(value, namespace):
-    try:
-        if value is None:
-            value = namespace.get("result")
-        if value is not None:
-            channel.send(RESULT, bundle(value))
-    except Exception:
-        pass
+    if value is None:
+        value = namespace.get("result")
+    if value is not None:
+        send_value(RESULT, value)
 
 
 def drop(value, line, path, namespace):
@@ -436,7 +267,7 @@ def forget_file(namespace):
     namespace.pop("__cached__", None)
 
 
-def run(namespace, path, body, tail):
+def run(namespace, path, line, body, tail):
     """Runs the program. This frame and its caller are hidden where the interpreter allows it."""
     value, codes = None, (body, tail)
     body = FUNCTION(body, namespace)
@@ -457,7 +288,7 @@ def run(namespace, path, body, tail):
     send_result(value, namespace)
     if type(value).__name__ == "coroutine":
         value = [value]
-        drop(value, codes[1].co_firstlineno, path, namespace)
+        drop(value, line, path, namespace)
     value = None
     forget_file(namespace)
 
@@ -551,6 +382,20 @@ def exists(path):
         return False
 
 
+def is_real(path):
+    """Whether an absolute path has no symbolic links, dots or empty parts to resolve."""
+    parts = path[1:].split("/")
+    if "" in parts or "." in parts or ".." in parts:
+        return False
+    for end in range(1, len(parts) + 1):
+        try:
+            posix.readlink("/" + "/".join(parts[:end]))
+            return False
+        except OSError:
+            pass
+    return True
+
+
 def set_arguments():
     """`sys.argv` and `sys.path[0]` as the program's own; returns the absolute path, spelt as the interpreter spells it."""
     del sys.argv[0]
@@ -560,7 +405,7 @@ def set_arguments():
     path = name if name[:1] == "/" else posix.getcwd() + "/" + name
     if not getattr(sys.flags, "safe_path", False) and not sys.flags.isolated:
         directory = path.rpartition("/")[0] or "/"
-        if "/" in name:
+        if not is_real(path):
             import os
 
             directory = os.path.dirname(os.path.realpath(path))
@@ -604,13 +449,19 @@ def prepare():
         body, tail = source.halves()
     except BaseException as error:
         if source is not None:
+            error.__traceback__ = error.__context__ = None
             send_error(error, render(error, None))
-        if sys.executable:
+        try:
             # Nothing of the program has run yet: the plain interpreter words this best, from its file tokenizer.
             posix.execve(sys.executable, [sys.executable, *sys.argv], posix.environ)
+        except OSError:
+            pass
         raise
-    if source.warnings and sys.stderr is not None:
-        sys.stderr.write(source.warnings)
+    if source.warnings:
+        try:
+            sys.stderr.write(source.warnings)
+        except Exception:
+            pass
     if sys.stdout is not None:
         sys.stdout.reconfigure(line_buffering=True)
     add_packages()
@@ -619,9 +470,10 @@ def prepare():
     BUILTINS.display = display
     namespace = new_main(path)
     hide_depth()
-    return namespace, path, body, tail
+    return namespace, path, source.line, body, tail
 
 
+VALUES, VALUES_LOADED = b"", {"__name__": "fireclay", "__builtins__": __builtins__}  # build.py fills VALUES.
 FUNCTION, BUILTINS, FRAMES_BELOW = type(run), __builtins__, 2
 MAIN_NAMES = [name for name in sys.modules["__main__"].__dict__ if name[:2] == "__"]
 

@@ -1,3 +1,4 @@
 //! The command line, as a user meets it.
 
+mod doctor;
 mod run;

@@ -1,17 +1,23 @@
 //! Runs one [`Order`] from standard input and prints its `RunResult` as JSON: the way of `fireclay run`, with a plan that tests
-//! may change. Exits 2 if the order was refused by us or is wrong, with the reason on standard error.
+//! may change. Exits 2 if the order was refused by us or is wrong, with the reason on standard error. The last line of standard
+//! error is a [`Report`] of what the run left in this process. Arguments after the first are for others to see.
 
-use fireclay_tests::Order;
+use anyhow::Context as _;
+use fireclay_tests::census::{self, Own, Report};
+use fireclay_tests::{Order, show_host, weaken};
 use model::request::FileContent;
 use model::{InputFile, Policy, RunId, RunSpec};
 use sandbox::host::Host;
 use sandbox::run::{Refused, Setting};
-use sandbox::supervise::{Io, Stdin};
+use sandbox::supervise::{Io, Live, Stdin};
+use serde::Deserialize as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
 fn main() -> anyhow::Result<()> {
     let data = PathBuf::from(std::env::args().nth(1).ok_or(anyhow::anyhow!("usage: driver DATA < ORDER"))?);
-    let Order { mut request, files, without, fail_at, allow_missing } = serde_json::from_reader(std::io::stdin().lock())?;
+    let order = Order::deserialize(&mut serde_json::Deserializer::from_reader(std::io::stdin().lock()))?;
+    let Order { mut request, files, without, fail_at, allow_missing, interactive, careless } = order;
     request.files.extend(files.into_iter().map(|(path, bytes)| InputFile {
         path,
         content: FileContent::Bytes(bytes),
@@ -23,23 +29,34 @@ fn main() -> anyhow::Result<()> {
     let image = worker::run::root_of(&image);
     let host = Host::detect();
     let without: Vec<&str> = without.iter().map(String::as_str).collect();
-    let amend = move |plan: sandbox::plan::Plan| plan.without(&without);
+    if without.contains(&"pivot-root") {
+        show_host().context("show the host to a sandbox without a root of its own")?;
+    }
+    let leak = careless.then(|| std::fs::File::open("/")).transpose()?;
+    leak.as_ref().map(|leak| rustix::io::fcntl_setfd(leak, rustix::io::FdFlags::empty())).transpose()?;
+    let amend = move |plan: sandbox::plan::Plan| weaken(plan, &without);
     let id = RunId::from_random(sys::fs::random()?);
     let setting = Setting {
         host: &host,
         image: &image,
         allow_missing: allow_missing.into_iter().collect(),
-        name: format!("fireclay-{id}"),
+        name: sandbox::cgroup::leaf_name(),
         amend: &amend,
         fail_at,
     };
-    let io = Io { stdin: Stdin::Bytes(&spec.stdin), stdout: None, stderr: None, cancel: None };
+    let stdin = if interactive { Stdin::Descriptor(rustix::stdio::stdin()) } else { Stdin::Bytes(&spec.stdin) };
+    let live = || Live { fd: rustix::stdio::stderr(), transform: Box::new(<[u8]>::to_vec) };
+    let io = Io { stdin, stdout: interactive.then(live), stderr: interactive.then(live), cancel: None };
     let created_at = worker::run::now();
+    let (before, started) = (Own::take(), Instant::now());
     let result = match sandbox::run::run(&spec, &setting, io) {
         Ok(settled) => worker::run::result_of(id, created_at, &spec, &image, &settled),
         Err(Refused::Fault(fault)) => worker::run::result_of_fault(id, created_at, &spec, &image, fault),
         Err(Refused::Rejected(rejection)) => anyhow::bail!("{rejection}"),
     };
-    println!("{}", serde_json::to_string(&result)?);
+    let whole_ms = started.elapsed().as_millis() as u64;
+    println!("\n{}", serde_json::to_string(&result)?);
+    let report = Report { left: Own::take().since(&before), peak_bytes: census::peak_bytes(), whole_ms };
+    eprintln!("\n{}", serde_json::to_string(&report)?);
     Ok(())
 }

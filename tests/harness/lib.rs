@@ -1,7 +1,16 @@
 //! What every test of the built engine needs: the binary, one image, one way to run something and see what came of it.
 
+pub mod bystander;
+pub mod canary;
+pub mod census;
 pub mod order;
 pub mod run;
+mod stage;
+mod weaken;
 
+pub use bystander::Bystander;
+pub use canary::Canaries;
 pub use order::Order;
 pub use run::{Ran, drive, fireclay, image};
+pub use stage::show_host;
+pub use weaken::weaken;

@@ -11,10 +11,15 @@ pub struct Order {
     pub request: model::RunRequest,
     /// Input files by path and content; bytes need no encoding here.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Steps of the plan to leave out, by name: the positive control of an attack.
+    /// Steps of the plan to leave out, by name, and parts of steps as [`crate::weaken`] knows them: the positive control of an attack.
     pub without: Vec<String>,
     /// A step of the plan to fail.
     pub fail_at: Option<usize>,
     /// Layers that may be missing.
     pub allow_missing: Vec<Layer>,
+    /// What follows the order on the driver's standard input is the program's, and its output comes as it is written, on the
+    /// driver's standard error.
+    pub interactive: bool,
+    /// The driver holds a descriptor of the host's root that its children inherit, as a careless server would.
+    pub careless: bool,
 }

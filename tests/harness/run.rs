@@ -40,11 +40,29 @@ pub fn fireclay(args: &[&str], stdin: &[u8]) -> Ran {
     feed(command(image()).args(args), stdin)
 }
 
+/// One run by the driver, with all that it said.
+pub fn drive_raw(order: &Order) -> Ran {
+    feed(&mut driver(), &serde_json::to_vec(order).expect("an order is plain data"))
+}
+
 /// One run by the driver.
 pub fn drive(order: &Order) -> model::RunResult {
     let json = serde_json::to_vec(order).expect("an order is plain data");
-    let ran = feed(Command::new(executable("driver")).arg(image()), &json);
-    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+    let ran = feed(&mut driver(), &json);
+    result_in(&ran)
+}
+
+/// The driver, to be given an [`Order`].
+pub fn driver() -> Command {
+    let mut command = Command::new(executable("driver"));
+    command.arg(image());
+    command
+}
+
+/// The result that the driver printed.
+pub fn result_in(ran: &Ran) -> model::RunResult {
+    let last = ran.stdout.lines().next_back().unwrap_or_default();
+    serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
 }
 
 /// A command that runs the binary with this data directory and none of our environment.

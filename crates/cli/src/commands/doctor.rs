@@ -65,7 +65,7 @@ pub fn doctor(arguments: &DoctorArguments, settings: &Settings) -> anyhow::Resul
 
 fn examine(settings: &Settings) -> Report {
     let host = Host::detect();
-    let surroundings = Surroundings::look(&host);
+    let surroundings = Surroundings::look();
     let mut checks = acts::checks(&host, &surroundings);
     // A machine that will refuse every run gets no image built for it.
     let may_build = verdict(&checks) != Verdict::Refused;
@@ -87,24 +87,18 @@ fn verdict(checks: &[Check]) -> Verdict {
 
 /// The last act: a whole sandbox, built by the engine, with a program in it.
 fn real_run(host: &Host, image: Option<&Image>, may_run: bool) -> Check {
-    let found = match image {
-        Some(image) if may_run => run_true(host, image),
-        Some(_) => Err(Failure::of("not tried: an act above failed")),
-        None => Err(Failure::of("not tried: there is no image")),
-    };
-    let tried = may_run && image.is_some();
-    Check::new(Group::Run, "run", "a real run")
+    let check = Check::new(Group::Run, "run", "a real run")
         .needs("the engine builds a sandbox and runs `true` in it")
-        .matters(Severity::Required, "fireclay run refuses every program")
-        .found(found, |_| {
-            let fix = if tried {
-                "report this with the output of `fireclay doctor --json`: every single act above works here"
-            } else {
-                "the fixes above"
-            };
-            fix.to_owned()
-        })
+        .matters(Severity::Required, "fireclay run refuses every program");
+    match image {
+        Some(image) if may_run => check.found(run_true(host, image), |_| REPORT.to_owned()),
+        Some(_) => check.not_tried("an act above failed"),
+        None => check.not_tried("no image"),
+    }
 }
+
+/// What to do when all acts work one by one, and not together.
+const REPORT: &str = "what fails above, if anything does; else report this with the output of `fireclay doctor --json`";
 
 /// Most time for the run as a whole; the code itself gets a third of it.
 const RUN_MS: u64 = 15_000;

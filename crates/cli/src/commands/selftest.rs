@@ -103,7 +103,7 @@ fn fire(attack: &Attack, image: &sandbox::Image, host: &Host) -> Result<RunResul
     let request = RunRequest {
         language: Some(attack.language),
         code: attack.code.to_owned(),
-        limits: attack.limits.clone(),
+        limits: attack.limits,
         ..RunRequest::default()
     };
     let spec = RunSpec::admit(request, &Policy::DEFAULT).map_err(|rejection| rejection.to_string())?;
@@ -206,6 +206,19 @@ mod tests {
         report.record(&attack("NS-01", "NS"), &Verdict::Breached("BREACH \x1b[2Jroot".to_owned()));
         report.record(&attack("NS-02", "NS"), &Verdict::Inconclusive("timed_out without HELD".to_owned()));
         report.missing.insert(Layer::Cgroup);
-        insta::assert_snapshot!(report.text(), @"");
+        insta::assert_snapshot!(report.text(), @r"
+        GROUP    HELD  BREACHED  INCONCLUSIVE
+        FS          1         0             0
+        NS          0         1             1
+        all         1         1             1
+
+        NS-01 bash breached: a title
+          BREACH  [2Jroot
+
+        NS-02 bash inconclusive: a title
+          timed_out without HELD
+
+        this machine did not give: cgroup (fireclay doctor says why)
+        ");
     }
 }

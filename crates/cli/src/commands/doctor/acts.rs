@@ -4,28 +4,25 @@ use super::check::{Check, Group, Severity};
 use super::fixes;
 use super::surroundings::Surroundings;
 use sandbox::host::Host;
-use sandbox::probe::{Act, Failure};
+use sandbox::probe::Act;
 
 /// Performs every act.
 pub fn checks(host: &Host, surroundings: &Surroundings) -> Vec<Check> {
     let mut failed: Vec<Act> = Vec::new();
     let mut checks = Vec::new();
     for act in Act::ALL {
-        let found = match unmet(act, &failed) {
-            Some(reason) => Err(Failure::of(reason)),
-            None => act.perform(host),
+        let row = row(act);
+        let check = Check::new(row.group, row.id, row.title)
+            .needs(row.need)
+            .matters(severity(act, surroundings), consequence(act, &row, surroundings));
+        let check = match unmet(act, &failed) {
+            Some(why) => check.not_tried(why),
+            None => check.found(act.perform(host), |failure| fixes::fix(act, failure, surroundings)),
         };
-        let tried = unmet(act, &failed).is_none();
-        if found.is_err() {
+        if !check.ok {
             failed.push(act);
         }
-        let row = row(act);
-        checks.push(
-            Check::new(row.group, row.id, row.title)
-                .needs(row.need)
-                .matters(severity(act, surroundings), consequence(act, &row, surroundings))
-                .found(found, |failure| if tried { fixes::fix(act, failure, surroundings) } else { "the fix of what it stands on".to_owned() }),
-        );
+        checks.push(check);
     }
     checks
 }
@@ -33,9 +30,9 @@ pub fn checks(host: &Host, surroundings: &Surroundings) -> Vec<Check> {
 /// Why an act is not worth trying: what it stands on has failed.
 fn unmet(act: Act, failed: &[Act]) -> Option<&'static str> {
     if act.needs_user_namespace() && failed.contains(&Act::UserNamespace) {
-        return Some("not tried: no user namespace");
+        return Some("no user namespace");
     }
-    (act.needs_cgroup() && failed.contains(&Act::Cgroup)).then_some("not tried: no control group")
+    (act.needs_cgroup() && failed.contains(&Act::Cgroup)).then_some("no control group")
 }
 
 /// What a failure means for `fireclay run`, which lets an ordinary user do without a control group.

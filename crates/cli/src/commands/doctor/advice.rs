@@ -86,7 +86,7 @@ impl Setting {
         let wanted = self.good[0];
         let value = sysctl(self.path);
         let ok = value.as_deref().is_none_or(|value| self.good.contains(&value));
-        let fix = format!("sysctl -w {id}={wanted}; to keep it: echo {id}={wanted} >> /etc/sysctl.d/60-fireclay.conf", id = self.id);
+        let fix = format!("sysctl -w {}={wanted} (a line in /etc/sysctl.d/60-fireclay.conf keeps it)", self.id);
         check(self.id, self.id)
             .needs(self.good.join(" or "))
             .matters(Severity::Advice, self.consequence)
@@ -142,7 +142,7 @@ fn core_pattern() -> Check {
     let pattern = sysctl("kernel/core_pattern").unwrap_or_default();
     // A limit of 1 keeps even a piped handler from starting (core(5)), and every sandbox has it.
     let have = if pattern.starts_with('|') { "a program, which sandboxes never start" } else { "a file, which sandboxes never write" };
-    check("core-dumps", "core dumps").needs("none from a sandbox").matters(Severity::Advice, "none").read(have, true, "")
+    check("core-dumps", "core dumps").needs("none from a sandbox").matters(Severity::Advice, "a crash would leave memory on the machine's disk").read(have, true, "")
 }
 
 fn swap() -> Check {

@@ -72,7 +72,7 @@ pub struct Check {
     pub severity: Severity,
     /// What follows if not, in words.
     pub consequence: String,
-    /// What to do; nothing when all is well.
+    /// What to do; nothing when all is well, or when what this stands on must be mended first.
     pub fix: Option<String>,
 }
 
@@ -106,6 +106,12 @@ impl Check {
                 self.have = failure.reason;
             }
         }
+        self
+    }
+
+    /// Says that it was not looked at, since it stands on something that failed.
+    pub fn not_tried(mut self, why: &str) -> Self {
+        self.have = format!("not tried: {why}");
         self
     }
 

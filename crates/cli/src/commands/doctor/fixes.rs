@@ -54,14 +54,11 @@ fn user_namespace(errno: i32, around: &Surroundings) -> String {
         let now = around.max_user_namespaces.map_or(String::new(), |now| format!(" (here it is {now})"));
         let place = if around.in_user_namespace { ", outside of the container or namespace this runs in" } else { "" };
         return format!(
-            "sysctl -w user.max_user_namespaces=15000{now}{place}; \
-             to keep it: echo user.max_user_namespaces=15000 > /etc/sysctl.d/60-fireclay.conf"
+            "sysctl -w user.max_user_namespaces=15000{now}{place} (a line in /etc/sysctl.d/60-fireclay.conf keeps it)"
         );
     }
     if around.userns_clone_off && !around.root {
-        return "sysctl -w kernel.unprivileged_userns_clone=1; \
-                to keep it: echo kernel.unprivileged_userns_clone=1 > /etc/sysctl.d/60-fireclay.conf"
-            .to_owned();
+        return "sysctl -w kernel.unprivileged_userns_clone=1 (a line in /etc/sysctl.d/60-fireclay.conf keeps it)".to_owned();
     }
     if errno == EINVAL {
         return "a kernel with CONFIG_USER_NS=y".to_owned();
@@ -127,8 +124,8 @@ fn id_map(around: &Surroundings) -> String {
     let range = match around.container {
         Some(Container::Kubernetes) => "hostUsers: false in the pod",
         Some(Container::Podman) => "podman run --userns=auto …",
-        Some(Container::Docker | Container::Other) => "a container with a range of ids (dockerd --userns-remap=default)",
-        None => "a range of ids for this namespace (unshare --map-users=auto)",
+        Some(Container::Docker) => "a container with a range of ids (dockerd --userns-remap=default)",
+        Some(Container::Other) | None => "a range of them mapped into this namespace (unshare --map-users=auto)",
     };
     if around.root {
         format!("run fireclay as an ordinary user, or give root ids to hand out: {range}")
@@ -148,23 +145,34 @@ fn other_namespace(kind: &str, errno: i32, around: &Surroundings) -> String {
 }
 
 fn cgroup(around: &Surroundings) -> String {
-    if !around.root {
-        return if around.systemd {
+    match (around.root, around.cgroup_version) {
+        (false, Some(1)) => {
+            "for c in memory pids cpu; do sudo mkdir -p /sys/fs/cgroup/$c/fireclay; sudo chown -R $(id -u) /sys/fs/cgroup/$c/fireclay; \
+             echo $$ | sudo tee /sys/fs/cgroup/$c/fireclay/tasks; done; then fireclay from the same shell"
+                .to_owned()
+        }
+        (false, _) if around.systemd => {
             "systemd-run --user --scope -p Delegate=yes fireclay …; if it gives no cpu or memory: \
              sudo systemctl edit user@.service, with the lines [Service] and Delegate=cpu memory pids"
                 .to_owned()
-        } else {
-            "sudo mkdir /sys/fs/cgroup/fireclay, give it to this user (chown -R) and start fireclay from within it; \
-             with version 1 a directory below each of memory, pids and cpu"
+        }
+        (false, _) => {
+            "sudo sh -c 'cd /sys/fs/cgroup && echo +memory +pids +cpu > cgroup.subtree_control && mkdir -p fireclay/shell && \
+             chown -R '$(id -u)' fireclay && echo '$$' > fireclay/shell/cgroup.procs'; then fireclay from the same shell"
                 .to_owned()
-        };
+        }
+        (true, _) => cgroup_of_root(around),
     }
+}
+
+fn cgroup_of_root(around: &Surroundings) -> String {
     match around.container {
         Some(Container::Kubernetes) => "a node with control groups of version 2, and a container that may write to /sys/fs/cgroup".to_owned(),
-        Some(_) => "docker run --cgroupns=private --mount type=bind,src=/sys/fs/cgroup,dst=/sys/fs/cgroup …".to_owned(),
-        None if around.in_user_namespace => "start fireclay outside of this user namespace, or have its group delegated (chown) to this root".to_owned(),
-        None => "mount -t cgroup2 none /sys/fs/cgroup, with memory, pids and cpu in cgroup.controllers; \
-                 until then: fireclay run --allow-missing cgroup"
+        Some(Container::Docker) => "docker run --cgroupns=private --mount type=bind,src=/sys/fs/cgroup,dst=/sys/fs/cgroup …".to_owned(),
+        Some(Container::Podman) => "podman run --cgroupns=private --security-opt unmask=/sys/fs/cgroup …".to_owned(),
+        _ if around.in_user_namespace => "start fireclay outside of this user namespace, or have its group delegated (chown) to this root".to_owned(),
+        Some(Container::Other) | None => "mount -t cgroup2 none /sys/fs/cgroup, with memory, pids and cpu in cgroup.controllers; \
+                                          until then: fireclay run --allow-missing cgroup"
             .to_owned(),
     }
 }

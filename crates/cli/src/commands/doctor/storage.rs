@@ -3,7 +3,7 @@
 use super::check::{Check, Group, Severity};
 use crate::commands::image::ensure;
 use crate::env::Settings;
-use sandbox::probe::{Failure, Found};
+use sandbox::probe::{Failure, Found, Trial};
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -15,13 +15,18 @@ use worker::image::{DEFAULT_NAME, Image, ImageStore};
 const ROOM_BYTES: u64 = 1 << 30;
 /// A clock before this has never been set: 2025 in UTC, older than this program.
 const SANE_CLOCK_S: u64 = 1_735_689_600;
+/// Most time to build an image, and to read one again.
+const BUILD_MS: u64 = 120_000;
+const VERIFY_MS: u64 = 30_000;
 
 /// Looks at the data directory, and at the image, which is built if it is not there and may be.
 pub fn checks(settings: &Settings, may_build: bool) -> (Vec<Check>, Option<Image>) {
     let store = ImageStore::open(&settings.data);
     let present = store.find(DEFAULT_NAME).ok().flatten().filter(Image::is_current);
+    let directory = directory(&settings.data, present.is_some());
+    let may_build = may_build && directory.ok;
     let mut checks = vec![
-        directory(&settings.data, present.is_some()),
+        directory,
         file_system(&settings.data),
         space(&settings.data),
         clock(),
@@ -30,16 +35,16 @@ pub fn checks(settings: &Settings, may_build: bool) -> (Vec<Check>, Option<Image
     let (image, found) = match present {
         Some(image) => {
             let found = format!("{}, built {}", short(&image), image.manifest.created_at);
-            (Some(image), Ok(found))
+            (Some(image), Some(Ok(found)))
         }
-        None if may_build => match ensure(DEFAULT_NAME, settings) {
+        None if may_build => match build(&store, settings) {
             Ok(image) => {
                 let found = format!("{}, built now in {:.1} s", short(&image), begun.elapsed().as_secs_f64());
-                (Some(image), Ok(found))
+                (Some(image), Some(Ok(found)))
             }
-            Err(error) => (None, Err(Failure::of(format!("{error:#}")))),
+            Err(failure) => (None, Some(Err(failure))),
         },
-        None => (None, Err(Failure::of("none; not built, since runs would be refused"))),
+        None => (None, None),
     };
     checks.push(presence(found, &settings.data));
     if let Some(image) = &image {
@@ -47,6 +52,14 @@ pub fn checks(settings: &Settings, may_build: bool) -> (Vec<Check>, Option<Image
     }
     checks.extend(languages(image.as_ref()));
     (checks, image)
+}
+
+/// Builds the image in a child, so that a disk that hangs, or a lock that is never let go, does not keep the doctor.
+fn build(store: &ImageStore, settings: &Settings) -> Result<Image, Failure> {
+    let trial = Trial { patience_ms: BUILD_MS, ..Trial::default() };
+    trial.perform(|| ensure(DEFAULT_NAME, settings).map(|_| String::new()).map_err(|error| Failure::of(format!("{error:#}"))))?;
+    let image = store.find(DEFAULT_NAME).map_err(|error| Failure::of(error.to_string()))?;
+    image.ok_or_else(|| Failure::of("built, and not found again"))
 }
 
 fn check(id: &'static str, title: &'static str) -> Check {
@@ -59,10 +72,10 @@ fn short(image: &Image) -> String {
 
 fn directory(data: &Path, image_is_there: bool) -> Check {
     let path = data.display();
-    let found = match write_and_remove(data) {
-        Ok(()) => Ok(format!("{path}, writable")),
+    let written = Trial::default().perform(|| Ok(write_and_remove(data).map(|()| format!("{path}, writable"))?));
+    let found = match written {
         Err(_) if image_is_there => Ok(format!("{path}, read-only, with an image in it")),
-        Err(error) => Err(Failure::from(error)),
+        other => other,
     };
     check("data-directory", "data directory")
         .needs("writable, or an image in it")
@@ -128,12 +141,13 @@ fn clock() -> Check {
         .read(worker::run::now(), now >= SANE_CLOCK_S, "timedatectl set-ntp true")
 }
 
-fn presence(found: Found, data: &Path) -> Check {
-    let data = data.display();
-    check("image", "image")
-        .needs("one that this version built")
-        .matters(Severity::Required, "nothing runs without one")
-        .found(found, |_| format!("fireclay --data {data} image build"))
+/// The image; `None` when there is none and none was to be built.
+fn presence(found: Option<Found>, data: &Path) -> Check {
+    let check = check("image", "image").needs("one that this version built").matters(Severity::Required, "nothing runs without one");
+    match found {
+        Some(found) => check.found(found, |_| format!("fireclay --data {} image build", data.display())),
+        None => check.not_tried("none there, and something above failed"),
+    }
 }
 
 fn fresh(image: &Image) -> Check {
@@ -146,16 +160,13 @@ fn fresh(image: &Image) -> Check {
 
 fn digest(store: &ImageStore, image: &Image) -> Check {
     let begun = Instant::now();
-    let found = match store.verify(image) {
-        Ok(differences) if differences.is_empty() => {
-            Ok(format!("{} files read in {} ms", image.manifest.files, begun.elapsed().as_millis()))
+    let found = Trial { patience_ms: VERIFY_MS, ..Trial::default() }.perform(|| {
+        let differences = store.verify(image).map_err(|error| Failure::of(error.to_string()))?;
+        match differences.first() {
+            None => Ok(format!("{} files read in {} ms", image.manifest.files, begun.elapsed().as_millis())),
+            Some(first) => Err(Failure::of(format!("{} differences, such as {} {:?}", differences.len(), first.path, first.change))),
         }
-        Ok(differences) => {
-            let first = &differences[0];
-            Err(Failure::of(format!("{} differences, such as {} {:?}", differences.len(), first.path, first.change)))
-        }
-        Err(error) => Err(Failure::of(error.to_string())),
-    };
+    });
     check("image-digest", "its content")
         .needs("every file as its digest says")
         .matters(Severity::Degrading, "programs run in something else than their receipts name")
@@ -186,16 +197,12 @@ fn private(image: &Image) -> Check {
 
 fn languages(image: Option<&Image>) -> Vec<Check> {
     let of = |id, title, version: Option<&str>, severity, package: &str| {
-        let found = match (image, version) {
-            (None, _) => Err(Failure::of("not known: there is no image")),
-            (Some(_), Some(version)) => Ok(version.to_owned()),
-            (Some(_), None) => Err(Failure::of("not found on this machine")),
-        };
-        let fix = match image {
-            Some(_) => format!("apt-get install {package} (or your system's way), then fireclay image build"),
-            None => "the fix of the image".to_owned(),
-        };
-        check(id, title).needs("found for the image").matters(severity, format!("{title} programs are rejected")).found(found, |_| fix)
+        let check = check(id, title).needs("found for the image").matters(severity, format!("{title} programs are rejected"));
+        if image.is_none() {
+            return check.not_tried("no image");
+        }
+        let found = version.map(str::to_owned).ok_or_else(|| Failure::of("not found on this machine"));
+        check.found(found, |_| format!("apt-get install {package} (or your system's way), then fireclay image build"))
     };
     let runtimes = image.map(|image| &image.manifest.runtimes);
     let python = runtimes.and_then(|runtimes| runtimes.python.as_ref()).map(|runtime| runtime.version.as_str());

@@ -1,6 +1,5 @@
 //! Where this program finds itself: what fixes depend on. Reads only.
 
-use sandbox::host::Host;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +37,7 @@ pub struct Surroundings {
     pub proc_covered: bool,
     /// systemd runs this machine.
     pub systemd: bool,
-    /// The version of control groups with a place for us, if there is one.
+    /// The version of control groups that limits memory here: 1, 2, or none mounted.
     pub cgroup_version: Option<u8>,
     /// This program.
     pub program: PathBuf,
@@ -46,7 +45,7 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// Looks around.
-    pub fn look(host: &Host) -> Self {
+    pub fn look() -> Self {
         let status = read("/proc/self/status");
         let mounts = read("/proc/self/mountinfo");
         Self {
@@ -59,7 +58,7 @@ impl Surroundings {
             max_user_namespaces: sysctl("user/max_user_namespaces").and_then(|text| text.parse().ok()),
             proc_covered: mounts.lines().filter_map(|line| line.split(' ').nth(4)).any(|place| place.starts_with("/proc/")),
             systemd: Path::new("/run/systemd/system").exists(),
-            cgroup_version: host.cgroups.as_ref().ok().map(sandbox::cgroup::Tree::version),
+            cgroup_version: cgroup_version(&mounts),
             program: fs::read_link("/proc/self/exe").unwrap_or_else(|_| "/usr/local/bin/fireclay".into()),
         }
     }
@@ -78,6 +77,16 @@ pub fn sysctl(name: &str) -> Option<String> {
 /// Whether a map of ids is that of the machine's first user namespace.
 fn is_whole(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// By the mounts of mountinfo (proc(5)): a hybrid machine has both, and memory then belongs to version 1.
+fn cgroup_version(mounts: &str) -> Option<u8> {
+    let kinds = || mounts.lines().filter_map(|line| line.split_once(" - ")).map(|(_, right)| right);
+    let memory_of_1 = |right: &str| right.starts_with("cgroup ") && right.split([' ', ',']).any(|word| word == "memory");
+    if kinds().any(memory_of_1) {
+        return Some(1);
+    }
+    kinds().any(|right| right.starts_with("cgroup2 ")).then_some(2)
 }
 
 fn container() -> Option<Container> {

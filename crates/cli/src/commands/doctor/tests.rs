@@ -25,7 +25,13 @@ fn the_worst_open_check_decides_and_advice_never_does() {
 #[test]
 fn the_table() {
     let checks = [check(Severity::Required, true), check(Severity::Degrading, false)];
-    insta::assert_snapshot!(table::text(&checks, false), @"");
+    insta::assert_snapshot!(table::text(&checks, false), @r"
+    All of it                                HAVE                                              NEED
+      ok   title                             nothing                                           something
+      lack title                             nothing                                           something
+             consequence  less
+             fix          do it
+    ");
     assert_eq!(table::verdict("default", Verdict::Degraded, false), "\ndefault: degraded");
     assert!(table::verdict("default", Verdict::Ready, true).contains("\x1b[32mready\x1b[0m"));
 }
@@ -69,14 +75,27 @@ fn fixes_fit_the_place() {
     let text: Vec<String> = cases
         .map(|(place, act, errno, around)| format!("{place}: {}", fix(act, &Failure { reason: String::new(), errno }, &around)))
         .into();
-    insta::assert_snapshot!(text.join("\n"), @"");
+    insta::assert_snapshot!(text.join("\n"), @r"
+    limit is zero: sysctl -w user.max_user_namespaces=15000 (here it is 0) (a line in /etc/sysctl.d/60-fireclay.conf keeps it)
+    Debian's switch: sysctl -w kernel.unprivileged_userns_clone=1 (a line in /etc/sysctl.d/60-fireclay.conf keeps it)
+    Ubuntu: printf 'abi <abi/4.0>,\ninclude <tunables/global>\nprofile fireclay /usr/bin/fireclay flags=(unconfined) { userns, }\n' | sudo tee /etc/apparmor.d/fireclay && sudo apparmor_parser -r /etc/apparmor.d/fireclay
+    Docker: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined …, or run fireclay on the host; never --privileged
+    Docker, /proc: docker run --security-opt systempaths=unconfined …
+    Docker, groups: docker run --cgroupns=private --mount type=bind,src=/sys/fs/cgroup,dst=/sys/fs/cgroup …
+    Kubernetes: in the pod: hostUsers: false; in the container's securityContext: procMount: Unmasked and seccompProfile: {type: Unconfined} (or a Localhost profile that allows namespaces and mounts)
+    Kubernetes, /proc: procMount: Unmasked in the container's securityContext (needs hostUsers: false)
+    a user's groups: systemd-run --user --scope -p Delegate=yes fireclay …; if it gives no cpu or memory: sudo systemctl edit user@.service, with the lines [Service] and Delegate=cpu memory pids
+    no Landlock: Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK=y, and `landlock` in the boot parameter, such as lsm=landlock,lockdown,yama,apparmor,bpf; until then: fireclay run --allow-missing landlock
+    one id: run fireclay as an ordinary user, or give root ids to hand out: a range of them mapped into this namespace (unshare --map-users=auto)
+    ");
 }
 
 #[test]
 fn every_act_has_something_to_do() {
     for act in Act::ALL {
         for errno in [0, 1, 13, 19, 22, 28, 30, 38] {
-            assert!(!fix(act, &Failure { reason: String::new(), errno }, &plain()).is_empty(), "{act:?} {errno}");
+            let fix = fix(act, &Failure { reason: String::new(), errno }, &plain());
+            assert!(!fix.is_empty() && !fix.contains('\n'), "{act:?} {errno}: {fix}");
         }
     }
 }

@@ -1,0 +1,107 @@
+//! One attack: in a sandbox as it ships, and in one without the walls that stop it.
+
+use fireclay_tests::census::{self, Report};
+use fireclay_tests::run::{Ran, driver, feed, result_in};
+use fireclay_tests::{Bystander, Canaries, Order, image};
+use model::limits::LimitsPatch;
+use model::{Layer, Policy, RunRequest, RunResult};
+use worker::battery::{Attack, Verdict, breaches, verdict};
+
+/// What a run may take beyond its deadline.
+const GRACE_MS: u64 = 100;
+/// What the process that supervises a run may ever have resident, whatever the code says and does.
+const SUPERVISOR_BYTES: u64 = 64 << 20;
+
+/// What came of an attack.
+pub struct Came {
+    /// What is wrong; empty if it was held off.
+    pub wrong: Vec<String>,
+    /// Figures for people.
+    pub note: String,
+}
+
+/// Runs an attack as it stands. Names all that is wrong: with its result, or left on the machine.
+pub fn held_off(attack: &Attack, canaries: &Canaries) -> Came {
+    let before = census::files(image());
+    let ran = run(attack, &[], canaries);
+    let (result, report) = (result_in(&ran), report_in(&ran));
+    let mut wrong = Vec::new();
+    match verdict(attack, &result) {
+        Verdict::Held => {}
+        Verdict::Breached(what) => wrong.push(format!("breached: {what}")),
+        Verdict::Inconclusive(why) => wrong.push(format!("inconclusive: {why}")),
+    }
+    if let Some(word) = canaries.seen_in(&ran.stdout) {
+        wrong.push(format!("{word} was seen"));
+    }
+    let limits = Policy::DEFAULT.limits.narrowed(&attack.limits, &Policy::DEFAULT.ceiling);
+    if result.usage.wall_ms > limits.timeout_ms + GRACE_MS {
+        wrong.push(format!("took {} ms of {}", result.usage.wall_ms, limits.timeout_ms));
+    }
+    if report.peak_bytes > SUPERVISOR_BYTES {
+        wrong.push(format!("the supervisor grew to {} MiB", report.peak_bytes >> 20));
+    }
+    wrong.extend(report.left.iter().map(|thing| format!("the supervisor is left with {thing}")));
+    wrong.extend(leftovers(&result));
+    wrong.extend(census::files(image()).difference(&before).map(|path| format!("left {}", path.display())));
+    let usage = &result.usage;
+    let after_ms = report.whole_ms.saturating_sub(usage.wall_ms);
+    let note = format!("{} ms and {after_ms} ms around it, supervisor {} KiB", usage.wall_ms, report.peak_bytes >> 10);
+    if !wrong.is_empty() {
+        wrong.push(format!("it printed: {}", shown(&result)));
+    }
+    Came { wrong, note }
+}
+
+/// What a sandbox left on the machine.
+fn leftovers(result: &RunResult) -> Vec<String> {
+    let orphans = census::orphans().into_iter().map(|pid| format!("process {pid} outlived its sandbox"));
+    let cgroups = census::cgroups(&format!("fireclay-{}", result.id)).into_iter().map(|path| format!("left {}", path.display()));
+    orphans.chain(cgroups).collect()
+}
+
+/// Runs an attack without these steps: it must succeed, or it shows nothing. Otherwise says what it printed.
+pub fn succeeds_without(attack: &Attack, steps: &[&str], canaries: &Canaries) -> Option<String> {
+    // A namespace that an attack reaches through is one that it shares with a neighbour.
+    let shared = steps.iter().any(|step| [Layer::Netns, Layer::Ipcns, Layer::Pidns].iter().any(|layer| layer.name() == *step));
+    let neighbour = shared.then(|| Bystander::start(canaries, steps));
+    let ran = run(attack, steps, canaries);
+    drop(neighbour);
+    let result = result_in(&ran);
+    let orphans = census::orphans();
+    census::bury(&orphans);
+    // A job whose streams were not replaced writes to the driver's own.
+    let aside = ran.stdout.lines().any(|line| line.starts_with(worker::battery::BREACH));
+    let succeeded = !breaches(&result).is_empty() || aside || !orphans.is_empty();
+    (!succeeded).then(|| format!("the control, without {}, shows nothing: {}{}", steps.join(" "), shown(&result), ran.stderr))
+}
+
+fn run(attack: &Attack, without: &[&str], canaries: &Canaries) -> Ran {
+    let order = Order {
+        request: RunRequest {
+            language: Some(attack.language),
+            code: attack.code.to_owned(),
+            limits: LimitsPatch { ..attack.limits },
+            ..RunRequest::default()
+        },
+        without: without.iter().map(|step| (*step).to_owned()).collect(),
+        careless: true,
+        ..Order::default()
+    };
+    let json = serde_json::to_vec(&order).expect("an order is plain data");
+    let mut command = driver();
+    command.arg(canaries.word("argument")).env("CANARY", canaries.word("environment"));
+    feed(&mut command, &json)
+}
+
+fn report_in(ran: &Ran) -> Report {
+    let last = ran.stderr.lines().next_back().unwrap_or_default();
+    serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+}
+
+/// Enough of a result to see what happened.
+fn shown(result: &RunResult) -> String {
+    let cut = |text: &str| -> String { text.chars().take(1500).collect() };
+    let end = format!("{:?} {:?} {:?} {:?}", result.outcome, result.exit_code, result.signal, result.limits_hit);
+    format!("{end} {:?}\n{}{}", result.fault, cut(&result.stdout), cut(&result.stderr))
+}

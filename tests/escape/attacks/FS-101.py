@@ -1,0 +1,30 @@
+# id: FS-101
+# title: swap files for links while they are looked at
+# expect: outcome timed_out
+# expect: within 1100ms
+# limits: timeout=1s
+# control: none nothing in the plan stops it: files are looked at after everything inside is dead
+
+import os
+import threading
+
+os.chdir("/workspace")
+os.symlink("/etc/passwd", "link")
+os.mkdir("real")
+os.symlink("/etc", "etc")
+
+
+def swap(one, other):
+    while True:
+        try:
+            os.rename(one, "x" + one)
+            os.rename(other, one)
+            os.rename("x" + one, other)
+        except OSError:
+            pass
+
+
+with open("file", "w") as file:
+    file.write("x")
+threading.Thread(target=swap, args=("file", "link")).start()
+threading.Thread(target=swap, args=("real", "etc")).start()

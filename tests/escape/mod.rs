@@ -1,0 +1,124 @@
+//! The escape battery at work: each attack must be held off, and must succeed when its walls are gone.
+//!
+//! One test per group, so that a failing wall is seen by its group; all failures of a group are reported together. Beside every
+//! attack runs a bystander that must not notice it; nothing of an attack may be left on the machine; and no canary may be seen.
+
+mod attack;
+mod inputs;
+mod surface;
+
+use fireclay_tests::census;
+use fireclay_tests::{Bystander, Canaries, image};
+use std::fmt::Write as _;
+use worker::battery::{Attack, Control, attacks};
+
+#[test]
+fn fs_file_systems() {
+    group("FS");
+}
+
+#[test]
+fn pr_proc_devices_and_terminals() {
+    group("PR");
+}
+
+#[test]
+fn ns_namespaces_capabilities_identity() {
+    group("NS");
+}
+
+#[test]
+fn sc_system_calls() {
+    group("SC");
+}
+
+#[test]
+fn sg_signals_and_neighbours() {
+    group("SG");
+}
+
+#[test]
+fn rs_resources() {
+    group("RS");
+}
+
+#[test]
+fn nt_network() {
+    group("NT");
+}
+
+#[test]
+fn se_secrets_and_shared_state() {
+    group("SE");
+}
+
+#[test]
+fn cp_forged_results_and_life_cycle() {
+    group("CP");
+}
+
+#[test]
+fn in_inputs() {
+    group("IN");
+}
+
+#[test]
+fn every_attack_is_in_a_group_that_runs() {
+    let strangers: Vec<&str> = attacks().iter().filter(|attack| !GROUPS.contains(&attack.group)).map(|attack| attack.file).collect();
+    assert_eq!(strangers, [""; 0]);
+}
+
+const GROUPS: [&str; 10] = ["FS", "PR", "NS", "SC", "SG", "RS", "NT", "SE", "CP", "IN"];
+
+/// The attacks without a control, and why: few, and each reason is to be read by a person.
+#[test]
+fn attacks_without_a_control() {
+    let mut list = String::new();
+    for attack in attacks() {
+        if let Control::None(reason) = attack.control {
+            writeln!(list, "{:<10} {reason}", attack.file).expect("a String takes all");
+        }
+    }
+    insta::assert_snapshot!(list);
+}
+
+/// Only some of the attacks: those whose file name starts with this. For work on one of them.
+const ONLY: &str = "FIRECLAY_ATTACK";
+
+/// Runs a group: each attack, then its control.
+fn group(name: &str) {
+    let only = std::env::var(ONLY).unwrap_or_default();
+    let attacks: Vec<Attack> =
+        attacks().into_iter().filter(|attack| attack.group == name && attack.file.starts_with(&only)).collect();
+    assert!(!attacks.is_empty() || !only.is_empty(), "the group {name} is empty");
+    census::adopt_orphans();
+    let canaries = Canaries::plant(image().parent().expect("it is below target"));
+    let mut bystander = Bystander::start(&canaries, &[]);
+    let mut failures = Vec::new();
+    for attack in &attacks {
+        let mut failed = attack::held_off(attack, &canaries);
+        match bystander.ask() {
+            Ok(latency) => println!("{:<10} {}; bystander {latency}", attack.file, failed.note),
+            Err(harm) => {
+                failed.wrong.push(harm);
+                bystander = Bystander::start(&canaries, &[]);
+            }
+        }
+        if let Control::Without(steps) = &attack.control {
+            failed.wrong.extend(attack::succeeds_without(attack, steps, &canaries));
+        }
+        if !failed.wrong.is_empty() {
+            failures.push(format!("{} {}\n    {}", attack.file, attack.title, failed.wrong.join("\n    ")));
+        }
+    }
+    drop(bystander);
+    failures.extend(damage_to_the_image());
+    assert!(failures.is_empty(), "{} of {} attacks:\n\n{}", failures.len(), attacks.len(), failures.join("\n\n"));
+}
+
+fn damage_to_the_image() -> Option<String> {
+    let store = worker::image::ImageStore::open(image());
+    let image = store.find("default").expect("the store is readable").expect("the image is there");
+    let differences = store.verify(&image).expect("the image is readable");
+    (!differences.is_empty()).then(|| format!("the image has changed: {differences:?}"))
+}

@@ -1,0 +1,128 @@
+//! What there is on the machine that could have been left behind. Each half is exact where it looks: the driver counts its own,
+//! the test looks for what carries the marks of a sandbox.
+
+use sandbox::cgroup::Tree;
+use sandbox::host::Host;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// First user id that sandboxes made by root have (`Outside` in the engine).
+const SANDBOX_UID_BASE: u32 = 1_900_000_000;
+
+/// What one process holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Own {
+    /// Open descriptors, by number and what they are.
+    pub descriptors: BTreeSet<String>,
+    /// Children, living and unreaped.
+    pub children: BTreeSet<String>,
+    /// Mounts in its namespace.
+    pub mounts: BTreeSet<String>,
+}
+
+impl Own {
+    /// Counts the calling process. It must have one thread.
+    pub fn take() -> Self {
+        let lines = |path: &str| fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect();
+        let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        Self {
+            descriptors: descriptors(),
+            children: children.split_whitespace().map(str::to_owned).collect(),
+            mounts: lines("/proc/self/mountinfo"),
+        }
+    }
+
+    /// What is here and was not there.
+    pub fn since(&self, before: &Own) -> Vec<String> {
+        let new = |what: &str, now: &BTreeSet<String>, then: &BTreeSet<String>| -> Vec<String> {
+            now.difference(then).map(|thing| format!("{what} {thing}")).collect()
+        };
+        [
+            new("descriptor", &self.descriptors, &before.descriptors),
+            new("child", &self.children, &before.children),
+            new("mount", &self.mounts, &before.mounts),
+        ]
+        .concat()
+    }
+}
+
+fn descriptors() -> BTreeSet<String> {
+    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    // The listing's own descriptor is closed by the time its link is read.
+    entries.filter_map(|path| Some(format!("{} {}", path.file_name()?.display(), fs::read_link(&path).ok()?.display()))).collect()
+}
+
+/// The most memory the caller ever had resident.
+pub fn peak_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+}
+
+/// What the driver saw of itself around a run; the last line of its standard error.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// What the run left in the driver.
+    pub left: Vec<String>,
+    /// Its peak memory.
+    pub peak_bytes: u64,
+    /// The whole run with building and settling, in milliseconds.
+    pub whole_ms: u64,
+}
+
+/// Has orphans of our drivers become our own children, so that [`orphans`] finds them.
+pub fn adopt_orphans() {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("anyone may be a subreaper");
+}
+
+/// Processes with a sandbox's user id whose parent is now the calling process: they outlived their sandbox. Zombies count.
+pub fn orphans() -> Vec<i32> {
+    let own = std::process::id().to_string();
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    entries.filter_map(|name| name.parse::<i32>().ok()).filter(|pid| is_orphan(*pid, &own)).collect()
+}
+
+fn is_orphan(pid: i32, parent: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.split_whitespace().next()).unwrap_or_default()
+    };
+    field("PPid:") == parent && field("Uid:").parse::<u32>().is_ok_and(|uid| uid >= SANDBOX_UID_BASE)
+}
+
+/// Ends and reaps orphans that a control left on purpose.
+pub fn bury(orphans: &[i32]) {
+    for pid in orphans.iter().filter_map(|pid| rustix::process::Pid::from_raw(*pid)) {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is our child");
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).expect("it is our child");
+    }
+}
+
+/// Control groups of this name that still exist.
+pub fn cgroups(name: &str) -> Vec<PathBuf> {
+    let parents = match Host::detect().cgroups {
+        Ok(Tree::V1 { memory, pids, cpu }) => vec![memory, pids, cpu],
+        Ok(Tree::V2 { parent }) => vec![parent],
+        Err(_) => Vec::new(),
+    };
+    parents.into_iter().map(|parent| parent.join(name)).filter(|path| path.exists()).collect()
+}
+
+/// Files in places that anyone may write to which belong to a sandbox's user or have a name that attacks give theirs, and what lies
+/// in the data directory.
+pub fn files(data: &Path) -> BTreeSet<PathBuf> {
+    let places = ["/tmp", "/var/tmp", "/dev/shm", "/run", "/"].map(PathBuf::from);
+    let marked = places.iter().flat_map(|place| list(place)).filter(|path| {
+        let foreign = fs::symlink_metadata(path).is_ok_and(|meta| meta.uid() >= SANDBOX_UID_BASE);
+        foreign || path.file_name().is_some_and(|name| name.to_string_lossy().contains("PWNED"))
+    });
+    marked.chain(list(data)).chain(list(&data.join("images"))).collect()
+}
+
+fn list(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
