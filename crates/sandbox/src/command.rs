@@ -28,12 +28,13 @@ impl Command {
         })?;
         let file = format!("{WORKSPACE}/{}", spec.file_name);
         let mut args = vec![program.to_owned()];
+        let javascript = ["--require".into(), format!("{RUNNERS}/javascript/runner.cjs")];
         match spec.language {
             // Without `site`: the runner does the part of it that people notice, in a tenth of the time.
             Language::Python => args.extend(["-S".into(), format!("{RUNNERS}/python/runner.pyc")]),
-            Language::JavaScript | Language::TypeScript => {
-                args.extend(["--require".into(), format!("{RUNNERS}/javascript/runner.cjs")]);
-            }
+            Language::JavaScript => args.extend(javascript),
+            // To erase types where Node itself does not (before 22.18) the runner needs its loader.
+            Language::TypeScript => args.extend(std::iter::once("--expose-internals".into()).chain(javascript)),
             Language::Bash => {}
         }
         args.push(file);

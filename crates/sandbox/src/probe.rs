@@ -205,9 +205,20 @@ impl Act {
         use Act as A;
         matches!(
             self,
-            A::PidNamespace | A::NetNamespace | A::IpcNamespace | A::UtsNamespace | A::CgroupNamespace
-                | A::ForbidNamespaces | A::Tmpfs | A::Overlay | A::Proc | A::MountAttributes | A::PivotRoot
-                | A::Capabilities | A::Undumpable | A::ResourceLimits
+            A::PidNamespace
+                | A::NetNamespace
+                | A::IpcNamespace
+                | A::UtsNamespace
+                | A::CgroupNamespace
+                | A::ForbidNamespaces
+                | A::Tmpfs
+                | A::Overlay
+                | A::Proc
+                | A::MountAttributes
+                | A::PivotRoot
+                | A::Capabilities
+                | A::Undumpable
+                | A::ResourceLimits
         )
     }
 

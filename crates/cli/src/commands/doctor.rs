@@ -98,7 +98,8 @@ fn real_run(host: &Host, image: Option<&Image>, may_run: bool) -> Check {
 }
 
 /// What to do when all acts work one by one, and not together.
-const REPORT: &str = "what fails above, if anything does; else report this with the output of `fireclay doctor --json`";
+const REPORT: &str =
+    "what fails above, if anything does; else report this with the output of `fireclay doctor --json`";
 
 /// Most time for the run as a whole; the code itself gets a third of it.
 const RUN_MS: u64 = 15_000;
@@ -110,7 +111,8 @@ fn run_true(host: &Host, image: &Image) -> Found {
         limits: LimitsPatch { timeout_ms: Some(RUN_MS / 3), ..LimitsPatch::default() },
         ..RunRequest::default()
     };
-    let spec = RunSpec::admit(request, &Policy::DEFAULT).map_err(|rejection| Failure::of(rejection.to_string()))?;
+    let spec =
+        RunSpec::admit(request, &Policy::DEFAULT).map_err(|rejection| Failure::of(rejection.to_string()))?;
     let root = worker::run::root_of(image);
     let setting = Setting {
         host,
@@ -123,14 +125,19 @@ fn run_true(host: &Host, image: &Image) -> Found {
     // In a child like every other act, so that an engine that is stuck does not keep the doctor.
     Trial { patience_ms: RUN_MS, ..Trial::default() }.perform(|| {
         let io = Io { stdin: Stdin::Bytes(&[]), stdout: None, stderr: None, cancel: None };
-        let settled = sandbox::run::run(&spec, &setting, io).map_err(|refused| Failure::of(refused.to_string()))?;
+        let settled =
+            sandbox::run::run(&spec, &setting, io).map_err(|refused| Failure::of(refused.to_string()))?;
         let judgement = &settled.judgement;
         if judgement.outcome != model::Outcome::Completed {
             let code = judgement.exit_code.map_or(String::new(), |code| format!(" with code {code}"));
             return Err(Failure::of(format!("`true` ended as {}{code}", judgement.outcome)));
         }
         let layers = settled.isolation.layers.len();
-        Ok(format!("`true` completed in {} ms behind {layers} of {} layers", settled.watched.wall.as_millis(), Layer::ALL.len()))
+        Ok(format!(
+            "`true` completed in {} ms behind {layers} of {} layers",
+            settled.watched.wall.as_millis(),
+            Layer::ALL.len()
+        ))
     })
 }
 

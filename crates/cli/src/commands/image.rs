@@ -5,6 +5,7 @@ use crate::commands::progress::Bar;
 use crate::env::Settings;
 use anyhow::Context;
 use model::{Rejection, units};
+use std::fs::File;
 use worker::image::{BuildOptions, DEFAULT_NAME, Image, ImageStore};
 
 /// Carries out one command on images.
@@ -38,12 +39,20 @@ pub fn image(arguments: &ImageArguments, settings: &Settings) -> anyhow::Result<
     }
 }
 
-/// The image of a name or digest; the default one is built if it is not there, with a progress bar.
-pub fn ensure(name: &str, settings: &Settings) -> anyhow::Result<Image> {
+/// The image of a name or digest, held so that nobody removes it meanwhile; the default one is built if it is not there, with a
+/// progress bar.
+pub fn ensure(name: &str, settings: &Settings) -> anyhow::Result<(Image, File)> {
     let store = ImageStore::open(&settings.data);
-    if name != DEFAULT_NAME {
-        return find(&store, name);
+    // It may be replaced between being found and being held: then the new one is found.
+    loop {
+        let image = if name == DEFAULT_NAME { ensure_default(&store, settings)? } else { find(&store, name)? };
+        if let Some(hold) = image.hold()? {
+            return Ok((image, hold));
+        }
     }
+}
+
+fn ensure_default(store: &ImageStore, settings: &Settings) -> anyhow::Result<Image> {
     let bar = Bar::new(settings.color);
     let image = store.ensure(&BuildOptions::new(&settings.path), &mut |progress| bar.show(progress));
     bar.finish();

@@ -29,7 +29,8 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
         return Ok(0);
     }
     let artifacts = arguments.artifacts.as_deref().map(open_artifacts).transpose()?;
-    let image = worker::run::root_of(&ensure(&arguments.image, settings)?);
+    let (image, _hold) = ensure(&arguments.image, settings)?;
+    let image = worker::run::root_of(&image);
     let stdin = Input::open(arguments)?;
     let id = RunId::from_random(sys::fs::random()?);
     let created_at = worker::run::now();

@@ -59,7 +59,8 @@ struct Report {
 /// Fires the battery; answers the exit code.
 pub fn selftest(arguments: &SelftestArguments, settings: &Settings) -> anyhow::Result<u8> {
     let attacks = chosen(battery::attacks(), &arguments.groups)?;
-    let image = worker::run::root_of(&ensure(DEFAULT_NAME, settings)?);
+    let (image, _hold) = ensure(DEFAULT_NAME, settings)?;
+    let image = worker::run::root_of(&image);
     let host = Host::detect();
     sys::signal::ignore_broken_pipes()?;
     let bar = bar(attacks.len(), settings.color);
@@ -93,7 +94,11 @@ fn chosen(attacks: Vec<Attack>, groups: &[String]) -> Result<Vec<Attack>, Reject
     let wanted: BTreeSet<String> = groups.iter().map(|group| group.to_uppercase()).collect();
     if let Some(unknown) = wanted.iter().find(|group| !known.contains(group.as_str())) {
         let names: Vec<&str> = known.into_iter().collect();
-        return Err(Rejection::new("GROUP", format!("there is no group {unknown:?}"), format!("use one of {}", names.join(", "))));
+        return Err(Rejection::new(
+            "GROUP",
+            format!("there is no group {unknown:?}"),
+            format!("use one of {}", names.join(", ")),
+        ));
     }
     Ok(attacks.into_iter().filter(|attack| wanted.is_empty() || wanted.contains(attack.group)).collect())
 }
@@ -148,19 +153,28 @@ impl Report {
     fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |name: &str, score: Score| {
-            writeln!(text, "{name:<7} {:>5} {:>9} {:>13}", score.held, score.breached, score.inconclusive).expect("a String takes all");
+            writeln!(text, "{name:<7} {:>5} {:>9} {:>13}", score.held, score.breached, score.inconclusive)
+                .expect("a String takes all");
         };
         self.groups.iter().for_each(|(group, score)| line(group, *score));
         line("all", self.total);
-        let mut text = format!("{:<7} {:>5} {:>9} {:>13}\n{text}", "GROUP", "HELD", "BREACHED", "INCONCLUSIVE");
+        let mut text =
+            format!("{:<7} {:>5} {:>9} {:>13}\n{text}", "GROUP", "HELD", "BREACHED", "INCONCLUSIVE");
         for open in &self.not_held {
             // The reason holds what the attack printed, and only one line of a terminal is its due.
-            let reason: String = open.reason.chars().map(|at| if at.is_control() { ' ' } else { at }).take(REASON_CHARS_MAX).collect();
-            writeln!(text, "\n{} {} {}: {}\n  {reason}", open.id, open.language, open.verdict, open.title).expect("a String takes all");
+            let reason: String = open
+                .reason
+                .chars()
+                .map(|at| if at.is_control() { ' ' } else { at })
+                .take(REASON_CHARS_MAX)
+                .collect();
+            writeln!(text, "\n{} {} {}: {}\n  {reason}", open.id, open.language, open.verdict, open.title)
+                .expect("a String takes all");
         }
         if !self.missing.is_empty() {
             let names: Vec<&str> = self.missing.iter().map(|layer| layer.name()).collect();
-            writeln!(text, "\nthis machine did not give: {} (fireclay doctor says why)", names.join(", ")).expect("a String takes all");
+            writeln!(text, "\nthis machine did not give: {} (fireclay doctor says why)", names.join(", "))
+                .expect("a String takes all");
         }
         text
     }
@@ -171,7 +185,11 @@ const REASON_CHARS_MAX: usize = 400;
 
 fn bar(attacks: usize, color: bool) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(attacks as u64), ProgressDrawTarget::stderr());
-    let shape = if color { "{msg:<20} {bar:32.cyan} {pos:>4} / {len}" } else { "{msg:<20} {bar:32} {pos:>4} / {len}" };
+    let shape = if color {
+        "{msg:<20} {bar:32.cyan} {pos:>4} / {len}"
+    } else {
+        "{msg:<20} {bar:32} {pos:>4} / {len}"
+    };
     bar.set_style(ProgressStyle::with_template(shape).expect("the template is a constant"));
     bar
 }

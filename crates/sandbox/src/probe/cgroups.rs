@@ -28,7 +28,9 @@ fn tree(host: &Host) -> Result<&Tree, Failure> {
 
 /// Makes a leaf, lets `use_it` have it, removes it.
 fn with_leaf(host: &Host, limits: &CgroupLimits, use_it: impl FnOnce(&Leaf) -> Found) -> Found {
-    let leaf = tree(host)?.leaf(&leaf_name(), limits).map_err(|error| Failure::from(error).during("make a control group"))?;
+    let leaf = tree(host)?
+        .leaf(&leaf_name(), limits)
+        .map_err(|error| Failure::from(error).during("make a control group"))?;
     let found = use_it(&leaf);
     leaf.remove().map_err(|error| Failure::from(error).during("remove the control group"))?;
     found
@@ -53,7 +55,11 @@ pub fn memory(host: &Host) -> Found {
         let ending = Trial::in_cgroup(leaf).observe(|| {
             // Ones, not zeros: zeros would be the kernel's one page until written to.
             let taken: Vec<Vec<u8>> = (0..MEMORY_BYTES_TAKEN / MIB).map(|_| vec![1; MIB as usize]).collect();
-            Err(Failure::of(format!("a process took {} MiB against a limit of {} MiB", taken.len(), MEMORY_BYTES / MIB)))
+            Err(Failure::of(format!(
+                "a process took {} MiB against a limit of {} MiB",
+                taken.len(),
+                MEMORY_BYTES / MIB
+            )))
         })?;
         match ending {
             Ending::Silent(Ended::Signalled(libc::SIGKILL)) => match leaf.counters()?.oom_kills {
@@ -73,7 +79,11 @@ pub fn processes(host: &Host) -> Found {
         let found = Trial::in_cgroup(leaf).perform(|| {
             let made = super::processes::fork_until_refused(4 * PROCESSES)?;
             // The child itself is one of them.
-            if made < PROCESSES { Ok(format!("number {} was refused", made + 2)) } else { Err(Failure::of(format!("{made} processes were made against a limit of {PROCESSES}"))) }
+            if made < PROCESSES {
+                Ok(format!("number {} was refused", made + 2))
+            } else {
+                Err(Failure::of(format!("{made} processes were made against a limit of {PROCESSES}")))
+            }
         })?;
         match leaf.counters()?.process_refusals {
             0 => Err(Failure::of("a process was refused, but the group did not count it")),
@@ -95,7 +105,9 @@ pub fn cpu(host: &Host) -> Found {
             if used_ms <= SPIN_CPU_MS_MAX {
                 Ok(format!("{used_ms} ms of processor time in {SPIN_MS} ms at a rate of {CPUS}"))
             } else {
-                Err(Failure::of(format!("{used_ms} ms of processor time in {SPIN_MS} ms at a rate of {CPUS}")))
+                Err(Failure::of(format!(
+                    "{used_ms} ms of processor time in {SPIN_MS} ms at a rate of {CPUS}"
+                )))
             }
         })
     })
@@ -126,7 +138,9 @@ pub fn version_2_mechanics(parent: &Path) -> Found {
 fn clone_and_kill(directory: &Path) -> Found {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let into = rustix::fs::open(directory, flags, Mode::empty())?;
-    let (pid, pidfd) = match sys::process::clone_process(0, Some(into.as_fd())).map_err(|error| Failure::from(error).during("clone into the group"))? {
+    let (pid, pidfd) = match sys::process::clone_process(0, Some(into.as_fd()))
+        .map_err(|error| Failure::from(error).during("clone into the group"))?
+    {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
         Cloned::Child => loop {
             if sys::process::die_with_parent().is_err() {

@@ -37,7 +37,8 @@ fn stage(mount: &OwnedFd) -> Result<(), Failure> {
 
 /// Makes a directory.
 pub fn make_directory(parent: &OwnedFd, name: &CStr) -> Result<(), Failure> {
-    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)).map_err(|errno| Failure::from(errno).during("mkdir"))
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))
+        .map_err(|errno| Failure::from(errno).during("mkdir"))
 }
 
 fn create(parent: &OwnedFd, name: &CStr) -> Result<File, Failure> {
@@ -52,7 +53,9 @@ pub fn tmpfs(outside: Outside) -> Found {
         let scratch = staged_tmpfs(&[(c"size", c"1048576"), (c"nr_inodes", c"64"), (c"mode", c"755")])?;
         let mut file = create(&scratch, c"file")?;
         match file.write_all(&vec![1; 2 << 20]) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => Ok("made, and full at its size".to_owned()),
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                Ok("made, and full at its size".to_owned())
+            }
             Err(error) => Err(error.into()),
             Ok(()) => Err(Failure::of("2 MiB fit into a file system of 1 MiB")),
         }
@@ -76,7 +79,9 @@ pub fn overlay(outside: Outside) -> Found {
         let file = rustix::fs::openat(&merged, c"file", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         File::from(file).read_to_string(&mut text)?;
         match make_directory(&merged, c"new") {
-            Err(failure) if failure.errno == libc::EROFS && text == "content" => Ok("made with userxattr, read-only".to_owned()),
+            Err(failure) if failure.errno == libc::EROFS && text == "content" => {
+                Ok("made with userxattr, read-only".to_owned())
+            }
             Err(failure) => Err(failure),
             Ok(()) => Err(Failure::of("a read-only overlay can be written to")),
         }
@@ -89,7 +94,11 @@ pub fn proc(outside: Outside) -> Found {
         let sealed = Attributes { read_only: false, no_devices: true, no_execution: true };
         let proc = sys::mount::make(c"proc", &[(c"hidepid", c"invisible")], sealed)?;
         let own = rustix::fs::readlinkat(&proc, c"self", Vec::new())?;
-        if own.as_bytes() == b"1" { Ok("made, own processes only".to_owned()) } else { Err(Failure::of("it shows another namespace's processes")) }
+        if own.as_bytes() == b"1" {
+            Ok("made, own processes only".to_owned())
+        } else {
+            Err(Failure::of("it shows another namespace's processes"))
+        }
     })
 }
 
@@ -109,10 +118,13 @@ pub fn attributes(outside: Outside) -> Found {
             let path = [b"/dev/", name.to_bytes()].concat();
             let path = CString::new(path).map_err(|_| Failure::of("a path has a NUL"))?;
             let during = |failure: Failure| failure.during(&format!("device {}", name.to_string_lossy()));
-            let device = sys::mount::copy(rustix::fs::CWD, &path, harmless).map_err(|error| during(error.into()))?;
+            let device =
+                sys::mount::copy(rustix::fs::CWD, &path, harmless).map_err(|error| during(error.into()))?;
             drop(create(&scratch, &name)?);
-            sys::mount::attach(device.as_fd(), scratch.as_fd(), &name).map_err(|error| during(error.into()))?;
-            let opened = rustix::fs::openat(&scratch, &*name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            sys::mount::attach(device.as_fd(), scratch.as_fd(), &name)
+                .map_err(|error| during(error.into()))?;
+            let opened =
+                rustix::fs::openat(&scratch, &*name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
             drop(opened.map_err(|errno| during(errno.into()))?);
         }
         Ok("read-only views hold, the five devices work".to_owned())

@@ -9,7 +9,8 @@ use std::net::{TcpListener, TcpStream};
 /// A user namespace with a mount in it. AppArmor of Ubuntu lets the namespace be made and refuses the mount (security.md §4.10).
 pub fn user(outside: Outside) -> Found {
     Trial::inside(outside, libc::CLONE_NEWNS).perform(|| {
-        let scratch = files::staged_tmpfs(&[]).map_err(|failure| failure.during("mount inside the user namespace"))?;
+        let scratch =
+            files::staged_tmpfs(&[]).map_err(|failure| failure.during("mount inside the user namespace"))?;
         files::make_directory(&scratch, c"probe")?;
         Ok("made, and a mount in it works".to_owned())
     })
@@ -28,7 +29,8 @@ pub fn id_map(host: &Host) -> Found {
     let [INSIDE_UID, here, 1] = numbers[..] else {
         return Err(Failure::of(format!("the map reads {seen:?}, which is not one id")));
     };
-    let above = translate(&map, here).ok_or_else(|| Failure::of(format!("id {here} is not mapped outside")))?;
+    let above =
+        translate(&map, here).ok_or_else(|| Failure::of(format!("id {here} is not mapped outside")))?;
     match (here, above) {
         (_, 0) => Err(Failure::of(format!("{INSIDE_UID} inside is root outside"))),
         (here, above) if here == above => Ok(format!("{INSIDE_UID} inside is {here} outside")),
@@ -61,12 +63,18 @@ pub fn pid(outside: Outside) -> Found {
 pub fn net(outside: Outside) -> Found {
     Trial::inside(outside, libc::CLONE_NEWNET).perform(|| {
         sys::net::loopback_up()?;
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| Failure::from(error).during("listen on loopback"))?;
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .map_err(|error| Failure::from(error).during("listen on loopback"))?;
         let address = listener.local_addr()?;
-        drop(TcpStream::connect(address).map_err(|error| Failure::from(error).during("connect over loopback"))?);
+        drop(
+            TcpStream::connect(address)
+                .map_err(|error| Failure::from(error).during("connect over loopback"))?,
+        );
         // An address for documentation (RFC 5737): refused at once when there is no route.
         match TcpStream::connect("192.0.2.1:9") {
-            Err(error) if error.raw_os_error() == Some(libc::ENETUNREACH) => Ok("made, loopback works, nothing else is there".to_owned()),
+            Err(error) if error.raw_os_error() == Some(libc::ENETUNREACH) => {
+                Ok("made, loopback works, nothing else is there".to_owned())
+            }
             _ => Err(Failure::of("a new network namespace has a way out")),
         }
     })
@@ -83,7 +91,11 @@ pub fn uts(outside: Outside) -> Found {
     Trial::inside(outside, libc::CLONE_NEWUTS).perform(|| {
         sys::net::set_host_name(INSIDE_USER)?;
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        if name == INSIDE_USER { Ok(format!("made, the host name is {name}")) } else { Err(Failure::of(format!("the host name stays {name}"))) }
+        if name == INSIDE_USER {
+            Ok(format!("made, the host name is {name}"))
+        } else {
+            Err(Failure::of(format!("the host name stays {name}")))
+        }
     })
 }
 
@@ -103,7 +115,9 @@ pub fn forbid(outside: Outside) -> Found {
         let path = "/proc/sys/user/max_user_namespaces";
         fs::write(path, "0").map_err(|error| Failure::from(error).during(&format!("write {path}")))?;
         match sys::process::unshare(libc::CLONE_NEWUSER) {
-            Err(error) if error.errno == libc::ENOSPC => Ok("limit set to 0, a nested one is refused".to_owned()),
+            Err(error) if error.errno == libc::ENOSPC => {
+                Ok("limit set to 0, a nested one is refused".to_owned())
+            }
             Err(error) => Err(Failure::from(error)),
             Ok(()) => Err(Failure::of("a nested user namespace was made in spite of the limit")),
         }

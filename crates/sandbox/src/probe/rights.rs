@@ -13,7 +13,9 @@ use sys::process::Ended;
 fn status(field: &str) -> Result<String, Failure> {
     let text = fs::read_to_string("/proc/self/status")?;
     let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    value.map(|value| value.trim().to_owned()).ok_or_else(|| Failure::of(format!("no {field} in /proc/self/status")))
+    value
+        .map(|value| value.trim().to_owned())
+        .ok_or_else(|| Failure::of(format!("no {field} in /proc/self/status")))
 }
 
 /// Without capabilities even the owner of a host name cannot change it.
@@ -52,7 +54,9 @@ pub fn undumpable(outside: Outside) -> Found {
         let own = fs::read_link("/proc/self")?;
         let memory = std::path::Path::new("/proc").join(own).join("mem");
         Trial::default().perform(|| match fs::File::open(&memory) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => Ok("memory is closed to the same user".to_owned()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {
+                Ok("memory is closed to the same user".to_owned())
+            }
             Err(error) => Err(error.into()),
             Ok(_) => Err(Failure::of("a process of the same user opened the memory")),
         })
@@ -84,7 +88,9 @@ pub fn limits(outside: Outside) -> Found {
 
 /// The very filter of user code: what it refuses is refused with its errno, what it allows works.
 pub fn seccomp() -> Found {
-    for (name, action) in [("ERRNO", libc::SECCOMP_RET_ERRNO), ("KILL_PROCESS", libc::SECCOMP_RET_KILL_PROCESS)] {
+    for (name, action) in
+        [("ERRNO", libc::SECCOMP_RET_ERRNO), ("KILL_PROCESS", libc::SECCOMP_RET_KILL_PROCESS)]
+    {
         if !sys::seccomp::has_action(action) {
             return Err(Failure::of(format!("the kernel's filters lack the action {name}")));
         }
@@ -95,14 +101,17 @@ pub fn seccomp() -> Found {
         sys::identity::set_no_new_privileges()?;
         sys::seccomp::install(crate::seccomp::job())?;
         let namespace = sys::process::unshare(libc::CLONE_NEWUTS).map_err(|error| error.errno);
-        let socket = rustix::net::socket(AddressFamily::from_raw(AF_ALG), SocketType::SEQPACKET, None).map(drop);
+        let socket =
+            rustix::net::socket(AddressFamily::from_raw(AF_ALG), SocketType::SEQPACKET, None).map(drop);
         let socket = socket.map_err(|errno| errno.raw_os_error());
         match (namespace, socket) {
             (Err(libc::EPERM), Err(libc::EAFNOSUPPORT)) => {
                 let length = crate::seccomp::job().len();
                 Ok(format!("{length} instructions, refusals as written"))
             }
-            other => Err(Failure::of(format!("unshare and socket(AF_ALG) under the filter answered {other:?}"))),
+            other => {
+                Err(Failure::of(format!("unshare and socket(AF_ALG) under the filter answered {other:?}")))
+            }
         }
     })
 }
@@ -132,15 +141,22 @@ fn landlocked(allowed: &'static std::ffi::CStr) -> Result<(), Failure> {
 /// An open outside the rules is denied, one inside works.
 pub fn landlock(host: &Host) -> Found {
     if host.landlock == 0 {
-        return Err(Failure { reason: "none: not built in, or not in the kernel's list `lsm=`".to_owned(), errno: libc::EOPNOTSUPP });
+        return Err(Failure {
+            reason: "none: not built in, or not in the kernel's list `lsm=`".to_owned(),
+            errno: libc::EOPNOTSUPP,
+        });
     }
     Trial::default().perform(|| {
         landlocked(c"/dev")?;
-        let open = |path: &std::ffi::CStr| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(drop);
+        let open = |path: &std::ffi::CStr| {
+            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(drop)
+        };
         match (open(c"/dev"), open(c"/")) {
-            (Ok(()), Err(rustix::io::Errno::ACCESS)) => {
-                Ok(format!("version {}, errata {:#x}, an open is denied", sys::landlock::version(), sys::landlock::errata()))
-            }
+            (Ok(()), Err(rustix::io::Errno::ACCESS)) => Ok(format!(
+                "version {}, errata {:#x}, an open is denied",
+                sys::landlock::version(),
+                sys::landlock::errata()
+            )),
             other => Err(Failure::of(format!("an open inside and one outside the rules answered {other:?}"))),
         }
     })

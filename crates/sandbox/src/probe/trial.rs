@@ -73,7 +73,9 @@ impl<'a> Trial<'a> {
             Ending::Silent(Ended::Signalled(signal)) => {
                 Err(Failure::of(format!("the probe was killed by {}", sys::signal::name(signal))))
             }
-            Ending::Silent(Ended::Exited(code)) => Err(Failure::of(format!("the probe ended with code {code}"))),
+            Ending::Silent(Ended::Exited(code)) => {
+                Err(Failure::of(format!("the probe ended with code {code}")))
+            }
             Ending::Stuck => Err(Failure::of(format!("stuck: not done within {} ms", self.patience_ms))),
         }
     }
@@ -84,7 +86,11 @@ impl<'a> Trial<'a> {
         let (heard, say) = sys::fs::pipe_to_read()?;
         let version = self.leaf.map(Leaf::version);
         let into = if version == Some(2) { self.leaf.map(Leaf::directory).transpose()? } else { None };
-        let join = if version == Some(1) { self.leaf.map_or(Ok(Vec::new()), Leaf::join_descriptors)? } else { Vec::new() };
+        let join = if version == Some(1) {
+            self.leaf.map_or(Ok(Vec::new()), Leaf::join_descriptors)?
+        } else {
+            Vec::new()
+        };
         let cloned = sys::process::clone_process(self.namespaces as u64, into.as_ref().map(AsFd::as_fd))?;
         let (pid, pidfd) = match cloned {
             Cloned::Child => {
@@ -102,7 +108,8 @@ impl<'a> Trial<'a> {
             }
             None => Ok(()),
         };
-        let started = mapped.and_then(|()| rustix::io::write(&go_write, b"g").map(drop).map_err(Failure::from));
+        let started =
+            mapped.and_then(|()| rustix::io::write(&go_write, b"g").map(drop).map_err(Failure::from));
         // Closed unwritten, the pipe tells the child to end.
         drop(go_write);
         let ended = reap(pid, &pidfd, self.patience_ms)?;
@@ -125,7 +132,8 @@ fn live(go: &OwnedFd, say: &OwnedFd, join: &[OwnedFd], mapped: bool, act: impl F
             return Ok(false);
         }
         for cgroup in join {
-            rustix::io::write(cgroup, b"0").map_err(|errno| Failure::from(errno).during("join the control group"))?;
+            rustix::io::write(cgroup, b"0")
+                .map_err(|errno| Failure::from(errno).during("join the control group"))?;
         }
         if mapped {
             sys::identity::become_user(INSIDE_UID, INSIDE_UID)?;
@@ -140,7 +148,9 @@ fn live(go: &OwnedFd, say: &OwnedFd, join: &[OwnedFd], mapped: bool, act: impl F
         Ok(false) => None,
         Err(failure) => Some(Err(failure)),
     }));
-    let Some(found) = found.unwrap_or_else(|_| Some(Err(Failure::of("the probe panicked")))) else { return 1 };
+    let Some(found) = found.unwrap_or_else(|_| Some(Err(Failure::of("the probe panicked")))) else {
+        return 1;
+    };
     i32::from(rustix::io::write(say, encode(&found).as_bytes()).is_err())
 }
 

@@ -192,6 +192,16 @@ impl Image {
         programs.iter().any(|then| HostProgram::record(&then.path).ok().as_ref() != Some(then))
     }
 
+    /// Keeps the image from being removed for as long as the returned file is open; `None` if it is gone already.
+    pub fn hold(&self) -> Result<Option<fs::File>, ImageError> {
+        let directory = self.rootfs.parent().unwrap_or(&self.rootfs);
+        let Ok(file) = fs::File::open(directory) else { return Ok(None) };
+        let lock = rustix::fs::flock(&file, rustix::fs::FlockOperation::LockShared);
+        lock.map_err(std::io::Error::from).map_err(at("lock", directory))?;
+        // Between its being found and being held it may have been moved out of the way.
+        Ok(self.rootfs.exists().then_some(file))
+    }
+
     /// Says whether this version of fireclay made the image: layout and guest runners are its own.
     pub fn is_current(&self) -> bool {
         self.manifest.schema == SCHEMA && self.manifest.guest == guest_digest()
@@ -265,6 +275,12 @@ pub enum ImageError {
     Name {
         /// The name.
         name: String,
+    },
+    /// An image that a running sandbox is made of.
+    #[error("remove the image {digest}: a sandbox uses it")]
+    InUse {
+        /// Which image.
+        digest: String,
     },
     /// The beginning of more than one digest.
     #[error("find the image {prefix}: more than one digest begins so")]

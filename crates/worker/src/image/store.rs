@@ -87,7 +87,7 @@ impl ImageStore {
     }
 
     /// Removes a name, and its image if no other name stands for it; or an image by digest, with all its names.
-    /// Returns the digest of the image that is gone, if one is. The caller sees to it that no sandbox uses it.
+    /// Returns the digest of the image that is gone, if one is. One that a sandbox uses stays, and that is an error.
     pub fn remove(&self, name_or_digest: &str) -> Result<Option<String>, ImageError> {
         let _lock = self.lock()?;
         let names = self.names()?;
@@ -105,15 +105,41 @@ impl ImageStore {
             fs::remove_file(&path).map_err(at("remove", &path))?;
         }
         let others = names.iter().any(|(name, at)| *at == hex && !remove.contains(&name));
-        let directory = self.images.join(&hex);
-        if others || !directory.exists() {
+        if others || !self.images.join(&hex).exists() {
             return Ok(None);
+        }
+        if self.discard(&hex)? {
+            return Ok(Some(format!("sha256:{hex}")));
+        }
+        Err(ImageError::InUse { digest: format!("sha256:{hex}") })
+    }
+
+    /// Removes the images that no name stands for and no sandbox uses: those that newer ones replaced. Returns their digests.
+    fn prune(&self) -> Result<Vec<String>, ImageError> {
+        let names = self.names()?;
+        let unnamed = self.digests()?.into_iter().filter(|hex| !names.values().any(|at| at == hex));
+        let mut gone = Vec::new();
+        for hex in unnamed {
+            if self.discard(&hex)? {
+                gone.push(format!("sha256:{hex}"));
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Removes one image's files, unless somebody holds it; see [`Image::hold`].
+    fn discard(&self, hex: &str) -> Result<bool, ImageError> {
+        let directory = self.images.join(hex);
+        let file = File::open(&directory).map_err(at("open", &directory))?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::AGAIN) => return Ok(false),
+            other => other.map_err(io::Error::from).map_err(at("lock", &directory))?,
         }
         // Under its own name an image is whole or not there.
         let going = self.images.join(format!(".removing-{hex}"));
         fs::rename(&directory, &going).map_err(at("rename", &directory))?;
         remove_tree(&going)?;
-        Ok(Some(format!("sha256:{hex}")))
+        Ok(true)
     }
 
     /// Reads the whole image again and returns every difference from what its digest says: empty means intact.
@@ -138,6 +164,9 @@ impl ImageStore {
         let building = self.images.join(format!(".building-{}", std::process::id()));
         make_directory(&building)?;
         let built = self.fill(&building, options, progress);
+        if built.is_ok() {
+            self.prune()?;
+        }
         if built.is_err() && building.exists() {
             // The first error is the one to tell; what is left is swept by the next build.
             drop(remove_tree(&building));

@@ -48,7 +48,8 @@ fn severity(act: Act, surroundings: &Surroundings) -> Severity {
 
 fn consequence(act: Act, row: &Row, surroundings: &Surroundings) -> String {
     if act == Act::Cgroup && surroundings.root {
-        return "fireclay run refuses for root: limits would rest on resource limits and a sampler alone".to_owned();
+        return "fireclay run refuses for root: limits would rest on resource limits and a sampler alone"
+            .to_owned();
     }
     row.without.to_owned()
 }
@@ -63,7 +64,8 @@ struct Row {
 }
 
 const REFUSES: &str = "fireclay run refuses: this layer cannot be left out";
-const UNLIMITED: &str = "a run can take more than its share until the supervisor, which looks every few milliseconds, ends it";
+const UNLIMITED: &str =
+    "a run can take more than its share until the supervisor, which looks every few milliseconds, ends it";
 
 fn row(act: Act) -> Row {
     let row = |group, id, title, need| Row { group, id, title, need, without: REFUSES };
@@ -72,15 +74,24 @@ fn row(act: Act) -> Row {
         Act::UserNamespace => row(Group::Namespaces, "userns", "user namespace", "made, with a mount in it"),
         Act::UserIdMap => row(Group::Namespaces, "uid-map", "user id map", "one id that is not root's"),
         Act::PidNamespace => row(Group::Namespaces, "pidns", "process namespace", "made"),
-        Act::NetNamespace => row(Group::Namespaces, "netns", "network namespace", "made, with loopback and no way out"),
+        Act::NetNamespace => {
+            row(Group::Namespaces, "netns", "network namespace", "made, with loopback and no way out")
+        }
         Act::IpcNamespace => row(Group::Namespaces, "ipcns", "IPC namespace", "made"),
         Act::UtsNamespace => row(Group::Namespaces, "utsns", "host-name namespace", "made"),
         Act::CgroupNamespace => row(Group::Namespaces, "cgroupns", "control-group namespace", "made"),
-        Act::ForbidNamespaces => row(Group::Namespaces, "nested-userns", "no nested namespaces", "can be forbidden from inside"),
+        Act::ForbidNamespaces => {
+            row(Group::Namespaces, "nested-userns", "no nested namespaces", "can be forbidden from inside")
+        }
         Act::Tmpfs => row(Group::Files, "tmpfs", "tmpfs with a size", "made, and full at its size"),
         Act::Overlay => row(Group::Files, "overlay", "overlay", "made in a user namespace, with userxattr"),
         Act::Proc => row(Group::Files, "proc", "process file system", "made with hidepid=invisible"),
-        Act::MountAttributes => row(Group::Files, "mount-attributes", "mount_setattr and devices", "read-only views, five devices"),
+        Act::MountAttributes => row(
+            Group::Files,
+            "mount-attributes",
+            "mount_setattr and devices",
+            "read-only views, five devices",
+        ),
         Act::PivotRoot => row(Group::Files, "pivot-root", "pivot_root", "leaves nothing of the host"),
         Act::Capabilities => row(Group::Rights, "capabilities", "dropping capabilities", "five empty sets"),
         Act::NoNewPrivileges => row(Group::Rights, "no-new-privs", "no_new_privs", "set"),
@@ -102,10 +113,21 @@ fn row(act: Act) -> Row {
             row(Group::Filters, "landlock-scopes", "Landlock scopes", "version 6 (Linux 6.12)"),
             "signals and abstract sockets are held by namespaces alone",
         ),
-        Act::Cgroup => weaker(row(Group::Cgroups, "cgroup", "a place for groups", "memory, pids and cpu, writable"), UNLIMITED),
-        Act::CgroupMemory => weaker(row(Group::Cgroups, "cgroup-memory", "memory limit", "a process over it is killed"), UNLIMITED),
-        Act::CgroupProcesses => weaker(row(Group::Cgroups, "cgroup-pids", "process limit", "a process over it is refused"), UNLIMITED),
-        Act::CgroupCpu => weaker(row(Group::Cgroups, "cgroup-cpu", "processor limit", "time is shared out"), UNLIMITED),
+        Act::Cgroup => weaker(
+            row(Group::Cgroups, "cgroup", "a place for groups", "memory, pids and cpu, writable"),
+            UNLIMITED,
+        ),
+        Act::CgroupMemory => weaker(
+            row(Group::Cgroups, "cgroup-memory", "memory limit", "a process over it is killed"),
+            UNLIMITED,
+        ),
+        Act::CgroupProcesses => weaker(
+            row(Group::Cgroups, "cgroup-pids", "process limit", "a process over it is refused"),
+            UNLIMITED,
+        ),
+        Act::CgroupCpu => {
+            weaker(row(Group::Cgroups, "cgroup-cpu", "processor limit", "time is shared out"), UNLIMITED)
+        }
         Act::CgroupKill => weaker(
             row(Group::Cgroups, "cgroup-kill", "clone into, cgroup.kill", "with version 2"),
             "a group is ended by its init alone, which is enough",

@@ -86,7 +86,8 @@ impl Setting {
         let wanted = self.good[0];
         let value = sysctl(self.path);
         let ok = value.as_deref().is_none_or(|value| self.good.contains(&value));
-        let fix = format!("sysctl -w {}={wanted} (a line in /etc/sysctl.d/60-fireclay.conf keeps it)", self.id);
+        let fix =
+            format!("sysctl -w {}={wanted} (a line in /etc/sysctl.d/60-fireclay.conf keeps it)", self.id);
         check(self.id, self.id)
             .needs(self.good.join(" or "))
             .matters(Severity::Advice, self.consequence)
@@ -96,7 +97,8 @@ impl Setting {
 
 /// The faults of 2026 that reach the page cache or the kernel from an ordinary program, and by which stable release of which
 /// series all of them are repaired, as far as we know. A distribution may repair an older number.
-const FAULTS: &str = "CVE-2026-31431 (Copy Fail), CVE-2026-43284, CVE-2026-43500 (Dirty Frag), CVE-2026-46300 (Fragnesia)";
+const FAULTS: &str =
+    "CVE-2026-31431 (Copy Fail), CVE-2026-43284, CVE-2026-43500 (Dirty Frag), CVE-2026-46300 (Fragnesia)";
 const REPAIRED: [((u32, u32), u32); 1] = [((6, 18), 35)];
 /// From this series on, none of them was ever released.
 const REPAIRED_SERIES: (u32, u32) = (7, 2);
@@ -114,7 +116,9 @@ fn kernel() -> Check {
 
 /// Whether a kernel of this number is free of the known faults.
 pub(super) fn is_repaired(series: (u32, u32), patch: u32) -> bool {
-    series < FIRST_SERIES || series >= REPAIRED_SERIES || REPAIRED.iter().any(|(known, from)| *known == series && patch >= *from)
+    series < FIRST_SERIES
+        || series >= REPAIRED_SERIES
+        || REPAIRED.iter().any(|(known, from)| *known == series && patch >= *from)
 }
 
 /// Series and patch of a release such as `6.18.44-amd64`.
@@ -124,31 +128,54 @@ pub(super) fn version(release: &str) -> Option<((u32, u32), u32)> {
 }
 
 /// Modules that the faults of 2026 were in, and that few machines need.
-const DOUBTFUL_MODULES: [&str; 7] = ["algif_aead", "algif_skcipher", "algif_hash", "esp4", "esp6", "rxrpc", "vsock_loopback"];
+const DOUBTFUL_MODULES: [&str; 7] =
+    ["algif_aead", "algif_skcipher", "algif_hash", "esp4", "esp6", "rxrpc", "vsock_loopback"];
 
 fn modules() -> Check {
     let loaded = fs::read_to_string("/proc/modules").unwrap_or_default();
-    let loaded: Vec<&str> = loaded.lines().filter_map(|line| line.split(' ').next()).filter(|name| DOUBTFUL_MODULES.contains(name)).collect();
+    let loaded: Vec<&str> = loaded
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| DOUBTFUL_MODULES.contains(name))
+        .collect();
     let have = if loaded.is_empty() { "none of them".to_owned() } else { loaded.join(" ") };
     let lines: Vec<String> = loaded.iter().map(|name| format!("install {name} /bin/false")).collect();
-    let fix = format!("if nothing needs them: printf '{}\\n' > /etc/modprobe.d/fireclay.conf, and restart", lines.join("\\n"));
+    let fix = format!(
+        "if nothing needs them: printf '{}\\n' > /etc/modprobe.d/fireclay.conf, and restart",
+        lines.join("\\n")
+    );
     check("kernel-modules", "doubtful kernel modules")
         .needs("none loaded")
-        .matters(Severity::Advice, "other programs reach the parts of the kernel that the faults of 2026 were in")
+        .matters(
+            Severity::Advice,
+            "other programs reach the parts of the kernel that the faults of 2026 were in",
+        )
         .read(have, loaded.is_empty(), &fix)
 }
 
 fn core_pattern() -> Check {
     let pattern = sysctl("kernel/core_pattern").unwrap_or_default();
     // A limit of 1 keeps even a piped handler from starting (core(5)), and every sandbox has it.
-    let have = if pattern.starts_with('|') { "a program, which sandboxes never start" } else { "a file, which sandboxes never write" };
-    check("core-dumps", "core dumps").needs("none from a sandbox").matters(Severity::Advice, "a crash would leave memory on the machine's disk").read(have, true, "")
+    let have = if pattern.starts_with('|') {
+        "a program, which sandboxes never start"
+    } else {
+        "a file, which sandboxes never write"
+    };
+    check("core-dumps", "core dumps")
+        .needs("none from a sandbox")
+        .matters(Severity::Advice, "a crash would leave memory on the machine's disk")
+        .read(have, true, "")
 }
 
 fn swap() -> Check {
     let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
     // Memory that is compressed stays memory.
-    let disks: Vec<&str> = swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next()).filter(|name| !name.contains("zram")).collect();
+    let disks: Vec<&str> = swaps
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| !name.contains("zram"))
+        .collect();
     let have = if disks.is_empty() { "none".to_owned() } else { disks.join(" ") };
     check("swap", "swap")
         .needs("none, or encrypted")
@@ -158,11 +185,15 @@ fn swap() -> Check {
 
 fn huge_pages() -> Check {
     let text = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
-    let mode = text.split('[').nth(1).and_then(|rest| rest.split(']').next()).unwrap_or("not there").to_owned();
+    let mode =
+        text.split('[').nth(1).and_then(|rest| rest.split(']').next()).unwrap_or("not there").to_owned();
     let ok = mode != "always";
     check("huge-pages", "transparent huge pages")
         .needs("madvise or never")
-        .matters(Severity::Advice, "memory is counted in steps of 2 MiB, so that small runs reach their limit sooner")
+        .matters(
+            Severity::Advice,
+            "memory is counted in steps of 2 MiB, so that small runs reach their limit sooner",
+        )
         .read(mode, ok, "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled")
 }
 
@@ -172,7 +203,11 @@ fn threads() -> Check {
     check("smt", "hardware threads")
         .needs("off where tenants distrust each other")
         .matters(Severity::Advice, "two runs may share a core, and one can time the other")
-        .read(if on { "on" } else { "off" }, !on, "echo off > /sys/devices/system/cpu/smt/control, or boot with nosmt")
+        .read(
+            if on { "on" } else { "off" },
+            !on,
+            "echo off > /sys/devices/system/cpu/smt/control, or boot with nosmt",
+        )
 }
 
 fn mitigations() -> Check {
@@ -182,7 +217,11 @@ fn mitigations() -> Check {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     open.sort();
-    let have = if open.is_empty() { "every known one is dealt with".to_owned() } else { format!("open: {}", open.join(" ")) };
+    let have = if open.is_empty() {
+        "every known one is dealt with".to_owned()
+    } else {
+        format!("open: {}", open.join(" "))
+    };
     check("cpu-vulnerabilities", "processor faults")
         .needs("none open")
         .matters(Severity::Advice, "programs may read memory of others across the processor's own walls")

@@ -52,7 +52,11 @@ pub fn fix(act: Act, failure: &Failure, around: &Surroundings) -> String {
 fn user_namespace(errno: i32, around: &Surroundings) -> String {
     if errno == ENOSPC || around.max_user_namespaces == Some(0) {
         let now = around.max_user_namespaces.map_or(String::new(), |now| format!(" (here it is {now})"));
-        let place = if around.in_user_namespace { ", outside of the container or namespace this runs in" } else { "" };
+        let place = if around.in_user_namespace {
+            ", outside of the container or namespace this runs in"
+        } else {
+            ""
+        };
         return format!(
             "sysctl -w user.max_user_namespaces=15000{now}{place} (a line in /etc/sysctl.d/60-fireclay.conf keeps it)"
         );
@@ -74,7 +78,10 @@ fn mounts(around: &Surroundings) -> String {
     if around.container.is_some() || around.filtered {
         return container(around);
     }
-    format!("a kernel of 5.12 or later, not within a chroot; what refuses may be a security module: see `dmesg | grep -i denied`{}", suffix(around))
+    format!(
+        "a kernel of 5.12 or later, not within a chroot; what refuses may be a security module: see `dmesg | grep -i denied`{}",
+        suffix(around)
+    )
 }
 
 fn suffix(around: &Surroundings) -> &'static str {
@@ -125,7 +132,9 @@ fn id_map(around: &Surroundings) -> String {
         Some(Container::Kubernetes) => "hostUsers: false in the pod",
         Some(Container::Podman) => "podman run --userns=auto …",
         Some(Container::Docker) => "a container with a range of ids (dockerd --userns-remap=default)",
-        Some(Container::Other) | None => "a range of them mapped into this namespace (unshare --map-users=auto)",
+        Some(Container::Other) | None => {
+            "a range of them mapped into this namespace (unshare --map-users=auto)"
+        }
     };
     if around.root {
         format!("run fireclay as an ordinary user, or give root ids to hand out: {range}")
@@ -167,27 +176,45 @@ fn cgroup(around: &Surroundings) -> String {
 
 fn cgroup_of_root(around: &Surroundings) -> String {
     match around.container {
-        Some(Container::Kubernetes) => "a node with control groups of version 2, and a container that may write to /sys/fs/cgroup".to_owned(),
-        Some(Container::Docker) => "docker run --cgroupns=private --mount type=bind,src=/sys/fs/cgroup,dst=/sys/fs/cgroup …".to_owned(),
-        Some(Container::Podman) => "podman run --cgroupns=private --security-opt unmask=/sys/fs/cgroup …".to_owned(),
-        _ if around.in_user_namespace => "start fireclay outside of this user namespace, or have its group delegated (chown) to this root".to_owned(),
-        Some(Container::Other) | None => "mount -t cgroup2 none /sys/fs/cgroup, with memory, pids and cpu in cgroup.controllers; \
+        Some(Container::Kubernetes) => {
+            "a node with control groups of version 2, and a container that may write to /sys/fs/cgroup"
+                .to_owned()
+        }
+        Some(Container::Docker) => {
+            "docker run --cgroupns=private --mount type=bind,src=/sys/fs/cgroup,dst=/sys/fs/cgroup …"
+                .to_owned()
+        }
+        Some(Container::Podman) => {
+            "podman run --cgroupns=private --security-opt unmask=/sys/fs/cgroup …".to_owned()
+        }
+        _ if around.in_user_namespace => {
+            "start fireclay outside of this user namespace, or have its group delegated (chown) to this root"
+                .to_owned()
+        }
+        Some(Container::Other) | None => {
+            "mount -t cgroup2 none /sys/fs/cgroup, with memory, pids and cpu in cgroup.controllers; \
                                           until then: fireclay run --allow-missing cgroup"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 
 fn cgroup_limit(around: &Surroundings) -> String {
     let parameters = "boot without cgroup_disable=, with cgroup_enable=memory";
     match around.cgroup_version {
-        Some(1) => format!("{parameters}; or control groups of version 2 (systemd.unified_cgroup_hierarchy=1)"),
+        Some(1) => {
+            format!("{parameters}; or control groups of version 2 (systemd.unified_cgroup_hierarchy=1)")
+        }
         _ => parameters.to_owned(),
     }
 }
 
 fn kernel(version: &str, around: &Surroundings) -> String {
     if around.filtered {
-        return format!("Linux {version} or later, without the filter this program was started with: {}", container(around));
+        return format!(
+            "Linux {version} or later, without the filter this program was started with: {}",
+            container(around)
+        );
     }
     format!("Linux {version} or later")
 }

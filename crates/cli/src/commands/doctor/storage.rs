@@ -25,16 +25,12 @@ pub fn checks(settings: &Settings, may_build: bool) -> (Vec<Check>, Option<Image
     let present = store.find(DEFAULT_NAME).ok().flatten().filter(Image::is_current);
     let directory = directory(&settings.data, present.is_some());
     let may_build = may_build && directory.ok;
-    let mut checks = vec![
-        directory,
-        file_system(&settings.data),
-        space(&settings.data),
-        clock(),
-    ];
+    let mut checks = vec![directory, file_system(&settings.data), space(&settings.data), clock()];
     let begun = Instant::now();
     let (image, found) = match present {
         Some(image) => {
-            let found = format!("{}, built {}", short(&image), image.manifest.created_at);
+            let day = image.manifest.created_at.split('T').next().unwrap_or_default();
+            let found = format!("{}, built {day}", short(&image));
             (Some(image), Some(Ok(found)))
         }
         None if may_build => match build(&store, settings) {
@@ -57,7 +53,11 @@ pub fn checks(settings: &Settings, may_build: bool) -> (Vec<Check>, Option<Image
 /// Builds the image in a child, so that a disk that hangs, or a lock that is never let go, does not keep the doctor.
 fn build(store: &ImageStore, settings: &Settings) -> Result<Image, Failure> {
     let trial = Trial { patience_ms: BUILD_MS, ..Trial::default() };
-    trial.perform(|| ensure(DEFAULT_NAME, settings).map(|_| String::new()).map_err(|error| Failure::of(format!("{error:#}"))))?;
+    trial.perform(|| {
+        ensure(DEFAULT_NAME, settings)
+            .map(|_| String::new())
+            .map_err(|error| Failure::of(format!("{error:#}")))
+    })?;
     let image = store.find(DEFAULT_NAME).map_err(|error| Failure::of(error.to_string()))?;
     image.ok_or_else(|| Failure::of("built, and not found again"))
 }
@@ -72,7 +72,8 @@ fn short(image: &Image) -> String {
 
 fn directory(data: &Path, image_is_there: bool) -> Check {
     let path = data.display();
-    let written = Trial::default().perform(|| Ok(write_and_remove(data).map(|()| format!("{path}, writable"))?));
+    let written =
+        Trial::default().perform(|| Ok(write_and_remove(data).map(|()| format!("{path}, writable"))?));
     let found = match written {
         Err(_) if image_is_there => Ok(format!("{path}, read-only, with an image in it")),
         other => other,
@@ -80,7 +81,11 @@ fn directory(data: &Path, image_is_there: bool) -> Check {
     check("data-directory", "data directory")
         .needs("writable, or an image in it")
         .matters(Severity::Required, "no image can be built, and without one nothing runs")
-        .found(found, |failure| format!("a directory of your own: fireclay --data DIR, or FIRECLAY_DATA=DIR; now {path}: {failure}"))
+        .found(found, |failure| {
+            format!(
+                "a directory of your own: fireclay --data DIR, or FIRECLAY_DATA=DIR; now {path}: {failure}"
+            )
+        })
 }
 
 fn write_and_remove(data: &Path) -> std::io::Result<()> {
@@ -114,7 +119,10 @@ fn nearest(data: &Path) -> Option<fs::File> {
 fn file_system(data: &Path) -> Check {
     let number = nearest(data).and_then(|file| sys::mount::file_system_type(file.as_fd()).ok());
     let known = FILE_SYSTEMS.iter().find(|(id, _, _)| Some(*id) == number);
-    let (name, fit) = known.map_or_else(|| (number.map_or("unknown".to_owned(), |id| format!("{id:#x}")), true), |(_, name, fit)| ((*name).to_owned(), *fit));
+    let (name, fit) = known.map_or_else(
+        || (number.map_or("unknown".to_owned(), |id| format!("{id:#x}")), true),
+        |(_, name, fit)| ((*name).to_owned(), *fit),
+    );
     check("file-system", "its file system")
         .needs("a local one")
         .matters(Severity::Advice, "programs start slowly, and an overlay may be refused")
@@ -122,7 +130,8 @@ fn file_system(data: &Path) -> Check {
 }
 
 fn space(data: &Path) -> Check {
-    let free = nearest(data).and_then(|file| sys::fs::space(file.as_fd()).ok()).map_or(0, |space| space.free_bytes);
+    let free =
+        nearest(data).and_then(|file| sys::fs::space(file.as_fd()).ok()).map_or(0, |space| space.free_bytes);
     check("disk-space", "free space")
         .needs(gigabytes(ROOM_BYTES))
         .matters(Severity::Advice, "an image may not fit")
@@ -143,7 +152,9 @@ fn clock() -> Check {
 
 /// The image; `None` when there is none and none was to be built.
 fn presence(found: Option<Found>, data: &Path) -> Check {
-    let check = check("image", "image").needs("one that this version built").matters(Severity::Required, "nothing runs without one");
+    let check = check("image", "image")
+        .needs("one that this version built")
+        .matters(Severity::Required, "nothing runs without one");
     match found {
         Some(found) => check.found(found, |_| format!("fireclay --data {} image build", data.display())),
         None => check.not_tried("none there, and something above failed"),
@@ -151,7 +162,11 @@ fn presence(found: Option<Found>, data: &Path) -> Check {
 }
 
 fn fresh(image: &Image) -> Check {
-    let (have, fresh) = if image.is_stale() { ("the machine's have changed since", false) } else { ("as the machine's", true) };
+    let (have, fresh) = if image.is_stale() {
+        ("the machine's have changed since", false)
+    } else {
+        ("as the machine's", true)
+    };
     check("image-fresh", "its interpreters")
         .needs("as the machine's")
         .matters(Severity::Advice, "programs run with an older interpreter than this machine has")
@@ -164,7 +179,12 @@ fn digest(store: &ImageStore, image: &Image) -> Check {
         let differences = store.verify(image).map_err(|error| Failure::of(error.to_string()))?;
         match differences.first() {
             None => Ok(format!("{} files read in {} ms", image.manifest.files, begun.elapsed().as_millis())),
-            Some(first) => Err(Failure::of(format!("{} differences, such as {} {:?}", differences.len(), first.path, first.change))),
+            Some(first) => Err(Failure::of(format!(
+                "{} differences, such as {} {:?}",
+                differences.len(),
+                first.path,
+                first.change
+            ))),
         }
     });
     check("image-digest", "its content")
@@ -176,36 +196,50 @@ fn digest(store: &ImageStore, image: &Image) -> Check {
 /// No interpreter of the image is a file that the machine also runs: a page-cache bug then reaches no program of the host.
 fn private(image: &Image) -> Check {
     let identity = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino(), meta.nlink()));
-    let host: Vec<_> = image.manifest.host.programs.iter().filter_map(|program| identity(&program.path).ok()).collect();
+    let host: Vec<_> =
+        image.manifest.host.programs.iter().filter_map(|program| identity(&program.path).ok()).collect();
     let runtimes = &image.manifest.runtimes;
     let inside = [runtimes.python.as_ref(), runtimes.node.as_ref(), Some(&runtimes.bash)];
     let mut shared = Vec::new();
     for runtime in inside.into_iter().flatten() {
         let path = image.rootfs.join(runtime.path.strip_prefix("/").unwrap_or(&runtime.path));
         match identity(&path) {
-            Ok((dev, ino, 1)) if !host.iter().any(|(host_dev, host_ino, _)| (dev, ino) == (*host_dev, *host_ino)) => {}
+            Ok((dev, ino, 1))
+                if !host.iter().any(|(host_dev, host_ino, _)| (dev, ino) == (*host_dev, *host_ino)) => {}
             Ok(_) => shared.push(format!("{} is shared", runtime.path.display())),
             Err(error) => shared.push(format!("{}: {error}", runtime.path.display())),
         }
     }
-    let found = if shared.is_empty() { Ok("no inode is the machine's".to_owned()) } else { Err(Failure::of(shared.join(", "))) };
+    let found = if shared.is_empty() {
+        Ok("no inode is the machine's".to_owned())
+    } else {
+        Err(Failure::of(shared.join(", ")))
+    };
     check("image-private", "its inodes")
         .needs("none that the machine uses")
-        .matters(Severity::Degrading, "a kernel bug that writes to readable files would reach programs of the machine")
+        .matters(
+            Severity::Degrading,
+            "a kernel bug that writes to readable files would reach programs of the machine",
+        )
         .found(found, |_| format!("fireclay image remove {} && fireclay image build", short(image)))
 }
 
 fn languages(image: Option<&Image>) -> Vec<Check> {
     let of = |id, title, version: Option<&str>, severity, package: &str| {
-        let check = check(id, title).needs("found for the image").matters(severity, format!("{title} programs are rejected"));
+        let check = check(id, title)
+            .needs("found for the image")
+            .matters(severity, format!("{title} programs are rejected"));
         if image.is_none() {
             return check.not_tried("no image");
         }
         let found = version.map(str::to_owned).ok_or_else(|| Failure::of("not found on this machine"));
-        check.found(found, |_| format!("apt-get install {package} (or your system's way), then fireclay image build"))
+        check.found(found, |_| {
+            format!("apt-get install {package} (or your system's way), then fireclay image build")
+        })
     };
     let runtimes = image.map(|image| &image.manifest.runtimes);
-    let python = runtimes.and_then(|runtimes| runtimes.python.as_ref()).map(|runtime| runtime.version.as_str());
+    let python =
+        runtimes.and_then(|runtimes| runtimes.python.as_ref()).map(|runtime| runtime.version.as_str());
     let node = runtimes.and_then(|runtimes| runtimes.node.as_ref()).map(|runtime| runtime.version.as_str());
     let bash = runtimes.map(|runtimes| runtimes.bash.version.as_str());
     vec![

@@ -52,11 +52,17 @@ impl Surroundings {
             root: rustix::process::geteuid().is_root(),
             in_user_namespace: !is_whole(&read("/proc/self/uid_map")),
             container: container(),
-            filtered: status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2")),
-            apparmor_restricts: sysctl("kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1"),
+            filtered: status
+                .lines()
+                .any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2")),
+            apparmor_restricts: sysctl("kernel/apparmor_restrict_unprivileged_userns").as_deref()
+                == Some("1"),
             userns_clone_off: sysctl("kernel/unprivileged_userns_clone").as_deref() == Some("0"),
             max_user_namespaces: sysctl("user/max_user_namespaces").and_then(|text| text.parse().ok()),
-            proc_covered: mounts.lines().filter_map(|line| line.split(' ').nth(4)).any(|place| place.starts_with("/proc/")),
+            proc_covered: mounts
+                .lines()
+                .filter_map(|line| line.split(' ').nth(4))
+                .any(|place| place.starts_with("/proc/")),
             systemd: Path::new("/run/systemd/system").exists(),
             cgroup_version: cgroup_version(&mounts),
             program: fs::read_link("/proc/self/exe").unwrap_or_else(|_| "/usr/local/bin/fireclay".into()),
@@ -82,7 +88,8 @@ fn is_whole(map: &str) -> bool {
 /// By the mounts of mountinfo (proc(5)): a hybrid machine has both, and memory then belongs to version 1.
 fn cgroup_version(mounts: &str) -> Option<u8> {
     let kinds = || mounts.lines().filter_map(|line| line.split_once(" - ")).map(|(_, right)| right);
-    let memory_of_1 = |right: &str| right.starts_with("cgroup ") && right.split([' ', ',']).any(|word| word == "memory");
+    let memory_of_1 =
+        |right: &str| right.starts_with("cgroup ") && right.split([' ', ',']).any(|word| word == "memory");
     if kinds().any(memory_of_1) {
         return Some(1);
     }

@@ -24,15 +24,21 @@ pub fn text(checks: &[Check], color: bool) -> String {
         if group != Some(check.group) {
             let gap = if group.is_some() { "\n" } else { "" };
             let heading = format!("{:<width$}", check.group.title(), width = START);
-            writeln!(text, "{gap}{}{:<HAVE$}  NEED", paint(&heading, BOLD, color), "HAVE").expect("a String takes all");
+            writeln!(text, "{gap}{}{:<HAVE$}  NEED", paint(&heading, BOLD, color), "HAVE")
+                .expect("a String takes all");
             group = Some(check.group);
         }
         let (mark, paint_as) = mark(check);
         let mark = paint(&format!("{mark:<MARK$}"), paint_as, color);
         // A text too long for its column has the line to itself.
         let gap = if check.have.chars().count() > HAVE { format!("\n{:START$}", "") } else { String::new() };
-        let have = if gap.is_empty() { format!("{:<HAVE$}", check.have) } else { format!("{}{gap}{:HAVE$}", check.have, "") };
-        writeln!(text, "  {mark}{:<TITLE$}  {have}  {}", check.title, check.need).expect("a String takes all");
+        let have = if gap.is_empty() {
+            format!("{:<HAVE$}", check.have)
+        } else {
+            format!("{}{gap}{:HAVE$}", check.have, "")
+        };
+        writeln!(text, "  {mark}{:<TITLE$}  {have}  {}", check.title, check.need)
+            .expect("a String takes all");
         if let Some(fix) = &check.fix {
             let indent = " ".repeat(MARK + 4);
             writeln!(text, "{indent}consequence  {}", check.consequence).expect("a String takes all");

@@ -8,13 +8,17 @@ use super::{Verdict, table, verdict};
 use sandbox::probe::{Act, Failure};
 
 fn check(severity: Severity, ok: bool) -> Check {
-    Check::new(Group::Run, "id", "title").needs("something").matters(severity, "less").read("nothing", ok, "do it")
+    Check::new(Group::Run, "id", "title")
+        .needs("something")
+        .matters(severity, "less")
+        .read("nothing", ok, "do it")
 }
 
 #[test]
 fn the_worst_open_check_decides_and_advice_never_does() {
     use Severity::{Advice, Degrading, Required};
-    let of = |open: &[Severity]| verdict(&open.iter().map(|severity| check(*severity, false)).collect::<Vec<_>>());
+    let of =
+        |open: &[Severity]| verdict(&open.iter().map(|severity| check(*severity, false)).collect::<Vec<_>>());
     assert_eq!(of(&[]), Verdict::Ready);
     assert_eq!(of(&[Advice, Advice]), Verdict::Ready);
     assert_eq!(of(&[Advice, Degrading]), Verdict::Degraded);
@@ -57,10 +61,21 @@ fn plain() -> Surroundings {
 fn fixes_fit_the_place() {
     const EPERM: i32 = 1;
     const ENOSPC: i32 = 28;
-    let docker = Surroundings { root: true, container: Some(Container::Docker), filtered: true, proc_covered: true, ..plain() };
+    let docker = Surroundings {
+        root: true,
+        container: Some(Container::Docker),
+        filtered: true,
+        proc_covered: true,
+        ..plain()
+    };
     let kubernetes = Surroundings { container: Some(Container::Kubernetes), ..docker.clone() };
     let cases = [
-        ("limit is zero", Act::UserNamespace, ENOSPC, Surroundings { max_user_namespaces: Some(0), ..plain() }),
+        (
+            "limit is zero",
+            Act::UserNamespace,
+            ENOSPC,
+            Surroundings { max_user_namespaces: Some(0), ..plain() },
+        ),
         ("Debian's switch", Act::UserNamespace, EPERM, Surroundings { userns_clone_off: true, ..plain() }),
         ("Ubuntu", Act::UserNamespace, EPERM, Surroundings { apparmor_restricts: true, ..plain() }),
         ("Docker", Act::UserNamespace, EPERM, docker.clone()),
@@ -73,7 +88,9 @@ fn fixes_fit_the_place() {
         ("one id", Act::UserIdMap, 0, Surroundings { root: true, in_user_namespace: true, ..plain() }),
     ];
     let text: Vec<String> = cases
-        .map(|(place, act, errno, around)| format!("{place}: {}", fix(act, &Failure { reason: String::new(), errno }, &around)))
+        .map(|(place, act, errno, around)| {
+            format!("{place}: {}", fix(act, &Failure { reason: String::new(), errno }, &around))
+        })
         .into();
     insta::assert_snapshot!(text.join("\n"), @r"
     limit is zero: sysctl -w user.max_user_namespaces=15000 (here it is 0) (a line in /etc/sysctl.d/60-fireclay.conf keeps it)
