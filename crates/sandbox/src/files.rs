@@ -3,7 +3,7 @@
 
 use model::limits::{ARTIFACT_DEPTH_MAX, ARTIFACT_ENTRIES_MAX, ARTIFACTS_MAX, PATH_BYTES_MAX};
 use model::{Fault, FaultCode, InputFile, RunSpec};
-use rustix::fs::{FileType, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -131,7 +131,7 @@ pub struct Collected {
 /// `disk_bytes` bounds what is read: a sparse file larger than that is passed over.
 pub fn collect(scratch: BorrowedFd<'_>, ids: (u32, u32), inputs: &Inputs, disk_bytes: u64) -> Result<Collected, Fault> {
     let gather = || -> sys::Result<Collected> {
-        let workspace = sys::fs::open_beneath(scratch, WORKSPACE, OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
+        let workspace = open_own(scratch, WORKSPACE, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut walk = Walk { inputs, left_bytes: disk_bytes, entries: 0, collected: Collected::default() };
         walk.directory(&workspace, &mut Vec::new());
         walk.collected.files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -140,6 +140,20 @@ pub fn collect(scratch: BorrowedFd<'_>, ids: (u32, u32), inputs: &Inputs, disk_b
     // As the code's own user: root's rights would read past permissions, but also count as root's mistakes.
     let collected = sys::identity::as_file_user(ids.0, ids.1, gather);
     collected.and_then(|collected| collected).map_err(|error| Fault::new(FaultCode::Internal, format!("collect artifacts: {error}")))
+}
+
+/// Opens something that the code left, by its own owner's right: where it took that right away, it is given back first. Nothing
+/// runs in there any more, so what is looked at is what is changed; a link is never followed.
+fn open_own(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> sys::Result<OwnedFd> {
+    match sys::fs::open_beneath(directory, name, flags, 0) {
+        Err(error) if error.errno == libc::EACCES => {}
+        other => return other,
+    }
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(sys::Error::of("fstatat"))?;
+    if matches!(FileType::from_raw_mode(stat.st_mode), FileType::Directory | FileType::RegularFile) {
+        rustix::fs::chmodat(directory, name, Mode::RWXU, AtFlags::empty()).map_err(sys::Error::of("fchmodat"))?;
+    }
+    sys::fs::open_beneath(directory, name, flags, 0)
 }
 
 /// A walk through the workspace.
@@ -171,7 +185,7 @@ impl Walk<'_> {
                 FileType::Directory if name.to_bytes() == b"__pycache__" => {}
                 FileType::Directory if path.len() < ARTIFACT_DEPTH_MAX => {
                     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-                    match sys::fs::open_beneath(directory.as_fd(), name, flags, 0) {
+                    match open_own(directory.as_fd(), name, flags) {
                         Ok(inner) => self.directory(&inner, path),
                         Err(_) => self.collected.skipped += 1,
                     }
@@ -199,7 +213,7 @@ impl Walk<'_> {
         }
         // Nothing runs in there any more, but O_NONBLOCK costs nothing and a fifo can then never hold us.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let mut file = File::from(sys::fs::open_beneath(directory, name, flags, 0).ok()?);
+        let mut file = File::from(open_own(directory, name, flags).ok()?);
         let meta = file.metadata().ok()?;
         if !meta.is_file() || meta.len() > self.left_bytes {
             return None;

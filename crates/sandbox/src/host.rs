@@ -89,6 +89,10 @@ fn reserved_range(uid_map: &str) -> Result<Outside, &'static str> {
         Some((numbers.next()??, numbers.next()??, numbers.next()??))
     });
     let (inside, outside, count) = ranges.max_by_key(|range| range.2).ok_or("the user id map is empty")?;
+    if count == 1 && outside != 0 {
+        // Root of a namespace that an ordinary user made: outside it is that user.
+        return Ok(Outside::Own { uid: inside, gid: inside });
+    }
     let end = inside.saturating_add(count);
     if inside <= SANDBOX_UID_BASE && end >= SANDBOX_UID_BASE + SANDBOX_UID_SPAN {
         return Ok(Outside::Reserved { base: SANDBOX_UID_BASE, span: SANDBOX_UID_SPAN });
@@ -109,7 +113,8 @@ mod tests {
         let reserved = Outside::Reserved { base: SANDBOX_UID_BASE, span: SANDBOX_UID_SPAN };
         assert_eq!(reserved_range("0 0 4294967295"), Ok(reserved));
         assert_eq!(reserved_range("0 100000 65536"), Ok(Outside::Reserved { base: 32768, span: 32768 }));
-        assert!(reserved_range("0 1000 1").is_err());
+        assert_eq!(reserved_range("0 1000 1"), Ok(Outside::Own { uid: 0, gid: 0 }));
+        assert!(reserved_range("0 0 1").is_err());
         assert!(reserved_range("").is_err());
     }
 }

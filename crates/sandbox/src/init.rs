@@ -167,7 +167,7 @@ fn join_cgroups(birth: &Birth<'_>) -> Result<()> {
 }
 
 /// The mount point for the new root until the pivot. Any directory of the host serves; nothing is changed in it.
-const STAGES: [&CStr; 3] = [c"/tmp", c"/mnt", c"/dev"];
+pub(crate) const STAGES: [&CStr; 3] = [c"/tmp", c"/mnt", c"/dev"];
 
 /// Opens the image in init's own mount namespace, which an overlay demands, and while its id still passes private directories.
 fn open_image(birth: &Birth<'_>) -> Result<[OwnedFd; 2]> {

@@ -17,6 +17,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use sys::process::Cloned;
 
+/// How long init may take to build: a thousand times what it does.
+const BUILD_MS: i64 = 10_000;
 /// How long the kernel may take to end what was killed before the sandbox is reported as stuck.
 const DEATH_MS: i64 = 2_000;
 
@@ -77,6 +79,10 @@ impl Sandbox {
     }
 
     fn await_ready(&mut self, plan: &Plan) -> Result<(), Fault> {
+        if !wait_readable(&self.control, BUILD_MS)? {
+            let message = format!("init did not build the sandbox within {BUILD_MS} ms");
+            return Err(Fault::new(FaultCode::ResourcesExhausted, message));
+        }
         match control::receive(self.control.as_fd()).map_err(|error| machine("receive from init", &error))? {
             Some((Message::Ready, mut descriptors)) if descriptors.len() == 1 => {
                 self.scratch = descriptors.remove(0);
@@ -136,15 +142,8 @@ impl Sandbox {
             Err(error) if error.errno != libc::ESRCH => return Err(machine("kill init", &error)),
             _ => {}
         }
-        let mut poll = [PollFd::new(&self.init, PollFlags::IN)];
-        let patience = Timespec { tv_sec: DEATH_MS / 1000, tv_nsec: 0 };
-        loop {
-            match rustix::event::poll(&mut poll, Some(&patience)) {
-                Err(rustix::io::Errno::INTR) => {}
-                Ok(0) => return Err(internal(&format!("processes did not end within {DEATH_MS} ms of being killed"))),
-                Ok(_) => break,
-                Err(errno) => return Err(machine("poll init", &errno)),
-            }
+        if !wait_readable(&self.init, DEATH_MS)? {
+            return Err(internal(&format!("processes did not end within {DEATH_MS} ms of being killed")));
         }
         let reaped = sys::process::wait(self.pid, true).map_err(|error| machine("wait for init", &error))?;
         let cpu_us = reaped.map_or(0, |reaped| reaped.cpu_us);
@@ -166,6 +165,18 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         if let Err(fault) = self.kill() {
             eprintln!("fireclay: {fault}");
+        }
+    }
+}
+
+/// Waits until a descriptor is readable; false if it is not in time.
+fn wait_readable(fd: &OwnedFd, patience_ms: i64) -> Result<bool, Fault> {
+    let mut poll = [PollFd::new(fd, PollFlags::IN)];
+    let patience = Timespec { tv_sec: patience_ms / 1000, tv_nsec: 0 };
+    loop {
+        match rustix::event::poll(&mut poll, Some(&patience)) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.map(|ready| ready > 0).map_err(|errno| machine("poll", &errno)),
         }
     }
 }

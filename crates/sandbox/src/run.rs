@@ -56,8 +56,11 @@ pub struct Settled {
 pub fn plan_of(spec: &RunSpec, host: &Host, allow_missing: &BTreeSet<Layer>) -> Result<(Needs, Plan), Fault> {
     let needs = Needs { limits: spec.limits, allow_missing: allow_missing.clone() };
     let plan = plan(&needs, host).map_err(|lack| {
-        let hint = format!("`fireclay doctor` says more; `--allow-missing {}` runs without it", lack.layer);
-        Fault::new(FaultCode::IsolationFailed, format!("{lack}; {hint}"))
+        let without = match lack.layer {
+            Layer::Cgroup | Layer::Landlock => format!("; `--allow-missing {}` runs without it", lack.layer),
+            _ => String::new(),
+        };
+        Fault::new(FaultCode::IsolationFailed, format!("{lack}; `fireclay doctor` says more{without}"))
     })?;
     Ok((needs, plan))
 }

@@ -14,6 +14,7 @@ mod surroundings;
 mod table;
 
 use crate::args::DoctorArguments;
+use crate::commands::run::usually_missing;
 use crate::env::Settings;
 use check::{Check, Group, Severity};
 use model::{Language, Layer, LimitsPatch, Policy, RunRequest, RunSpec};
@@ -22,7 +23,6 @@ use sandbox::probe::{Failure, Found, Trial};
 use sandbox::run::Setting;
 use sandbox::supervise::{Io, Stdin};
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use surroundings::Surroundings;
 use worker::image::Image;
@@ -117,7 +117,7 @@ fn run_true(host: &Host, image: &Image) -> Found {
     let setting = Setting {
         host,
         image: &root,
-        allow_missing: allowed_missing(),
+        allow_missing: usually_missing(),
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
         fail_at: None,
@@ -139,11 +139,6 @@ fn run_true(host: &Host, image: &Image) -> Found {
             Layer::ALL.len()
         ))
     })
-}
-
-/// What `fireclay run` lets be missing without being told to.
-fn allowed_missing() -> BTreeSet<Layer> {
-    if rustix::process::geteuid().is_root() { BTreeSet::new() } else { BTreeSet::from([Layer::Cgroup]) }
 }
 
 #[cfg(test)]

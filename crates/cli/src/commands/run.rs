@@ -7,7 +7,7 @@ use crate::exit::{FAULT, code_of_outcome, fault};
 use crate::terminal::Inert;
 use anyhow::Context;
 use model::request::FileContent;
-use model::{InputFile, Language, LimitsPatch, Outcome, Policy, Rejection, RunId, RunRequest, RunSpec, units};
+use model::{InputFile, Language, Layer, LimitsPatch, Outcome, Policy, Rejection, RunId, RunRequest, RunSpec, units};
 use sandbox::host::Host;
 use sandbox::run::{Refused, Setting, Settled, plan_of};
 use sandbox::supervise::{Io, Live, Stdin};
@@ -85,12 +85,13 @@ mod libc_signal {
 }
 
 /// What may be missing: what the caller says, and for an ordinary user, who rarely has one, the control group.
-fn allowed_missing(arguments: &RunArguments) -> BTreeSet<model::Layer> {
-    let mut allowed: BTreeSet<_> = arguments.allow_missing.iter().copied().collect();
-    if !rustix::process::geteuid().is_root() {
-        allowed.insert(model::Layer::Cgroup);
-    }
-    allowed
+fn allowed_missing(arguments: &RunArguments) -> BTreeSet<Layer> {
+    usually_missing().into_iter().chain(arguments.allow_missing.iter().copied()).collect()
+}
+
+/// The layers that one run of one person may do without, unasked.
+pub fn usually_missing() -> BTreeSet<Layer> {
+    if rustix::process::geteuid().is_root() { BTreeSet::new() } else { BTreeSet::from([Layer::Cgroup]) }
 }
 
 fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {

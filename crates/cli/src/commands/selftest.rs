@@ -2,6 +2,7 @@
 
 use crate::args::SelftestArguments;
 use crate::commands::image::ensure;
+use crate::commands::run::usually_missing;
 use crate::env::Settings;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{Layer, Policy, Rejection, RunId, RunRequest, RunResult, RunSpec};
@@ -113,12 +114,10 @@ fn fire(attack: &Attack, image: &sandbox::Image, host: &Host) -> Result<RunResul
     };
     let spec = RunSpec::admit(request, &Policy::DEFAULT).map_err(|rejection| rejection.to_string())?;
     let id = RunId::from_random(sys::fs::random().map_err(|error| error.to_string())?);
-    let root = rustix::process::geteuid().is_root();
     let setting = Setting {
         host,
         image,
-        // As `fireclay run`: an ordinary user rarely has a control group.
-        allow_missing: if root { BTreeSet::new() } else { BTreeSet::from([Layer::Cgroup]) },
+        allow_missing: usually_missing(),
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
         fail_at: None,

@@ -2,6 +2,7 @@
 
 use super::{Failure, Found, Trial};
 use crate::host::Outside;
+use crate::init::STAGES;
 use crate::plan::DEVICES;
 use rustix::fs::{Mode, OFlags};
 use std::ffi::{CStr, CString};
@@ -12,9 +13,6 @@ use sys::mount::Attributes;
 
 const WRITABLE: Attributes = Attributes { read_only: false, no_devices: true, no_execution: false };
 const SEALED: Attributes = Attributes { read_only: true, no_devices: true, no_execution: false };
-
-/// Directories of the host that may serve as a mount point for a moment, as in `init`.
-const STAGES: [&CStr; 3] = [c"/tmp", c"/mnt", c"/dev"];
 
 /// Mounts a tmpfs with these options in the child's own view of the host.
 pub fn staged_tmpfs(options: &[(&CStr, &CStr)]) -> Result<OwnedFd, Failure> {
