@@ -36,13 +36,15 @@ fn main() -> io::Result<()> {
 fn battery() -> io::Result<String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/escape/attacks");
     println!("cargo::rerun-if-changed={}", directory.display());
-    let mut files = fs::read_dir(&directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    let mut files =
+        fs::read_dir(&directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     files.sort();
     let mut table = String::from("&[\n");
     for file in &files {
         println!("cargo::rerun-if-changed={}", file.display());
         let name = file.file_name().unwrap_or_default();
-        writeln!(table, "    ({name:?}, include_str!({:?})),", fs::canonicalize(file)?).map_err(io::Error::other)?;
+        writeln!(table, "    ({name:?}, include_str!({:?})),", fs::canonicalize(file)?)
+            .map_err(io::Error::other)?;
     }
     Ok(table + "]")
 }

@@ -84,7 +84,14 @@ fn the_shape_of_the_report() {
     let of_check: Vec<&String> = checks(&report)[0].as_object().unwrap().keys().collect();
     let ids: Vec<String> = checks(&report)
         .iter()
-        .map(|check| format!("{} {} {}", check["group"].as_str().unwrap(), check["id"].as_str().unwrap(), check["title"].as_str().unwrap()))
+        .map(|check| {
+            format!(
+                "{} {} {}",
+                check["group"].as_str().unwrap(),
+                check["id"].as_str().unwrap(),
+                check["title"].as_str().unwrap()
+            )
+        })
         .collect();
     assert_snapshot!(format!("{keys:?}\n{of_check:?}\n\n{}", ids.join("\n")), @r#"
     ["level", "verdict", "checks"]
@@ -165,7 +172,10 @@ fn an_ordinary_user_lacks_at_most_the_control_group() {
     assert_eq!(check(&report, "run")["ok"], true);
     if open(&report).contains(&"cgroup") {
         let fix = check(&report, "cgroup")["fix"].as_str().unwrap();
-        assert!(fix.contains("systemd-run --user --scope -p Delegate=yes") || fix.contains("/sys/fs/cgroup"), "{fix}");
+        assert!(
+            fix.contains("systemd-run --user --scope -p Delegate=yes") || fix.contains("/sys/fs/cgroup"),
+            "{fix}"
+        );
         assert_eq!(check(&report, "cgroup-memory")["have"], "not tried: no control group");
     }
     let ran = feed(as_user(program).arg("--data").arg(&data).args(["run", "-c", "print(1)"]), b"");

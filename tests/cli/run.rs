@@ -58,7 +58,10 @@ fn the_value_of_the_code_is_in_the_result() {
     assert_eq!(json(&["-c", "x = 6\nx * 7"])["result"]["application/json"], 42);
     assert_eq!(json(&["-c", "result = 'a'"])["result"]["text/x-str"], "a");
     assert_eq!(json(&["-c", "import asyncio\nawait asyncio.sleep(0, 5)"])["result"]["text/plain"], "5");
-    assert_eq!(json(&["-l", "js", "-c", "[1, 2].map((x) => x + 1)"])["result"]["application/json"], serde_json::json!([2, 3]));
+    assert_eq!(
+        json(&["-l", "js", "-c", "[1, 2].map((x) => x + 1)"])["result"]["application/json"],
+        serde_json::json!([2, 3])
+    );
     assert_eq!(json(&["-l", "js", "-c", "await Promise.resolve(7)"])["result"]["text/plain"], "7");
     assert_eq!(json(&["-c", "print(1)"])["result"], Value::Null);
 }
@@ -99,9 +102,14 @@ fn files_arguments_environment_and_input_arrive() {
     std::fs::write(&local, "a,b\n1,2\n").unwrap();
     let file = format!("{}:in/data.csv", local.display());
     let code = "import sys, os; print(open('in/data.csv').read(), sys.argv[1:], os.environ['WHO'], input(), os.getcwd())";
-    let args = ["run", "-c", code, "--file", &file, "--arg", "x y", "--arg", "-z", "--env", "WHO=me", "--stdin", "-"];
+    let args = [
+        "run", "-c", code, "--file", &file, "--arg", "x y", "--arg", "-z", "--env", "WHO=me", "--stdin", "-",
+    ];
     let ran = fireclay(&args, b"line\n");
-    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "a,b\n1,2\n ['x y', '-z'] me line /workspace\n", ""));
+    assert_eq!(
+        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
+        (0, "a,b\n1,2\n ['x y', '-z'] me line /workspace\n", "")
+    );
 }
 
 #[test]
@@ -123,9 +131,15 @@ fn artifacts_are_listed_and_copied() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|left| (left["path"].as_str().unwrap(), left["bytes"].as_i64().unwrap(), left["mime"].as_str().unwrap()))
+        .map(|left| {
+            (left["path"].as_str().unwrap(), left["bytes"].as_i64().unwrap(), left["mime"].as_str().unwrap())
+        })
         .collect();
-    let expected = [("a/b.txt", 3, "text/plain"), ("main.sh", 0, "application/x-sh"), ("new.json", 2, "application/json")];
+    let expected = [
+        ("a/b.txt", 3, "text/plain"),
+        ("main.sh", 0, "application/x-sh"),
+        ("new.json", 2, "application/json"),
+    ];
     assert_eq!(listed, expected);
     assert_eq!(std::fs::read_to_string(out.join("a/b.txt")).unwrap(), "hi\n");
     assert!(!out.join("link").exists() && !out.join("pipe").exists());
@@ -135,7 +149,16 @@ fn artifacts_are_listed_and_copied() {
 fn each_limit_that_ends_a_run_has_its_outcome_and_code() {
     for (args, outcome, code) in [
         (vec!["-l", "bash", "-c", "echo kept; while :; do :; done", "--timeout", "300ms"], "timed_out", 124),
-        (vec!["-c", "print('kept', flush=True)\nx = []\nwhile True: x.append(bytearray(1 << 22))", "--memory", "64MiB"], "memory_exceeded", 137),
+        (
+            vec![
+                "-c",
+                "print('kept', flush=True)\nx = []\nwhile True: x.append(bytearray(1 << 22))",
+                "--memory",
+                "64MiB",
+            ],
+            "memory_exceeded",
+            137,
+        ),
         (vec!["-l", "bash", "-c", "echo kept; cat /dev/zero > f", "--disk", "1MiB"], "disk_exceeded", 1),
         (vec!["-l", "bash", "-c", "echo kept; yes", "--output-limit", "10KiB"], "output_exceeded", 137),
     ] {
@@ -153,9 +176,17 @@ fn each_limit_that_ends_a_run_has_its_outcome_and_code() {
 fn limits_that_a_program_survives_are_named_too() {
     let code = "import os, time\nfor _ in range(20):\n    try:\n        if os.fork() == 0: time.sleep(60)\n    except BlockingIOError: pass";
     let result = json(&["-c", code, "--processes", "8"]);
-    assert_eq!((&result["outcome"], &result["limits_hit"]), (&"completed".into(), &serde_json::json!(["processes"])), "{result}");
+    assert_eq!(
+        (&result["outcome"], &result["limits_hit"]),
+        (&"completed".into(), &serde_json::json!(["processes"])),
+        "{result}"
+    );
     let result = json(&["-l", "bash", "-c", "cat /dev/zero > f; true", "--disk", "1MiB"]);
-    assert_eq!((&result["outcome"], &result["limits_hit"]), (&"completed".into(), &serde_json::json!(["disk"])), "{result}");
+    assert_eq!(
+        (&result["outcome"], &result["limits_hit"]),
+        (&"completed".into(), &serde_json::json!(["disk"])),
+        "{result}"
+    );
 }
 
 #[test]
@@ -196,7 +227,11 @@ fn a_reader_that_stops_reading_does_not_hold_the_deadline() {
 
 #[test]
 fn a_closed_pipe_ends_the_program_as_it_would_a_plain_one() {
-    let shell = format!("{} --data {} run -l bash -c 'while echo line; do :; done' | head -n 1", binary(), image().display());
+    let shell = format!(
+        "{} --data {} run -l bash -c 'while echo line; do :; done' | head -n 1",
+        binary(),
+        image().display()
+    );
     let ran = feed(std::process::Command::new("bash").args(["-c", &shell]), b"");
     assert_eq!((ran.stdout.as_str(), ran.code), ("line\n", 0), "{ran:?}");
 }
@@ -242,7 +277,11 @@ fn inputs_that_do_not_fit_are_rejected() {
     std::fs::write(&big, vec![0; 2 << 20]).unwrap();
     let ran = run(&["-c", "1", "--disk", "1MiB", "--file", big.to_str().unwrap()]);
     assert_eq!(ran.code, 2);
-    assert!(ran.stderr.contains("big does not fit into the disk limit; raise disk_bytes or send less"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("big does not fit into the disk limit; raise disk_bytes or send less"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -271,10 +310,23 @@ fn interrupting_cancels_and_leaves_nothing() {
 #[test]
 fn help_completions_and_the_manual_come_from_one_table() {
     let help = run(&["--help"]).stdout;
-    for option in ["--timeout", "--memory", "--cpus", "--processes", "--disk", "--output-limit", "--artifacts", "--show-plan", "--raw"] {
+    for option in [
+        "--timeout",
+        "--memory",
+        "--cpus",
+        "--processes",
+        "--disk",
+        "--output-limit",
+        "--artifacts",
+        "--show-plan",
+        "--raw",
+    ] {
         assert!(help.contains(option), "{option}");
         for shell in ["bash", "zsh", "fish"] {
-            assert!(fireclay(&["completions", shell], b"").stdout.contains(option.trim_start_matches('-')), "{shell} {option}");
+            assert!(
+                fireclay(&["completions", shell], b"").stdout.contains(option.trim_start_matches('-')),
+                "{shell} {option}"
+            );
         }
     }
     assert!(help.contains("Wall time [default: 20s]") && help.contains("[default: 512MiB]"), "{help}");

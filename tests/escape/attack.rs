@@ -4,13 +4,15 @@ use fireclay_tests::census::{self, Report};
 use fireclay_tests::run::{Ran, driver, feed, result_in};
 use fireclay_tests::{Bystander, Canaries, Order, image};
 use model::limits::LimitsPatch;
-use model::{Layer, Policy, RunRequest, RunResult};
+use model::{FaultCode, Layer, Policy, RunRequest, RunResult};
 use worker::battery::{Attack, Verdict, breaches, verdict};
 
 /// What a run may take beyond its deadline.
 const GRACE_MS: u64 = 100;
 /// What the process that supervises a run may ever have resident, whatever the code says and does.
-const SUPERVISOR_BYTES: u64 = 64 << 20;
+const SUPERVISOR_BYTES: u64 = 32 << 20;
+/// How often what is kept of the output may be in memory: as it came and as text, of each stream, and as JSON.
+const COPIES: u64 = 6;
 
 /// What came of an attack.
 pub struct Came {
@@ -38,7 +40,7 @@ pub fn held_off(attack: &Attack, canaries: &Canaries) -> Came {
     if result.usage.wall_ms > limits.timeout_ms + GRACE_MS {
         wrong.push(format!("took {} ms of {}", result.usage.wall_ms, limits.timeout_ms));
     }
-    if report.peak_bytes > SUPERVISOR_BYTES {
+    if report.peak_bytes > SUPERVISOR_BYTES + COPIES * limits.output_bytes {
         wrong.push(format!("the supervisor grew to {} MiB", report.peak_bytes >> 20));
     }
     wrong.extend(report.left.iter().map(|thing| format!("the supervisor is left with {thing}")));
@@ -46,7 +48,11 @@ pub fn held_off(attack: &Attack, canaries: &Canaries) -> Came {
     wrong.extend(census::files(image()).difference(&before).map(|path| format!("left {}", path.display())));
     let usage = &result.usage;
     let after_ms = report.whole_ms.saturating_sub(usage.wall_ms);
-    let note = format!("{} ms and {after_ms} ms around it, supervisor {} KiB", usage.wall_ms, report.peak_bytes >> 10);
+    let note = format!(
+        "{} ms and {after_ms} ms around it, supervisor {} KiB",
+        usage.wall_ms,
+        report.peak_bytes >> 10
+    );
     if !wrong.is_empty() {
         wrong.push(format!("it printed: {}", shown(&result)));
     }
@@ -56,14 +62,17 @@ pub fn held_off(attack: &Attack, canaries: &Canaries) -> Came {
 /// What a sandbox left on the machine.
 fn leftovers(result: &RunResult) -> Vec<String> {
     let orphans = census::orphans().into_iter().map(|pid| format!("process {pid} outlived its sandbox"));
-    let cgroups = census::cgroups(&format!("fireclay-{}", result.id)).into_iter().map(|path| format!("left {}", path.display()));
+    let cgroups = census::cgroups(&format!("fireclay-{}", result.id))
+        .into_iter()
+        .map(|path| format!("left {}", path.display()));
     orphans.chain(cgroups).collect()
 }
 
 /// Runs an attack without these steps: it must succeed, or it shows nothing. Otherwise says what it printed.
 pub fn succeeds_without(attack: &Attack, steps: &[&str], canaries: &Canaries) -> Option<String> {
     // A namespace that an attack reaches through is one that it shares with a neighbour.
-    let shared = steps.iter().any(|step| [Layer::Netns, Layer::Ipcns, Layer::Pidns].iter().any(|layer| layer.name() == *step));
+    let shared =
+        steps.iter().any(|step| [Layer::Netns, Layer::Ipcns].iter().any(|layer| layer.name() == *step));
     let neighbour = shared.then(|| Bystander::start(canaries, steps));
     let ran = run(attack, steps, canaries);
     drop(neighbour);
@@ -72,8 +81,12 @@ pub fn succeeds_without(attack: &Attack, steps: &[&str], canaries: &Canaries) ->
     census::bury(&orphans);
     // A job whose streams were not replaced writes to the driver's own.
     let aside = ran.stdout.lines().any(|line| line.starts_with(worker::battery::BREACH));
-    let succeeded = !breaches(&result).is_empty() || aside || !orphans.is_empty();
-    (!succeeded).then(|| format!("the control, without {}, shows nothing: {}{}", steps.join(" "), shown(&result), ran.stderr))
+    // And who can kill its init takes the whole sandbox down, for which the supervisor has only one explanation.
+    let killed = result.fault.as_ref().is_some_and(|fault| fault.code == FaultCode::Interrupted);
+    let succeeded = !breaches(&result).is_empty() || aside || killed || !orphans.is_empty();
+    (!succeeded).then(|| {
+        format!("the control, without {}, shows nothing: {}{}", steps.join(" "), shown(&result), ran.stderr)
+    })
 }
 
 fn run(attack: &Attack, without: &[&str], canaries: &Canaries) -> Ran {
@@ -101,7 +114,8 @@ fn report_in(ran: &Ran) -> Report {
 
 /// Enough of a result to see what happened.
 fn shown(result: &RunResult) -> String {
-    let cut = |text: &str| -> String { text.chars().take(1500).collect() };
-    let end = format!("{:?} {:?} {:?} {:?}", result.outcome, result.exit_code, result.signal, result.limits_hit);
+    let cut = |text: &str| -> String { text.chars().take(800).collect() };
+    let end =
+        format!("{:?} {:?} {:?} {:?}", result.outcome, result.exit_code, result.signal, result.limits_hit);
     format!("{end} {:?}\n{}{}", result.fault, cut(&result.stdout), cut(&result.stderr))
 }

@@ -64,7 +64,8 @@ fn in_inputs() {
 
 #[test]
 fn every_attack_is_in_a_group_that_runs() {
-    let strangers: Vec<&str> = attacks().iter().filter(|attack| !GROUPS.contains(&attack.group)).map(|attack| attack.file).collect();
+    let strangers: Vec<&str> =
+        attacks().iter().filter(|attack| !GROUPS.contains(&attack.group)).map(|attack| attack.file).collect();
     assert_eq!(strangers, [""; 0]);
 }
 
@@ -88,8 +89,10 @@ const ONLY: &str = "FIRECLAY_ATTACK";
 /// Runs a group: each attack, then its control.
 fn group(name: &str) {
     let only = std::env::var(ONLY).unwrap_or_default();
-    let attacks: Vec<Attack> =
-        attacks().into_iter().filter(|attack| attack.group == name && attack.file.starts_with(&only)).collect();
+    let attacks: Vec<Attack> = attacks()
+        .into_iter()
+        .filter(|attack| attack.group == name && attack.file.starts_with(&only))
+        .collect();
     assert!(!attacks.is_empty() || !only.is_empty(), "the group {name} is empty");
     census::adopt_orphans();
     let canaries = Canaries::plant(image().parent().expect("it is below target"));
@@ -113,7 +116,13 @@ fn group(name: &str) {
     }
     drop(bystander);
     failures.extend(damage_to_the_image());
-    assert!(failures.is_empty(), "{} of {} attacks:\n\n{}", failures.len(), attacks.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} attacks:\n\n{}",
+        failures.len(),
+        attacks.len(),
+        failures.join("\n\n")
+    );
 }
 
 fn damage_to_the_image() -> Option<String> {

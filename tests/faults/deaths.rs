@@ -20,10 +20,17 @@ fn the_guest_dies_at_frame_n() {
     for n in 0..6 {
         // Bash has no runner, and its descriptor 3 is the channel itself.
         let whole = r#"printf '\x02\x18\0\0\0{"text/plain":"%05d"}  ' $i >&3"#;
-        let code = format!("for ((i = 0; i < {n}; i++)); do {whole}; done; {whole} | head -c {} >&3; kill -ABRT $$", 1 + n * 4);
+        let code = format!(
+            "for ((i = 0; i < {n}; i++)); do {whole}; done; {whole} | head -c {} >&3; kill -ABRT $$",
+            1 + n * 4
+        );
         let code = code.replace(">&3 | head", "| head");
         let result = bash(&code);
-        assert_eq!((result.outcome, result.signal.as_deref()), (Some(Outcome::Signalled), Some("SIGABRT")), "{result:?}");
+        assert_eq!(
+            (result.outcome, result.signal.as_deref()),
+            (Some(Outcome::Signalled), Some("SIGABRT")),
+            "{result:?}"
+        );
         assert_eq!(result.displays.len(), n, "{result:?}");
     }
 }
@@ -38,14 +45,20 @@ fn init_is_killed_and_the_run_is_a_fault_that_may_be_tried_again() {
     let output = child.wait_with_output().unwrap();
     let result: model::RunResult = serde_json::from_slice(&output.stdout).unwrap();
     let fault = result.fault.unwrap();
-    assert_eq!((fault.code, fault.retry_safe, output.status.code()), (FaultCode::Interrupted, true, Some(70)));
+    assert_eq!(
+        (fault.code, fault.retry_safe, output.status.code()),
+        (FaultCode::Interrupted, true, Some(70))
+    );
 }
 
 #[test]
 fn the_supervisor_is_killed_and_everything_dies_with_it() {
     let (mut child, job) = start_long_run(false);
     let groups = || groups_of(child_id(&child));
-    assert!(!groups().is_empty() || !rustix::process::geteuid().is_root(), "the run has no control group to leave");
+    assert!(
+        !groups().is_empty() || !rustix::process::geteuid().is_root(),
+        "the run has no control group to leave"
+    );
     let id = child_id(&child);
     child.kill().unwrap();
     wait_for_end(&job.1);
@@ -61,12 +74,15 @@ fn child_id(child: &Child) -> u32 {
 
 /// Starts a run that never ends and finds its job on the host, by a name that nothing else has.
 fn start_long_run(json: bool) -> (Child, (Pid, OwnedFd)) {
-    let mark = format!("mark-{}-{:?}", std::process::id(), std::thread::current().id()).replace(['(', ')'], "");
-    let mut arguments = vec!["run", "-l", "bash", "-c", "echo on > /workspace/on; echo on; while :; do :; done", &mark, "--"];
+    let mark =
+        format!("mark-{}-{:?}", std::process::id(), std::thread::current().id()).replace(['(', ')'], "");
+    let mut arguments =
+        vec!["run", "-l", "bash", "-c", "echo on > /workspace/on; echo on; while :; do :; done", &mark, "--"];
     if json {
         arguments.insert(1, "--json");
     }
-    let mut child = command(image()).args(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command(image()).args(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     if !json {
         let mut first = [0; 3];
         child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
@@ -83,7 +99,8 @@ fn start_long_run(json: bool) -> (Child, (Pid, OwnedFd)) {
 
 /// The process inside a sandbox that was called with `mark`: not the supervisor, whose user is ours.
 fn find(mark: &str) -> Option<(Pid, OwnedFd)> {
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     for name in processes.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
         let line = std::fs::read(format!("/proc/{name}/cmdline")).unwrap_or_default();
         let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
@@ -111,5 +128,8 @@ fn groups_of(pid: u32) -> Vec<String> {
         Err(_) => Vec::new(),
     };
     let names = parents.iter().flat_map(|parent| std::fs::read_dir(parent).unwrap());
-    names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|name| name.starts_with(&prefix)).collect()
+    names
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with(&prefix))
+        .collect()
 }

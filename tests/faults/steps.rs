@@ -5,7 +5,8 @@ use fireclay_tests::{Order, census, fireclay};
 use model::{FaultCode, Language, RunRequest};
 
 fn order(fail_at: Option<usize>) -> Order {
-    let request = RunRequest { language: Some(Language::Bash), code: "echo alive".into(), ..RunRequest::default() };
+    let request =
+        RunRequest { language: Some(Language::Bash), code: "echo alive".into(), ..RunRequest::default() };
     Order { request, fail_at, ..Order::default() }
 }
 

@@ -14,7 +14,8 @@ pub struct Canaries {
 impl Canaries {
     /// Plants files that anyone may read, in places that sandboxes of other makes see, and in `also`.
     pub fn plant(also: &Path) -> Self {
-        let secret = format!("CANARY-{}", worker::run::hex(&sys::fs::random().expect("the kernel has randomness")));
+        let secret =
+            format!("CANARY-{}", worker::run::hex(&sys::fs::random().expect("the kernel has randomness")));
         let places = [Path::new("/tmp"), Path::new("/var/tmp"), Path::new("/run"), also];
         // A place that is not ours to write to, as /run for an ordinary user, has none.
         let files = places.iter().filter_map(|place| {

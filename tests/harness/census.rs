@@ -26,7 +26,8 @@ pub struct Own {
 impl Own {
     /// Counts the calling process. It must have one thread.
     pub fn take() -> Self {
-        let lines = |path: &str| fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect();
+        let lines =
+            |path: &str| fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect();
         let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
         Self {
             descriptors: descriptors(),
@@ -50,9 +51,14 @@ impl Own {
 }
 
 fn descriptors() -> BTreeSet<String> {
-    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let entries =
+        fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     // The listing's own descriptor is closed by the time its link is read.
-    entries.filter_map(|path| Some(format!("{} {}", path.file_name()?.display(), fs::read_link(&path).ok()?.display()))).collect()
+    entries
+        .filter_map(|path| {
+            Some(format!("{} {}", path.file_name()?.display(), fs::read_link(&path).ok()?.display()))
+        })
+        .collect()
 }
 
 /// The most memory the caller ever had resident.
@@ -81,7 +87,10 @@ pub fn adopt_orphans() {
 /// Processes with a sandbox's user id whose parent is now the calling process: they outlived their sandbox. Zombies count.
 pub fn orphans() -> Vec<i32> {
     let own = std::process::id().to_string();
-    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let entries = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     entries.filter_map(|name| name.parse::<i32>().ok()).filter(|pid| is_orphan(*pid, &own)).collect()
 }
 

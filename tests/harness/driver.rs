@@ -44,7 +44,8 @@ fn main() -> anyhow::Result<()> {
         amend: &amend,
         fail_at,
     };
-    let stdin = if interactive { Stdin::Descriptor(rustix::stdio::stdin()) } else { Stdin::Bytes(&spec.stdin) };
+    let stdin =
+        if interactive { Stdin::Descriptor(rustix::stdio::stdin()) } else { Stdin::Bytes(&spec.stdin) };
     let live = || Live { fd: rustix::stdio::stderr(), transform: Box::new(<[u8]>::to_vec) };
     let io = Io { stdin, stdout: interactive.then(live), stderr: interactive.then(live), cancel: None };
     let created_at = worker::run::now();

@@ -20,7 +20,11 @@ pub struct Ran {
 impl From<Output> for Ran {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 }
 
@@ -30,7 +34,11 @@ pub fn image() -> &'static Path {
     DATA.get_or_init(|| {
         let data = target().join("test-data");
         let built = command(&data).args(["run", "-c", "pass"]).output().expect("the binary starts");
-        assert!(built.status.success(), "building the image failed: {}", String::from_utf8_lossy(&built.stderr));
+        assert!(
+            built.status.success(),
+            "building the image failed: {}",
+            String::from_utf8_lossy(&built.stderr)
+        );
         data
     })
 }
@@ -74,7 +82,12 @@ pub fn command(data: &Path) -> Command {
 
 /// Runs a command with this standard input.
 pub fn feed(command: &mut Command, stdin: &[u8]) -> Ran {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
     let mut pipe = child.stdin.take().expect("it is piped");
     let bytes = stdin.to_vec();
     let writer = std::thread::spawn(move || pipe.write_all(&bytes));

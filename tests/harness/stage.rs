@@ -11,7 +11,8 @@ const CLONE_NEWNS: i32 = 0x0002_0000;
 const STAGE: &str = "/mnt";
 /// Without a pivot the new root stays where it was attached. These names lead there, so that the interpreters and the program are
 /// found; all else is the host's.
-const LINKS: [(&str, &str); 3] = [("workspace", "/tmp/workspace"), ("opt", "/tmp/opt"), ("home", "/tmp/home")];
+const LINKS: [(&str, &str); 3] =
+    [("workspace", "/tmp/workspace"), ("opt", "/tmp/opt"), ("home", "/tmp/home")];
 
 /// Moves the caller into a mount namespace in which the root is the host's and has the few names that a program needs. Nothing
 /// changes for others. Root only.
@@ -31,7 +32,8 @@ pub fn show_host() -> anyhow::Result<()> {
             std::os::unix::fs::symlink(std::fs::read_link(entry.path())?, place)?;
         } else if kind.is_dir() && !place.is_symlink() && entry.path() != stage {
             std::fs::create_dir(&place)?;
-            mount_bind_recursive(entry.path(), &place).with_context(|| format!("bind {}", place.display()))?;
+            mount_bind_recursive(entry.path(), &place)
+                .with_context(|| format!("bind {}", place.display()))?;
         }
     }
     let root = std::fs::File::open(stage)?;

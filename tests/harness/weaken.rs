@@ -14,7 +14,9 @@ pub fn weaken(plan: Plan, names: &[&str]) -> Plan {
     for step in &mut plan.steps {
         match &mut step.action {
             Action::CloneInit { namespaces } => namespaces.retain(|layer: &Layer| !has(layer.name())),
-            Action::MountScratch { bytes, inodes } if has("scratch-bounds") => (*bytes, *inodes) = (UNBOUNDED, UNBOUNDED),
+            Action::MountScratch { bytes, inodes } if has("scratch-bounds") => {
+                (*bytes, *inodes) = (UNBOUNDED, UNBOUNDED)
+            }
             Action::CreateCgroup(limits) if has("cpu-bound") => limits.cpus = None,
             _ => {}
         }

@@ -22,8 +22,16 @@ pub fn bench(rounds: usize, data: &Path, json: bool) -> anyhow::Result<()> {
     ensure!(binary.exists(), "build first: cargo build --release");
     let data = std::path::absolute(data)?;
     let rows = [
-        Row { language: "python", code: "print(1)", bare: (real("python3", "import sys; print(sys.executable)", "-c")?, "-c") },
-        Row { language: "javascript", code: "console.log(1)", bare: (real("node", "process.execPath", "-p")?, "-e") },
+        Row {
+            language: "python",
+            code: "print(1)",
+            bare: (real("python3", "import sys; print(sys.executable)", "-c")?, "-c"),
+        },
+        Row {
+            language: "javascript",
+            code: "console.log(1)",
+            bare: (real("node", "process.execPath", "-p")?, "-e"),
+        },
         Row { language: "bash", code: "echo 1", bare: ("/bin/bash".into(), "-c") },
     ];
     let mut table = Vec::new();
@@ -31,11 +39,17 @@ pub fn bench(rounds: usize, data: &Path, json: bool) -> anyhow::Result<()> {
         table.push(measure(row, &binary, &data, rounds)?);
     }
     if json {
-        println!("{}", serde_json::json!({"scenario": "cold", "rounds": rounds, "machine": machine(), "rows": table}));
+        println!(
+            "{}",
+            serde_json::json!({"scenario": "cold", "rounds": rounds, "machine": machine(), "rows": table})
+        );
         return Ok(());
     }
     println!("cold, {rounds} interleaved rounds, medians in ms; {}", machine());
-    println!("{:<12} {:>8} {:>10} {:>12} {:>8} {:>14}", "language", "bare", "fireclay", "bubblewrap", "x bare", "x bubblewrap");
+    println!(
+        "{:<12} {:>8} {:>10} {:>12} {:>8} {:>14}",
+        "language", "bare", "fireclay", "bubblewrap", "x bare", "x bubblewrap"
+    );
     for row in table {
         let number = |key: &str| row[key].as_f64().unwrap_or(f64::NAN);
         println!(
@@ -53,7 +67,8 @@ pub fn bench(rounds: usize, data: &Path, json: bool) -> anyhow::Result<()> {
 
 /// The real interpreter, not a shim: what it says of itself.
 fn real(name: &str, question: &str, option: &str) -> anyhow::Result<PathBuf> {
-    let output = Command::new(name).args([option, question]).output().with_context(|| format!("start {name}"))?;
+    let output =
+        Command::new(name).args([option, question]).output().with_context(|| format!("start {name}"))?;
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }
 
@@ -62,7 +77,20 @@ fn measure(row: &Row, binary: &Path, data: &Path, rounds: usize) -> anyhow::Resu
     let mut ours = vec![binary.into(), "--data".into(), data.into()];
     ours.extend(words(&["run", "--local", "--language", row.language, "-c", row.code]));
     let bare = vec![row.bare.0.clone().into(), row.bare.1.into(), row.code.into()];
-    let mut wrapped = words(&["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]);
+    let mut wrapped = words(&[
+        "bwrap",
+        "--unshare-all",
+        "--die-with-parent",
+        "--ro-bind",
+        "/",
+        "/",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/tmp",
+    ]);
     wrapped.extend(bare.iter().cloned());
     let commands = [bare, ours, wrapped];
     let mut times = [const { Vec::new() }; 3];
@@ -76,8 +104,10 @@ fn measure(row: &Row, binary: &Path, data: &Path, rounds: usize) -> anyhow::Resu
         }
     }
     let [bare_ms, fireclay_ms, bubblewrap_ms] = times.map(median);
-    Ok(serde_json::json!({"language": row.language, "bare_ms": bare_ms, "fireclay_ms": fireclay_ms, "bubblewrap_ms": bubblewrap_ms,
-        "ratio_to_bare": fireclay_ms / bare_ms, "ratio_to_bubblewrap": fireclay_ms / bubblewrap_ms}))
+    Ok(
+        serde_json::json!({"language": row.language, "bare_ms": bare_ms, "fireclay_ms": fireclay_ms, "bubblewrap_ms": bubblewrap_ms,
+        "ratio_to_bare": fireclay_ms / bare_ms, "ratio_to_bubblewrap": fireclay_ms / bubblewrap_ms}),
+    )
 }
 
 /// Runs a command with a clean environment and nothing to read; returns milliseconds.
@@ -93,7 +123,11 @@ fn time(command: &[OsString]) -> anyhow::Result<f64> {
         .output()
         .with_context(|| format!("start {:?}", command[0]))?;
     let ms = started.elapsed().as_secs_f64() * 1e3;
-    ensure!(output.status.success() && output.stdout == b"1\n", "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success() && output.stdout == b"1\n",
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(ms)
 }
 
@@ -106,7 +140,12 @@ fn median(mut times: Vec<f64>) -> f64 {
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("").trim_start_matches(['\t', ' ', ':']).to_owned();
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or("")
+        .trim_start_matches(['\t', ' ', ':'])
+        .to_owned();
     let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     format!("Linux {}, {cores} x {model}", read("/proc/sys/kernel/osrelease").trim())
 }

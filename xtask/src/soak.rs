@@ -21,24 +21,49 @@ struct Kind {
 const KINDS: [Kind; 14] = [
     Kind { language: "python", code: "print(1)", outcome: "completed" },
     Kind { language: "bash", code: "echo 1 | cat", outcome: "completed" },
-    Kind { language: "python", code: "import json, os; open('a.txt','w').write('x'*1000); json.dumps([1])", outcome: "completed" },
+    Kind {
+        language: "python",
+        code: "import json, os; open('a.txt','w').write('x'*1000); json.dumps([1])",
+        outcome: "completed",
+    },
     Kind { language: "bash", code: "exit 3", outcome: "failed" },
     Kind { language: "python", code: "1/0", outcome: "failed" },
     Kind { language: "bash", code: "kill -9 $$", outcome: "signalled" },
-    Kind { language: "python", code: "import os\nfor _ in range(20):\n    if os.fork() == 0:\n        os.setsid()\n        while True: pass\n", outcome: "completed" },
-    Kind { language: "bash", code: "(trap '' TERM INT HUP; sleep 99) & disown; echo gone", outcome: "completed" },
-    Kind { language: "python", code: "x=[]\nwhile True: x.append(bytearray(1<<24))", outcome: "memory_exceeded" },
+    Kind {
+        language: "python",
+        code: "import os\nfor _ in range(20):\n    if os.fork() == 0:\n        os.setsid()\n        while True: pass\n",
+        outcome: "completed",
+    },
+    Kind {
+        language: "bash",
+        code: "(trap '' TERM INT HUP; sleep 99) & disown; echo gone",
+        outcome: "completed",
+    },
+    Kind {
+        language: "python",
+        code: "x=[]\nwhile True: x.append(bytearray(1<<24))",
+        outcome: "memory_exceeded",
+    },
     Kind { language: "bash", code: "while :; do :; done", outcome: "timed_out" },
-    Kind { language: "bash", code: "head -c 30000000 /dev/zero | tr '\\0' x; head -c 30000000 /dev/zero >&2", outcome: "completed" },
+    Kind {
+        language: "bash",
+        code: "head -c 30000000 /dev/zero | tr '\\0' x; head -c 30000000 /dev/zero >&2",
+        outcome: "completed",
+    },
     Kind { language: "bash", code: ":(){ :|:& };: ; sleep 9", outcome: "timed_out" },
-    Kind { language: "python", code: "import os\nos.mkfifo('f'); os.symlink('/etc/passwd','l'); open('s','w').truncate(1<<40)", outcome: "failed" },
+    Kind {
+        language: "python",
+        code: "import os\nos.mkfifo('f'); os.symlink('/etc/passwd','l'); open('s','w').truncate(1<<40)",
+        outcome: "failed",
+    },
     Kind { language: "bash", code: "cat /dev/zero > /workspace/f; exit 1", outcome: "disk_exceeded" },
 ];
 
 /// Makes `runs` runs and compares the world before and after.
 pub fn soak(runs: usize, data: &Path) -> anyhow::Result<()> {
     let host = Host::detect();
-    let image = ImageStore::open(data).ensure(&BuildOptions::new("/usr/local/bin:/usr/bin:/bin"), &mut |_| {})?;
+    let image =
+        ImageStore::open(data).ensure(&BuildOptions::new("/usr/local/bin:/usr/bin:/bin"), &mut |_| {})?;
     let image = worker::run::root_of(&image);
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     // The first runs fill what is kept for the next: the world is counted after them.
@@ -64,7 +89,11 @@ pub fn soak(runs: usize, data: &Path) -> anyhow::Result<()> {
 /// Runs the kind for this index; returns its outcome, or fails if that is not the right one.
 fn one(index: usize, host: &Host, image: &sandbox::Image) -> anyhow::Result<&'static str> {
     // Cheap runs are most of them, as in life: each heavy kind once in a hundred.
-    let kind = &KINDS[if index < KINDS.len() || index % 100 < KINDS.len() { index % 100 % KINDS.len() } else { index % 6 }];
+    let kind = &KINDS[if index < KINDS.len() || index % 100 < KINDS.len() {
+        index % 100 % KINDS.len()
+    } else {
+        index % 6
+    }];
     let request = RunRequest {
         language: Some(kind.language.parse()?),
         code: kind.code.to_owned(),
@@ -78,9 +107,17 @@ fn one(index: usize, host: &Host, image: &sandbox::Image) -> anyhow::Result<&'st
     };
     let spec = RunSpec::admit(request, &Policy::DEFAULT)?;
     let name = sandbox::cgroup::leaf_name();
-    let setting = Setting { host, image, allow_missing: [].into(), name, amend: &std::convert::identity, fail_at: None };
+    let setting = Setting {
+        host,
+        image,
+        allow_missing: [].into(),
+        name,
+        amend: &std::convert::identity,
+        fail_at: None,
+    };
     let io = Io { stdin: Stdin::Bytes(&[]), stdout: None, stderr: None, cancel: None };
-    let settled = sandbox::run::run(&spec, &setting, io).with_context(|| format!("run {index}: {}", kind.code))?;
+    let settled =
+        sandbox::run::run(&spec, &setting, io).with_context(|| format!("run {index}: {}", kind.code))?;
     let id = RunId::from_random(sys::fs::random()?);
     let result = worker::run::result_of(id, worker::run::now(), &spec, image, &settled);
     let outcome = settled.judgement.outcome.name();

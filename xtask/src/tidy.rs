@@ -49,13 +49,21 @@ pub fn root() -> anyhow::Result<PathBuf> {
 }
 
 fn tracked(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let output = Command::new("git").current_dir(root).args(["ls-files", "-co", "--exclude-standard"]).output()?;
+    let output =
+        Command::new("git").current_dir(root).args(["ls-files", "-co", "--exclude-standard"]).output()?;
     ensure!(output.status.success(), "git ls-files failed");
-    Ok(String::from_utf8(output.stdout)?.lines().map(PathBuf::from).filter(|file| root.join(file).is_file()).collect())
+    Ok(String::from_utf8(output.stdout)?
+        .lines()
+        .map(PathBuf::from)
+        .filter(|file| root.join(file).is_file())
+        .collect())
 }
 
 fn edges(root: &Path) -> anyhow::Result<Vec<String>> {
-    let output = Command::new("cargo").current_dir(root).args(["metadata", "--format-version=1", "--no-deps"]).output()?;
+    let output = Command::new("cargo")
+        .current_dir(root)
+        .args(["metadata", "--format-version=1", "--no-deps"])
+        .output()?;
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
     let mut found = Vec::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
@@ -73,7 +81,9 @@ fn edges(root: &Path) -> anyhow::Result<Vec<String>> {
         }
         let manifest = fs::read_to_string(package["manifest_path"].as_str().unwrap_or_default())?;
         if name != "sys" && !manifest.contains("[lints]\nworkspace = true") {
-            found.push(format!("{name}: does not take the workspace's lints, so `unsafe` would compile in it"));
+            found.push(format!(
+                "{name}: does not take the workspace's lints, so `unsafe` would compile in it"
+            ));
         }
     }
     Ok(found)
@@ -99,7 +109,8 @@ fn rust(file: &Path, text: &str) -> Vec<String> {
         say("does not open with //! and what it answers");
     }
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let is_test = file.components().any(|part| part.as_os_str() == "tests") || file.to_string_lossy().contains("tests.rs");
+    let is_test = file.components().any(|part| part.as_os_str() == "tests")
+        || file.to_string_lossy().contains("tests.rs");
     if !is_test && code.lines().count() > LINES_MAX {
         say("is longer than 500 lines without its tests");
     }
@@ -108,7 +119,11 @@ fn rust(file: &Path, text: &str) -> Vec<String> {
     }
     let in_crate = file.starts_with("crates") && !file.ends_with("build.rs");
     let reads = ["std::env::var", "env::var(", "env::var_os(", "env::args"];
-    if in_crate && !file.ends_with("cli/src/env.rs") && !is_test && reads.iter().any(|call| code.contains(call)) {
+    if in_crate
+        && !file.ends_with("cli/src/env.rs")
+        && !is_test
+        && reads.iter().any(|call| code.contains(call))
+    {
         say("reads the environment, which only crates/cli/src/env.rs may");
     }
     if in_crate && !file.starts_with("crates/cli") && code.contains("process::exit(") {
@@ -119,14 +134,21 @@ fn rust(file: &Path, text: &str) -> Vec<String> {
 
 /// Test files that no module names: they would never run.
 fn unwired(root: &Path, files: &[PathBuf]) -> anyhow::Result<Vec<String>> {
-    let tests: Vec<&PathBuf> = files.iter().filter(|file| file.starts_with("tests") && file.extension().is_some_and(|end| end == "rs")).collect();
-    let mut wired: BTreeSet<PathBuf> = ["tests/all.rs", "tests/harness/lib.rs", "tests/harness/driver.rs"].map(PathBuf::from).into();
+    let tests: Vec<&PathBuf> = files
+        .iter()
+        .filter(|file| file.starts_with("tests") && file.extension().is_some_and(|end| end == "rs"))
+        .collect();
+    let mut wired: BTreeSet<PathBuf> =
+        ["tests/all.rs", "tests/harness/lib.rs", "tests/harness/driver.rs"].map(PathBuf::from).into();
     for file in &tests {
         let text = fs::read_to_string(root.join(file))?;
         let directory = file.parent().unwrap_or(Path::new(""));
         let own = matches!(file.file_stem().and_then(|stem| stem.to_str()), Some("all" | "mod" | "lib"));
-        let below = if own { directory.to_owned() } else { directory.join(file.file_stem().unwrap_or_default()) };
-        let declared = text.lines().filter_map(|line| line.trim().trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
+        let below =
+            if own { directory.to_owned() } else { directory.join(file.file_stem().unwrap_or_default()) };
+        let declared = text.lines().filter_map(|line| {
+            line.trim().trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')
+        });
         for name in declared {
             wired.insert(below.join(format!("{name}.rs")));
             wired.insert(below.join(name).join("mod.rs"));

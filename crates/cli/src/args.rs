@@ -141,7 +141,9 @@ pub struct DoctorArguments {
 
 /// Arguments of `fireclay selftest`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 every attack was held off, 1 one was not, or ended without a verdict; 2 no such group")]
+#[command(
+    after_help = "Exit codes: 0 every attack was held off, 1 one was not, or ended without a verdict; 2 no such group"
+)]
 pub struct SelftestArguments {
     /// Groups of the catalogue, such as FS or NS [default: all]
     #[arg(value_name = "GROUP")]

@@ -32,9 +32,9 @@ pub fn code_of(done: anyhow::Result<u8>) -> ExitCode {
         Ok(code) => return ExitCode::from(code),
         Err(error) => error,
     };
-    let rejected = error.chain().any(|cause| {
-        cause.is::<Rejection>() || matches!(cause.downcast_ref(), Some(Refused::Rejected(_)))
-    });
+    let rejected = error
+        .chain()
+        .any(|cause| cause.is::<Rejection>() || matches!(cause.downcast_ref(), Some(Refused::Rejected(_))));
     eprintln!("fireclay: {error:#}");
     ExitCode::from(if rejected { REJECTED } else { FAULT })
 }

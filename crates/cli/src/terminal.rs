@@ -46,7 +46,9 @@ impl Inert {
             (State::String, 0x1b) => State::StringEscape,
             (State::String, _) => State::String,
             (State::StringEscape, b'\\') => State::Text,
-            (State::StringEscape | State::Control | State::Escape | State::Text | State::C2, 0x1b) => State::Escape,
+            (State::StringEscape | State::Control | State::Escape | State::Text | State::C2, 0x1b) => {
+                State::Escape
+            }
             (State::StringEscape, _) => State::String,
             (State::Escape, b'[') => {
                 self.pending = b"\x1b[".to_vec();
@@ -107,7 +109,13 @@ mod tests {
 
     #[test]
     fn text_and_colours_stay() {
-        for text in ["plain\n", "tab\tü漢字🔥\r\n", "\x1b[1;31mred\x1b[0m", "\x1b[38;2;1;2;3mtrue\x1b[m", "\u{a0}x\u{b5}"] {
+        for text in [
+            "plain\n",
+            "tab\tü漢字🔥\r\n",
+            "\x1b[1;31mred\x1b[0m",
+            "\x1b[38;2;1;2;3mtrue\x1b[m",
+            "\u{a0}x\u{b5}",
+        ] {
             assert_eq!(inert(text), text);
         }
     }

@@ -123,7 +123,11 @@ impl FromStr for Language {
         found.map(|row| row.language).ok_or_else(|| {
             let names: Vec<String> =
                 TABLE.iter().map(|row| format!("{} ({})", row.name, row.aliases.join(", "))).collect();
-            Rejection::new("language", format!("unknown language {text:?}"), format!("use one of: {}", names.join(", ")))
+            Rejection::new(
+                "language",
+                format!("unknown language {text:?}"),
+                format!("use one of: {}", names.join(", ")),
+            )
         })
     }
 }

@@ -89,15 +89,27 @@ impl Limits {
     pub fn narrowed(&self, patch: &LimitsPatch, ceiling: &Limits) -> Limits {
         let floor = &Self::FLOOR;
         // A ceiling under the floor wins: an operator's word is final.
-        let whole = |said: Option<u64>, own: u64, floor: u64, ceiling: u64| said.unwrap_or(own).max(floor).min(ceiling);
+        let whole = |said: Option<u64>, own: u64, floor: u64, ceiling: u64| {
+            said.unwrap_or(own).max(floor).min(ceiling)
+        };
         let cpus = patch.cpus.filter(|cpus| cpus.is_finite()).unwrap_or(self.cpus);
         Limits {
             timeout_ms: whole(patch.timeout_ms, self.timeout_ms, floor.timeout_ms, ceiling.timeout_ms),
-            memory_bytes: whole(patch.memory_bytes, self.memory_bytes, floor.memory_bytes, ceiling.memory_bytes),
+            memory_bytes: whole(
+                patch.memory_bytes,
+                self.memory_bytes,
+                floor.memory_bytes,
+                ceiling.memory_bytes,
+            ),
             cpus: cpus.max(floor.cpus).min(ceiling.cpus),
             processes: whole(patch.processes, self.processes, floor.processes, ceiling.processes),
             disk_bytes: whole(patch.disk_bytes, self.disk_bytes, floor.disk_bytes, ceiling.disk_bytes),
-            output_bytes: whole(patch.output_bytes, self.output_bytes, floor.output_bytes, ceiling.output_bytes),
+            output_bytes: whole(
+                patch.output_bytes,
+                self.output_bytes,
+                floor.output_bytes,
+                ceiling.output_bytes,
+            ),
         }
     }
 }

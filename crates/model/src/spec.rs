@@ -42,12 +42,20 @@ impl RunSpec {
             let field = format!("files[{index}].path");
             check_path(&field, &file.path)?;
             if !taken.insert(file.path.as_str()) {
-                return Err(Rejection::new(field, format!("{:?} is given twice", file.path), "name each file once"));
+                return Err(Rejection::new(
+                    field,
+                    format!("{:?} is given twice", file.path),
+                    "name each file once",
+                ));
             }
         }
         if request.files.len() > INPUT_FILES_MAX {
             let message = format!("{} files", request.files.len());
-            return Err(Rejection::new("files", message, format!("at most {INPUT_FILES_MAX}; pack them into an archive")));
+            return Err(Rejection::new(
+                "files",
+                message,
+                format!("at most {INPUT_FILES_MAX}; pack them into an archive"),
+            ));
         }
         let cwd = match request.cwd.as_deref() {
             None | Some("" | ".") => String::new(),
@@ -99,7 +107,11 @@ fn language_of(request: &RunRequest) -> Result<Language, Rejection> {
 fn check_code(code: &str) -> Result<(), Rejection> {
     if code.len() > CODE_BYTES_MAX {
         let message = format!("{} bytes of code", code.len());
-        return Err(Rejection::new("code", message, format!("at most {CODE_BYTES_MAX}; put data into files")));
+        return Err(Rejection::new(
+            "code",
+            message,
+            format!("at most {CODE_BYTES_MAX}; put data into files"),
+        ));
     }
     Ok(())
 }
@@ -108,14 +120,22 @@ fn check_words<'a>(field: &str, words: impl Iterator<Item = &'a str>) -> Result<
     let (mut count, mut bytes) = (0, 0);
     for word in words {
         if word.contains('\0') {
-            return Err(Rejection::new(field, "a value has a NUL byte", "remove it; the kernel ends strings there"));
+            return Err(Rejection::new(
+                field,
+                "a value has a NUL byte",
+                "remove it; the kernel ends strings there",
+            ));
         }
         count += 1;
         bytes += word.len() + 1;
     }
     if count > WORDS_MAX || bytes > WORDS_BYTES_MAX {
         let message = format!("{count} values of {bytes} bytes");
-        return Err(Rejection::new(field, message, format!("at most {WORDS_MAX} values and {WORDS_BYTES_MAX} bytes")));
+        return Err(Rejection::new(
+            field,
+            message,
+            format!("at most {WORDS_MAX} values and {WORDS_BYTES_MAX} bytes"),
+        ));
     }
     Ok(())
 }
@@ -139,9 +159,11 @@ fn check_limits(request: &RunRequest) -> Result<(), Rejection> {
         ("cpus", limits.cpus.is_some_and(|cpus| cpus <= 0.0 || !cpus.is_finite())),
     ];
     match zero.into_iter().find(|(_, wrong)| *wrong) {
-        Some((name, _)) => {
-            Err(Rejection::new(format!("limits.{name}"), "must be more than zero", "leave it out for the default"))
-        }
+        Some((name, _)) => Err(Rejection::new(
+            format!("limits.{name}"),
+            "must be more than zero",
+            "leave it out for the default",
+        )),
         None => Ok(()),
     }
 }
@@ -154,7 +176,11 @@ fn file_name_of(
     if let Some(name) = &request.file_name {
         check_path("file_name", name)?;
         if taken.contains(name.as_str()) {
-            return Err(Rejection::new("files", format!("{name:?} is the code's own file"), "rename one of them"));
+            return Err(Rejection::new(
+                "files",
+                format!("{name:?} is the code's own file"),
+                "rename one of them",
+            ));
         }
         return Ok(name.clone());
     }

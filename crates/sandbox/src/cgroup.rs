@@ -48,9 +48,10 @@ const CPU_PERIOD_US: u64 = 100_000;
 impl Tree {
     /// Finds where the caller may make control groups with memory, process and processor limits.
     pub fn detect() -> Result<Tree, String> {
-        let mounts =
-            sys::fs::read_kernel_file(c"/proc/self/mountinfo").map_err(|error| format!("mountinfo: {error}"))?;
-        let own = sys::fs::read_kernel_file(c"/proc/self/cgroup").map_err(|error| format!("cgroup: {error}"))?;
+        let mounts = sys::fs::read_kernel_file(c"/proc/self/mountinfo")
+            .map_err(|error| format!("mountinfo: {error}"))?;
+        let own =
+            sys::fs::read_kernel_file(c"/proc/self/cgroup").map_err(|error| format!("cgroup: {error}"))?;
         detect_v1(&mounts, &own)
             .or_else(|v1| detect_v2(&mounts, &own).map_err(|v2| format!("version 1: {v1}; version 2: {v2}")))
     }
@@ -111,9 +112,12 @@ pub fn leaf_name() -> String {
 
 /// Whether this is a leaf of a process that is no more.
 fn is_orphaned(name: &str) -> bool {
-    let mut numbers = name.strip_prefix(LEAF_PREFIX).into_iter().flat_map(|rest| rest.split('-')).map(str::parse::<u64>);
+    let mut numbers =
+        name.strip_prefix(LEAF_PREFIX).into_iter().flat_map(|rest| rest.split('-')).map(str::parse::<u64>);
     match (numbers.next(), numbers.next(), numbers.next()) {
-        (Some(Ok(pid)), Some(Ok(start)), Some(Ok(_))) => u32::try_from(pid).ok().and_then(start_time) != Some(start),
+        (Some(Ok(pid)), Some(Ok(start)), Some(Ok(_))) => {
+            u32::try_from(pid).ok().and_then(start_time) != Some(start)
+        }
         _ => false,
     }
 }
@@ -388,7 +392,10 @@ mod tests {
     #[test]
     fn only_leaves_of_the_dead_are_orphans() {
         assert!(!is_orphaned(&leaf_name()));
-        assert!(is_orphaned(&format!("fireclay-{}-1-0", std::process::id())), "another process with our number");
+        assert!(
+            is_orphaned(&format!("fireclay-{}-1-0", std::process::id())),
+            "another process with our number"
+        );
         assert!(is_orphaned("fireclay-4194304-77-3"), "no process has this number");
         for other in ["fireclay", "fireclay-", "fireclay-x-1-2", "user.slice"] {
             assert!(!is_orphaned(other), "{other}");

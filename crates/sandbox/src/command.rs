@@ -34,7 +34,9 @@ impl Command {
             Language::Python => args.extend(["-S".into(), format!("{RUNNERS}/python/runner.pyc")]),
             Language::JavaScript => args.extend(javascript),
             // To erase types where Node itself does not (before 22.18) the runner needs its loader.
-            Language::TypeScript => args.extend(std::iter::once("--expose-internals".into()).chain(javascript)),
+            Language::TypeScript => {
+                args.extend(std::iter::once("--expose-internals".into()).chain(javascript))
+            }
             Language::Bash => {}
         }
         args.push(file);

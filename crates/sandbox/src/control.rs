@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! supervisor                         init
-//!     ── mapped ──────────────────────►   ids are mapped: go on building
+//!     ── mapped ──────────────────────►   ids are mapped: begin to build
+//!     ── joinable + [tasks …] ────────►   version 1 control groups, made while init builds: join them
 //!     ◄───────── ready + [scratch] ────   built; the descriptor is the root of the scratch file system
 //!     ── start + [command, 0, 1, 2, 3] ►   the command in a memory file, then its streams
 //!     ◄───────── started ───────────────  the job became its program
@@ -18,6 +19,8 @@ use sys::{Error, Result};
 pub enum Message {
     /// Ids are mapped.
     Mapped,
+    /// The control groups are made; their `tasks` files come with it.
+    Joinable,
     /// The sandbox is built.
     Ready,
     /// Run the command.
@@ -58,6 +61,7 @@ impl Message {
         let mut bytes = [0; MESSAGE_BYTES];
         let (kind, first, second) = match self {
             Self::Mapped => (1, 0, 0),
+            Self::Joinable => (7, 0, 0),
             Self::Ready => (2, 0, 0),
             Self::Start => (3, 0, 0),
             Self::Started => (4, 0, 0),
@@ -77,6 +81,7 @@ impl Message {
         let number = |at: usize| Some(i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         Some(match bytes.first()? {
             1 => Self::Mapped,
+            7 => Self::Joinable,
             2 => Self::Ready,
             3 => Self::Start,
             4 => Self::Started,
@@ -121,6 +126,7 @@ mod tests {
         let failed = Message::failed(7, Error { call: "move_mount", errno: 13 });
         for message in [
             Message::Mapped,
+            Message::Joinable,
             Message::Ready,
             Message::Start,
             Message::Started,

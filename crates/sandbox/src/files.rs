@@ -27,7 +27,8 @@ pub type Inputs = BTreeMap<PathBuf, Sha>;
 /// Writes the code and the input files into the workspace, as the user that the code will be. Returns their digests.
 pub fn write_inputs(scratch: BorrowedFd<'_>, ids: (u32, u32), spec: &RunSpec) -> Result<Inputs, WriteError> {
     let write = || -> Result<Inputs, WriteError> {
-        let workspace = sys::fs::open_beneath(scratch, WORKSPACE, OFlags::PATH | OFlags::DIRECTORY, 0).map_err(ours)?;
+        let workspace =
+            sys::fs::open_beneath(scratch, WORKSPACE, OFlags::PATH | OFlags::DIRECTORY, 0).map_err(ours)?;
         let mut inputs = Inputs::new();
         let mut put = |path: &str, bytes: &[u8], executable: bool| -> Result<(), WriteError> {
             write_file(workspace.as_fd(), path, bytes, executable)?;
@@ -59,13 +60,21 @@ fn ours(error: sys::Error) -> WriteError {
     WriteError::Fault(Fault::new(FaultCode::Internal, format!("write inputs: {error}")))
 }
 
-fn write_file(workspace: BorrowedFd<'_>, path: &str, bytes: &[u8], executable: bool) -> Result<(), WriteError> {
+fn write_file(
+    workspace: BorrowedFd<'_>,
+    path: &str,
+    bytes: &[u8],
+    executable: bool,
+) -> Result<(), WriteError> {
     make_directories(workspace, path)?;
     let c_path = CString::new(path).map_err(|_| rejected(path, "the path has a NUL byte"))?;
     let mode = if executable { 0o755 } else { 0o644 };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    let file = sys::fs::open_beneath(workspace, &c_path, flags, mode).map_err(|error| by_errno(path, error.errno))?;
-    File::from(file).write_all(bytes).map_err(|error| by_errno(path, error.raw_os_error().unwrap_or(libc::EIO)))
+    let file = sys::fs::open_beneath(workspace, &c_path, flags, mode)
+        .map_err(|error| by_errno(path, error.errno))?;
+    File::from(file)
+        .write_all(bytes)
+        .map_err(|error| by_errno(path, error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 fn make_directories(workspace: BorrowedFd<'_>, path: &str) -> Result<(), WriteError> {
@@ -95,7 +104,9 @@ fn by_errno(path: &str, errno: i32) -> WriteError {
             format!("{path} does not fit into the disk limit"),
             "raise disk_bytes or send less",
         )),
-        libc::EEXIST | libc::ENOTDIR | libc::EISDIR => rejected(path, "one file stands where another needs a directory"),
+        libc::EEXIST | libc::ENOTDIR | libc::EISDIR => {
+            rejected(path, "one file stands where another needs a directory")
+        }
         _ => ours(sys::Error { call: "write file", errno }),
     }
 }
@@ -129,7 +140,12 @@ pub struct Collected {
 /// Finds the files that are in the workspace now and were not put there unchanged. To be called after everything inside is dead.
 ///
 /// `disk_bytes` bounds what is read: a sparse file larger than that is passed over.
-pub fn collect(scratch: BorrowedFd<'_>, ids: (u32, u32), inputs: &Inputs, disk_bytes: u64) -> Result<Collected, Fault> {
+pub fn collect(
+    scratch: BorrowedFd<'_>,
+    ids: (u32, u32),
+    inputs: &Inputs,
+    disk_bytes: u64,
+) -> Result<Collected, Fault> {
     let gather = || -> sys::Result<Collected> {
         let workspace = open_own(scratch, WORKSPACE, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut walk = Walk { inputs, left_bytes: disk_bytes, entries: 0, collected: Collected::default() };
@@ -139,7 +155,9 @@ pub fn collect(scratch: BorrowedFd<'_>, ids: (u32, u32), inputs: &Inputs, disk_b
     };
     // As the code's own user: root's rights would read past permissions, but also count as root's mistakes.
     let collected = sys::identity::as_file_user(ids.0, ids.1, gather);
-    collected.and_then(|collected| collected).map_err(|error| Fault::new(FaultCode::Internal, format!("collect artifacts: {error}")))
+    collected
+        .and_then(|collected| collected)
+        .map_err(|error| Fault::new(FaultCode::Internal, format!("collect artifacts: {error}")))
 }
 
 /// Opens something that the code left, by its own owner's right: where it took that right away, it is given back first. Nothing
@@ -149,9 +167,11 @@ fn open_own(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> sys::Resul
         Err(error) if error.errno == libc::EACCES => {}
         other => return other,
     }
-    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(sys::Error::of("fstatat"))?;
+    let stat =
+        rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(sys::Error::of("fstatat"))?;
     if matches!(FileType::from_raw_mode(stat.st_mode), FileType::Directory | FileType::RegularFile) {
-        rustix::fs::chmodat(directory, name, Mode::RWXU, AtFlags::empty()).map_err(sys::Error::of("fchmodat"))?;
+        rustix::fs::chmodat(directory, name, Mode::RWXU, AtFlags::empty())
+            .map_err(sys::Error::of("fchmodat"))?;
     }
     sys::fs::open_beneath(directory, name, flags, 0)
 }

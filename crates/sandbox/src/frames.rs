@@ -125,7 +125,9 @@ mod tests {
     #[test]
     fn nonsense_ends_the_conversation_but_not_what_was_heard() {
         let good = frame(1, br#"{"text/plain":"1"}"#);
-        for bad in [frame(9, b""), frame(1, b"[]"), frame(1, b"{"), vec![1, 255, 255, 255, 255], frame(3, b"{}")] {
+        for bad in
+            [frame(9, b""), frame(1, b"[]"), frame(1, b"{"), vec![1, 255, 255, 255, 255], frame(3, b"{}")]
+        {
             let all = said(&[good.clone(), bad, frame(1, br#"{"text/plain":"2"}"#)].concat());
             assert_eq!(all.result.unwrap()["text/plain"], "1");
         }

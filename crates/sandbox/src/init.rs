@@ -27,8 +27,6 @@ pub struct Birth<'a> {
     pub rootfs: CString,
     /// The empty directory beside it.
     pub skeleton: CString,
-    /// Version 1 control groups: descriptors to join by.
-    pub cgroups: Vec<OwnedFd>,
     /// The null device, for standard streams.
     pub null: OwnedFd,
     /// The covers of entries of `/proc` that tell of this sandbox.
@@ -150,18 +148,15 @@ fn close_descriptors(birth: &Birth<'_>) -> Result<()> {
     for stream in 0..3 {
         sys::process::place_descriptor(birth.null.as_fd(), stream)?;
     }
-    let mut keep: Vec<RawFd> = [&birth.control, &birth.null]
-        .into_iter()
-        .chain(&birth.cgroups)
-        .map(AsRawFd::as_raw_fd)
-        .collect();
+    let mut keep: Vec<RawFd> = [&birth.control, &birth.null].into_iter().map(AsRawFd::as_raw_fd).collect();
     keep.sort_unstable();
     sys::process::close_others(3, &keep)
 }
 
+/// Joins each control group by writing `0` to its `tasks` file: the right to do so is that of the supervisor, who opened it.
 fn join_cgroups(birth: &Birth<'_>) -> Result<()> {
-    for cgroup in &birth.cgroups {
-        rustix::io::write(cgroup, b"0").map_err(Error::of("write tasks"))?;
+    for tasks in wait_for(birth, Message::Joinable).ok_or(missing("control groups"))? {
+        rustix::io::write(tasks, b"0").map_err(Error::of("write tasks"))?;
     }
     Ok(())
 }
@@ -219,11 +214,10 @@ fn number(value: u64) -> CString {
 }
 
 fn mount_directories(built: &Built) -> Result<()> {
-    let scratch = built.scratch.as_ref().ok_or(missing("scratch"))?;
+    rustix::process::fchdir(root(built)?).map_err(Error::of("fchdir"))?;
     for (name, place, _) in DIRECTORIES {
-        let (name, place) = (relative(name), relative(place));
-        let directory = sys::mount::copy(scratch.as_fd(), &name, WRITABLE)?;
-        sys::mount::attach(directory.as_fd(), root(built)?, &place)?;
+        // The scratch file system is at `tmp`, until its own `tmp` covers it: the last of them.
+        sys::mount::bind(&relative(&format!("tmp/{name}")), &relative(place))?;
     }
     Ok(())
 }
@@ -262,7 +256,8 @@ const NAMESPACE_LIMIT: &CStr = c"sys/user/max_user_namespaces";
 fn forbid_namespaces(built: &Built) -> Result<()> {
     let proc = built.host_proc.as_ref().ok_or(missing("proc"))?;
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(proc, NAMESPACE_LIMIT, flags, Mode::empty()).map_err(Error::of("open max_user_namespaces"))?;
+    let file = rustix::fs::openat(proc, NAMESPACE_LIMIT, flags, Mode::empty())
+        .map_err(Error::of("open max_user_namespaces"))?;
     rustix::io::write(&file, b"0").map(drop).map_err(Error::of("write max_user_namespaces"))
 }
 

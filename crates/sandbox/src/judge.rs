@@ -65,7 +65,8 @@ pub fn judge(seen: &Seen) -> Option<Judgement> {
         (Limit::Disk, outcome == Outcome::DiskExceeded || seen.disk_full),
         (Limit::Output, seen.output_truncated),
     ];
-    let limits_hit: BTreeSet<Limit> = touched.into_iter().filter_map(|(limit, hit)| hit.then_some(limit)).collect();
+    let limits_hit: BTreeSet<Limit> =
+        touched.into_iter().filter_map(|(limit, hit)| hit.then_some(limit)).collect();
     Some(Judgement { outcome, limits_hit: limits_hit.into_iter().collect(), exit_code, signal })
 }
 
@@ -109,9 +110,17 @@ mod tests {
             (killed(libc::SIGXFSZ), Outcome::DiskExceeded, vec![Limit::Disk]),
             (stopped(Stop::TimedOut), Outcome::TimedOut, vec![Limit::Timeout]),
             (stopped(Stop::MemoryExceeded), Outcome::MemoryExceeded, vec![Limit::Memory]),
-            (Seen { output_truncated: true, ..stopped(Stop::OutputExceeded) }, Outcome::OutputExceeded, vec![Limit::Output]),
+            (
+                Seen { output_truncated: true, ..stopped(Stop::OutputExceeded) },
+                Outcome::OutputExceeded,
+                vec![Limit::Output],
+            ),
             (stopped(Stop::Cancelled), Outcome::Cancelled, vec![]),
-            (Seen { process_refusals: 2, output_truncated: true, ..exited(0) }, Outcome::Completed, vec![Limit::Processes, Limit::Output]),
+            (
+                Seen { process_refusals: 2, output_truncated: true, ..exited(0) },
+                Outcome::Completed,
+                vec![Limit::Processes, Limit::Output],
+            ),
             // The deadline and the job's end met: what the supervisor decided first is what ended it.
             (Seen { stop: Some(Stop::TimedOut), ..exited(0) }, Outcome::TimedOut, vec![Limit::Timeout]),
         ];

@@ -21,7 +21,8 @@ impl Captured {
 
     /// Takes the next bytes; returns how many of them may be shown at once: those of the first `limit_bytes` of the stream.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
-        let room = (self.head_max + self.tail_max).saturating_sub(usize::try_from(self.total_bytes).unwrap_or(usize::MAX));
+        let room = (self.head_max + self.tail_max)
+            .saturating_sub(usize::try_from(self.total_bytes).unwrap_or(usize::MAX));
         self.total_bytes += bytes.len() as u64;
         let (head, rest) = bytes.split_at(bytes.len().min(self.head_max - self.head.len()));
         self.head.extend_from_slice(head);
@@ -60,13 +61,18 @@ impl Captured {
         bytes.extend_from_slice(first);
         bytes.extend_from_slice(second);
         // The common case moves the bytes instead of copying them.
-        String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 }
 
 /// A line of its own that says how much is not shown.
 fn note(omitted_bytes: u64) -> Vec<u8> {
-    if omitted_bytes == 0 { Vec::new() } else { format!("\n[fireclay: {omitted_bytes} bytes omitted]\n").into_bytes() }
+    if omitted_bytes == 0 {
+        Vec::new()
+    } else {
+        format!("\n[fireclay: {omitted_bytes} bytes omitted]\n").into_bytes()
+    }
 }
 
 #[cfg(test)]

@@ -63,7 +63,8 @@ struct Making {
 impl Sandbox {
     /// Performs the plan up to the point where a command is awaited. The caller must have a single thread.
     pub fn build(plan: &Plan, site: &Site<'_>) -> Result<Self, Fault> {
-        let (control, init_control) = sys::socket::pair().map_err(|error| machine("control socket", &error))?;
+        let (control, init_control) =
+            sys::socket::pair().map_err(|error| machine("control socket", &error))?;
         let mut making = Making::default();
         let done = perform(plan, site, &control, init_control, &mut making);
         let Making { cgroup, child, ids } = making;
@@ -72,8 +73,15 @@ impl Sandbox {
         };
         // From here on dropping the sandbox kills and reaps what was cloned. Its scratch descriptor comes with `Ready`.
         let scratch = control.try_clone().map_err(|error| machine("duplicate", &error))?;
-        let mut sandbox = Self { pid, init, control, scratch, cgroup, ids: ids.unwrap_or_default(), cpu_us: None };
-        done?;
+        let mut sandbox =
+            Self { pid, init, control, scratch, cgroup, ids: ids.unwrap_or_default(), cpu_us: None };
+        match done {
+            // Init is gone: it said why before it went.
+            Err(fault) if fault.code == FaultCode::Interrupted => {
+                sandbox.await_ready(plan).and(Err(fault))?
+            }
+            other => other?,
+        }
         sandbox.await_ready(plan)?;
         Ok(sandbox)
     }
@@ -103,8 +111,7 @@ impl Sandbox {
             rest = &rest[written..];
         }
         let [stdin, stdout, stderr, result] = streams;
-        control::send(self.control.as_fd(), Message::Start, &[file.as_fd(), stdin, stdout, stderr, result])
-            .map_err(|error| Fault::new(FaultCode::Interrupted, format!("init is gone: {error}")))
+        tell(&self.control, Message::Start, &[file.as_fd(), stdin, stdout, stderr, result])
     }
 
     /// Init's end of the conversation: readable when init says something or is gone.
@@ -198,23 +205,38 @@ fn perform(
         match &step.action {
             Action::CreateCgroup(limits) => {
                 let tree = site.host.cgroups.as_ref().map_err(|reason| failed(reason))?;
-                making.cgroup = Some(tree.leaf(site.name, limits).map_err(|error| failed(&error))?);
+                let leaf = tree.leaf(site.name, limits).map_err(|error| failed(&error))?;
+                let leaf = making.cgroup.insert(leaf);
+                if making.child.is_some() {
+                    let join = leaf.join_descriptors().map_err(|error| failed(&error))?;
+                    let join: Vec<BorrowedFd<'_>> = join.iter().map(AsFd::as_fd).collect();
+                    tell(control, Message::Joinable, &join)?;
+                }
             }
             Action::CloneInit { namespaces } => {
                 let control = init_control.take().ok_or_else(|| internal("the plan clones twice"))?;
-                making.child = Some(clone_init(plan, site, namespaces, control, making.cgroup.as_ref()).map_err(|error| failed(&error))?);
+                making.child = Some(
+                    clone_init(plan, site, namespaces, control, making.cgroup.as_ref())
+                        .map_err(|error| failed(&error))?,
+                );
             }
             Action::MapIds(outside) => {
                 let pid = making.child.as_ref().map_or(0, |child| child.0);
                 let ids = outside.ids(pid);
                 let deny_groups = matches!(outside, crate::host::Outside::Own { .. });
-                sys::identity::map_ids(pid, crate::plan::INSIDE_UID, ids, deny_groups).map_err(|error| failed(&error))?;
+                sys::identity::map_ids(pid, crate::plan::INSIDE_UID, ids, deny_groups)
+                    .map_err(|error| failed(&error))?;
                 making.ids = Some(ids);
+                tell(control, Message::Mapped, &[])?;
             }
             other => return Err(internal(&format!("{} is not a step of the supervisor", other.name()))),
         }
     }
-    control::send(control.as_fd(), Message::Mapped, &[])
+    Ok(())
+}
+
+fn tell(control: &OwnedFd, message: Message, descriptors: &[BorrowedFd<'_>]) -> Result<(), Fault> {
+    control::send(control.as_fd(), message, descriptors)
         .map_err(|error| Fault::new(FaultCode::Interrupted, format!("init is gone: {error}")))
 }
 
@@ -226,22 +248,22 @@ fn clone_init(
     cgroup: Option<&Leaf>,
 ) -> std::io::Result<(i32, OwnedFd)> {
     let c_path = |path: &Path| CString::new(path.as_os_str().as_bytes());
-    let version = cgroup.map(Leaf::version);
-    let join = if version == Some(1) { cgroup.map_or(Ok(Vec::new()), Leaf::join_descriptors)? } else { Vec::new() };
-    let into = if version == Some(2) { cgroup.map(Leaf::directory).transpose()? } else { None };
+    // Only version 2 can be joined at birth, and only there is it made before.
+    let into = cgroup.map(Leaf::directory).transpose()?;
     let birth = Birth {
         plan,
         control,
         rootfs: c_path(&site.image.rootfs)?,
         skeleton: c_path(&site.image.skeleton)?,
-        cgroups: join,
         null: std::fs::File::options().read(true).write(true).open("/dev/null")?.into(),
         facts: procfs::facts(site.needs, processors(site), boot_time_s()),
         fail_at: site.fail_at,
     };
     let flags = namespaces.iter().map(|layer| clone_flag(*layer)).fold(0, |all, flag| all | flag);
     let into = into.as_ref().map(AsFd::as_fd);
-    match sys::process::clone_process(flags, into).map_err(|error| std::io::Error::other(error.to_string()))? {
+    match sys::process::clone_process(flags, into)
+        .map_err(|error| std::io::Error::other(error.to_string()))?
+    {
         Cloned::Child => init::live(birth),
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
     }
@@ -280,7 +302,8 @@ pub(crate) fn failure(plan: &Plan, message: Message) -> Fault {
         Message::Failed { step, errno, call } => {
             let call = String::from_utf8_lossy(&call);
             let name = plan.steps.get(step as usize).map_or("execute", |step| step.action.name());
-            let error = format!("{}: {}", call.trim_end_matches('\0'), std::io::Error::from_raw_os_error(errno));
+            let error =
+                format!("{}: {}", call.trim_end_matches('\0'), std::io::Error::from_raw_os_error(errno));
             step_failed(step as usize, name, error)
         }
         other => internal(&format!("init said {other:?} out of turn")),

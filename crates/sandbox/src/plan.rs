@@ -207,15 +207,15 @@ type Add<'a> = dyn FnMut(Actor, Layer, Action) + 'a;
 
 fn supervisor_steps(needs: &Needs, host: &Host, outside: Outside, cgroup: Option<u8>, add: &mut Add<'_>) {
     let limits = &needs.limits;
-    if cgroup.is_some() {
-        let limits = CgroupLimits {
-            // Files on tmpfs are charged here too. The supervisor holds the rest to `memory_bytes`; this is the wall behind it.
-            memory_bytes: limits.memory_bytes.saturating_add(limits.disk_bytes),
-            // Init is one of them.
-            processes: limits.processes.saturating_add(1),
-            cpus: (limits.cpus < host.processors as f64).then_some(limits.cpus),
-        };
-        add(Actor::Supervisor, Layer::Cgroup, Action::CreateCgroup(limits));
+    let create = Action::CreateCgroup(CgroupLimits {
+        // Files on tmpfs are charged here too. The supervisor holds the rest to `memory_bytes`; this is the wall behind it.
+        memory_bytes: limits.memory_bytes.saturating_add(limits.disk_bytes),
+        // Init is one of them.
+        processes: limits.processes.saturating_add(1),
+        cpus: (limits.cpus < host.processors as f64).then_some(limits.cpus),
+    });
+    if cgroup == Some(2) {
+        add(Actor::Supervisor, Layer::Cgroup, create.clone());
     }
     let mut namespaces =
         vec![Layer::Userns, Layer::Pidns, Layer::Mountns, Layer::Netns, Layer::Ipcns, Layer::Utsns];
@@ -224,6 +224,10 @@ fn supervisor_steps(needs: &Needs, host: &Host, outside: Outside, cgroup: Option
     }
     add(Actor::Supervisor, Layer::Pidns, Action::CloneInit { namespaces });
     add(Actor::Supervisor, Layer::Userns, Action::MapIds(outside));
+    if cgroup == Some(1) {
+        // While init builds: it joins them when it has.
+        add(Actor::Supervisor, Layer::Cgroup, create);
+    }
 }
 
 fn init_steps(needs: &Needs, cgroup: Option<u8>, add: &mut Add<'_>) {
@@ -233,10 +237,6 @@ fn init_steps(needs: &Needs, cgroup: Option<u8>, add: &mut Add<'_>) {
     init(Layer::Pidns, Action::DieWithParent);
     init(Layer::Mountns, Action::CloseDescriptors);
     init(Layer::Cgroup, Action::PreferAsOomVictim);
-    if cgroup == Some(1) {
-        init(Layer::Cgroup, Action::JoinCgroup);
-        init(Layer::Cgroupns, Action::UnshareCgroup);
-    }
     init(Layer::Mountns, Action::OpenImage);
     init(Layer::Userns, Action::NewKeyring);
     init(Layer::Userns, Action::BecomeUser);
@@ -253,6 +253,10 @@ fn init_steps(needs: &Needs, cgroup: Option<u8>, add: &mut Add<'_>) {
     init(Layer::Mountns, Action::MountDevices);
     init(Layer::Netns, Action::LoopbackUp);
     init(Layer::Utsns, Action::SetHostName);
+    if cgroup == Some(1) {
+        init(Layer::Cgroup, Action::JoinCgroup);
+        init(Layer::Cgroupns, Action::UnshareCgroup);
+    }
     // After the mounts, which need anonymous namespaces, and before the pivot, through the host's process file system.
     init(Layer::Userns, Action::ForbidNamespaces);
     init(Layer::Mountns, Action::PivotRoot);

@@ -58,7 +58,17 @@ pub const CONSTANTS: [(&str, Option<&str>); 15] = [
 pub fn facts(needs: &Needs, processors: usize, boot_time_s: u64) -> [(&'static CStr, String); 2] {
     let total = needs.limits.memory_bytes / 1024;
     let full = ["MemTotal", "MemFree", "MemAvailable"].map(|name| (name, total));
-    let none = ["Buffers", "Cached", "SwapCached", "Active", "Inactive", "SwapTotal", "SwapFree", "Shmem", "SReclaimable"];
+    let none = [
+        "Buffers",
+        "Cached",
+        "SwapCached",
+        "Active",
+        "Inactive",
+        "SwapTotal",
+        "SwapFree",
+        "Shmem",
+        "SReclaimable",
+    ];
     let mut meminfo = String::new();
     for (name, kib) in full.into_iter().chain(none.map(|name| (name, 0))) {
         writeln!(meminfo, "{:<15} {kib:>8} kB", format!("{name}:")).expect("a String takes all");
@@ -79,7 +89,8 @@ const HIDDEN: Attributes = Attributes { read_only: true, no_devices: true, no_ex
 /// is a place for `facts` that the code will not reach. Returns what is covered now, as `/proc/self/mountinfo` will name it.
 pub fn mask(scratch: BorrowedFd<'_>, facts: &[(&CStr, String)]) -> Result<Vec<String>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::openat(rustix::fs::CWD, c"proc", flags, Mode::empty()).map_err(Error::of("openat"))?;
+    let proc =
+        rustix::fs::openat(rustix::fs::CWD, c"proc", flags, Mode::empty()).map_err(Error::of("openat"))?;
     let uuid = sys::mount::copy(proc.as_fd(), c"sys/kernel/random/uuid", HIDDEN)?;
     let mut covered = Vec::new();
     for (name, is_directory) in entries(proc.as_fd())? {
@@ -91,7 +102,13 @@ pub fn mask(scratch: BorrowedFd<'_>, facts: &[(&CStr, String)]) -> Result<Vec<St
             cover_with_fact(scratch, proc.as_fd(), path, text)?;
         } else {
             let constant = CONSTANTS.iter().any(|(path, _)| is(path));
-            let cover = if constant { &name } else if is_directory { NOTHING } else { EMPTY };
+            let cover = if constant {
+                &name
+            } else if is_directory {
+                NOTHING
+            } else {
+                EMPTY
+            };
             let covers = COVERS.trim_start_matches('/');
             sys::mount::bind(&c_path(&format!("{covers}/{cover}"))?, &c_path(&format!("proc/{name}"))?)?;
         }
@@ -104,7 +121,8 @@ pub fn mask(scratch: BorrowedFd<'_>, facts: &[(&CStr, String)]) -> Result<Vec<St
 
 fn cover_with_fact(scratch: BorrowedFd<'_>, proc: BorrowedFd<'_>, path: &CStr, text: &str) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(scratch, path, flags, Mode::from_raw_mode(0o444)).map_err(Error::of("openat"))?;
+    let file =
+        rustix::fs::openat(scratch, path, flags, Mode::from_raw_mode(0o444)).map_err(Error::of("openat"))?;
     if rustix::io::write(&file, text.as_bytes()).map_err(Error::of("write"))? != text.len() {
         return Err(Error { call: "write", errno: libc::ENOSPC });
     }

@@ -93,10 +93,11 @@ fn execute(
     sandbox: &mut Sandbox,
     io: Io<'_>,
 ) -> Result<Settled, Refused> {
-    let inputs = files::write_inputs(sandbox.scratch(), sandbox.ids(), spec).map_err(|error| match error {
-        WriteError::Rejected(rejection) => Refused::Rejected(rejection),
-        WriteError::Fault(fault) => Refused::Fault(fault),
-    })?;
+    let inputs =
+        files::write_inputs(sandbox.scratch(), sandbox.ids(), spec).map_err(|error| match error {
+            WriteError::Rejected(rejection) => Refused::Rejected(rejection),
+            WriteError::Fault(fault) => Refused::Fault(fault),
+        })?;
     let exhausted = |error: sys::Error| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
     let (streams, GuestEnds { streams: ends }) = supervise::streams().map_err(exhausted)?;
     sandbox.start(command, [ends[0].as_fd(), ends[1].as_fd(), ends[2].as_fd(), ends[3].as_fd()])?;

@@ -98,7 +98,8 @@ pub fn streams() -> sys::Result<(Streams, GuestEnds)> {
     let (stdout, guest_stdout) = sys::fs::pipe_to_read()?;
     let (stderr, guest_stderr) = sys::fs::pipe_to_read()?;
     let (result, guest_result) = sys::fs::pipe_to_read()?;
-    let ours = Streams { stdin: Some(stdin_write), outputs: [Some(stdout), Some(stderr)], result: Some(result) };
+    let ours =
+        Streams { stdin: Some(stdin_write), outputs: [Some(stdout), Some(stderr)], result: Some(result) };
     Ok((ours, GuestEnds { streams: [stdin_read, guest_stdout, guest_stderr, guest_result] }))
 }
 
@@ -125,7 +126,9 @@ pub fn watch(
     let cpu_us = sandbox.kill()?;
     watch.drain();
     let counters = sandbox.cgroup().map(crate::cgroup::Leaf::counters).transpose();
-    let counters = counters.map_err(|error| Fault::new(FaultCode::Internal, format!("read counters: {error}")))?.unwrap_or_default();
+    let counters = counters
+        .map_err(|error| Fault::new(FaultCode::Internal, format!("read counters: {error}")))?
+        .unwrap_or_default();
     let [stdout, stderr] = watch.captured;
     let seen = Seen {
         ended: watch.ended,
@@ -232,7 +235,10 @@ impl<'a> Watch<'a> {
     /// Blocks until a source is ready or the next look is due.
     fn wait(&self, sandbox: &Sandbox) -> Result<Vec<Source>, Fault> {
         let until = self.deadline().min(self.next_sample).saturating_duration_since(Instant::now());
-        let timeout = rustix::time::Timespec { tv_sec: until.as_secs() as i64, tv_nsec: i64::from(until.subsec_nanos()) };
+        let timeout = rustix::time::Timespec {
+            tv_sec: until.as_secs() as i64,
+            tv_nsec: i64::from(until.subsec_nanos()),
+        };
         let sources = self.sources(sandbox);
         let mut polls: Vec<PollFd<'_>> =
             sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
@@ -354,7 +360,9 @@ impl<'a> Watch<'a> {
     /// Hears what init says.
     fn hear(&mut self, sandbox: &Sandbox, plan: &Plan) -> Result<(), Fault> {
         let heard = control::receive(sandbox.control());
-        match heard.map_err(|error| Fault::new(FaultCode::Interrupted, format!("receive from init: {error}")))? {
+        match heard
+            .map_err(|error| Fault::new(FaultCode::Interrupted, format!("receive from init: {error}")))?
+        {
             Some((Message::Started, _)) => Ok(()),
             Some((Message::Ended { status }, _)) => {
                 self.ended = Some(Ended::from_status(status));
@@ -384,7 +392,8 @@ impl<'a> Watch<'a> {
             self.stop = Some(Stop::MemoryExceeded);
         }
         let room_ms = self.limits.memory_bytes.saturating_sub(used) / FILL_BYTES_PER_MS;
-        self.next_sample = Instant::now() + Duration::from_millis(room_ms).clamp(*SAMPLE.start(), *SAMPLE.end());
+        self.next_sample =
+            Instant::now() + Duration::from_millis(room_ms).clamp(*SAMPLE.start(), *SAMPLE.end());
     }
 
     /// Memory of the code: what its group is charged with, less files on tmpfs (the disk limit's) and file cache (the kernel's to

@@ -7,7 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Opens `path` below `directory`: no link is followed, no `..` leads out, no mount is crossed (`openat2(2)`).
 pub fn open_beneath(directory: BorrowedFd<'_>, path: &CStr, flags: OFlags, mode: u32) -> Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
     rustix::fs::openat2(directory, path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode), resolve)
         .map_err(Error::of("openat2"))
 }
@@ -66,7 +69,8 @@ pub fn memory_file(name: &CStr) -> Result<OwnedFd> {
 
 /// A pipe, both ends closed on exec; the read end does not block.
 pub fn pipe_to_read() -> Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(Error::of("pipe2"))?;
+    let (read, write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(Error::of("pipe2"))?;
     set_nonblocking(read.as_fd())?;
     Ok((read, write))
 }
@@ -80,6 +84,7 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
 /// Random bytes of the kernel (`getrandom(2)`).
 pub fn random() -> Result<[u8; 16]> {
     let mut bytes = [0; 16];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(Error::of("getrandom"))?;
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(Error::of("getrandom"))?;
     Ok(bytes)
 }

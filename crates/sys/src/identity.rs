@@ -9,7 +9,8 @@ use std::io::Write;
 /// For the calling thread alone, by raw system calls: the C library's wrappers signal other threads, and there are none.
 pub fn become_user(uid: u32, gid: u32) -> Result<()> {
     // SAFETY: a count of 0 makes the kernel ignore the pointer.
-    let cleared = check("setgroups", unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) });
+    let cleared =
+        check("setgroups", unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) });
     match cleared {
         // EPERM: `setgroups` is denied in namespaces made by an ordinary user (user_namespaces(7)); the groups then stay
         // and mean nothing, since no file of the host is in sight.
@@ -83,7 +84,9 @@ pub fn set_no_new_privileges() -> Result<()> {
 pub fn new_session_keyring() -> Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
     // SAFETY: a null name asks for an anonymous keyring.
-    let answer = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+    let answer = unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
+    };
     match check("keyctl", answer) {
         Err(error) if error.errno == libc::ENOSYS => Ok(()),
         other => other.map(drop),

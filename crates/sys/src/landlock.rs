@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use landlock::{
-    ABI, Access as _, AccessFs, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
+    ABI, Access as _, AccessFs, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, Scope,
 };
 use std::os::fd::OwnedFd;
 
@@ -24,7 +25,12 @@ pub fn version() -> i32 {
     const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
     // SAFETY: with this flag the kernel ignores the null pointer and size and returns a number.
     let version = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, LANDLOCK_CREATE_RULESET_VERSION)
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0,
+            LANDLOCK_CREATE_RULESET_VERSION,
+        )
     };
     i32::try_from(version).unwrap_or(0).max(0)
 }
@@ -34,7 +40,12 @@ pub fn errata() -> i32 {
     const LANDLOCK_CREATE_RULESET_ERRATA: u32 = 2;
     // SAFETY: with this flag the kernel ignores the null pointer and size and returns a number.
     let errata = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, LANDLOCK_CREATE_RULESET_ERRATA)
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0,
+            LANDLOCK_CREATE_RULESET_ERRATA,
+        )
     };
     i32::try_from(errata).unwrap_or(0).max(0)
 }
@@ -68,8 +79,9 @@ fn bits(access: Rights, abi: ABI) -> landlock::BitFlags<AccessFs> {
     match access {
         Rights::Read => read,
         Rights::ReadExecute => read | AccessFs::Execute,
-        Rights::Write => AccessFs::from_all(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev),
+        Rights::Write => {
+            AccessFs::from_all(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev)
+        }
         Rights::Device => AccessFs::ReadFile | AccessFs::WriteFile,
     }
 }
-

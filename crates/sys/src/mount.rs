@@ -34,16 +34,19 @@ pub fn make(kind: &CStr, options: &[(&CStr, &CStr)], attributes: Attributes) -> 
         if value.is_empty() {
             rustix::mount::fsconfig_set_flag(context.as_fd(), *key).map_err(Error::of("fsconfig"))?;
         } else {
-            rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value).map_err(Error::of("fsconfig"))?;
+            rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value)
+                .map_err(Error::of("fsconfig"))?;
         }
     }
     rustix::mount::fsconfig_create(context.as_fd()).map_err(Error::of("fsconfig(FSCONFIG_CMD_CREATE)"))?;
-    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes.flags()).map_err(Error::of("fsmount"))
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes.flags())
+        .map_err(Error::of("fsmount"))
 }
 
 /// A detached second view of what is at `path`, with its own attributes.
 pub fn copy(directory: BorrowedFd<'_>, path: &CStr, attributes: Attributes) -> Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = rustix::mount::open_tree(directory, path, flags).map_err(Error::of("open_tree"))?;
     set_attributes(tree.as_fd(), attributes)?;
     Ok(tree)
@@ -68,7 +71,14 @@ fn set_attributes(mount: BorrowedFd<'_>, attributes: Attributes) -> Result<()> {
     let size = size_of::<MountAttr>();
     // SAFETY: the kernel copies `size` bytes of the structure before it returns; the path is a static empty string.
     check("mount_setattr", unsafe {
-        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, &raw const attr, size)
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attr,
+            size,
+        )
     })
     .map(drop)
 }

@@ -14,9 +14,12 @@ pub fn loopback_up() -> Result<()> {
     request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: the request names an interface and holds flags, as SIOCSIFFLAGS reads it.
-    check("ioctl(SIOCSIFFLAGS)", libc::c_long::from(unsafe {
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
-    }))
+    check(
+        "ioctl(SIOCSIFFLAGS)",
+        libc::c_long::from(unsafe {
+            libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+        }),
+    )
     .map(drop)
 }
 

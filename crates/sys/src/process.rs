@@ -120,7 +120,10 @@ pub fn wait(pid: i32, block: bool) -> Result<Option<Reaped>> {
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     let options = libc::__WALL | if block { 0 } else { libc::WNOHANG };
     // SAFETY: both pointers are to live, writable places of the right type.
-    let pid = check("wait4", libc::c_long::from(unsafe { libc::wait4(pid, &raw mut status, options, &raw mut usage) }))?;
+    let pid = check(
+        "wait4",
+        libc::c_long::from(unsafe { libc::wait4(pid, &raw mut status, options, &raw mut usage) }),
+    )?;
     let us = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
     let reaped = Reaped { pid: pid as i32, status, cpu_us: us(usage.ru_utime) + us(usage.ru_stime) };
     Ok((pid != 0).then_some(reaped))
@@ -130,14 +133,21 @@ pub fn wait(pid: i32, block: bool) -> Result<Option<Reaped>> {
 pub fn kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: the kernel takes plain numbers and a null siginfo.
     let answer = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
     };
     check("pidfd_send_signal", answer).map(drop)
 }
 
 /// Has the kernel kill the calling process when its parent ends. Lost at every change of user id: call it again after one.
 pub fn die_with_parent() -> Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).map_err(Error::of("prctl(PR_SET_PDEATHSIG)"))
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(Error::of("prctl(PR_SET_PDEATHSIG)"))
 }
 
 /// The parent's id, 0 if it is in another PID namespace.

@@ -16,7 +16,8 @@ pub fn install(program: &[libc::sock_filter]) -> Result<()> {
 /// Whether the kernel knows this action of a filter: a `SECCOMP_RET_*` value (`SECCOMP_GET_ACTION_AVAIL`, Linux 4.14).
 pub fn has_action(action: u32) -> bool {
     // SAFETY: the kernel reads the four bytes of a live number before it returns.
-    let answer = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) };
     answer == 0
 }
 

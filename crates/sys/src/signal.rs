@@ -7,11 +7,19 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 pub fn as_descriptor(signals: &[i32]) -> Result<OwnedFd> {
     let set = set_of(signals)?;
     // SAFETY: the set is initialised; a null old set is allowed.
-    check("sigprocmask", libc::c_long::from(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) }))?;
+    check(
+        "sigprocmask",
+        libc::c_long::from(unsafe {
+            libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut())
+        }),
+    )?;
     // SAFETY: the set is initialised; -1 asks for a new descriptor.
-    let fd = check("signalfd", libc::c_long::from(unsafe {
-        libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
-    }))?;
+    let fd = check(
+        "signalfd",
+        libc::c_long::from(unsafe {
+            libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+        }),
+    )?;
     // SAFETY: the kernel just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
@@ -39,9 +47,12 @@ pub fn reset() -> Result<()> {
     }
     let none = set_of(&[])?;
     // SAFETY: the set is initialised; a null old set is allowed.
-    check("sigprocmask", libc::c_long::from(unsafe {
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
-    }))
+    check(
+        "sigprocmask",
+        libc::c_long::from(unsafe {
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+        }),
+    )
     .map(drop)
 }
 
@@ -55,9 +66,9 @@ pub fn ignore_broken_pipes() -> Result<()> {
 /// The name of a signal: `SIGSEGV`.
 pub fn name(signal: i32) -> String {
     const NAMES: [&str; 32] = [
-        "0", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH",
-        "IO", "PWR", "SYS",
+        "0", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU",
+        "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
     ];
     match usize::try_from(signal).ok().and_then(|index| NAMES.get(index)) {
         Some(name) => format!("SIG{name}"),
@@ -76,4 +87,3 @@ fn set_of(signals: &[i32]) -> Result<libc::sigset_t> {
     }
     Ok(set)
 }
-

@@ -101,7 +101,10 @@ pub enum Verdict {
 
 /// All attacks, by id and file.
 pub fn attacks() -> Vec<Attack> {
-    FILES.iter().map(|(file, text)| parse(file, text).expect("a test parses every file of the battery")).collect()
+    FILES
+        .iter()
+        .map(|(file, text)| parse(file, text).expect("a test parses every file of the battery"))
+        .collect()
 }
 
 /// Judges the result of an attack that was run as it stands, with its own limits.
@@ -120,7 +123,9 @@ pub fn verdict(attack: &Attack, result: &RunResult) -> Verdict {
                 let end = result.outcome.map_or("fault", Outcome::name);
                 return Verdict::Inconclusive(format!("{end} without {HELD}: {}", errors.join(" | ")));
             }
-            expect if !expect.is_true_of(result) => return Verdict::Breached(format!("expected {expect:?}, but {}", summary(result))),
+            expect if !expect.is_true_of(result) => {
+                return Verdict::Breached(format!("expected {expect:?}, but {}", summary(result)));
+            }
             _ => {}
         }
     }
@@ -213,7 +218,8 @@ fn parse(file: &'static str, text: &'static str) -> Result<Attack, String> {
     let mut control = None;
     let head = text.lines().map_while(|line| line.strip_prefix("# ").or(line.strip_prefix("// ")));
     for line in head {
-        let (key, value) = line.split_once(": ").ok_or_else(|| wrong(format!("not a line of the head: {line:?}")))?;
+        let (key, value) =
+            line.split_once(": ").ok_or_else(|| wrong(format!("not a line of the head: {line:?}")))?;
         match key {
             "id" => attack.id = value,
             "title" => attack.title = value,
@@ -241,7 +247,9 @@ fn control_of(attack: &Attack, said: Option<&'static str>) -> Result<Control, St
         "none" if rest.is_empty() => Err("a missing control needs a reason".into()),
         "none" => Ok(Control::None(rest)),
         "only" => Ok(Control::Without(steps(&[]))),
-        "" | "also" if attack.stopped_by.is_empty() => Err("nothing stops it, and there is no control".into()),
+        "" | "also" if attack.stopped_by.is_empty() => {
+            Err("nothing stops it, and there is no control".into())
+        }
         "" | "also" => Ok(Control::Without(steps(&attack.stopped_by))),
         _ => Err(format!("unknown control {word:?}")),
     }
@@ -258,7 +266,9 @@ fn limits(text: &str) -> Result<LimitsPatch, String> {
             "disk" => limits.disk_bytes = Some(units::parse_bytes(value)?),
             "output" => limits.output_bytes = Some(units::parse_bytes(value)?),
             "cpus" => limits.cpus = Some(value.parse().map_err(|_| format!("not a number: {value:?}"))?),
-            "processes" => limits.processes = Some(value.parse().map_err(|_| format!("not a number: {value:?}"))?),
+            "processes" => {
+                limits.processes = Some(value.parse().map_err(|_| format!("not a number: {value:?}"))?)
+            }
             _ => return Err(format!("unknown limit {name:?}")),
         }
     }

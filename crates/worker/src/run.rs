@@ -141,10 +141,7 @@ fn digests_of(spec: &RunSpec, image: &sandbox::Image, result: &RunResult) -> Dig
     outputs.add(result.stdout.as_bytes()).add(result.stderr.as_bytes());
     outputs.add(result.outcome.map_or("fault", model::Outcome::name).as_bytes());
     outputs.add(format!("{:?} {:?}", result.exit_code, result.signal).as_bytes());
-    result
-        .artifacts
-        .iter()
-        .for_each(|left| {
+    result.artifacts.iter().for_each(|left| {
         outputs.add(left.path.as_bytes()).add(left.sha256.as_bytes());
     });
     let limits = serde_json::to_vec(&spec.limits).unwrap_or_default();

@@ -1,6 +1,6 @@
 """Runs modules of CPython's regression suite and prints one JSON object for each test: id, outcome, detail.
 
-    suite.py MODULE[:PATTERN]...    each module in its own process and directory, a few at a time
+    suite.py MODULE[:PATTERN,...]...    each module in its own process and directory, a few at a time
     suite.py --one MODULE REPORT    one module, here
 
 The same file runs inside the sandbox and outside of it, with the standard library only. It does what `python -m test` does to
@@ -21,7 +21,7 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 TIMEOUT_S = 120
-WORKERS = 4
+WORKERS = 5
 # What regrtest calls resources: neither the network, nor minutes of processor time, nor gigabytes of disk.
 RESOURCES = {"subprocess": None, "decimal": None}
 
@@ -86,7 +86,7 @@ def run_one(name, report_path):
 
     module, _, pattern = name.partition(":")
     loader = unittest.TestLoader()
-    loader.testNamePatterns = [pattern] if pattern else None
+    loader.testNamePatterns = pattern.split(",") if pattern else None
 
     support.use_resources = RESOURCES
     support.verbose = 0

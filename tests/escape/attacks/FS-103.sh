@@ -11,5 +11,4 @@ rm -rf /workspace /tmp/* /home/sandbox 2>/dev/null
 [ -d /workspace ] || echo "BREACH workspace is gone"
 ln -s /etc /workspace/etc
 mkdir -p /workspace/a && ln -sfn / /workspace/a/b
-chmod 000 /workspace
 echo HELD

@@ -1,6 +1,8 @@
 # id: PR-101
 # title: everything of init that /proc would show
-# stopped-by: become-undumpable landlock
+# stopped-by: mount-proc become-user become-undumpable landlock
+# control: only pivot-root verify-mounts
+# note: In the control it has the host's /proc, and its init.
 
 import os
 

@@ -3,6 +3,6 @@
 # stopped-by: pivot-root
 # control: also verify-mounts
 
-grep -E 'images/|/var/lib|/target/|/home/[^s]|/root|/dev/[vsn][dv]|ext4|xfs|btrfs|cgroup|sysfs|fireclay-' /proc/self/mountinfo /proc/self/mounts /proc/self/mountstats |
+grep -E 'images/|/var/lib|/target/|/home/[^s]|/root|/dev/[vsn][dv]|ext4|xfs|btrfs|cgroup2? |sysfs|fireclay-' /proc/self/mountinfo /proc/self/mounts /proc/self/mountstats |
   sed 's/^/BREACH /'
 echo HELD

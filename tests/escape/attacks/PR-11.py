@@ -1,6 +1,7 @@
 # id: PR-11
 # title: a way into the namespaces of init, by /proc and by pidfd
-# stopped-by: become-undumpable landlock seccomp
+# stopped-by: seccomp become-undumpable landlock
+# note: EINVAL for no flags shows that the kernel, and not the filter, was asked.
 
 import ctypes
 import errno
@@ -18,8 +19,8 @@ for target in (1, os.getpid()):
     except OSError as error:
         print(target, error)
         continue
-    answer = libc.setns(pidfd, 0x20000)
-    print(target, answer, errno.errorcode.get(ctypes.get_errno()))
-    if answer == 0:
+    answers = [(libc.setns(pidfd, flags), ctypes.get_errno()) for flags in (0, 0x20000, 0x10000000)]
+    print(target, answers)
+    if answers[0][1] != errno.EPERM or any(answer == 0 for answer, _ in answers):
         print("BREACH setns by pidfd of", target)
 print("HELD")

@@ -45,7 +45,8 @@ pub fn ensure(name: &str, settings: &Settings) -> anyhow::Result<(Image, File)> 
     let store = ImageStore::open(&settings.data);
     // It may be replaced between being found and being held: then the new one is found.
     loop {
-        let image = if name == DEFAULT_NAME { ensure_default(&store, settings)? } else { find(&store, name)? };
+        let image =
+            if name == DEFAULT_NAME { ensure_default(&store, settings)? } else { find(&store, name)? };
         if let Some(hold) = image.hold()? {
             return Ok((image, hold));
         }
@@ -64,7 +65,11 @@ fn find(store: &ImageStore, name: &str) -> anyhow::Result<Image> {
 }
 
 fn unknown(name: &str) -> Rejection {
-    Rejection::new("image", format!("there is no image {name:?}"), "`fireclay image list` shows those there are")
+    Rejection::new(
+        "image",
+        format!("there is no image {name:?}"),
+        "`fireclay image list` shows those there are",
+    )
 }
 
 fn list(store: &ImageStore, json: bool) -> anyhow::Result<u8> {
@@ -84,15 +89,25 @@ fn list(store: &ImageStore, json: bool) -> anyhow::Result<u8> {
     for (image, names) in images {
         let names = if names.is_empty() { "-".to_owned() } else { names.join(",") };
         let created: String = image.manifest.created_at.chars().take(19).collect();
-        println!("{names:<20} {:.19} {:>6} MB  {created:<20} {}", image.digest, image.manifest.bytes / 1_000_000, runtimes(&image));
+        println!(
+            "{names:<20} {:.19} {:>6} MB  {created:<20} {}",
+            image.digest,
+            image.manifest.bytes / 1_000_000,
+            runtimes(&image)
+        );
     }
     Ok(0)
 }
 
 fn runtimes(image: &Image) -> String {
     let runtimes = &image.manifest.runtimes;
-    let all = [("python", runtimes.python.as_ref()), ("node", runtimes.node.as_ref()), ("bash", Some(&runtimes.bash))];
-    let present = all.iter().filter_map(|(name, runtime)| Some(format!("{name} {}", runtime.as_ref()?.version)));
+    let all = [
+        ("python", runtimes.python.as_ref()),
+        ("node", runtimes.node.as_ref()),
+        ("bash", Some(&runtimes.bash)),
+    ];
+    let present =
+        all.iter().filter_map(|(name, runtime)| Some(format!("{name} {}", runtime.as_ref()?.version)));
     present.collect::<Vec<_>>().join(", ")
 }
 
@@ -110,7 +125,9 @@ fn show(store: &ImageStore, name: &str, json: bool, verify: bool) -> anyhow::Res
         println!("absent    {}", image.manifest.absent_tools.join(" "));
         image.manifest.warnings.iter().for_each(|warning| println!("warning   {warning}"));
         if image.is_stale() {
-            println!("stale     an interpreter of this machine has changed since; `fireclay image build` makes a new one");
+            println!(
+                "stale     an interpreter of this machine has changed since; `fireclay image build` makes a new one"
+            );
         }
     }
     if !verify {
@@ -120,7 +137,11 @@ fn show(store: &ImageStore, name: &str, json: bool, verify: bool) -> anyhow::Res
     for difference in &differences {
         eprintln!("fireclay: {difference:?}");
     }
-    anyhow::ensure!(differences.is_empty(), "the image differs from its digest in {} places", differences.len());
+    anyhow::ensure!(
+        differences.is_empty(),
+        "the image differs from its digest in {} places",
+        differences.len()
+    );
     println!("verified  every file is as its digest says");
     Ok(0)
 }

@@ -10,7 +10,11 @@ impl Bar {
     /// A bar that appears with the first progress.
     pub fn new(color: bool) -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        let shape = if color { "{msg:<28} {bar:32.cyan} {bytes:>10} / {total_bytes}" } else { "{msg:<28} {bar:32} {bytes:>10} / {total_bytes}" };
+        let shape = if color {
+            "{msg:<28} {bar:32.cyan} {bytes:>10} / {total_bytes}"
+        } else {
+            "{msg:<28} {bar:32} {bytes:>10} / {total_bytes}"
+        };
         bar.set_style(ProgressStyle::with_template(shape).expect("the template is a constant"));
         Self(bar)
     }

@@ -7,7 +7,9 @@ use crate::exit::{FAULT, code_of_outcome, fault};
 use crate::terminal::Inert;
 use anyhow::Context;
 use model::request::FileContent;
-use model::{InputFile, Language, Layer, LimitsPatch, Outcome, Policy, Rejection, RunId, RunRequest, RunSpec, units};
+use model::{
+    InputFile, Language, Layer, LimitsPatch, Outcome, Policy, Rejection, RunId, RunRequest, RunSpec, units,
+};
 use sandbox::host::Host;
 use sandbox::run::{Refused, Setting, Settled, plan_of};
 use sandbox::supervise::{Io, Live, Stdin};
@@ -46,8 +48,10 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     };
     let io = Io {
         stdin: stdin.as_stdin(),
-        stdout: (!arguments.json).then(|| live(std::io::stdout().is_terminal(), rustix::stdio::stdout(), arguments.raw)),
-        stderr: (!arguments.json).then(|| live(std::io::stderr().is_terminal(), rustix::stdio::stderr(), arguments.raw)),
+        stdout: (!arguments.json)
+            .then(|| live(std::io::stdout().is_terminal(), rustix::stdio::stdout(), arguments.raw)),
+        stderr: (!arguments.json)
+            .then(|| live(std::io::stderr().is_terminal(), rustix::stdio::stderr(), arguments.raw)),
         cancel: Some(cancel.as_fd()),
     };
     let ran = sandbox::run::run(&spec, &setting, io);
@@ -106,11 +110,17 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
         }
         (None, None) => unreachable!("clap requires one of them"),
     };
-    let by_default = arguments.code.as_ref().map(|_| Language::Python).filter(|_| Language::of_shebang(&code).is_none());
+    let by_default =
+        arguments.code.as_ref().map(|_| Language::Python).filter(|_| Language::of_shebang(&code).is_none());
     Ok(RunRequest {
         language: arguments.language.or(by_default),
         file_name,
-        args: first.into_iter().chain(arguments.trailing.iter().map(String::as_str)).chain(arguments.args.iter().map(String::as_str)).map(str::to_owned).collect(),
+        args: first
+            .into_iter()
+            .chain(arguments.trailing.iter().map(String::as_str))
+            .chain(arguments.args.iter().map(String::as_str))
+            .map(str::to_owned)
+            .collect(),
         env: arguments.env.iter().cloned().collect(),
         cwd: arguments.cwd.clone(),
         files: arguments.files.iter().map(|file| input_file(file)).collect::<Result<_, _>>()?,
@@ -137,7 +147,8 @@ fn read_text(mut from: impl Read, name: &str) -> anyhow::Result<String> {
 }
 
 fn unreadable(field: &str, path: &str, error: &std::io::Error) -> anyhow::Error {
-    Rejection::new(field, format!("cannot read {path}: {error}"), "name a file that exists and is readable").into()
+    Rejection::new(field, format!("cannot read {path}: {error}"), "name a file that exists and is readable")
+        .into()
 }
 
 /// Reads `LOCAL[:NAME]`. A local name with a colon is taken whole when such a file exists.
@@ -148,10 +159,19 @@ fn input_file(argument: &str) -> anyhow::Result<InputFile> {
         _ => (argument, String::new()),
     };
     let path = Path::new(local);
-    let name = if name.is_empty() { path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default() } else { name };
+    let name = if name.is_empty() {
+        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    } else {
+        name
+    };
     let bytes = std::fs::read(path).map_err(|error| unreadable("--file", local, &error))?;
-    let mode = std::fs::metadata(path).map(|meta| std::os::unix::fs::PermissionsExt::mode(&meta.permissions()));
-    Ok(InputFile { path: name, content: FileContent::Bytes(bytes), executable: mode.is_ok_and(|mode| mode & 0o111 != 0) })
+    let mode =
+        std::fs::metadata(path).map(|meta| std::os::unix::fs::PermissionsExt::mode(&meta.permissions()));
+    Ok(InputFile {
+        path: name,
+        content: FileContent::Bytes(bytes),
+        executable: mode.is_ok_and(|mode| mode & 0o111 != 0),
+    })
 }
 
 /// Where the program's standard input comes from.
@@ -166,10 +186,17 @@ impl Input {
         match arguments.stdin.as_deref() {
             None => Ok(Self::Nothing),
             Some("-") if arguments.file.as_deref() == Some("-") && arguments.code.is_none() => {
-                Err(Rejection::new("--stdin", "standard input already holds the code", "give the code as a file or with -c").into())
+                Err(Rejection::new(
+                    "--stdin",
+                    "standard input already holds the code",
+                    "give the code as a file or with -c",
+                )
+                .into())
             }
             Some("-") => Ok(Self::Ours),
-            Some(path) => Ok(Self::File(File::open(path).map_err(|error| unreadable("--stdin", path, &error))?)),
+            Some(path) => {
+                Ok(Self::File(File::open(path).map_err(|error| unreadable("--stdin", path, &error))?))
+            }
         }
     }
 
@@ -207,7 +234,8 @@ fn print_rest(settled: &Settled, raw: bool) -> anyhow::Result<()> {
     };
     let watched = &settled.watched;
     print(Box::new(std::io::stdout()), std::io::stdout().is_terminal(), watched.stdout.rest())?;
-    print(Box::new(std::io::stderr()), std::io::stderr().is_terminal(), watched.stderr.rest()).context("write output")
+    print(Box::new(std::io::stderr()), std::io::stderr().is_terminal(), watched.stderr.rest())
+        .context("write output")
 }
 
 /// Says on standard error what the output alone does not tell.
@@ -215,12 +243,24 @@ fn explain(settled: &Settled, spec: &RunSpec, copied: bool) {
     let limits = &spec.limits;
     match settled.judgement.outcome {
         Outcome::Completed | Outcome::Failed => {}
-        Outcome::TimedOut => eprintln!("fireclay: timed_out after {} (--timeout)", units::format_duration_ms(limits.timeout_ms)),
-        Outcome::MemoryExceeded => eprintln!("fireclay: memory_exceeded: more than {} (--memory)", units::format_bytes(limits.memory_bytes)),
-        Outcome::DiskExceeded => eprintln!("fireclay: disk_exceeded: more than {} (--disk)", units::format_bytes(limits.disk_bytes)),
+        Outcome::TimedOut => eprintln!(
+            "fireclay: timed_out after {} (--timeout)",
+            units::format_duration_ms(limits.timeout_ms)
+        ),
+        Outcome::MemoryExceeded => eprintln!(
+            "fireclay: memory_exceeded: more than {} (--memory)",
+            units::format_bytes(limits.memory_bytes)
+        ),
+        Outcome::DiskExceeded => eprintln!(
+            "fireclay: disk_exceeded: more than {} (--disk)",
+            units::format_bytes(limits.disk_bytes)
+        ),
         Outcome::OutputExceeded => {
             let hard = limits.output_bytes.max(1).saturating_mul(model::limits::OUTPUT_HARD_FACTOR);
-            eprintln!("fireclay: output_exceeded: more than {} (64 times --output-limit)", units::format_bytes(hard));
+            eprintln!(
+                "fireclay: output_exceeded: more than {} (64 times --output-limit)",
+                units::format_bytes(hard)
+            );
         }
         Outcome::Signalled => {
             let name = settled.judgement.signal.map(sys::signal::name).unwrap_or_default();
@@ -233,7 +273,10 @@ fn explain(settled: &Settled, spec: &RunSpec, copied: bool) {
         eprintln!("fireclay: this machine did not give: {} (fireclay doctor says why)", names.join(", "));
     }
     if copied && settled.collected.skipped > 0 {
-        eprintln!("fireclay: {} entries of the workspace are not regular files within bounds, and were left out", settled.collected.skipped);
+        eprintln!(
+            "fireclay: {} entries of the workspace are not regular files within bounds, and were left out",
+            settled.collected.skipped
+        );
     }
 }
 
@@ -246,7 +289,8 @@ fn open_artifacts(directory: &Path) -> anyhow::Result<OwnedFd> {
 /// Copies what the run left into the caller's directory: through no link there either, and replacing files, never writing into them.
 fn copy_artifacts(directory: &OwnedFd, settled: &Settled) -> anyhow::Result<()> {
     for left in &settled.collected.files {
-        worker::artifacts::export(directory.as_fd(), left).with_context(|| format!("copy {}", left.path.display()))?;
+        worker::artifacts::export(directory.as_fd(), left)
+            .with_context(|| format!("copy {}", left.path.display()))?;
     }
     Ok(())
 }

@@ -1,0 +1,33 @@
+// Children: spawn, exec, execFile, fork, sync forms, signals, pipes, detached groups, errors.
+import cp from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+
+const cat = cp.spawn('cat');
+cat.stdin.end('through cat');
+cat.stdout.setEncoding('utf8').on('data', (text) => console.log(text));
+console.log(await once(cat, 'close'));
+console.log(await promisify(cp.exec)('echo out; echo err >&2'));
+await promisify(cp.exec)('exit 3').catch((error) => console.log(error.code));
+console.log(cp.execFileSync('sh', ['-c', 'echo $0 $1', 'a', 'b c'], { encoding: 'utf8' }).trim());
+const sync = cp.spawnSync('sh', ['-c', 'cat; echo $X >&2; exit 4'], { input: 'in', env: { ...process.env, X: 'y' }, encoding: 'utf8' });
+console.log(sync.status, sync.stdout, sync.stderr.trim());
+console.log(cp.spawnSync('nonexistent').error.code, cp.spawnSync('sleep', ['9'], { timeout: 100 }).signal);
+const sleeper = cp.spawn('sleep', ['60'], { detached: true });
+process.kill(-sleeper.pid, 'SIGTERM');
+console.log(await once(sleeper, 'exit'));
+fs.writeFileSync('child.cjs', `process.on('message', (m) => { process.send({ twice: m.n * 2 }); process.disconnect(); });`);
+const child = cp.fork('./child.cjs');
+child.send({ n: 21 });
+console.log((await once(child, 'message'))[0], (await once(child, 'exit'))[0]);
+const extra = cp.spawn('sh', ['-c', 'echo fd3 >&3'], { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] });
+console.log(String((await once(extra.stdio[3], 'data'))[0]).trim());
+await promisify(cp.exec)('yes', { maxBuffer: 1000 }).catch((error) => console.log(error.code));
+const abort = new AbortController();
+const aborted = cp.spawn('sleep', ['60'], { signal: abort.signal });
+aborted.on('error', (error) => console.log(error.name));
+abort.abort();
+console.log((await once(aborted, 'close'))[1]);
+const many = await Promise.all(Array.from({ length: 20 }, (_, i) => promisify(cp.execFile)('expr', [`${i}`, '+', '1'])));
+console.log(many.map(({ stdout }) => +stdout).reduce((a, b) => a + b));

@@ -1,0 +1,34 @@
+// TCP, UDP and Unix sockets on the loopback.
+import net from 'node:net';
+import dgram from 'node:dgram';
+import { once } from 'node:events';
+
+const echo = net.createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
+await once(echo, 'listening');
+const client = net.connect(echo.address().port, '127.0.0.1');
+client.setNoDelay(true).setKeepAlive(true).end('tcp');
+console.log(String((await once(client, 'data'))[0]), client.remoteAddress, client.remoteFamily);
+await once(client, 'close');
+echo.close();
+const six = net.createServer((socket) => socket.end('v6')).listen(0, '::1');
+await once(six, 'listening');
+console.log(String((await once(net.connect(six.address().port, '::1'), 'data'))[0]));
+six.close();
+const unix = net.createServer((socket) => socket.end('unix')).listen('./socket');
+await once(unix, 'listening');
+console.log(String((await once(net.connect('./socket'), 'data'))[0]));
+unix.close();
+const receiver = dgram.createSocket('udp4').bind(0, '127.0.0.1');
+await once(receiver, 'listening');
+const sender = dgram.createSocket('udp4');
+sender.send('udp', receiver.address().port, '127.0.0.1');
+console.log(String((await once(receiver, 'message'))[0]));
+sender.close();
+receiver.close();
+const refused = net.connect(9, '127.0.0.1');
+console.log((await once(refused, 'error'))[0].code);
+const many = net.createServer((socket) => socket.end()).listen(0, '127.0.0.1');
+await once(many, 'listening');
+await Promise.all(Array.from({ length: 100 }, async () => once(net.connect(many.address().port, '127.0.0.1').resume(), 'close')));
+many.close();
+console.log('100 connections', net.isIP('::1'), new net.BlockList().check('1.2.3.4'));

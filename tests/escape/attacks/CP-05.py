@@ -1,0 +1,19 @@
+# id: CP-05
+# title: take the runner apart
+# expect: prints HELD
+# expect: exit 0
+# control: none facts about a run are the supervisor's own; no step of the plan
+
+import builtins
+import gc
+import os
+import sys
+
+os.write(1, b"HELD\n")
+main = sys.modules["__main__"]
+for thing in gc.get_objects():
+    if type(thing).__name__ == "function" and "fireclay" in (getattr(thing.__code__, "co_filename", "") or ""):
+        thing.__code__ = (lambda *a, **k: None).__code__
+builtins.print = lambda *a: None
+sys.stdout = sys.stderr = None
+sys.modules.clear()

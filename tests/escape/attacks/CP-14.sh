@@ -1,0 +1,9 @@
+# id: CP-14
+# title: evade the deadline by becoming another program
+# expect: outcome timed_out
+# expect: within 1100ms
+# limits: timeout=1s
+# control: none the deadline is the supervisor's; no step of the plan keeps it
+
+trap '' TERM INT HUP ALRM
+exec sleep infinity

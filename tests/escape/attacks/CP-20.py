@@ -1,0 +1,12 @@
+# id: CP-20
+# title: signals to oneself mean what they mean anywhere
+# expect: outcome signalled
+# expect: signal SIGTERM
+# control: none a program is never init, which would ignore it; no step makes it one
+
+import os
+import signal
+
+if os.getpid() == 1:
+    print("BREACH this is init")
+os.kill(os.getpid(), signal.SIGTERM)

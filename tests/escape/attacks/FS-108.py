@@ -1,0 +1,14 @@
+# id: FS-108
+# title: take away one's own right to the workspace, so that collecting fails
+# expect: held
+# expect: outcome completed
+# control: none nothing in the plan stops it: what the code leaves must never become a fault of ours
+
+import os
+
+os.mkdir("/workspace/closed")
+with open("/workspace/closed/file", "w") as file:
+    file.write("x")
+os.chmod("/workspace/closed", 0)
+os.chmod("/workspace", 0)
+print("HELD")

@@ -1,0 +1,14 @@
+# id: RS-04
+# title: memory hidden in nameless files
+# stopped-by: join-cgroup
+# expect: outcome memory_exceeded
+# expect: limits memory
+# expect: memory 160MiB
+# limits: timeout=5s memory=64MiB disk=1MiB
+
+import os
+
+total = 0
+for number in range(200):
+    total += os.write(os.memfd_create(str(number)), b"x" * (1 << 20))
+print("BREACH", total, flush=True)

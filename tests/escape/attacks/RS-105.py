@@ -1,0 +1,19 @@
+# id: RS-105
+# title: directories as deep as the kernel lets them be
+# expect: held
+# expect: artifacts 1
+# limits: timeout=5s
+# control: none nothing in the plan stops it: how deep is looked is the supervisor's choice
+
+import os
+
+os.chdir("/workspace")
+try:
+    for depth in range(3000):
+        os.mkdir("d")
+        os.chdir("d")
+        if depth in (5, 100, 2999):
+            open("file", "w").close()
+except OSError as error:
+    print(depth, error)
+print("HELD")

@@ -1,0 +1,9 @@
+# id: RS-12
+# title: a flood of output
+# expect: outcome output_exceeded
+# expect: limits output
+# expect: truncated
+# limits: timeout=10s output=64KiB
+# control: none what is kept is the supervisor's choice; no step of the plan
+
+yes

@@ -1,0 +1,19 @@
+# id: RS-13
+# title: one endless line on both streams at once
+# expect: outcome output_exceeded
+# expect: limits output
+# expect: truncated
+# limits: timeout=10s
+# control: none what is kept is the supervisor's choice; no step of the plan
+
+import os
+import threading
+
+
+def flood(fd, byte):
+    while True:
+        os.write(fd, byte * 65536)
+
+
+threading.Thread(target=flood, args=(1, b"x"), daemon=True).start()
+flood(2, b"y")

@@ -1,0 +1,25 @@
+# id: SC-04
+# title: stop the kernel in the middle of a copy (userfaultfd)
+# stopped-by: seccomp
+
+import ctypes
+import errno
+import mmap
+import os
+
+libc = ctypes.CDLL(None, use_errno=True)
+page = mmap.mmap(-1, 4096)
+buffer = ctypes.addressof(ctypes.c_char.from_buffer(page))
+me = os.getpid()
+CALLS = [
+    ("userfaultfd", 323, (1,), "EPERM"),
+    ("userfaultfd kernel", 323, (0,), "EPERM"),
+]
+for name, number, arguments, expected in CALLS:
+    ctypes.set_errno(0)
+    answer = libc.syscall(ctypes.c_long(number), *map(ctypes.c_ulong, arguments))
+    code = errno.errorcode.get(ctypes.get_errno())
+    print(name, answer, code)
+    if answer != -1 or ctypes.get_errno() != getattr(errno, expected):
+        print("BREACH", name, answer, code)
+print("HELD")

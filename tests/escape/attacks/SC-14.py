@@ -1,0 +1,28 @@
+# id: SC-14
+# title: namespaces and roots
+# stopped-by: seccomp
+
+import ctypes
+import errno
+import mmap
+import os
+
+libc = ctypes.CDLL(None, use_errno=True)
+page = mmap.mmap(-1, 4096)
+buffer = ctypes.addressof(ctypes.c_char.from_buffer(page))
+me = os.getpid()
+CALLS = [
+    ("unshare nothing", 272, (0,), "EPERM"),
+    ("unshare files", 272, (0x400,), "EPERM"),
+    ("setns", 308, (-1, 0), "EPERM"),
+    ("pivot_root", 155, (buffer, buffer), "EPERM"),
+    ("chroot", 161, (buffer,), "EPERM"),
+]
+for name, number, arguments, expected in CALLS:
+    ctypes.set_errno(0)
+    answer = libc.syscall(ctypes.c_long(number), *map(ctypes.c_ulong, arguments))
+    code = errno.errorcode.get(ctypes.get_errno())
+    print(name, answer, code)
+    if answer != -1 or ctypes.get_errno() != getattr(errno, expected):
+        print("BREACH", name, answer, code)
+print("HELD")

@@ -1,0 +1,24 @@
+# id: SG-06
+# title: refuse to die
+# expect: outcome timed_out
+# expect: within 1100ms
+# limits: timeout=1s
+# control: none CP-08 shows what outlives a run without its namespace; these would also hold its streams
+
+import os
+import signal
+
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+for number in range(1, 65):
+    try:
+        signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError):
+        pass
+for _ in range(50):
+    try:
+        if os.fork() == 0:
+            os.setsid()
+    except OSError:
+        break
+while True:
+    pass

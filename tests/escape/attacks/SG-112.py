@@ -1,0 +1,18 @@
+# id: SG-112
+# title: starve the supervisor past the deadline: every processor, half a thousand processes that wake all the time
+# expect: outcome timed_out
+# expect: within 1600ms
+# limits: timeout=1500ms processes=512 cpus=64
+# control: none the deadline is the supervisor's; no step of the plan keeps it
+
+import os
+import signal
+import time
+
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+for _ in range(500):
+    if os.fork() == 0:
+        while True:
+            time.sleep(0.001)
+while True:
+    time.sleep(1)
