@@ -6,6 +6,7 @@
 mod attack;
 mod inputs;
 mod surface;
+mod twice;
 
 use fireclay_tests::census;
 use fireclay_tests::{Bystander, Canaries, image};

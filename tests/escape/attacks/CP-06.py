@@ -7,7 +7,7 @@ import sys
 frame, depth = sys._getframe(), 0
 while frame:
     print(frame.f_code.co_filename, sorted(frame.f_locals)[:9])
-    for name, value in frame.f_locals.items():
+    for name, value in list(frame.f_locals.items()):
         if isinstance(value, (str, bytes)) and "CANARY" in str(value):
             print("BREACH", name)
     frame, depth = frame.f_back, depth + 1

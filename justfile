@@ -1,0 +1,34 @@
+# What people run here. `scripts/test` is the whole; the rest are its parts.
+
+default:
+    @just --list
+
+# All that CI runs.
+ci:
+    scripts/test
+
+build:
+    cargo build --release --workspace --locked
+
+# Format, lints, and what no compiler checks.
+lint:
+    cargo fmt --all --check
+    cargo clippy --release --workspace --all-targets --locked -- -D warnings
+    cargo xtask tidy
+
+test: build
+    cargo test --release --workspace --locked
+
+# The same programs with and without the guest runners.
+guest:
+    python3 guest/tests/test_runners.py
+
+soak runs="1000": build
+    cargo xtask soak {{runs}}
+
+bench rounds="60": build
+    cargo xtask bench --rounds {{rounds}}
+
+# A release: slower to build, smaller and a little faster.
+dist:
+    cargo build --profile dist --locked
