@@ -8,5 +8,5 @@ with open("sales.csv") as file:
 
 total = sum(int(row["amount"]) for row in rows)
 with open("report.json", "w") as file:
-    json.dump({"rows": len(rows), "total": total}, file)
+    print(json.dumps({"rows": len(rows), "total": total}), file=file)
 print(f"{len(rows)} rows, {total} in all")

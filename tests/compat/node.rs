@@ -1,8 +1,8 @@
 //! Node: what scripts print, and how they end, is the same inside and outside, with plain `node` and through the engine's runner.
 
-use super::sides::{Sides, source};
+use super::sides::{IMAGE, Sides, built, source};
 use super::{Item, Outcomes, assert_explained, differing, unexplained};
-use fireclay_tests::fireclay;
+use fireclay_tests::run;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ const STDIN: &[u8] = b"one\ntwo\n";
 fn node_scripts_end_the_same() {
     let sides = sides();
     let outside = sides.outside("lines.sh", &[]);
-    let inside = sides.inside("default", "lines.sh", &[]);
+    let inside = sides.inside("lines.sh", &[]);
     assert_explained("node", &unexplained("node", differing(&outside, &inside)), &outside, &inside);
 }
 
@@ -23,7 +23,10 @@ fn node_scripts_end_the_same_through_the_runner() {
     let outside = sides().outside("lines.sh", &[]);
     let mut inside = Outcomes::default();
     for (name, path) in scripts() {
-        let ran = fireclay(&["run", "--local", "--stdin", "-", &path.to_string_lossy()], STDIN);
+        let ran = run::feed(
+            run::command(built()).args(["run", "--local", "--image", IMAGE, "--stdin", "-"]).arg(path),
+            STDIN,
+        );
         let outcome = format!("exit {}\nstdout:\n{}stderr:\n{}", ran.code, ran.stdout, ran.stderr);
         let id = line_of(&name);
         inside.0.insert(id.clone(), vec![Item { id, outcome, detail: String::new() }]);

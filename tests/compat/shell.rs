@@ -12,7 +12,7 @@ fn everyday_shell_lines_end_the_same() {
     sides.add("lines.sh", include_str!("shell/lines.sh"));
     sides.add("lines.py", include_str!("shell/lines.py")).add("commands", include_str!("shell.txt"));
     let outside = sides.outside("lines.sh", &[]);
-    let inside = sides.inside("default", "lines.sh", &[]);
+    let inside = sides.inside("lines.sh", &[]);
     let absent: Vec<&str> = outside
         .0
         .iter()

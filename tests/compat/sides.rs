@@ -5,10 +5,17 @@ use fireclay_tests::{image, run};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// The ordinary user, when the tests are root: `nobody`.
 const NOBODY: u32 = 65534;
+
+/// The interpreter of the scripts on both sides, and of the image.
+pub const PYTHON: &str = "/usr/bin/python3";
+
+/// What the image is called.
+pub const IMAGE: &str = "debian";
 
 /// The same work, to be done on both sides.
 pub struct Sides {
@@ -65,10 +72,10 @@ impl Sides {
         Outcomes::parse(&ran.stdout)
     }
 
-    /// Runs the same script in a sandbox of this image, with limits that are no hindrance.
-    pub fn inside(&self, image_name: &str, script: &str, args: &[&str]) -> Outcomes {
-        let mut command = run::command(image());
-        command.args(["run", "--local", "--image", image_name]);
+    /// Runs the same script in a sandbox of [`IMAGE`], with limits that are no hindrance.
+    pub fn inside(&self, script: &str, args: &[&str]) -> Outcomes {
+        let mut command = run::command(built());
+        command.args(["run", "--local", "--image", IMAGE]);
         // Sparse files of CPython's tests are larger than 2 GiB; memory is taken only as it is used.
         for (limit, value) in
             [("memory", "3GiB"), ("disk", "6GiB"), ("output-limit", "64MiB"), ("processes", "1024")]
@@ -86,6 +93,18 @@ impl Sides {
         assert_eq!(ran.code, 0, "inside: {}", ran.stderr);
         Outcomes::parse(&ran.stdout)
     }
+}
+
+/// The data directory with an image that has Debian's Python and the tools of today: the shared image may be older than they are.
+pub fn built() -> &'static Path {
+    static BUILT: OnceLock<&'static Path> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let data = image();
+        let ran =
+            run::feed(run::command(data).args(["image", "build", "--name", IMAGE, "--python", PYTHON]), b"");
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        data
+    })
 }
 
 fn is_root() -> bool {

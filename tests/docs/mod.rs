@@ -32,7 +32,8 @@ fn the_readmes_console_blocks_print_what_they_show() {
 fn output(line: &str, directory: &Path) -> String {
     let binary = command(image()).get_program().to_string_lossy().into_owned();
     let shell = format!("fireclay() {{ '{binary}' --data '{}' \"$@\"; }}; {line}", image().display());
-    let ran = feed(Command::new("bash").args(["-c", &format!("{{ {shell}\n}} 2>&1")]).current_dir(directory), b"");
+    let ran =
+        feed(Command::new("bash").args(["-c", &format!("{{ {shell}\n}} 2>&1")]).current_dir(directory), b"");
     let code = if ran.code == 0 { String::new() } else { format!("[exit {}]\n", ran.code) };
     format!("{}{code}", ran.stdout)
 }
@@ -53,7 +54,14 @@ fn every_example_runs() {
 
 #[test]
 fn every_link_between_documents_leads_somewhere() {
-    let documents = ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "guest/PROTOCOL.md"];
+    let documents = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "guest/PROTOCOL.md",
+    ];
     for document in documents {
         let path = root().join(document);
         let text = fs::read_to_string(&path).unwrap();
@@ -68,7 +76,11 @@ fn every_link_between_documents_leads_somewhere() {
 #[test]
 fn the_architecture_names_only_files_that_are_there() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let named = text.split('`').skip(1).step_by(2).filter(|word| word.starts_with("tests/") || word.starts_with("policy/"));
+    let named = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.starts_with("tests/") || word.starts_with("policy/"));
     for name in named {
         assert!(root().join(name).exists(), "{name}");
     }

@@ -4,8 +4,8 @@ use fireclay_tests::census::Report;
 use fireclay_tests::run::{driver, feed, result_in};
 use fireclay_tests::{Order, drive, fireclay};
 use model::{Language, LimitsPatch, Outcome, RunRequest, RunResult};
-use std::io::{Read, Write};
-use std::process::Stdio;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::{ChildStdin, Stdio};
 
 /// As for any run: see `attack.rs`.
 const SUPERVISOR_BYTES: u64 = 32 << 20;
@@ -54,19 +54,41 @@ fn in_03_code_that_is_no_text_is_rejected() {
 #[test]
 fn in_04_names_of_files_stay_inside() {
     let long = "x".repeat(5000);
-    for name in ["../../etc/cron.d/x", "/etc/passwd", "a/../../b", ".", "..", "", "x\0y", "a//b", "a/./b", "a/", "\x1b]0;x\x07", &long] {
+    for name in [
+        "../../etc/cron.d/x",
+        "/etc/passwd",
+        "a/../../b",
+        ".",
+        "..",
+        "",
+        "x\0y",
+        "a//b",
+        "a/./b",
+        "a/",
+        "\x1b]0;x\x07",
+        &long,
+    ] {
         let order = Order { files: vec![(name.to_owned(), Vec::new())], ..python("1") };
         assert!(refusal(&order).starts_with("Error: files[0].path: "), "{name:?}: {}", refusal(&order));
         let mut order = python("1");
         order.request.file_name = Some(name.to_owned());
         assert!(refusal(&order).starts_with("Error: file_name: "), "{name:?}: {}", refusal(&order));
     }
-    let odd = ["a\\..\\..\\b", "%2e%2e/x", "con", "-rf", "$(id)", "\u{202e}gpj", "a b", ".bashrc", "sub/.git/hooks/pre-commit"];
-    let order = Order {
+    let odd = [
+        "a\\..\\..\\b",
+        "%2e%2e/x",
+        "con",
+        "-rf",
+        "$(id)",
+        "\u{202e}gpj",
+        "a b",
+        ".bashrc",
+        "sub/.git/hooks/pre-commit",
+    ];
+    let mut order = Order {
         files: odd.map(|name| (name.to_owned(), b"x".to_vec())).to_vec(),
         ..python("import os, sys; print(all(os.path.isfile(name) for name in sys.argv[1:]))")
     };
-    let mut order = order;
     order.request.args = odd.map(str::to_owned).to_vec();
     assert_eq!(drive(&order).stdout, "True\n");
 }
@@ -75,8 +97,7 @@ fn in_04_names_of_files_stay_inside() {
 fn in_05_files_in_each_others_way_are_the_callers_mistake() {
     let order = Order { files: vec![("a".into(), Vec::new()), ("a/b".into(), Vec::new())], ..python("1") };
     assert!(refusal(&order).starts_with("Error: files: "), "{}", refusal(&order));
-    let order = Order { files: vec![("big".into(), vec![0; 2 << 20])], ..python("1") };
-    let mut order = order;
+    let mut order = Order { files: vec![("big".into(), vec![0; 2 << 20])], ..python("1") };
     order.request.limits.disk_bytes = Some(1 << 20);
     assert!(refusal(&order).starts_with("Error: files: "), "{}", refusal(&order));
 }
@@ -120,14 +141,17 @@ fn in_14_a_language_is_one_of_a_list() {
 fn in_16_any_amount_of_input_read_or_not() {
     const PIECE: usize = 1 << 20;
     const PIECES: usize = 256;
-    for (code, said) in [("print('unread')", "unread\n".to_owned()), ("import sys; print(len(sys.stdin.buffer.read()))", format!("{}\n", PIECE * PIECES))] {
-        let (result, report) = interactive(code, |stdin| {
-            // The program may end before its input does.
-            (0..PIECES).try_for_each(|_| stdin.write_all(&[0; PIECE])).is_ok()
-        });
-        assert_eq!((result.outcome, result.stdout), (Some(Outcome::Completed), said));
-        assert!(report.peak_bytes < SUPERVISOR_BYTES, "the supervisor grew to {} MiB", report.peak_bytes >> 20);
-    }
+    let flood = |stdin: &mut ChildStdin| (0..PIECES).try_for_each(|_| stdin.write_all(&[0; PIECE]));
+    // Nobody reads it, and it never ends: the program does.
+    let (result, report, written) = interactive("print('unread')", false, flood);
+    assert_eq!((result.outcome, result.stdout.as_str()), (Some(Outcome::Completed), "unread\n"));
+    assert!(written.is_err(), "256 MiB went somewhere");
+    assert!(report.peak_bytes < SUPERVISOR_BYTES, "the supervisor grew to {} MiB", report.peak_bytes >> 20);
+    let (result, report, written) =
+        interactive("import sys; print(len(sys.stdin.buffer.read()) >> 20)", true, flood);
+    assert_eq!((result.outcome, result.stdout.as_str()), (Some(Outcome::Completed), "256\n"));
+    assert!(written.is_ok());
+    assert!(report.peak_bytes < SUPERVISOR_BYTES, "the supervisor grew to {} MiB", report.peak_bytes >> 20);
 }
 
 #[test]
@@ -144,23 +168,32 @@ fn in_17_encodings_are_the_interpreters_affair() {
     }
 }
 
-/// Runs a program with a live standard input, which stays open until the run has ended.
-fn interactive(code: &str, write: impl FnOnce(&mut dyn Write) -> bool) -> (RunResult, Report) {
-    let order = Order { interactive: true, ..python(code) };
-    let mut command = driver();
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the driver starts");
+/// Runs a program whose standard input is written by `write` while it runs, and closed after that only if it is to `end`.
+fn interactive(
+    code: &str,
+    end: bool,
+    write: impl FnOnce(&mut ChildStdin) -> io::Result<()>,
+) -> (RunResult, Report, io::Result<()>) {
+    let mut order = Order { interactive: true, ..python(code) };
+    // A word before anything is written: the driver must have read its order, and no more, by then.
+    order.request.code.insert_str(0, "import os; os.write(2, b'ready\\n')\n");
+    let mut child = driver()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the driver starts");
     let mut stdin = child.stdin.take().expect("it is piped");
     serde_json::to_writer(&mut stdin, &order).expect("the driver reads its order");
-    // The driver takes the order alone out of its buffer, and that only when nothing else is in it yet.
-    let mut ready = [0; 6];
-    let mut stderr = child.stderr.take().expect("it is piped");
-    let _ = (&mut ready, &mut stderr);
-    let _written = write(&mut stdin);
-    let mut said = String::new();
-    stderr.read_to_string(&mut said).expect("the pipe is read");
-    drop(stdin);
+    let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut lines = String::new();
+    said.read_line(&mut lines).expect("the pipe is read");
+    assert_eq!(lines, "ready\n");
+    let written = write(&mut stdin);
+    let kept = (!end).then_some(stdin);
+    said.read_to_string(&mut lines).expect("the pipe is read");
+    drop(kept);
     let output = child.wait_with_output().expect("it ends");
-    let report = said.lines().next_back().unwrap_or_default();
-    let report = serde_json::from_str(report).expect("the driver reports");
-    (result_in(&output.into()), report)
+    let report = lines.lines().next_back().unwrap_or_default();
+    (result_in(&output.into()), serde_json::from_str(report).expect("the driver reports"), written)
 }

@@ -50,7 +50,8 @@ fn the_answers_are_those_of_the_golden_file() {
     }
     let golden = fs::read_to_string(&path).expect("the golden file is there");
     if golden.lines().next() == Some(&head) {
-        let wrong: Vec<&str> = text.lines().filter(|line| !golden.lines().any(|other| other == *line)).collect();
+        let wrong: Vec<&str> =
+            text.lines().filter(|line| !golden.lines().any(|other| other == *line)).collect();
         assert!(text == golden, "these differ from {}:\n{}", path.display(), wrong.join("\n"));
     } else {
         println!("not compared: the golden file is of another kernel than {head}");
@@ -60,7 +61,12 @@ fn the_answers_are_those_of_the_golden_file() {
 /// The answer to each number, from inside a sandbox.
 fn observe() -> BTreeMap<u16, String> {
     let limits = LimitsPatch { timeout_ms: Some(15_000), processes: Some(16), ..LimitsPatch::default() };
-    let request = RunRequest { language: Some(Language::Python), code: PROGRAM.into(), limits, ..RunRequest::default() };
+    let request = RunRequest {
+        language: Some(Language::Python),
+        code: PROGRAM.into(),
+        limits,
+        ..RunRequest::default()
+    };
     let result = drive(&Order { request, ..Order::default() });
     assert!(result.stdout.ends_with("HELD\n"), "{result:?}");
     let row = |line: &str| {

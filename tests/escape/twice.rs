@@ -28,14 +28,17 @@ console.log('uuid', crypto.randomUUID());
 console.log('temporary name', require('fs').mkdtempSync('/tmp/x'));
 ";
 
-const BASH: &str = "echo random $RANDOM$RANDOM$RANDOM; echo srandom $SRANDOM; echo temporary name $(mktemp -u)";
+const BASH: &str =
+    "echo random $RANDOM$RANDOM$RANDOM; echo srandom $SRANDOM; echo temporary name $(mktemp -u)";
 
 /// Enough for a state that rotates slowly to come round.
 const RUNS: usize = 8;
 
 #[test]
 fn se_04_runs_share_no_randomness() {
-    for (language, code) in [(Language::Python, PYTHON), (Language::JavaScript, JAVASCRIPT), (Language::Bash, BASH)] {
+    for (language, code) in
+        [(Language::Python, PYTHON), (Language::JavaScript, JAVASCRIPT), (Language::Bash, BASH)]
+    {
         let request = RunRequest { language: Some(language), code: code.into(), ..RunRequest::default() };
         let order = Order { request, ..Order::default() };
         let mut seen = BTreeSet::new();

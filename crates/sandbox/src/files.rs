@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Directory of the workspace in the scratch file system.
 const WORKSPACE: &CStr = c"workspace";
@@ -227,7 +227,7 @@ impl Walk<'_> {
     }
 
     /// Opens and reads a file that is regular when opened, fits, and has a path of tolerable length.
-    fn examine(&mut self, directory: BorrowedFd<'_>, name: &CStr, path: &PathBuf) -> Option<Left> {
+    fn examine(&mut self, directory: BorrowedFd<'_>, name: &CStr, path: &Path) -> Option<Left> {
         if path.as_os_str().len() > PATH_BYTES_MAX {
             return None;
         }
@@ -242,7 +242,7 @@ impl Walk<'_> {
         let bytes = std::io::copy(&mut (&mut file).take(meta.len()), &mut hash).ok()?;
         self.left_bytes -= bytes;
         std::io::Seek::rewind(&mut file).ok()?;
-        Some(Left { path: path.clone(), bytes, sha256: hash.finalize().into(), file })
+        Some(Left { path: path.to_owned(), bytes, sha256: hash.finalize().into(), file })
     }
 }
 

@@ -37,12 +37,15 @@ pub enum Stdin<'a> {
     Descriptor(BorrowedFd<'a>),
 }
 
+/// Makes of a piece of output what is shown of it.
+pub type Transform<'a> = Box<dyn FnMut(&[u8]) -> Vec<u8> + 'a>;
+
 /// A descriptor that output is forwarded to as it comes.
 pub struct Live<'a> {
     /// Where to.
     pub fd: BorrowedFd<'a>,
     /// What to make of each piece first.
-    pub transform: Box<dyn FnMut(&[u8]) -> Vec<u8> + 'a>,
+    pub transform: Transform<'a>,
 }
 
 /// The caller's side of a run.
@@ -220,7 +223,7 @@ impl<'a> Watch<'a> {
                 Source::Output(index) => self.read_output(index),
                 Source::Result => self.read_result(),
                 Source::StdinRoom => self.feed(),
-                Source::StdinSource => self.read_stdin(),
+                Source::StdinMore => self.read_stdin(),
                 Source::LiveRoom(index) => self.forward(index),
                 Source::Control => self.hear(sandbox, plan)?,
                 Source::Cancel => {}
@@ -263,7 +266,7 @@ impl<'a> Watch<'a> {
         if let Some(stdin) = &self.streams.stdin {
             match self.stdin.source {
                 Some(source) if self.stdin.pending.is_empty() => {
-                    sources.push((Source::StdinSource, source, PollFlags::IN));
+                    sources.push((Source::StdinMore, source, PollFlags::IN));
                 }
                 _ => sources.push((Source::StdinRoom, stdin.as_fd(), PollFlags::OUT)),
             }
@@ -456,6 +459,6 @@ enum Source {
     Output(usize),
     Result,
     StdinRoom,
-    StdinSource,
+    StdinMore,
     LiveRoom(usize),
 }

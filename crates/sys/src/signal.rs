@@ -7,19 +7,11 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 pub fn as_descriptor(signals: &[i32]) -> Result<OwnedFd> {
     let set = set_of(signals)?;
     // SAFETY: the set is initialised; a null old set is allowed.
-    check(
-        "sigprocmask",
-        libc::c_long::from(unsafe {
-            libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut())
-        }),
-    )?;
+    let blocked = unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    check("sigprocmask", libc::c_long::from(blocked))?;
     // SAFETY: the set is initialised; -1 asks for a new descriptor.
-    let fd = check(
-        "signalfd",
-        libc::c_long::from(unsafe {
-            libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
-        }),
-    )?;
+    let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    let fd = check("signalfd", libc::c_long::from(fd))?;
     // SAFETY: the kernel just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

@@ -17,7 +17,7 @@ attempt("/proc/self/uid_map", "0 0 1")
 attempt("/proc/self/gid_map", "0 0 1")
 attempt("/proc/self/setgroups", "allow")
 attempt("/proc/self/coredump_filter", "0xff")
-MOST = {"NOFILE": 4096, "CORE": 1, "MEMLOCK": 0, "MSGQUEUE": 0, "SIGPENDING": 4096, "NICE": 0, "RTPRIO": 0, "NPROC": 65, "FSIZE": 512 << 20}
+MOST = {"NOFILE": 4096, "CORE": 1, "MEMLOCK": 0, "MSGQUEUE": 0, "SIGPENDING": 4096, "NICE": 0, "RTPRIO": 0, "NPROC": 80, "FSIZE": 512 << 20}
 for name, most in MOST.items():
     kind = getattr(resource, "RLIMIT_" + name)
     hard = resource.getrlimit(kind)[1]

@@ -1,7 +1,7 @@
 # id: RS-18
 # title: names and directories that are hard to remove or to write down
 # expect: held
-# expect: artifacts 6
+# expect: artifacts 9
 # control: none nothing in the plan stops it: the supervisor must be able to name and forget them
 
 import os
