@@ -100,18 +100,17 @@ impl ImageStore {
                 (hex, all)
             }
         };
+        let others = names.iter().any(|(name, at)| *at == hex && !remove.contains(&name));
+        let goes = !others && self.images.join(&hex).exists();
+        // The files first: if somebody holds them, the names stay too.
+        if goes && !self.discard(&hex)? {
+            return Err(ImageError::InUse { digest: format!("sha256:{hex}") });
+        }
         for name in &remove {
             let path = self.ref_path(name);
             fs::remove_file(&path).map_err(at("remove", &path))?;
         }
-        let others = names.iter().any(|(name, at)| *at == hex && !remove.contains(&name));
-        if others || !self.images.join(&hex).exists() {
-            return Ok(None);
-        }
-        if self.discard(&hex)? {
-            return Ok(Some(format!("sha256:{hex}")));
-        }
-        Err(ImageError::InUse { digest: format!("sha256:{hex}") })
+        Ok(goes.then(|| format!("sha256:{hex}")))
     }
 
     /// Removes the images that no name stands for and no sandbox uses: those that newer ones replaced. Returns their digests.

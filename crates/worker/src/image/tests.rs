@@ -53,9 +53,6 @@ fn shared() -> &'static Shared {
         let store = ImageStore::open(&Path::new(env!("OUT_DIR")).join("test-data"));
         let mut steps = Vec::new();
         let image = store.build(&options("default"), &mut |step| steps.push(step)).unwrap();
-        for (old, _) in store.list().unwrap().into_iter().filter(|(other, _)| other.digest != image.digest) {
-            store.remove(&old.digest).unwrap();
-        }
         Shared { store, image, steps }
     })
 }
@@ -394,6 +391,22 @@ fn removing_a_name_keeps_what_others_name() {
     assert_eq!(store.list().unwrap(), []);
     assert!(matches!(store.remove("two"), Err(ImageError::NotFound { .. })));
     assert_eq!(fs::read_dir(data.path().join("images/refs")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_image_in_use_stays_until_it_is_let_go() {
+    let data = Data::new();
+    let store = data.store();
+    let used = pretend(&store, data.path(), 'a', &["used"]);
+    fs::create_dir_all(&used.rootfs).unwrap();
+    let hold = used.hold().unwrap().unwrap();
+    let second = used.hold().unwrap().unwrap();
+    assert!(matches!(store.remove("used"), Err(ImageError::InUse { .. })));
+    drop(hold);
+    assert!(matches!(store.remove("used"), Err(ImageError::InUse { .. })), "the second still holds it");
+    drop(second);
+    assert_eq!(store.remove("used").unwrap(), Some(used.digest.clone()));
+    assert!(used.hold().unwrap().is_none(), "what is gone cannot be held");
 }
 
 #[test]
