@@ -9,12 +9,9 @@ use crate::plan::{Action, Actor, DEVICES, DIRECTORIES, INSIDE_UID, INSIDE_USER, 
 use crate::{procfs, seccomp, verify};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::{CStr, CString};
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use sys::landlock::Rights;
 use sys::mount::Attributes;
-use sys::process::Cloned;
 use sys::{Error, Result};
 
 /// What init is born with.
@@ -273,13 +270,10 @@ fn serve(birth: &Birth<'_>, scratch: OwnedFd) -> i32 {
     if birth.fail_at == Some(fork) {
         return report(birth, Message::failed(fork, Error { call: "injected", errno: libc::EIO }));
     }
-    match sys::process::clone_process(0, None) {
+    // The child shares our memory until it is the program: it borrows what is ours and changes none of it.
+    match sys::process::start_sharing(&mut || report(birth, become_program(birth, &descriptors))) {
         Err(error) => report(birth, Message::failed(fork, error)),
-        Ok(Cloned::Child) => {
-            let failed = become_program(birth, descriptors);
-            sys::process::exit_now(report(birth, failed))
-        }
-        Ok(Cloned::Parent { pid, .. }) => {
+        Ok(pid) => {
             drop(descriptors);
             let after = birth.plan.of(Actor::Init).skip_while(|(index, _)| *index <= fork);
             for (index, step) in after {
@@ -313,9 +307,9 @@ fn reap(birth: &Birth<'_>, job: i32) -> i32 {
 }
 
 /// Performs the job's steps and becomes the user's program. Returns only the failure.
-fn become_program(birth: &Birth<'_>, descriptors: Vec<OwnedFd>) -> Message {
+fn become_program(birth: &Birth<'_>, descriptors: &[OwnedFd]) -> Message {
     let steps = birth.plan.steps.len();
-    let Ok([command, streams @ ..]) = <[OwnedFd; 5]>::try_from(descriptors) else {
+    let [command, streams @ ..] = descriptors else {
         return Message::failed(steps, Error { call: "descriptors", errno: libc::EBADF });
     };
     // All is prepared here: after the last step only exec is left to call.
@@ -332,24 +326,25 @@ fn become_program(birth: &Birth<'_>, descriptors: Vec<OwnedFd>) -> Message {
         if birth.fail_at == Some(index) {
             return Message::failed(index, Error { call: "injected", errno: libc::EIO });
         }
-        if let Err(error) = restrict(&step.action, birth, &streams) {
+        if let Err(error) = restrict(&step.action, birth, streams) {
             return Message::failed(index, error);
         }
     }
     Message::failed(steps, sys::process::execute(args[0], &args, &env))
 }
 
-fn read_command(file: OwnedFd) -> Result<Command> {
-    let mut bytes = Vec::new();
-    // The supervisor wrote through the same open file: its offset is at the end.
-    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).map_err(Error::of("lseek"))?;
-    File::from(file).read_to_end(&mut bytes).map_err(Error::of_io("read command"))?;
+fn read_command(file: &OwnedFd) -> Result<Command> {
+    let length = rustix::fs::fstat(file).map_err(Error::of("fstat"))?.st_size;
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    // From the start: the supervisor wrote through the same open file, whose offset is at the end.
+    let read = rustix::io::pread(file, &mut bytes[..], 0).map_err(Error::of("pread"))?;
+    bytes.truncate(read);
     let command = Command::decode(&bytes).filter(|command| !command.args.is_empty());
     command.ok_or(Error { call: "decode command", errno: libc::EBADMSG })
 }
 
 /// One step of the job.
-fn restrict(action: &Action, birth: &Birth<'_>, streams: &[OwnedFd; 4]) -> Result<()> {
+fn restrict(action: &Action, birth: &Birth<'_>, streams: &[OwnedFd]) -> Result<()> {
     match action {
         Action::DieWithParent => sys::process::die_with_parent(),
         Action::NewSession => sys::process::new_session(),
@@ -370,7 +365,10 @@ fn restrict(action: &Action, birth: &Birth<'_>, streams: &[OwnedFd; 4]) -> Resul
 }
 
 /// Puts the four streams in their places; all else is closed by exec, and by nothing before: the control socket still reports.
-fn place_descriptors(birth: &Birth<'_>, streams: &[OwnedFd; 4]) -> Result<()> {
+fn place_descriptors(birth: &Birth<'_>, streams: &[OwnedFd]) -> Result<()> {
+    if streams.len() != 4 {
+        return Err(missing("streams"));
+    }
     debug_assert!(birth.control.as_raw_fd() > 3);
     let copies: Vec<OwnedFd> = streams
         .iter()
