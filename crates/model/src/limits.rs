@@ -16,6 +16,8 @@ pub const WORDS_BYTES_MAX: usize = 1 << 20;
 pub const FRAME_BYTES_MAX: usize = 8 << 20;
 /// Largest total of all frames of one run; later frames are drained and dropped.
 pub const FRAMES_BYTES_MAX: usize = 32 << 20;
+/// Most JSON values in all frames of one run: each costs up to a hundred bytes of memory and may be two in the frame.
+pub const FRAME_VALUES_MAX: usize = 200_000;
 /// Most rich displays kept of one run.
 pub const DISPLAYS_MAX: usize = 64;
 /// Most artifacts collected of one run.

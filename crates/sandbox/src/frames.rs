@@ -3,12 +3,11 @@
 //! The only place where guest bytes are parsed. The peer is the user's code as much as our runner: every length is bounded,
 //! nonsense ends the conversation, and nothing here is believed beyond being shown.
 
-use model::limits::{DISPLAYS_MAX, FRAME_BYTES_MAX, FRAMES_BYTES_MAX};
+use model::limits::{DISPLAYS_MAX, FRAME_BYTES_MAX, FRAME_VALUES_MAX, FRAMES_BYTES_MAX};
 use model::result::{GuestError, MimeBundle};
 
 /// Bytes before the payload.
 const HEADER_BYTES: usize = 5;
-/// Deepest nesting of JSON that is accepted: what serde_json refuses beyond anyway.
 const KIND_RESULT: u8 = 1;
 const KIND_DISPLAY: u8 = 2;
 const KIND_ERROR: u8 = 3;
@@ -20,6 +19,7 @@ pub struct Frames {
     total_bytes: usize,
     /// Set at the first nonsense or excess: the rest is drained and dropped.
     closed: bool,
+    values: usize,
     said: Said,
 }
 
@@ -53,7 +53,8 @@ impl Frames {
             }
             let start = taken + HEADER_BYTES;
             let Some(payload) = self.pending.get(start..start + length) else { break };
-            if !self.said.take(header[0], payload) {
+            self.values = self.values.saturating_add(values_in(payload));
+            if self.values > FRAME_VALUES_MAX || !self.said.take(header[0], payload) {
                 return self.close();
             }
             taken = start + length;
@@ -70,6 +71,22 @@ impl Frames {
         self.closed = true;
         self.pending = Vec::new();
     }
+}
+
+/// How many values a JSON text has at most: one more than it has commas, brackets and braces outside of strings. What is parsed
+/// takes memory by its values, not by its bytes: `[0,0,0…` grows fiftyfold.
+fn values_in(json: &[u8]) -> usize {
+    let (mut values, mut in_string, mut escaped) = (1, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 impl Said {
@@ -147,6 +164,19 @@ mod tests {
         }
         assert!(frames.pending.capacity() <= FRAMES_BYTES_MAX);
         assert_eq!(frames.finish().displays.len(), DISPLAYS_MAX);
+    }
+
+    #[test]
+    fn many_small_values_are_refused_before_they_are_built() {
+        let many = |count: usize| frame(1, format!("{{\"application/json\":[0{}]}}", ",0".repeat(count)).as_bytes());
+        assert!(said(&many(FRAME_VALUES_MAX / 2)).result.is_some());
+        assert_eq!(said(&many(FRAME_VALUES_MAX)), Said::default());
+        // Over all frames, not each.
+        let mut frames = Frames::default();
+        (0..3).for_each(|_| frames.push(&many(FRAME_VALUES_MAX / 2)));
+        assert!(frames.closed);
+        // Commas in strings are no values.
+        assert_eq!(values_in(br#"{"a,\",[{":1,"b":[2,3]}"#), 5);
     }
 
     #[test]
