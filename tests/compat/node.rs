@@ -60,3 +60,16 @@ fn scripts() -> Vec<(String, PathBuf)> {
     scripts.sort();
     scripts
 }
+
+#[test]
+fn typescript_prints_what_its_javascript_would() {
+    let code = "interface Point { x: number }\nenum Colour { Red = 1 }\n\
+                class Box { constructor(private held: string) {} get(): string { return this.held!; } }\n\
+                const twice = <T extends Point>(point: T): number => (point.x as number) * 2;\n\
+                console.log(twice({ x: 21 } satisfies Point), Colour.Red, new Box('held').get());\n";
+    let ran = run::feed(
+        run::command(built()).args(["run", "--local", "--image", IMAGE, "-l", "typescript", "-"]),
+        code.as_bytes(),
+    );
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "42 1 held\n", ""));
+}

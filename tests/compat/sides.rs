@@ -29,7 +29,7 @@ impl Sides {
     /// Two sides without files.
     pub fn new() -> Self {
         let fresh = |name| tempfile::Builder::new().prefix(name).tempdir_in("/tmp").expect("there is a /tmp");
-        let sides = Self { inputs: fresh("fireclay-inputs-"), place: fresh("fireclay-compat-") };
+        let sides = Self { inputs: fresh("fireclay-inputs-"), place: fresh("fc-") };
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(sides.inputs.path(), open).expect("it is ours");
         if is_root() {
@@ -51,7 +51,7 @@ impl Sides {
 
     /// The directory of the work, which has the same name on both sides.
     pub fn root(&self) -> PathBuf {
-        self.place.path().join("root")
+        self.place.path().join("r")
     }
 
     /// Runs a bash script of the inputs as an ordinary user, with the inputs as its directory.

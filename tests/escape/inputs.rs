@@ -144,12 +144,12 @@ fn in_16_any_amount_of_input_read_or_not() {
     let flood = |stdin: &mut ChildStdin| (0..PIECES).try_for_each(|_| stdin.write_all(&[0; PIECE]));
     // Nobody reads it, and it never ends: the program does.
     let (result, report, written) = interactive("print('unread')", false, flood);
-    assert_eq!((result.outcome, result.stdout.as_str()), (Some(Outcome::Completed), "unread\n"));
+    assert_eq!((result.outcome, result.stdout.as_str()), (Some(Outcome::Completed), "ready\nunread\n"));
     assert!(written.is_err(), "256 MiB went somewhere");
     assert!(report.peak_bytes < SUPERVISOR_BYTES, "the supervisor grew to {} MiB", report.peak_bytes >> 20);
     let (result, report, written) =
         interactive("import sys; print(len(sys.stdin.buffer.read()) >> 20)", true, flood);
-    assert_eq!((result.outcome, result.stdout.as_str()), (Some(Outcome::Completed), "256\n"));
+    assert_eq!((result.outcome, result.stdout.as_str()), (Some(Outcome::Completed), "ready\n256\n"));
     assert!(written.is_ok());
     assert!(report.peak_bytes < SUPERVISOR_BYTES, "the supervisor grew to {} MiB", report.peak_bytes >> 20);
 }
@@ -176,7 +176,7 @@ fn interactive(
 ) -> (RunResult, Report, io::Result<()>) {
     let mut order = Order { interactive: true, ..python(code) };
     // A word before anything is written: the driver must have read its order, and no more, by then.
-    order.request.code.insert_str(0, "import os; os.write(2, b'ready\\n')\n");
+    order.request.code.insert_str(0, "import os; os.write(1, b'ready\\n')\n");
     let mut child = driver()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

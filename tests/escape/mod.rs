@@ -70,6 +70,24 @@ fn every_attack_is_in_a_group_that_runs() {
     assert_eq!(strangers, [""; 0]);
 }
 
+/// The controls of the tests' own eyes: a canary that is reached is recognised, and what is left behind is counted.
+#[test]
+fn what_is_planted_is_recognised_when_it_is_reached() {
+    let canaries = Canaries::plant(image().parent().expect("it is below target"));
+    let attack = attacks().into_iter().find(|attack| attack.file == "FS-01.py").expect("it is there");
+    let Control::Without(steps) = &attack.control else { panic!("it has a control") };
+    let output = attack::output_without(&attack, steps, &canaries);
+    assert!(canaries.seen_in(&output).is_some() && output.contains(&canaries.word("file")), "{output}");
+    let before = census::Own::take();
+    let file = std::fs::File::open("/dev/null").expect("it is there");
+    let new = census::Own::take().since(&before);
+    assert!(
+        new.iter().any(|thing| thing.starts_with("descriptor ") && thing.ends_with("/dev/null")),
+        "{new:?}"
+    );
+    drop(file);
+}
+
 const GROUPS: [&str; 10] = ["FS", "PR", "NS", "SC", "SG", "RS", "NT", "SE", "CP", "IN"];
 
 /// The attacks without a control, and why: few, and each reason is to be read by a person.
@@ -95,7 +113,6 @@ fn group(name: &str) {
         .filter(|attack| attack.group == name && attack.file.starts_with(&only))
         .collect();
     assert!(!attacks.is_empty() || !only.is_empty(), "the group {name} is empty");
-    census::adopt_orphans();
     let canaries = Canaries::plant(image().parent().expect("it is below target"));
     let mut bystander = Bystander::start(&canaries, &[]);
     let mut failures = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 /// Planted words; the files go when this is dropped.
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub struct Canaries {
     secret: String,
     files: Vec<PathBuf>,
+    /// A service of the host that anyone may speak to, by its path.
+    _service: Option<UnixListener>,
 }
 
 impl Canaries {
@@ -24,7 +27,11 @@ impl Canaries {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).ok()?;
             Some(path)
         });
-        Self { files: files.collect(), secret: secret.clone() }
+        let mut files: Vec<PathBuf> = files.collect();
+        let socket = Path::new("/var/tmp").join(format!("{secret}-socket"));
+        let service = UnixListener::bind(&socket).ok();
+        files.extend(service.is_some().then_some(socket));
+        Self { files, secret, _service: service }
     }
 
     /// One word for one place.

@@ -79,35 +79,23 @@ pub struct Report {
     pub whole_ms: u64,
 }
 
-/// Has orphans of our drivers become our own children, so that [`orphans`] finds them.
+/// Has processes that outlive a sandbox become children of the caller, so that [`Own`] counts them.
 pub fn adopt_orphans() {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("anyone may be a subreaper");
 }
 
-/// Processes with a sandbox's user id whose parent is now the calling process: they outlived their sandbox. Zombies count.
-pub fn orphans() -> Vec<i32> {
-    let own = std::process::id().to_string();
-    let entries = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    entries.filter_map(|name| name.parse::<i32>().ok()).filter(|pid| is_orphan(*pid, &own)).collect()
-}
-
-fn is_orphan(pid: i32, parent: &str) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.split_whitespace().next()).unwrap_or_default()
-    };
-    field("PPid:") == parent && field("Uid:").parse::<u32>().is_ok_and(|uid| uid >= SANDBOX_UID_BASE)
-}
-
-/// Ends and reaps orphans that a control left on purpose.
-pub fn bury(orphans: &[i32]) {
-    for pid in orphans.iter().filter_map(|pid| rustix::process::Pid::from_raw(*pid)) {
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is our child");
-        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).expect("it is our child");
+/// Ends and reaps all children, and theirs, which become ours when their parents end.
+pub fn bury_children() {
+    loop {
+        let children = Own::take().children;
+        if children.is_empty() {
+            return;
+        }
+        for pid in children.iter().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)) {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is our child");
+            rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
+                .expect("it is our child");
+        }
     }
 }
 

@@ -36,11 +36,12 @@ fn main() -> anyhow::Result<()> {
     leak.as_ref().map(|leak| rustix::io::fcntl_setfd(leak, rustix::io::FdFlags::empty())).transpose()?;
     let amend = move |plan: sandbox::plan::Plan| weaken(plan, &without);
     let id = RunId::from_random(sys::fs::random()?);
+    let name = sandbox::cgroup::leaf_name();
     let setting = Setting {
         host: &host,
         image: &image,
         allow_missing: allow_missing.into_iter().collect(),
-        name: sandbox::cgroup::leaf_name(),
+        name: name.clone(),
         amend: &amend,
         fail_at,
     };
@@ -49,6 +50,7 @@ fn main() -> anyhow::Result<()> {
     let live = || Live { fd: rustix::stdio::stderr(), transform: Box::new(<[u8]>::to_vec) };
     let io = Io { stdin, stdout: interactive.then(live), stderr: interactive.then(live), cancel: None };
     let created_at = worker::run::now();
+    census::adopt_orphans();
     let (before, started) = (Own::take(), Instant::now());
     let result = match sandbox::run::run(&spec, &setting, io) {
         Ok(settled) => worker::run::result_of(id, created_at, &spec, &image, &settled),
@@ -57,7 +59,10 @@ fn main() -> anyhow::Result<()> {
     };
     let whole_ms = started.elapsed().as_millis() as u64;
     println!("\n{}", serde_json::to_string(&result)?);
-    let report = Report { left: Own::take().since(&before), peak_bytes: census::peak_bytes(), whole_ms };
+    let mut left = Own::take().since(&before);
+    left.extend(census::cgroups(&name).into_iter().map(|path| format!("control group {}", path.display())));
+    let report = Report { left, peak_bytes: census::peak_bytes(), whole_ms };
+    census::bury_children();
     eprintln!("\n{}", serde_json::to_string(&report)?);
     Ok(())
 }

@@ -94,7 +94,8 @@ fn names(file: &Path) -> Option<String> {
     let stem = file.file_stem()?.to_str()?;
     // Compatibility tests are named after the module of the interpreter that they try.
     let named_after = file.starts_with("tests/compat");
-    (!named_after && EMPTY_NAMES.contains(&stem)).then(|| format!("{}: a name that says nothing", file.display()))
+    (!named_after && EMPTY_NAMES.contains(&stem))
+        .then(|| format!("{}: a name that says nothing", file.display()))
 }
 
 /// Paths of one machine, in anything that is ours.

@@ -1,7 +1,8 @@
 # id: FS-104
 # title: programs that are no file, and files that are no program
 # stopped-by: no-new-privileges seccomp landlock
-# control: none it gains nothing with or without: what it starts is restricted as it is
+# control: also filter-init
+# note: What it starts is as restricted as it is; in the control that is not much.
 
 import os
 

@@ -1,7 +1,7 @@
 # id: FS-11
 # title: make and open device nodes
-# stopped-by: seccomp landlock drop-capabilities mount-directories
-# control: none a device in a tmpfs of a user namespace is refused by the kernel whoever asks
+# stopped-by: seccomp landlock
+# note: A whiteout is a device that the kernel lets anyone make; others it refuses in a user namespace whoever asks.
 
 import os
 import stat
@@ -10,9 +10,7 @@ for name, kind, device in (("mem", stat.S_IFCHR, (1, 1)), ("sda", stat.S_IFBLK, 
     for place in ("/workspace/", "/tmp/", "/dev/shm/", "/dev/"):
         try:
             os.mknod(place + name, kind | 0o666, os.makedev(*device))
-            print("made", place + name)
-            if device != (0, 0):
-                print("BREACH", place + name)
+            print("BREACH", place + name)
             os.close(os.open(place + name, os.O_RDWR))
             print("BREACH opened", place + name)
         except OSError as error:

@@ -21,7 +21,7 @@ for number in range(1024):
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        signal.alarm(2)
+        signal.alarm(5)
         ctypes.set_errno(0)
         answer = libc.syscall(ctypes.c_long(number), *nonsense)
         code = ctypes.get_errno() if answer == -1 else 0

@@ -46,7 +46,7 @@ pub fn ensure(name: &str, settings: &Settings) -> anyhow::Result<(Image, File)> 
     // It may be replaced between being found and being held: then the new one is found.
     loop {
         let image =
-            if name == DEFAULT_NAME { ensure_default(&store, settings)? } else { find(&store, name)? };
+            if name == DEFAULT_NAME { ensure_default(&store, settings)? } else { find_current(&store, name)? };
         if let Some(hold) = image.hold()? {
             return Ok((image, hold));
         }
@@ -58,6 +58,16 @@ fn ensure_default(store: &ImageStore, settings: &Settings) -> anyhow::Result<Ima
     let image = store.ensure(&BuildOptions::new(&settings.path), &mut |progress| bar.show(progress));
     bar.finish();
     image.context("make the default image")
+}
+
+/// A named image is its maker's to rebuild: nobody else knows of what.
+fn find_current(store: &ImageStore, name: &str) -> anyhow::Result<Image> {
+    let image = find(store, name)?;
+    if image.is_current() {
+        return Ok(image);
+    }
+    let hint = format!("`fireclay image build --name {name}` makes it anew");
+    Err(Rejection::new("image", format!("{name:?} was made by another version of fireclay"), hint).into())
 }
 
 fn find(store: &ImageStore, name: &str) -> anyhow::Result<Image> {

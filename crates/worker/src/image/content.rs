@@ -181,7 +181,7 @@ fn etc(tree: &mut Tree) {
              nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
         ),
         ("group", "root:x:0:\nsandbox:x:1000:\nnogroup:x:65534:\n"),
-        ("hosts", "127.0.0.1\tlocalhost sandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n"),
+        ("hosts", "127.0.0.1\tlocalhost\n127.0.1.1\tsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n"),
         ("hostname", "sandbox\n"),
         (
             "nsswitch.conf",

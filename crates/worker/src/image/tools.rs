@@ -81,6 +81,8 @@ pub(super) const PLUGINS: &[&str] = &["gconv", "ossl-modules", "perl-base"];
 
 /// Single files copied where the host has them.
 pub(super) const FILES: &[&str] = &[
+    // What `stdbuf` has programs load.
+    "/usr/libexec/coreutils/libstdbuf.so",
     "/usr/lib/file/magic.mgc",
     "/usr/share/misc/magic.mgc",
     "/usr/share/misc/magic",
