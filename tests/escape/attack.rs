@@ -6,7 +6,7 @@ use fireclay_tests::{Bystander, Canaries, Order, image};
 use model::limits::LimitsPatch;
 use model::{Layer, Policy, RunRequest, RunResult};
 use std::sync::{Mutex, PoisonError};
-use worker::battery::{Attack, Verdict, breaches, verdict};
+use worker::battery::{Attack, BREACH, Verdict, breaches, verdict};
 
 /// What a run may take beyond its deadline.
 const GRACE_MS: u64 = 100;
@@ -17,6 +17,9 @@ const COPIES: u64 = 6;
 
 /// What the supervisor says of an init that died after the program had started.
 const KILLED: &str = "init died under the run";
+
+/// Stands for the limits that an attack asks for: without them it has those of anybody.
+const LIMITS: &str = "limits";
 
 /// Held by whoever has a neighbour in the host's own namespaces, where there is one port and one key for all.
 static HOST: Mutex<()> = Mutex::new(());
@@ -65,33 +68,38 @@ pub fn held_off(attack: &Attack, canaries: &Canaries) -> Came {
     Came { wrong, note }
 }
 
-/// Runs an attack without these steps: it must succeed, or it shows nothing. Otherwise says what it printed.
-pub fn succeeds_without(attack: &Attack, steps: &[&str], canaries: &Canaries) -> Option<String> {
+/// Runs an attack without these steps: it must succeed, or it shows nothing. Says what worked, or what it printed instead.
+pub fn succeeds_without(attack: &Attack, steps: &[&str], canaries: &Canaries) -> Result<String, String> {
     // A namespace that an attack reaches through is one that it shares with a neighbour.
-    let shared =
-        steps.iter().any(|step| [Layer::Netns, Layer::Ipcns].iter().any(|layer| layer.name() == *step));
+    let lacks = |layer: Layer| steps.contains(&layer.name());
+    let shared = lacks(Layer::Netns) || lacks(Layer::Ipcns);
     let _alone = shared.then(|| HOST.lock().unwrap_or_else(PoisonError::into_inner));
     let neighbour = shared.then(|| Bystander::start(canaries, steps));
     let ran = run(attack, steps, canaries);
     drop(neighbour);
     let (result, report) = (result_in(&ran), report_in(&ran));
     // A job whose streams were not replaced writes to the driver's own.
-    let aside = ran.stdout.lines().any(|line| line.starts_with(worker::battery::BREACH));
-    // Who can kill its init takes the whole sandbox down; who outlives it is its supervisor's child then.
-    let killed = result.fault.as_ref().is_some_and(|fault| fault.message == KILLED);
-    let outlived = report.left.iter().any(|thing| thing.starts_with("child "));
-    let succeeded = !breaches(&result).is_empty() || aside || killed || outlived;
-    (!succeeded).then(|| {
+    let aside = ran.stdout.lines().filter(|line| line.starts_with(BREACH));
+    if let Some(breach) = breaches(&result).into_iter().chain(aside).next() {
+        return Ok(breach.to_owned());
+    }
+    // Who can kill its init takes the whole sandbox down, and who outlives it is its supervisor's child then. Only without a
+    // namespace of processes: otherwise a fault is a plan that does not work, and no proof.
+    let killed =
+        result.fault.as_ref().filter(|fault| fault.message == KILLED).map(|fault| fault.message.clone());
+    let outlived = report.left.into_iter().find(|thing| thing.starts_with("child "));
+    killed.or(outlived).filter(|_| lacks(Layer::Pidns)).ok_or_else(|| {
         format!("the control, without {}, shows nothing: {}{}", steps.join(" "), shown(&result), ran.stderr)
     })
 }
 
 fn run(attack: &Attack, without: &[&str], canaries: &Canaries) -> Ran {
+    let by_default = LimitsPatch { timeout_ms: attack.limits.timeout_ms, ..LimitsPatch::default() };
     let order = Order {
         request: RunRequest {
             language: Some(attack.language),
             code: attack.code.to_owned(),
-            limits: LimitsPatch { ..attack.limits },
+            limits: if without.contains(&LIMITS) { by_default } else { attack.limits },
             ..RunRequest::default()
         },
         without: without.iter().map(|step| (*step).to_owned()).collect(),

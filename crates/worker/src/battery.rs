@@ -12,9 +12,10 @@
 //! # control: also lower-limits
 //! ```
 //!
-//! `stopped-by` are names of plan steps, or parts of a step by the names that the tests' `weaken` gives them. Without `expect`
-//! the program must end with `HELD`. The control is a run without the `stopped-by` steps and those named by `control: also`, in
-//! which the attack must succeed; `control: only …` names all steps to leave out; `control: none …` gives the reason why there is none.
+//! `stopped-by` are names of plan steps, or parts of a step by the names that the tests' `weaken` gives them. Without `expect` the
+//! program must end with `HELD`. The control is a run without the `stopped-by` steps and those named by `control: also`, in which
+//! the attack must succeed; `control: only …` names all that is left out, where `limits` stands for those that the attack asks for;
+//! `control: none …` gives the reason why there is none.
 //! Knows programs and results only: who runs them, and how, is the caller's.
 
 use model::{Language, Limit, LimitsPatch, Outcome, RunResult, units};

@@ -1,7 +1,7 @@
 # id: CP-08
 # title: a daemon that outlives the run
 # stopped-by: pidns
-# control: also mount-proc mask-proc pivot-root verify-mounts join-cgroup
+# control: also mount-proc mask-proc pivot-root verify-mounts create-cgroup join-cgroup
 # note: In the control it does; the driver finds it as an orphan, and ends it. It holds no stream: the run itself would not end.
 
 import os

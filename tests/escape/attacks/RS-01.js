@@ -1,6 +1,7 @@
 // id: RS-01
 // title: more processes than allowed
-// stopped-by: join-cgroup lower-limits
+// stopped-by: create-cgroup join-cgroup lower-limits
+// control: only limits
 // limits: timeout=8s processes=32
 
 const { spawn } = require('child_process');

@@ -1,6 +1,7 @@
 # id: RS-02
 # title: more threads than allowed
-# stopped-by: join-cgroup lower-limits
+# stopped-by: create-cgroup join-cgroup lower-limits
+# control: only limits
 # expect: held
 # expect: limits processes
 # limits: timeout=5s processes=32

@@ -1,6 +1,7 @@
 # id: RS-03
 # title: more heap than there is
-# stopped-by: join-cgroup
+# stopped-by: create-cgroup join-cgroup
+# control: only limits
 # expect: outcome memory_exceeded
 # expect: limits memory
 # expect: memory 160MiB

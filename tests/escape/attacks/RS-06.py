@@ -1,6 +1,7 @@
 # id: RS-06
 # title: memory hidden in socket buffers
-# stopped-by: join-cgroup
+# stopped-by: create-cgroup join-cgroup
+# control: only limits
 # expect: outcome memory_exceeded
 # expect: limits memory
 # limits: timeout=5s memory=48MiB disk=1MiB

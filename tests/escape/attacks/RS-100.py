@@ -1,6 +1,7 @@
 # id: RS-100
 # title: memory hidden in System V segments and shared mappings
-# stopped-by: join-cgroup
+# stopped-by: create-cgroup join-cgroup
+# control: only limits
 # expect: outcome memory_exceeded
 # expect: limits memory
 # expect: memory 160MiB

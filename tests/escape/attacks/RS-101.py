@@ -1,6 +1,7 @@
 # id: RS-101
 # title: memory hidden in pipes
-# stopped-by: join-cgroup
+# stopped-by: create-cgroup join-cgroup
+# control: only limits
 # expect: outcome memory_exceeded
 # expect: limits memory
 # limits: timeout=5s memory=24MiB disk=1MiB

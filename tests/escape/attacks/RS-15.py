@@ -1,6 +1,7 @@
 # id: RS-15
 # title: more processors than allowed
-# stopped-by: join-cgroup
+# stopped-by: create-cgroup join-cgroup
+# control: only limits
 # limits: timeout=5s cpus=0.3 processes=8
 
 import os

@@ -11,7 +11,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 page = mmap.mmap(-1, 4096)
 buffer = ctypes.addressof(ctypes.c_char.from_buffer(page))
 me = os.getpid()
-kind, name = (ctypes.addressof(ctypes.create_string_buffer(text)) for text in (b"user", b"canary"))
+texts = [ctypes.create_string_buffer(text) for text in (b"user", b"canary")]
+kind, name = map(ctypes.addressof, texts)
 CALLS = [
     ("add_key", 248, (kind, name, name, 4, -3), "ENOSYS"),
     ("add_key user", 248, (kind, name, name, 4, -4), "ENOSYS"),

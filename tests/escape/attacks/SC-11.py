@@ -14,7 +14,8 @@ me = os.getpid()
 image = os.open("/usr/bin/env", os.O_RDONLY)
 reader, writer = os.pipe()
 socket = libc.socket(2, 1, 0)
-one = ctypes.addressof(ctypes.c_int(1))
+enabled = ctypes.c_int(1)
+one = ctypes.addressof(enabled)
 CALLS = [
     ("splice", 275, (image, 0, writer, 0, 64, 0), "ENOSYS"),
     ("tee", 276, (reader, writer, 64, 0), "ENOSYS"),

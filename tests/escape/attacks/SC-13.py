@@ -12,7 +12,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 page = mmap.mmap(-1, 4096)
 buffer = ctypes.addressof(ctypes.c_char.from_buffer(page))
 me = os.getpid()
-text = ctypes.addressof(ctypes.create_string_buffer(b"/tmp"))
+path = ctypes.create_string_buffer(b"/tmp")
+text = ctypes.addressof(path)
 CALLS = [
     ("fsopen", 430, (text, 1), "EPERM"),
     ("open_tree", 428, (-100, text, 0), "EPERM"),

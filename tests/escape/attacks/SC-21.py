@@ -11,7 +11,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 page = mmap.mmap(-1, 4096)
 buffer = ctypes.addressof(ctypes.c_char.from_buffer(page))
 me = os.getpid()
-one = ctypes.addressof(ctypes.c_int(1))
+priority = ctypes.c_int(1)
+one = ctypes.addressof(priority)
 CALLS = [
     ("FIFO", 144, (0, 1, one), "EPERM"),
     ("RR", 144, (0, 2, one), "EPERM"),
