@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn many_small_values_are_refused_before_they_are_built() {
-        let many = |count: usize| frame(1, format!("{{\"application/json\":[0{}]}}", ",0".repeat(count)).as_bytes());
+        let many =
+            |count: usize| frame(1, format!("{{\"application/json\":[0{}]}}", ",0".repeat(count)).as_bytes());
         assert!(said(&many(FRAME_VALUES_MAX / 2)).result.is_some());
         assert_eq!(said(&many(FRAME_VALUES_MAX)), Said::default());
         // Over all frames, not each.

@@ -45,8 +45,11 @@ pub fn ensure(name: &str, settings: &Settings) -> anyhow::Result<(Image, File)> 
     let store = ImageStore::open(&settings.data);
     // It may be replaced between being found and being held: then the new one is found.
     loop {
-        let image =
-            if name == DEFAULT_NAME { ensure_default(&store, settings)? } else { find_current(&store, name)? };
+        let image = if name == DEFAULT_NAME {
+            ensure_default(&store, settings)?
+        } else {
+            find_current(&store, name)?
+        };
         if let Some(hold) = image.hold()? {
             return Ok((image, hold));
         }
