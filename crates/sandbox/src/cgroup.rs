@@ -38,12 +38,15 @@ pub struct CgroupLimits {
     pub memory_bytes: u64,
     /// Processes and threads.
     pub processes: u64,
-    /// Processor time as a rate; `None` when that is more than the machine has.
-    pub cpus: Option<f64>,
+    /// Processor time as a rate.
+    pub cpus: f64,
 }
 
 /// The period over which processor time is shared out: long enough that an interpreter's start is one burst.
 const CPU_PERIOD_US: u64 = 100_000;
+
+/// Weight against everything else on the machine, of which 100 is usual: a sandbox gives way to its supervisor.
+const CPU_WEIGHT: u64 = 50;
 
 impl Tree {
     /// Finds where the caller may make control groups with memory, process and processor limits.
@@ -203,6 +206,15 @@ impl Leaf {
         })
     }
 
+    /// Takes the processor limit away: processes that are killed need time to die, and a throttled group has none to give them.
+    pub fn lift_processor_limit(&self) -> io::Result<()> {
+        match self.directories.as_slice() {
+            [_, _, cpu] => fs::write(cpu.join("cpu.cfs_quota_us"), "-1"),
+            [leaf] => fs::write(leaf.join("cpu.max"), "max"),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     /// Removes the leaf. Fails while a process is in it.
     pub fn remove(mut self) -> io::Result<()> {
         while let Some(directory) = self.directories.last() {
@@ -227,11 +239,9 @@ impl Leaf {
             _ => {}
         }
         write(&pids.join("pids.max"), limits.processes)?;
-        if let Some(cpus) = limits.cpus {
-            write(&cpu.join("cpu.cfs_period_us"), CPU_PERIOD_US)?;
-            write(&cpu.join("cpu.cfs_quota_us"), cpu_quota_us(cpus))?;
-        }
-        Ok(())
+        write(&cpu.join("cpu.shares"), CPU_WEIGHT * 1024 / 100)?;
+        write(&cpu.join("cpu.cfs_period_us"), CPU_PERIOD_US)?;
+        write(&cpu.join("cpu.cfs_quota_us"), cpu_quota_us(limits.cpus))
     }
 
     fn limit_v2(&self, limits: &CgroupLimits) -> io::Result<()> {
@@ -243,10 +253,8 @@ impl Leaf {
         }
         write(&leaf.join("memory.oom.group"), 0)?;
         write(&leaf.join("pids.max"), limits.processes)?;
-        if let Some(cpus) = limits.cpus {
-            fs::write(leaf.join("cpu.max"), format!("{} {CPU_PERIOD_US}", cpu_quota_us(cpus)))?;
-        }
-        Ok(())
+        write(&leaf.join("cpu.weight"), CPU_WEIGHT)?;
+        fs::write(leaf.join("cpu.max"), format!("{} {CPU_PERIOD_US}", cpu_quota_us(limits.cpus)))
     }
 }
 

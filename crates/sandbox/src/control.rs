@@ -105,8 +105,8 @@ pub fn send(socket: BorrowedFd<'_>, message: Message, descriptors: &[BorrowedFd<
 pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Vec<OwnedFd>)>> {
     let mut buffer = [0; MESSAGE_BYTES];
     let (length, descriptors) = match sys::socket::receive(socket, &mut buffer) {
-        // A peer that died with messages unread resets the connection.
-        Err(error) if error.errno == libc::ECONNRESET => return Ok(None),
+        // A peer that died with messages unread resets the connection. That is told once, before what the peer had said.
+        Err(error) if error.errno == libc::ECONNRESET => sys::socket::receive(socket, &mut buffer)?,
         other => other?,
     };
     if length == 0 {
@@ -120,6 +120,17 @@ pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Vec<OwnedFd>)>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_words_of_a_peer_are_heard_though_it_read_nothing() {
+        let (ours, theirs) = sys::socket::pair().unwrap();
+        use std::os::fd::AsFd;
+        send(ours.as_fd(), Message::Start, &[]).unwrap();
+        send(theirs.as_fd(), Message::Ended { status: 9 }, &[]).unwrap();
+        drop(theirs);
+        assert_eq!(receive(ours.as_fd()).unwrap().map(|heard| heard.0), Some(Message::Ended { status: 9 }));
+        assert!(receive(ours.as_fd()).unwrap().is_none());
+    }
 
     #[test]
     fn messages_survive_the_way() {

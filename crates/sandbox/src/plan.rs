@@ -24,6 +24,8 @@ const BYTES_PER_INODE: u64 = 4096;
 /// Fewest and most inodes of a scratch file system.
 const INODES: std::ops::RangeInclusive<u64> = 1_024..=1_000_000;
 
+/// Processor time that no sandbox can have, as a rate: what a supervisor needs to see a deadline while everything else spins.
+const SUPERVISOR_CPUS: f64 = 0.1;
 /// By how many the kernel's count per user lies above the control group's.
 const PROCESS_SLACK: u64 = 16;
 
@@ -212,7 +214,7 @@ fn supervisor_steps(needs: &Needs, host: &Host, outside: Outside, cgroup: Option
         memory_bytes: limits.memory_bytes.saturating_add(limits.disk_bytes),
         // Init is one of them.
         processes: limits.processes.saturating_add(1),
-        cpus: (limits.cpus < host.processors as f64).then_some(limits.cpus),
+        cpus: limits.cpus.min(host.processors as f64 - SUPERVISOR_CPUS),
     });
     if cgroup == Some(2) {
         add(Actor::Supervisor, Layer::Cgroup, create.clone());
@@ -363,8 +365,7 @@ impl Action {
         let names = |layers: &[Layer]| layers.iter().map(|layer| layer.name()).collect::<Vec<_>>().join(" ");
         match self {
             Self::CreateCgroup(limits) => {
-                let cpus = limits.cpus.map_or("all".to_owned(), |cpus| cpus.to_string());
-                format!("memory {} (with tmpfs), processes {}, cpus {cpus}", bytes_text(limits.memory_bytes), limits.processes)
+                format!("memory {} (with tmpfs), processes {}, cpus {}", bytes_text(limits.memory_bytes), limits.processes, limits.cpus)
             }
             Self::CloneInit { namespaces } => names(namespaces),
             Self::MapIds(outside) => format!("{INSIDE_UID} inside is {outside}"),

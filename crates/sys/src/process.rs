@@ -186,6 +186,16 @@ pub fn unshare(flags: i32) -> Result<()> {
     check("unshare", libc::c_long::from(unsafe { libc::unshare(flags) })).map(drop)
 }
 
+/// The calling thread's nice value.
+pub fn nice() -> Result<i32> {
+    rustix::process::getpriority_process(None).map_err(Error::of("getpriority"))
+}
+
+/// Sets the calling thread's nice value, -20 to 19 (`setpriority(2)`); lowering it takes CAP_SYS_NICE.
+pub fn set_nice(nice: i32) -> Result<()> {
+    rustix::process::setpriority_process(None, nice).map_err(Error::of("setpriority"))
+}
+
 /// Makes the caller the leader of a new session without a terminal.
 pub fn new_session() -> Result<()> {
     rustix::process::setsid().map(drop).map_err(Error::of("setsid"))

@@ -36,7 +36,7 @@ fn with_leaf(host: &Host, limits: &CgroupLimits, use_it: impl FnOnce(&Leaf) -> F
     found
 }
 
-const UNLIMITED: CgroupLimits = CgroupLimits { memory_bytes: 256 * MIB, processes: 64, cpus: None };
+const UNLIMITED: CgroupLimits = CgroupLimits { memory_bytes: 256 * MIB, processes: 64, cpus: 1024.0 };
 
 /// A leaf can be made, joined and removed.
 pub fn place(host: &Host) -> Found {
@@ -94,7 +94,7 @@ pub fn processes(host: &Host) -> Found {
 
 /// A process that spins gets its share of time and no more.
 pub fn cpu(host: &Host) -> Found {
-    let limits = CgroupLimits { cpus: Some(CPUS), ..UNLIMITED };
+    let limits = CgroupLimits { cpus: CPUS, ..UNLIMITED };
     with_leaf(host, &limits, |leaf| {
         Trial::in_cgroup(leaf).perform(|| {
             let (start, begun) = (Instant::now(), processor_time());
