@@ -146,7 +146,7 @@ fn clone_and_kill(directory: &Path) -> Found {
             if sys::process::die_with_parent().is_err() {
                 sys::process::exit_now(1);
             }
-            std::thread::sleep(Duration::from_secs(1));
+            rustix::event::pause();
         },
     };
     let members = fs::read_to_string(directory.join("cgroup.procs"));

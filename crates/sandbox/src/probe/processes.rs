@@ -16,7 +16,7 @@ fn idle() -> sys::Result<(i32, OwnedFd)> {
                 sys::process::exit_now(1);
             }
             loop {
-                std::thread::sleep(std::time::Duration::from_secs(1));
+                rustix::event::pause();
             }
         }
     }
