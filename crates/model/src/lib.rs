@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or an environment; other crates agree on these types and on nothing else.
 //! Reading order: a [`RunRequest`] (as said) is admitted into a [`RunSpec`] (complete) and settles as a [`RunResult`].
 
+pub mod base64;
 pub mod id;
 pub mod isolation;
 pub mod language;

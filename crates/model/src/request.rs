@@ -1,6 +1,6 @@
 //! A run as a caller says it: nearly everything may be left out.
 
-use crate::{Language, LimitsPatch};
+use crate::{Language, LimitsPatch, base64};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -30,28 +30,24 @@ pub struct RunRequest {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// A file that the workspace begins with.
+/// A file that the workspace begins with. In JSON its content is `text`, or `base64` for raw bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "InputFileSaid", into = "InputFileSaid")]
 pub struct InputFile {
     /// Where, relative to the workspace.
     pub path: String,
     /// Its content.
-    #[serde(flatten)]
     pub content: FileContent,
     /// Whether it may be executed.
-    #[serde(default)]
     pub executable: bool,
 }
 
-/// The content of a file, as text or as bytes in base64.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// The content of a file, as text or as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileContent {
     /// UTF-8.
     Text(String),
-    /// Raw bytes; base64 in JSON is decoded at the door.
-    #[serde(skip)]
+    /// Raw bytes.
     Bytes(Vec<u8>),
 }
 
@@ -61,6 +57,69 @@ impl FileContent {
         match self {
             Self::Text(text) => text.as_bytes(),
             Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// A file to put into the workspace, as a caller says it: exactly one of `text` and `base64`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = InputFile))]
+#[serde(deny_unknown_fields)]
+pub struct InputFileSaid {
+    /// Where, relative to the workspace.
+    path: String,
+    /// Its content as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// Its content as base64 (RFC 4648 §4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+    /// Whether it may be executed.
+    #[serde(default)]
+    executable: bool,
+}
+
+impl TryFrom<InputFileSaid> for InputFile {
+    type Error = String;
+
+    fn try_from(said: InputFileSaid) -> Result<Self, String> {
+        let content = match (said.text, said.base64) {
+            (Some(text), None) => FileContent::Text(text),
+            (None, Some(coded)) => FileContent::Bytes(base64::decode(&coded)?),
+            _ => return Err(format!("{:?} needs exactly one of `text` and `base64`", said.path)),
+        };
+        Ok(Self { path: said.path, content, executable: said.executable })
+    }
+}
+
+impl From<InputFile> for InputFileSaid {
+    fn from(file: InputFile) -> Self {
+        let (text, base64) = match file.content {
+            FileContent::Text(text) => (Some(text), None),
+            FileContent::Bytes(bytes) => (None, Some(base64::encode(&bytes))),
+        };
+        Self { path: file.path, text, base64, executable: file.executable }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_exactly_one_content() {
+        let parse = |json: &str| serde_json::from_str::<InputFile>(json).map_err(|error| error.to_string());
+        let bytes = parse(r#"{"path":"a","base64":"/wA="}"#).unwrap();
+        assert_eq!(bytes.content.as_bytes(), [255, 0]);
+        assert_eq!(serde_json::to_string(&bytes).unwrap(), r#"{"path":"a","base64":"/wA=","executable":false}"#);
+        for wrong in [
+            r#"{"path":"a"}"#,
+            r#"{"path":"a","text":"","base64":""}"#,
+            r#"{"path":"a","base64":"*"}"#,
+            r#"{"path":"a","text":"","mode":1}"#,
+        ] {
+            parse(wrong).unwrap_err();
         }
     }
 }

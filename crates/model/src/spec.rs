@@ -1,11 +1,12 @@
 //! A run as it will be done: complete, checked, clamped.
 
 use crate::limits::{CODE_BYTES_MAX, INPUT_FILES_MAX, PATH_BYTES_MAX, WORDS_BYTES_MAX, WORDS_MAX};
-use crate::{InputFile, Language, Limits, Policy, Rejection, RunRequest};
+use crate::{InputFile, Language, Limits, Policy, Rejection, RunRequest, base64};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A complete run: no field means "default".
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSpec {
     /// The language.
     pub language: Language,
@@ -14,6 +15,7 @@ pub struct RunSpec {
     /// The program's own file, relative to the workspace. Never one of `files`.
     pub file_name: String,
     /// Standard input; empty means end of file at once.
+    #[serde(with = "base64")]
     pub stdin: Vec<u8>,
     /// Arguments, without NUL.
     pub args: Vec<String>,
@@ -23,6 +25,8 @@ pub struct RunSpec {
     pub cwd: String,
     /// Files put into the workspace first; paths checked and unique.
     pub files: Vec<InputFile>,
+    /// Whether stderr is the same pipe as stdout, so that the order of writes holds; all output is then stdout.
+    pub merge_output: bool,
     /// Clamped limits.
     pub limits: Limits,
     /// The caller's labels.
@@ -57,17 +61,21 @@ impl RunSpec {
                 format!("at most {INPUT_FILES_MAX}; pack them into an archive"),
             ));
         }
+        check_tree(&taken)?;
         let cwd = match request.cwd.as_deref() {
             None | Some("" | ".") => String::new(),
             Some(path) => check_path("cwd", path).map(|()| path.to_owned())?,
         };
         let file_name = file_name_of(&request, language, &taken)?;
+        let limits = policy.limits.narrowed(&request.limits, &policy.ceiling);
+        check_room(&request, limits.disk_bytes)?;
         Ok(RunSpec {
             language,
             file_name,
             cwd,
-            limits: policy.limits.narrowed(&request.limits, &policy.ceiling),
+            limits,
             stdin: request.stdin.unwrap_or_default().into_bytes(),
+            merge_output: false,
             code: request.code,
             args: request.args,
             env: request.env,
@@ -112,6 +120,29 @@ fn check_code(code: &str) -> Result<(), Rejection> {
             message,
             format!("at most {CODE_BYTES_MAX}; put data into files"),
         ));
+    }
+    Ok(())
+}
+
+/// No file is where another needs a directory.
+fn check_tree(paths: &BTreeSet<&str>) -> Result<(), Rejection> {
+    let parents = |path: &str| path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect::<Vec<_>>();
+    for path in paths {
+        if let Some(parent) = parents(path).into_iter().find(|parent| paths.contains(parent.as_str())) {
+            let message = format!("{parent:?} is a file, and {path:?} needs a directory there");
+            return Err(Rejection::new("files", message, "rename one of them"));
+        }
+    }
+    Ok(())
+}
+
+/// What is put into the workspace fits into the disk limit. Less than all of it may be used, so this is not the last word.
+fn check_room(request: &RunRequest, disk_bytes: u64) -> Result<(), Rejection> {
+    let files = request.files.iter().map(|file| file.content.as_bytes().len());
+    let total = files.chain([request.code.len()]).sum::<usize>() as u64;
+    if total > disk_bytes {
+        let message = format!("{total} bytes of code and files do not fit into disk_bytes, {disk_bytes}");
+        return Err(Rejection::new("files", message, "raise limits.disk_bytes or send less"));
     }
     Ok(())
 }
@@ -225,6 +256,9 @@ mod tests {
     fn mistakes_name_the_field_and_the_fix() {
         insta::assert_snapshot!(reject(RunRequest::default()), @"language: cannot tell the language; name one of: python, bash, javascript, typescript");
         insta::assert_snapshot!(reject(RunRequest { files: vec![file("../x")], ..python("") }), @r#"files[0].path: the path has an empty part, . or ..: "../x"; use a relative path such as data/a.csv, without . or .. and without control characters"#);
+        insta::assert_snapshot!(reject(RunRequest { files: vec![file("a/b/c"), file("a/b")], ..python("") }), @r#"files: "a/b" is a file, and "a/b/c" needs a directory there; rename one of them"#);
+        let little = crate::LimitsPatch { disk_bytes: Some(1), ..Default::default() };
+        insta::assert_snapshot!(reject(RunRequest { limits: little, ..python(&" ".repeat(70_000)) }), @"files: 70000 bytes of code and files do not fit into disk_bytes, 65536; raise limits.disk_bytes or send less");
         insta::assert_snapshot!(reject(RunRequest { args: vec!["a\0".into()], ..python("") }), @"args: a value has a NUL byte; remove it; the kernel ends strings there");
         let limits = crate::LimitsPatch { timeout_ms: Some(0), ..Default::default() };
         insta::assert_snapshot!(reject(RunRequest { limits, ..python("") }), @"limits.timeout_ms: must be more than zero; leave it out for the default");

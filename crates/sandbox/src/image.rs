@@ -1,10 +1,11 @@
 //! What a sandbox needs to know of an image: where its root is and which interpreters it has.
 
 use model::Language;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// A root filesystem to make sandboxes of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// `sha256:…`.
     pub digest: String,

@@ -99,7 +99,7 @@ fn execute(
             WriteError::Fault(fault) => Refused::Fault(fault),
         })?;
     let exhausted = |error: sys::Error| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
-    let (streams, GuestEnds { streams: ends }) = supervise::streams().map_err(exhausted)?;
+    let (streams, GuestEnds { streams: ends }) = supervise::streams(spec.merge_output).map_err(exhausted)?;
     sandbox.start(command, [ends[0].as_fd(), ends[1].as_fd(), ends[2].as_fd(), ends[3].as_fd()])?;
     // Ours are copies: as long as one is open, a stream of the guest's does not end.
     drop(ends);

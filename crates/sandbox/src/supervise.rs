@@ -14,6 +14,7 @@ use model::{Fault, FaultCode, Limits};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use sys::process::Ended;
@@ -22,6 +23,8 @@ use sys::process::Ended;
 const PIECE_BYTES: usize = 65_536;
 /// Bytes that can be written to a pipe without waiting when poll says there is room (pipe(7), PIPE_BUF).
 const ROOM_BYTES: usize = 4_096;
+/// Most bytes of one packet: far below what a socket's buffer holds (`/proc/sys/net/core/wmem_default`), as a packet is sent whole.
+pub const PACKET_BYTES: usize = 32_768;
 /// Shortest and longest time between two looks at memory and disk.
 const SAMPLE: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(50);
 /// The fastest that code can fill memory: what two cores reach here by touching new pages, doubled.
@@ -46,6 +49,8 @@ pub struct Live<'a> {
     pub fd: BorrowedFd<'a>,
     /// What to make of each piece first.
     pub transform: Transform<'a>,
+    /// For a seqpacket socket that both streams share: each piece is one packet that begins with this byte.
+    pub tag: Option<u8>,
 }
 
 /// The caller's side of a run.
@@ -92,17 +97,21 @@ pub struct Streams {
     result: Option<OwnedFd>,
 }
 
-/// Makes the four streams of a run.
-pub fn streams() -> sys::Result<(Streams, GuestEnds)> {
+/// Makes the four streams of a run; with `merge_output`, standard error is a copy of standard output.
+pub fn streams(merge_output: bool) -> sys::Result<(Streams, GuestEnds)> {
     let (stdin_read, stdin_write) = sys::fs::pipe_to_read()?;
     // The guest's end must wait for input as any program expects; ours must not wait for the guest.
     clear_nonblocking(stdin_read.as_fd())?;
     sys::fs::set_nonblocking(stdin_write.as_fd())?;
     let (stdout, guest_stdout) = sys::fs::pipe_to_read()?;
-    let (stderr, guest_stderr) = sys::fs::pipe_to_read()?;
+    let (stderr, guest_stderr) = if merge_output {
+        (None, sys::process::duplicate_above(guest_stdout.as_fd(), 0)?)
+    } else {
+        let (stderr, guest_stderr) = sys::fs::pipe_to_read()?;
+        (Some(stderr), guest_stderr)
+    };
     let (result, guest_result) = sys::fs::pipe_to_read()?;
-    let ours =
-        Streams { stdin: Some(stdin_write), outputs: [Some(stdout), Some(stderr)], result: Some(result) };
+    let ours = Streams { stdin: Some(stdin_write), outputs: [Some(stdout), stderr], result: Some(result) };
     Ok((ours, GuestEnds { streams: [stdin_read, guest_stdout, guest_stderr, guest_result] }))
 }
 
@@ -202,6 +211,23 @@ struct Feed<'a> {
 struct Forward<'a> {
     live: Live<'a>,
     queue: VecDeque<u8>,
+}
+
+impl Forward<'_> {
+    /// Writes one piece of the queue.
+    fn write(&mut self) -> rustix::io::Result<()> {
+        let piece = self.queue.make_contiguous();
+        let written = match self.live.tag {
+            None => rustix::io::write(self.live.fd, &piece[..piece.len().min(ROOM_BYTES)])?,
+            Some(tag) => {
+                let piece = &piece[..piece.len().min(PACKET_BYTES)];
+                rustix::io::writev(self.live.fd, &[IoSlice::new(&[tag]), IoSlice::new(piece)])?;
+                piece.len()
+            }
+        };
+        self.queue.drain(..written);
+        Ok(())
+    }
 }
 
 impl<'a> Watch<'a> {
@@ -337,10 +363,8 @@ impl<'a> Watch<'a> {
             if rustix::event::poll(&mut poll, Some(&now)) != Ok(1) {
                 return;
             }
-            let piece = forward.queue.make_contiguous();
-            let piece = &piece[..piece.len().min(ROOM_BYTES)];
-            match rustix::io::write(forward.live.fd, piece) {
-                Ok(length) => drop(forward.queue.drain(..length)),
+            match forward.write() {
+                Ok(()) => {}
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 Err(_) => {
                     // The reader went away: so does the guest's reader, and it is told as a program in a pipeline would be.
@@ -464,9 +488,8 @@ impl<'a> Watch<'a> {
     fn flush(&mut self) {
         for forward in self.live.iter_mut().flatten() {
             while !forward.queue.is_empty() {
-                match rustix::io::write(forward.live.fd, forward.queue.make_contiguous()) {
-                    Ok(length) => drop(forward.queue.drain(..length)),
-                    Err(Errno::INTR) => {}
+                match forward.write() {
+                    Ok(()) | Err(Errno::INTR) => {}
                     Err(Errno::AGAIN) => {
                         let mut poll = [PollFd::from_borrowed_fd(forward.live.fd, PollFlags::OUT)];
                         if !matches!(rustix::event::poll(&mut poll, None), Ok(_) | Err(Errno::INTR)) {

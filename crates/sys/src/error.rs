@@ -37,6 +37,12 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        Self::new(Self::from_raw_os_error(error.errno).kind(), error)
+    }
+}
+
 /// Checks the answer of a raw call: -1 is an error, all else is the value.
 pub(crate) fn check(call: &'static str, answer: libc::c_long) -> Result<libc::c_long> {
     if answer == -1 { Err(Error::last(call)) } else { Ok(answer) }

@@ -2,7 +2,7 @@
 
 use crate::image::Image;
 use model::result::{Artifact, Digests, RunState, Usage};
-use model::{Fault, Isolation, RunId, RunResult, RunSpec};
+use model::{Fault, Isolation, Outcome, RunId, RunResult, RunSpec};
 use sandbox::run::Settled;
 use sandbox::{files::Left, seccomp};
 use sha2::{Digest, Sha256};
@@ -80,6 +80,19 @@ pub fn result_of_fault(
 ) -> RunResult {
     let isolation = Isolation { level: "default".into(), layers: Vec::new(), missing: Vec::new() };
     let mut result = RunResult { fault: Some(fault), ..empty(id, created_at, spec, isolation) };
+    result.digests = digests_of(spec, image, &result);
+    result
+}
+
+/// Tells a run that was taken back before it began.
+pub fn result_of_cancelled(
+    id: RunId,
+    created_at: String,
+    spec: &RunSpec,
+    image: &sandbox::Image,
+) -> RunResult {
+    let isolation = Isolation { level: "default".into(), layers: Vec::new(), missing: Vec::new() };
+    let mut result = RunResult { outcome: Some(Outcome::Cancelled), ..empty(id, created_at, spec, isolation) };
     result.digests = digests_of(spec, image, &result);
     result
 }

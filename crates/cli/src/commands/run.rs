@@ -213,7 +213,8 @@ impl Input {
 fn live(terminal: bool, fd: BorrowedFd<'static>, raw: bool) -> Live<'static> {
     let mut inert = Inert::default();
     let filter = terminal && !raw;
-    Live { fd, transform: Box::new(move |bytes| if filter { inert.push(bytes) } else { bytes.to_vec() }) }
+    let transform = Box::new(move |bytes: &[u8]| if filter { inert.push(bytes) } else { bytes.to_vec() });
+    Live { fd, transform, tag: None }
 }
 
 fn print_json(result: &model::RunResult) -> anyhow::Result<()> {

@@ -1,0 +1,201 @@
+//! One machine at work: takes runs in, gives each its turn and a sandbox, and tells what happens to it.
+
+use crate::pool::{Happened, Pool, Stream};
+use crate::queue::{FairQueue, Full, Share};
+use crate::run::{result_of_cancelled, result_of_fault};
+use crate::spawner::Job;
+use model::{Fault, RunResult};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::{Notify, mpsc};
+
+/// How many things that happened may wait for the one who listens; then the run waits too.
+const HAPPENED_MAX: usize = 64;
+
+/// One machine. Cheap to clone; all clones are the same machine. Needs a tokio runtime.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pool: Pool,
+    queue: Mutex<FairQueue<Pending>>,
+    idle: Notify,
+}
+
+#[derive(Debug)]
+struct Pending {
+    job: Box<Job>,
+    since: Instant,
+    events: mpsc::Sender<Event>,
+    cancel: Arc<Notify>,
+}
+
+/// What happens to a submitted run, in this order: started at most once, output, then settled.
+#[derive(Debug)]
+pub enum Event {
+    /// It has a place.
+    Started,
+    /// It wrote something.
+    Output(Stream, Vec<u8>),
+    /// It is settled: the last event.
+    Settled(Box<RunResult>),
+}
+
+/// A submitted run. It goes on when this is dropped, unless its events are not read: then it waits at [`HAPPENED_MAX`] of them.
+#[derive(Debug)]
+pub struct Ticket {
+    events: mpsc::Receiver<Event>,
+    canceller: Canceller,
+}
+
+/// Takes a run back; outlives the ticket.
+#[derive(Debug, Clone)]
+pub struct Canceller {
+    machine: Machine,
+    tenant: String,
+    number: u64,
+    cancel: Arc<Notify>,
+}
+
+/// How busy a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Runs at once, at most.
+    pub places: usize,
+    /// Runs that have a place.
+    pub running: usize,
+    /// Runs that wait for one.
+    pub queued: usize,
+}
+
+impl Machine {
+    /// A machine that runs at most `places` at once, while at most `waiting_max` wait.
+    pub fn new(pool: Pool, places: usize, waiting_max: usize) -> Self {
+        let queue = Mutex::new(FairQueue::new(places, waiting_max));
+        Self { inner: Arc::new(Inner { pool, queue, idle: Notify::new() }) }
+    }
+
+    /// Takes a run in, or says which queue is full.
+    pub fn submit(&self, tenant: &str, share: Share, job: Job) -> Result<Ticket, Full> {
+        let (sender, events) = mpsc::channel(HAPPENED_MAX);
+        let cancel = Arc::new(Notify::new());
+        let pending =
+            Pending { job: Box::new(job), since: Instant::now(), events: sender, cancel: cancel.clone() };
+        let number = self.queue().push(tenant, share, pending)?;
+        self.dispatch();
+        let canceller = Canceller { machine: self.clone(), tenant: tenant.to_owned(), number, cancel };
+        Ok(Ticket { events, canceller })
+    }
+
+    /// How busy it is now.
+    pub fn load(&self) -> Load {
+        let queue = self.queue();
+        Load { places: queue.places(), running: queue.taken(), queued: queue.waiting() }
+    }
+
+    /// Returns when nothing runs and nothing waits.
+    pub async fn idle(&self) {
+        loop {
+            let mut notified = std::pin::pin!(self.inner.idle.notified());
+            // Registered before the look, so that no change falls between.
+            notified.as_mut().enable();
+            let load = self.load();
+            if load.running + load.queued == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// The process id of the spawner, for tests and reports.
+    pub fn spawner_id(&self) -> u32 {
+        self.inner.pool.spawner_id()
+    }
+
+    fn queue(&self) -> MutexGuard<'_, FairQueue<Pending>> {
+        self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives every free place to who is next.
+    fn dispatch(&self) {
+        // The lock is not held while a run starts.
+        while let Some((tenant, pending)) = { self.queue().next() } {
+            let machine = self.clone();
+            tokio::spawn(async move {
+                let Pending { job, since, events, cancel } = pending;
+                let queue_ms = since.elapsed().as_millis() as u64;
+                let mut result = machine.execute(&job, &events, &cancel).await;
+                result.usage.queue_ms = queue_ms;
+                machine.queue().release(&tenant);
+                machine.dispatch();
+                machine.inner.idle.notify_waiters();
+                // Nobody may be listening any more.
+                drop(events.send(Event::Settled(result)).await);
+            });
+        }
+    }
+
+    async fn execute(&self, job: &Job, events: &mpsc::Sender<Event>, cancel: &Notify) -> Box<RunResult> {
+        match self.follow(job, events, cancel).await {
+            Ok(result) => result,
+            Err(fault) => Box::new(result_of_fault(
+                job.id.clone(),
+                job.created_at.clone(),
+                &job.spec,
+                &job.image,
+                fault,
+            )),
+        }
+    }
+
+    async fn follow(
+        &self,
+        job: &Job,
+        events: &mpsc::Sender<Event>,
+        cancel: &Notify,
+    ) -> Result<Box<RunResult>, Fault> {
+        let mut running = self.inner.pool.lease()?.run(job)?;
+        // A listener that is gone does not end a run.
+        drop(events.send(Event::Started).await);
+        loop {
+            tokio::select! {
+                happened = running.next() => match happened? {
+                    Happened::Output(stream, bytes) => drop(events.send(Event::Output(stream, bytes)).await),
+                    Happened::Settled(result) => return Ok(result),
+                },
+                () = cancel.notified() => running.cancel(),
+            }
+        }
+    }
+}
+
+impl Ticket {
+    /// Waits for the next event; `None` after the last.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// What takes the run back.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+}
+
+impl Canceller {
+    /// Takes the run back: queued, it settles at once; running, as soon as it is dead; settled, nothing happens.
+    pub fn cancel(&self) {
+        let waiting = self.machine.queue().remove(&self.tenant, self.number);
+        let Some(Pending { job, since, events, .. }) = waiting else {
+            // Kept for one who asks before the run listens.
+            self.cancel.notify_one();
+            return;
+        };
+        let mut result = result_of_cancelled(job.id, job.created_at, &job.spec, &job.image);
+        result.usage.queue_ms = since.elapsed().as_millis() as u64;
+        tokio::spawn(async move { drop(events.send(Event::Settled(Box::new(result))).await) });
+        self.machine.inner.idle.notify_waiters();
+    }
+}

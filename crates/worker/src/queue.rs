@@ -1,0 +1,210 @@
+//! Who is next: a bounded queue that is fair between tenants. A plain value, without clocks, threads or sandboxes.
+//!
+//! The next item is that of the tenant with the fewest runs in places now; between equals, of the one that was served longest
+//! ago; within a tenant, first come, first served. A tenant at its own ceiling waits without holding up others.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// A queue of `T`, by tenant.
+#[derive(Debug)]
+pub struct FairQueue<T> {
+    tenants: BTreeMap<String, Tenant<T>>,
+    places: usize,
+    taken: usize,
+    waiting: usize,
+    waiting_max: usize,
+    /// Counts takings, to know who was served longest ago.
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct Tenant<T> {
+    waiting: VecDeque<(u64, T)>,
+    taken: usize,
+    served: u64,
+    ceiling: usize,
+}
+
+/// Why something cannot be queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// The queue of all tenants.
+    #[error("the queue is full")]
+    Queue,
+    /// This tenant's part.
+    #[error("the tenant's queue is full")]
+    Tenant,
+}
+
+/// How much of a queue a tenant may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Places at once.
+    pub concurrency: usize,
+    /// Items that wait.
+    pub waiting: usize,
+}
+
+impl<T> FairQueue<T> {
+    /// A queue for `places` at once, in which at most `waiting_max` wait.
+    pub fn new(places: usize, waiting_max: usize) -> Self {
+        Self { tenants: BTreeMap::new(), places, taken: 0, waiting: 0, waiting_max, turn: 0 }
+    }
+
+    /// Takes in an item; its ticket names it to [`FairQueue::remove`]. With a free place it does not count as waiting.
+    pub fn push(&mut self, tenant: &str, share: Share, item: T) -> Result<u64, Full> {
+        let free = self.taken + self.waiting < self.places;
+        if !free && self.waiting >= self.waiting_max {
+            return Err(Full::Queue);
+        }
+        let entry = self.tenants.entry(tenant.to_owned()).or_insert_with(|| Tenant {
+            waiting: VecDeque::new(),
+            taken: 0,
+            served: 0,
+            ceiling: share.concurrency,
+        });
+        entry.ceiling = share.concurrency;
+        let room = entry.taken + entry.waiting.len() < entry.ceiling;
+        if !(free && room) && entry.waiting.len() >= share.waiting {
+            return Err(Full::Tenant);
+        }
+        self.turn += 1;
+        entry.waiting.push_back((self.turn, item));
+        self.waiting += 1;
+        Ok(self.turn)
+    }
+
+    /// Takes the next item into a place, if there is one and a place is free.
+    pub fn next(&mut self) -> Option<(String, T)> {
+        if self.taken >= self.places {
+            return None;
+        }
+        let ready = self.tenants.iter_mut().filter(|(_, t)| !t.waiting.is_empty() && t.taken < t.ceiling);
+        let (name, tenant) = ready.min_by_key(|(_, tenant)| (tenant.taken, tenant.served))?;
+        let (_, item) = tenant.waiting.pop_front()?;
+        self.turn += 1;
+        tenant.served = self.turn;
+        tenant.taken += 1;
+        self.taken += 1;
+        self.waiting -= 1;
+        Some((name.clone(), item))
+    }
+
+    /// Frees a place of `tenant`.
+    pub fn release(&mut self, tenant: &str) {
+        let Some(entry) = self.tenants.get_mut(tenant) else { return };
+        entry.taken = entry.taken.saturating_sub(1);
+        self.taken = self.taken.saturating_sub(1);
+        if entry.taken == 0 && entry.waiting.is_empty() {
+            self.tenants.remove(tenant);
+        }
+    }
+
+    /// Takes an item out before its turn; `None` if it has had it.
+    pub fn remove(&mut self, tenant: &str, ticket: u64) -> Option<T> {
+        let entry = self.tenants.get_mut(tenant)?;
+        let at = entry.waiting.iter().position(|(own, _)| *own == ticket)?;
+        let (_, item) = entry.waiting.remove(at)?;
+        self.waiting -= 1;
+        if entry.taken == 0 && entry.waiting.is_empty() {
+            self.tenants.remove(tenant);
+        }
+        Some(item)
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many places are taken.
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// How many places there are.
+    pub fn places(&self) -> usize {
+        self.places
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WIDE: Share = Share { concurrency: 100, waiting: 10_000 };
+
+    #[test]
+    fn one_run_of_b_starts_at_the_next_release_though_a_waits_with_a_thousand() {
+        let mut queue = FairQueue::new(2, 10_000);
+        for n in 0..1000 {
+            queue.push("a", WIDE, n).unwrap();
+        }
+        assert_eq!((queue.next(), queue.next()), (Some(("a".into(), 0)), Some(("a".into(), 1))));
+        queue.push("b", WIDE, 7).unwrap();
+        assert_eq!(queue.next(), None);
+        queue.release("a");
+        assert_eq!(queue.next(), Some(("b".into(), 7)));
+    }
+
+    #[test]
+    fn equal_tenants_take_turns_and_a_full_queue_is_an_answer() {
+        let mut queue = FairQueue::new(1, 4);
+        for tenant in ["a", "b"] {
+            queue.push(tenant, WIDE, 1).unwrap();
+            queue.push(tenant, WIDE, 2).unwrap();
+        }
+        assert_eq!(queue.push("c", WIDE, 1), Err(Full::Queue));
+        let mut order = Vec::new();
+        while let Some((tenant, n)) = queue.next() {
+            queue.release(&tenant);
+            order.push((tenant, n));
+        }
+        let order: Vec<_> = order.iter().map(|(tenant, n)| (tenant.as_str(), *n)).collect();
+        assert_eq!(order, [("a", 1), ("b", 1), ("a", 2), ("b", 2)]);
+    }
+
+    #[test]
+    fn a_tenant_at_its_ceiling_waits_alone() {
+        let mut queue = FairQueue::new(4, 100);
+        let narrow = Share { concurrency: 1, waiting: 1 };
+        queue.push("a", narrow, 1).unwrap();
+        queue.next().unwrap();
+        let second = queue.push("a", narrow, 2).unwrap();
+        assert_eq!(queue.push("a", narrow, 3), Err(Full::Tenant));
+        assert_eq!(queue.next(), None);
+        queue.push("b", WIDE, 4).unwrap();
+        assert_eq!(queue.next(), Some(("b".into(), 4)));
+        assert_eq!(queue.remove("a", second), Some(2));
+        assert_eq!(queue.remove("a", second), None);
+        assert_eq!(queue.waiting(), 0);
+    }
+
+    proptest! {
+        /// Places never overflow, nothing is lost, and tenants that always have work never differ by more than one turn.
+        #[test]
+        fn nothing_is_lost_and_nobody_starves(steps in prop::collection::vec((0usize..3, any::<bool>()), 1..200), places in 1usize..4) {
+            let names = ["a", "b", "c"];
+            let mut queue = FairQueue::new(places, 1000);
+            let (mut pushed, mut served, mut running) = (0, 0, Vec::new());
+            for (who, push) in steps {
+                if push {
+                    queue.push(names[who], WIDE, ()).unwrap();
+                    pushed += 1;
+                } else if !running.is_empty() {
+                    let tenant: String = running.remove(who % running.len());
+                    queue.release(&tenant);
+                }
+                while let Some((tenant, ())) = queue.next() {
+                    running.push(tenant);
+                    served += 1;
+                }
+                prop_assert!(running.len() <= places && running.len() == queue.taken());
+                prop_assert_eq!(pushed, served + queue.waiting());
+                // A place is never left empty while somebody waits.
+                prop_assert!(queue.waiting() == 0 || running.len() == places);
+            }
+        }
+    }
+}
