@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Edges between crates: they point down the way of a run, and a new one needs a page in `docs/design/`.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("model", &[]),
     ("sys", &[]),
+    ("store", &["model"]),
     ("sandbox", &["model", "sys"]),
     ("worker", &["model", "sandbox", "sys"]),
     ("fireclay", &["model", "sandbox", "sys", "worker"]),

@@ -16,7 +16,7 @@ pub mod result;
 pub mod spec;
 pub mod units;
 
-pub use id::RunId;
+pub use id::{BatchId, RunId, TenantId};
 pub use isolation::{Isolation, Layer};
 pub use language::Language;
 pub use limits::{Limits, LimitsPatch};

@@ -1,0 +1,102 @@
+//! The record of everything fireclay does: runs, their events and artifacts, batches, keys, tenants, usage and the audit log.
+//!
+//! One SQLite file and a directory of artifact contents below the data directory. No HTTP, no policy, no clock, no randomness:
+//! times (`…_ms`, milliseconds since 1970) and random bytes are arguments. SQL does not leave this crate.
+//!
+//! # Writing
+//!
+//! [`Store`] is a cheap handle. Every change is a method that returns a [`Write`]: `.await` it in async code, or `.wait()` for
+//! it in a thread. When it answers `Ok`, the change survives a `kill -9` of this process ([`Durability::Commit`]) or also a loss
+//! of power ([`Durability::Fsync`]). Writes that wait together share one commit.
+//!
+//! ```text
+//! Store::open(&Path, Options) -> Result<Store, StoreError>              blocks; one owner per data directory
+//!
+//! store.admit(NewRun)                                -> Write<Admission>      before the 2xx leaves
+//! store.started(&RunId, at_ms)                       -> Write<()>
+//! store.settle(&RunId, Settlement)                   -> Write<()>             with usage and the batch's counters
+//! store.record(NewRun, Settlement)                   -> Write<Admission>      admit and settle in one transaction
+//! store.delete_run(Scope, &RunId, Actor, at_ms)      -> Write<()>             settled ones only; audited
+//! store.interrupt_unfinished(at_ms)                  -> Write<Vec<RunId>>     once at start: what the predecessor left
+//! store.stage(&mut dyn Read, bytes_max)              -> Result<Staged, _>     blocks; an artifact's content, before settle
+//! store.ingest_spool(at_ms)                          -> Result<Ingested, _>   blocks; see [`Spool`]
+//!
+//! store.create_batch(NewBatch)                       -> Write<BatchAdmission>
+//! store.cancel_batch(Scope, &BatchId, at_ms)         -> Write<()>
+//!
+//! store.create_key(NewKey, [u8; KEY_RANDOM_BYTES], Actor, at_ms) -> Write<CreatedKey>   audited
+//! store.revoke_key(Scope, &KeyId, Actor, at_ms)      -> Write<()>             audited; in force before it answers
+//! store.verify_key(&str, now_ms)                     -> Option<Principal>     never blocks, never reads the disk
+//! store.has_admin_key(now_ms) / has_key(now_ms)      -> bool                  likewise
+//!
+//! store.put_tenant(TenantId, Quota, Actor, at_ms)    -> Write<()>             audited
+//! store.audit(NewAudit)                              -> Write<u64>
+//! store.retain(Retention, now_ms)                    -> Write<Retained>       one bounded step; again while `more`
+//! store.reader()                                     -> Reader
+//! ```
+//!
+//! # Reading
+//!
+//! [`Reader`] is a cheap handle on a small pool of connections. Its methods block: call them in `spawn_blocking`. Each names a
+//! [`Scope`]; what lies outside it does not exist. [`Reader::open`] reads beside the process that owns the store.
+//!
+//! ```text
+//! reader.run(&Scope, &RunId)                         -> Option<RunRecord>
+//! reader.runs(&Scope, &Filter, &Page)                -> Listed<RunRow>        newest first
+//! reader.events(&Scope, &RunId, after: Option<u64>)  -> Option<Vec<RunEvent>> None: no such run
+//! reader.artifacts(&Scope, &RunId)                   -> Vec<ArtifactRow>
+//! reader.artifact(&Scope, &RunId, path)              -> Option<(ArtifactRow, File)>
+//! reader.batch(&Scope, &BatchId)                     -> Option<BatchRow>
+//! reader.batches(&Scope, &Page)                      -> Listed<BatchRow>      newest first
+//! reader.batch_items(&Scope, &BatchId, &Page)        -> Listed<RunRow>        by index
+//! reader.keys(&Scope, &Page)                         -> Listed<KeyRow>        never the secrets
+//! reader.tenant(&TenantId)                           -> Option<TenantRow>
+//! reader.tenants(&Page)                              -> Listed<TenantRow>
+//! reader.usage(&Scope, from_ms, to_ms, &Page)        -> Listed<UsageRow>      oldest first
+//! reader.audit(&Scope, &AuditFilter, &Page)          -> Listed<AuditRow>      newest first
+//! reader.verify_audit()                              -> AuditVerdict
+//! reader.sizes()                                     -> Sizes
+//! ```
+
+mod artifacts;
+mod audit;
+mod batches;
+mod blobs;
+mod error;
+mod events;
+mod idempotency;
+mod keys;
+pub mod limits;
+mod page;
+mod retention;
+mod runs;
+mod scope;
+mod spool;
+mod tenants;
+mod usage;
+
+pub use artifacts::{ArtifactRow, NewArtifact};
+pub use audit::{Actor, AuditFilter, AuditRow, AuditVerdict, NewAudit};
+pub use batches::{BatchAdmission, BatchRow, BatchState, NewBatch};
+pub use blobs::Staged;
+pub use error::StoreError;
+pub use events::RunEvent;
+pub use idempotency::Idempotency;
+pub use keys::{CreatedKey, KEY_RANDOM_BYTES, KeyId, KeyRow, NewKey, Principal, Role};
+pub use page::{Cursor, Listed, PAGE_ROWS_MAX, Page};
+pub use retention::{Retained, Retention, Sizes};
+pub use runs::{Admission, Fate, FateFilter, Filter, NewRun, RunRecord, RunRow, Settlement};
+pub use scope::Scope;
+pub use spool::{Ingested, Record};
+pub use tenants::{Quota, TenantRow};
+pub use usage::UsageRow;
+
+/// What an acknowledged write survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The death of this process at any moment (`kill -9`). A loss of power may take the last writes, never the database.
+    #[default]
+    Commit,
+    /// A loss of power too: the disk is waited for, once for each group of writes.
+    Fsync,
+}

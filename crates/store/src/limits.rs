@@ -1,0 +1,48 @@
+//! Every maximum that the store relies on.
+
+/// Writes that may wait for the writer; the next waits for a place.
+pub const WRITE_QUEUE_MAX: usize = 1024;
+/// Most writes of one transaction.
+pub const GROUP_MAX: usize = 256;
+/// Longest request text of a run. Above the model's code and files, which HTTP bounds lower.
+pub const REQUEST_BYTES_MAX: usize = 128 << 20;
+/// Longest result text of a run: two streams at the ceiling of 64 MiB, six-fold escaped at worst, do not fit, and are a fault.
+pub const RESULT_BYTES_MAX: usize = 256 << 20;
+/// Longest text of a run's events.
+pub const EVENTS_BYTES_MAX: usize = 256 << 20;
+/// Most labels of a run that a filter finds.
+pub const LABELS_MAX: usize = 64;
+/// Longest label, key or value, that a filter finds.
+pub const LABEL_BYTES_MAX: usize = 512;
+/// Most labels in one filter.
+pub const FILTER_LABELS_MAX: usize = 8;
+/// Longest text to search for.
+pub const FILTER_TEXT_BYTES_MAX: usize = 1024;
+/// Most runs whose text is read for one page.
+pub const TEXT_SCAN_MAX: usize = 5_000;
+/// Longest session, verdict, name, action or object.
+pub const NAME_BYTES_MAX: usize = 256;
+/// Longest idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_MS: i64 = 24 * 60 * 60 * 1000;
+/// Longest detail of an audit row, options of a batch or quota of a tenant, as JSON.
+pub const DETAIL_BYTES_MAX: usize = 64 << 10;
+/// Most API keys, revoked ones too: all are held in memory.
+pub const KEYS_MAX: usize = 100_000;
+/// How often a key's last use is written at most.
+pub const KEY_TOUCH_MS: i64 = 60_000;
+/// Most runs that one step of retention removes.
+pub const RETAIN_STEP_RUNS: usize = 100;
+/// Most audit rows or expired idempotency keys that one step of retention removes.
+pub const RETAIN_STEP_ROWS: usize = 1_000;
+/// Most pages of the database file given back in one step of retention.
+pub const RETAIN_STEP_PAGES: usize = 1_024;
+/// Longest record in the spool.
+pub const SPOOL_RECORD_BYTES_MAX: u64 = 512 << 20;
+/// Most records taken in at once.
+pub const SPOOL_INGEST_MAX: usize = 10_000;
+
+const _: () = assert!(GROUP_MAX <= WRITE_QUEUE_MAX);
+// SQLite's own bound of a row is 1 000 000 000 bytes (limits.html).
+const _: () = assert!(REQUEST_BYTES_MAX + RESULT_BYTES_MAX + EVENTS_BYTES_MAX < 1_000_000_000);
