@@ -30,6 +30,11 @@ pub enum Command {
     Run(Box<RunArguments>),
     /// Build, list, show or remove the root filesystems that sandboxes see
     Image(ImageArguments),
+    /// Run code for others over HTTP
+    Serve(ServeArguments),
+    /// Clone sandboxes for the service on standard input
+    #[command(hide = true)]
+    Spawner,
     /// Perform every act that a sandbox needs, and say what is missing and what to do
     Doctor(DoctorArguments),
     /// Fire the escape battery at this machine's sandboxes, and print a score
@@ -125,6 +130,23 @@ fn help(what: &str, default: &str) -> String {
 fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Arguments of `fireclay serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Settings come from a file, then variables such as FIRECLAY_LISTEN, then flags; docs/reference/settings.md lists them.
+SIGTERM lets runs end and takes no new ones; a second one ends at once.")]
+pub struct ServeArguments {
+    /// Where to listen [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// A file of settings, TOML
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// A setting; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub set: Vec<(String, String)>,
 }
 
 /// Arguments of `fireclay doctor`.

@@ -3,6 +3,7 @@
 //! | variable | means |
 //! |---|---|
 //! | `FIRECLAY_DATA` | the data directory, as `--data` |
+//! | `FIRECLAY_…` | settings of the service: docs/reference/settings.md |
 //! | `NO_COLOR` | no colour, whatever its value (no-color.org) |
 //! | `PATH` | where interpreters for images are looked for |
 //! | `XDG_DATA_HOME`, `HOME` | where an ordinary user's data directory is |
@@ -26,6 +27,14 @@ pub fn settings(arguments: &Arguments) -> Settings {
     let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     Settings { data: arguments.data.clone().unwrap_or_else(default_data), path, color }
+}
+
+/// Every variable that may be a setting of the service.
+pub fn of_the_service() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("FIRECLAY_"))
+        .collect()
 }
 
 /// `/var/lib/fireclay` for root; else `fireclay` in the user's data directory (XDG base directories).

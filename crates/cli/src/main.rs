@@ -16,6 +16,8 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Command::Run(run) => commands::run::run(run, &settings),
         Command::Image(image) => commands::image::image(image, &settings),
+        Command::Serve(serve) => commands::serve::serve(serve, &settings),
+        Command::Spawner => commands::serve::spawner(),
         Command::Doctor(doctor) => commands::doctor::doctor(doctor, &settings),
         Command::Selftest(selftest) => commands::selftest::selftest(selftest, &settings),
         Command::Completions { shell } => commands::complete::completions(*shell),

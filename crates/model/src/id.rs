@@ -13,9 +13,11 @@ const RANDOM_CHARS: usize = 26;
 const TENANT_CHARS_MAX: usize = 64;
 
 macro_rules! random_id {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal, $field:literal) => {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $pattern:literal, $field:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+        #[cfg_attr(feature = "schema", schema(pattern = $pattern))]
         #[serde(try_from = "String")]
         pub struct $name(String);
 
@@ -62,15 +64,17 @@ macro_rules! random_id {
 
 random_id!(
     /// Names one run: `run_` and 26 characters.
-    RunId, "run_", "id"
+    RunId, "run_", "^run_[0-7][0-9a-hjkmnp-tv-z]{25}$", "id"
 );
 random_id!(
     /// Names one batch of runs: `bat_` and 26 characters.
-    BatchId, "bat_", "batch"
+    BatchId, "bat_", "^bat_[0-7][0-9a-hjkmnp-tv-z]{25}$", "batch"
 );
 
 /// Names a tenant: 1 to 64 of `a-z 0-9 - _`, chosen by the operator, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$"))]
 #[serde(try_from = "String")]
 pub struct TenantId(String);
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 /// One layer of the wall. A run's result names those that held and those that were missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Layer {
     /// User namespace: the code's ids are nobody on the host, and nested ones are impossible.
@@ -89,6 +90,7 @@ impl FromStr for Layer {
 
 /// What held around a run, read back from the applied plan and the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Isolation {
     /// The level asked for; `default` is the only one so far.
     pub level: String,

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 /// A language that fireclay runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Language {
     /// CPython of the image.

@@ -36,6 +36,7 @@ const _: () = assert!(WORDS_BYTES_MAX <= 2 << 20);
 
 /// What a run may use; complete. Units are in the names.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Wall time from the start of the code to its end.
@@ -54,6 +55,7 @@ pub struct Limits {
 
 /// The limits a caller named; what is absent is inherited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsPatch {
     /// See [`Limits::timeout_ms`].

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// The fate of the code: what *ended* the run. Data, never an error of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The code ended by itself with exit code 0.
@@ -69,6 +70,7 @@ impl fmt::Display for Outcome {
 
 /// A limit that a run touched, whether or not it ended the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// `timeout_ms`.
@@ -85,6 +87,7 @@ pub enum Limit {
 
 /// Why fireclay itself could not carry out a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FaultCode {
     /// A step of the plan failed: the message names the step and the kernel's answer.
@@ -101,6 +104,7 @@ pub enum FaultCode {
 
 /// A failure of ours. Never an answer about the code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[error("{message}")]
 pub struct Fault {
     /// What kind of failure.

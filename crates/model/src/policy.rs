@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A complete policy, as `policy/default.toml` spells it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// What a run gets when it names nothing.

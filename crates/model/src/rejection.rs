@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A request that cannot be carried out as it stands. Never used for what code did, nor for our own failures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[error("{field}: {message}; {hint}")]
 pub struct Rejection {
     /// The field or argument at fault, as the caller spelled it: `limits.memory_bytes`.

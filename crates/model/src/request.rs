@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 /// What a caller asks for. [`crate::RunSpec::admit`] makes it complete or rejects it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct RunRequest {
     /// The language; absent means by `file_name`, or by the code's first line.
@@ -23,6 +24,7 @@ pub struct RunRequest {
     /// Working directory, relative to the workspace.
     pub cwd: Option<String>,
     /// Files put into the workspace first.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<InputFileSaid>))]
     pub files: Vec<InputFile>,
     /// How much it may use.
     pub limits: LimitsPatch,

@@ -10,6 +10,7 @@ pub type MimeBundle = Map<String, Value>;
 
 /// Where a run is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// Admitted, waiting for a place.
@@ -22,6 +23,7 @@ pub enum RunState {
 
 /// One run and all that came of it. `result`, `displays` and `error` are what the guest says; all else the supervisor saw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RunResult {
     /// This run.
     pub id: RunId,
@@ -46,8 +48,10 @@ pub struct RunResult {
     /// Every limit that was touched.
     pub limits_hit: Vec<Limit>,
     /// The value of the code, by MIME type.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<BTreeMap<String, Value>>))]
     pub result: Option<MimeBundle>,
     /// Rich output, in order.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<BTreeMap<String, Value>>))]
     pub displays: Vec<MimeBundle>,
     /// The uncaught exception, as the guest tells it.
     pub error: Option<GuestError>,
@@ -71,10 +75,26 @@ pub struct RunResult {
     pub isolation: Isolation,
     /// What went in and came out, by SHA-256.
     pub digests: Digests,
+    /// The service's signature over all that matters of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
+}
+
+/// A statement about a run, signed by the service that ran it: proof for people who were not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Receipt {
+    /// What is stated: JSON text, signed byte for byte.
+    pub statement: String,
+    /// Ed25519 (RFC 8032) over the statement's bytes, in base64.
+    pub signature: String,
+    /// The public key, in base64; `GET /v1/keys/receipt` says whose it is.
+    pub public_key: String,
 }
 
 /// What a run used, as the kernel counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// From the start of the code to its end.
     pub wall_ms: u64,
@@ -88,6 +108,7 @@ pub struct Usage {
 
 /// A file a run left behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Artifact {
     /// Where, relative to the workspace. Bytes that are not UTF-8 are replaced.
     pub path: String,
@@ -101,6 +122,7 @@ pub struct Artifact {
 
 /// An uncaught exception, as the guest tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct GuestError {
     /// The class: `ZeroDivisionError`.
     pub name: String,
@@ -112,6 +134,7 @@ pub struct GuestError {
 
 /// SHA-256 of what went in and came out, in hex: with `isolation`, the receipt of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Digests {
     /// The code.
     pub code: String,

@@ -1,10 +1,13 @@
 //! One machine at work: takes runs in, gives each its turn and a sandbox, and tells what happens to it.
 
+use crate::image::Image;
 use crate::pool::{Happened, Pool, Stream};
 use crate::queue::{FairQueue, Full, Share};
-use crate::run::{result_of_cancelled, result_of_fault};
+use crate::run::{result_of_cancelled, result_of_fault, root_of};
 use crate::spawner::Job;
-use model::{Fault, RunResult};
+use model::{Fault, Layer, Rejection, RunId, RunResult, RunSpec};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::{Notify, mpsc};
@@ -18,9 +21,40 @@ pub struct Machine {
     inner: Arc<Inner>,
 }
 
+/// What a machine is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where sandboxes come from.
+    pub pool: Pool,
+    /// What they see.
+    pub image: Image,
+    /// Layers that may be absent if the machine lacks them.
+    pub allow_missing: BTreeSet<Layer>,
+    /// Where artifacts of runs are put down, a directory for each run that leaves any. Whoever takes them removes it.
+    pub artifacts: PathBuf,
+    /// Runs at once.
+    pub places: usize,
+    /// Runs that may wait.
+    pub waiting_max: usize,
+}
+
+/// One run to be done.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The run.
+    pub id: RunId,
+    /// When it was admitted, RFC 3339 in UTC.
+    pub created_at: String,
+    /// What to run.
+    pub spec: RunSpec,
+}
+
 #[derive(Debug)]
 struct Inner {
     pool: Pool,
+    image: sandbox::Image,
+    allow_missing: BTreeSet<Layer>,
+    artifacts: PathBuf,
     queue: Mutex<FairQueue<Pending>>,
     idle: Notify,
 }
@@ -72,14 +106,51 @@ pub struct Load {
 }
 
 impl Machine {
-    /// A machine that runs at most `places` at once, while at most `waiting_max` wait.
-    pub fn new(pool: Pool, places: usize, waiting_max: usize) -> Self {
+    /// A machine at rest.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { pool, image, allow_missing, artifacts, places, waiting_max } = parts;
         let queue = Mutex::new(FairQueue::new(places, waiting_max));
-        Self { inner: Arc::new(Inner { pool, queue, idle: Notify::new() }) }
+        let image = root_of(&image);
+        let idle = Notify::new();
+        Self { inner: Arc::new(Inner { pool, image, allow_missing, artifacts, queue, idle }) }
+    }
+
+    /// Says whether the image can run this at all.
+    pub fn check(&self, spec: &RunSpec) -> Result<(), Rejection> {
+        sandbox::command::Command::of(spec, &self.inner.image).map(drop)
+    }
+
+    /// Where the artifacts of a settled run lie: the n-th of its result is the file `n` there.
+    pub fn artifacts_of(&self, id: &RunId) -> PathBuf {
+        self.inner.artifacts.join(id.as_str())
+    }
+
+    /// Tells an order that we could not carry out.
+    pub fn result_of_fault(&self, order: &Order, fault: Fault) -> RunResult {
+        result_of_fault(order.id.clone(), order.created_at.clone(), &order.spec, &self.inner.image, fault)
+    }
+
+    /// The digest of the image.
+    pub fn image_digest(&self) -> &str {
+        &self.inner.image.digest
+    }
+
+    /// Says whether a run of this tenant would be taken in now.
+    pub fn room(&self, tenant: &str, share: Share) -> Result<(), Full> {
+        self.queue().room(tenant, share)
     }
 
     /// Takes a run in, or says which queue is full.
-    pub fn submit(&self, tenant: &str, share: Share, job: Job) -> Result<Ticket, Full> {
+    pub fn submit(&self, tenant: &str, share: Share, order: Order) -> Result<Ticket, Full> {
+        let Order { id, created_at, spec } = order;
+        let job = Job {
+            artifacts: self.artifacts_of(&id),
+            id,
+            created_at,
+            spec,
+            image: self.inner.image.clone(),
+            allow_missing: self.inner.allow_missing.clone(),
+        };
         let (sender, events) = mpsc::channel(HAPPENED_MAX);
         let cancel = Arc::new(Notify::new());
         let pending =

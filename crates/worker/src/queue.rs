@@ -51,12 +51,21 @@ impl<T> FairQueue<T> {
         Self { tenants: BTreeMap::new(), places, taken: 0, waiting: 0, waiting_max, turn: 0 }
     }
 
-    /// Takes in an item; its ticket names it to [`FairQueue::remove`]. With a free place it does not count as waiting.
-    pub fn push(&mut self, tenant: &str, share: Share, item: T) -> Result<u64, Full> {
+    /// Says whether an item of this tenant would be taken in now.
+    pub fn room(&self, tenant: &str, share: Share) -> Result<(), Full> {
         let free = self.taken + self.waiting < self.places;
         if !free && self.waiting >= self.waiting_max {
             return Err(Full::Queue);
         }
+        let (taken, waiting) =
+            self.tenants.get(tenant).map_or((0, 0), |own| (own.taken, own.waiting.len()));
+        let starts = free && taken + waiting < share.concurrency;
+        if !starts && waiting >= share.waiting { Err(Full::Tenant) } else { Ok(()) }
+    }
+
+    /// Takes in an item; its ticket names it to [`FairQueue::remove`]. With a free place it does not count as waiting.
+    pub fn push(&mut self, tenant: &str, share: Share, item: T) -> Result<u64, Full> {
+        self.room(tenant, share)?;
         let entry = self.tenants.entry(tenant.to_owned()).or_insert_with(|| Tenant {
             waiting: VecDeque::new(),
             taken: 0,
@@ -64,10 +73,6 @@ impl<T> FairQueue<T> {
             ceiling: share.concurrency,
         });
         entry.ceiling = share.concurrency;
-        let room = entry.taken + entry.waiting.len() < entry.ceiling;
-        if !(free && room) && entry.waiting.len() >= share.waiting {
-            return Err(Full::Tenant);
-        }
         self.turn += 1;
         entry.waiting.push_back((self.turn, item));
         self.waiting += 1;

@@ -35,6 +35,11 @@ pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
+/// A time in milliseconds since 1970 as RFC 3339 in UTC; times beyond the year 9999 are cut to it.
+pub fn time(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
 /// Tells a settled run as its result.
 pub fn result_of(
     id: RunId,
@@ -123,6 +128,7 @@ fn empty(id: RunId, created_at: String, spec: &RunSpec, isolation: Isolation) ->
         usage: Usage::default(),
         isolation,
         digests: Digests::default(),
+        receipt: None,
     }
 }
 
@@ -150,13 +156,6 @@ fn digests_of(spec: &RunSpec, image: &sandbox::Image, result: &RunResult) -> Dig
     spec.files.iter().for_each(|file| {
         inputs.add(file.path.as_bytes()).add(file.content.as_bytes());
     });
-    let mut outputs = Parts::default();
-    outputs.add(result.stdout.as_bytes()).add(result.stderr.as_bytes());
-    outputs.add(result.outcome.map_or("fault", model::Outcome::name).as_bytes());
-    outputs.add(format!("{:?} {:?}", result.exit_code, result.signal).as_bytes());
-    result.artifacts.iter().for_each(|left| {
-        outputs.add(left.path.as_bytes()).add(left.sha256.as_bytes());
-    });
     let limits = serde_json::to_vec(&spec.limits).unwrap_or_default();
     let mut policy = Parts::default();
     policy.add(&limits).add(seccomp::POLICY_TEXT.as_bytes());
@@ -165,8 +164,20 @@ fn digests_of(spec: &RunSpec, image: &sandbox::Image, result: &RunResult) -> Dig
         inputs: inputs.finish(),
         image: image.digest.clone(),
         policy: policy.finish(),
-        outputs: outputs.finish(),
+        outputs: outputs_digest(result),
     }
+}
+
+/// The digest of all that came out of a run, as [`Digests::outputs`] has it.
+pub fn outputs_digest(result: &RunResult) -> String {
+    let mut outputs = Parts::default();
+    outputs.add(result.stdout.as_bytes()).add(result.stderr.as_bytes());
+    outputs.add(result.outcome.map_or("fault", model::Outcome::name).as_bytes());
+    outputs.add(format!("{:?} {:?}", result.exit_code, result.signal).as_bytes());
+    result.artifacts.iter().for_each(|left| {
+        outputs.add(left.path.as_bytes()).add(left.sha256.as_bytes());
+    });
+    outputs.finish()
 }
 
 /// A hash over parts.

@@ -1,0 +1,102 @@
+//! `fireclay serve`: starts the spawner, then reads settings and secrets, then listens. And the spawner itself.
+
+use crate::args::ServeArguments;
+use crate::commands::image::ensure;
+use crate::commands::run::usually_missing;
+use crate::env::{self, Settings as Surroundings};
+use anyhow::Context;
+use server::receipts::Signer;
+use server::service::{self, DoctorCommand, Parts, Service};
+use server::settings::Settings;
+use std::path::{Path, PathBuf};
+use store::{Durability, Options, Store};
+use worker::machine::{self, Machine};
+use worker::pool::{Pool, SpawnerCommand};
+
+/// Where artifacts lie between a sandbox's end and the store.
+const INCOMING: &str = "incoming";
+/// Says who serves this data directory, for other commands.
+const SERVER_FILE: &str = "server.json";
+
+/// Serves until it is told to end.
+pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow::Result<u8> {
+    let program = PathBuf::from("/proc/self/exe");
+    // Before anything secret is read, and before there is a second thread.
+    let command = SpawnerCommand { program: program.clone(), args: vec!["spawner".to_owned()] };
+    let pool = Pool::start(command).context("start the spawner")?;
+    let settings = settings_of(arguments)?;
+    let (image, _hold) = ensure(&settings.image, surroundings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
+    let entered = runtime.enter();
+    let data = &surroundings.data;
+    let durability = if settings.fsync { Durability::Fsync } else { Durability::Commit };
+    let store = Store::open(data, Options { durability, ..Options::default() })?;
+    let incoming = fresh_directory(&data.join(INCOMING))?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let machine = Machine::new(machine::Parts {
+        pool,
+        image,
+        allow_missing: settings.allow_missing.union(&usually_missing()).copied().collect(),
+        artifacts: incoming,
+        places: settings.places(processors),
+        waiting_max: settings.queue,
+    });
+    let signer = settings.receipts.then(|| Signer::open(data)).transpose().context("read the receipts' key")?;
+    let args = vec!["doctor".into(), "--json".into(), "--data".into(), data.clone().into()];
+    let doctor = DoctorCommand { program, args };
+    let service = Service::new(Parts { settings, machine, store, signer, doctor });
+    drop(entered);
+    let server_file = data.join(SERVER_FILE);
+    let done = runtime.block_on(async {
+        let interrupted = service.store.interrupt_unfinished(service::now_ms()).await?;
+        if !interrupted.is_empty() {
+            eprintln!("fireclay: {} runs were interrupted by the end of the service before this", interrupted.len());
+        }
+        server::serve(service.clone(), |address| announce(&server_file, address)).await?;
+        anyhow::Ok(())
+    });
+    drop(std::fs::remove_file(&server_file));
+    done.map(|()| 0)
+}
+
+fn settings_of(arguments: &ServeArguments) -> anyhow::Result<Settings> {
+    let file = arguments.config.as_deref().map(|path| {
+        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        anyhow::Ok((path.display().to_string(), text))
+    });
+    let file = file.transpose()?;
+    let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+    let listen = arguments.listen.clone().map(|address| ("listen".to_owned(), address));
+    let flags: Vec<_> = arguments.set.iter().cloned().chain(listen).collect();
+    Ok(Settings::resolve(file, &env::of_the_service(), &flags)?)
+}
+
+/// An empty directory: what a predecessor left in it is nobody's.
+fn fresh_directory(path: &Path) -> anyhow::Result<PathBuf> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("empty {}", path.display()));
+        }
+        _ => std::fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))?,
+    }
+    Ok(path.to_owned())
+}
+
+/// Says where the service is: to people, and to other commands of this machine.
+fn announce(file: &Path, address: std::net::SocketAddr) {
+    let text = serde_json::json!({"pid": std::process::id(), "address": address}).to_string();
+    if let Err(error) = std::fs::write(file, text) {
+        eprintln!("fireclay: write {}: {error}", file.display());
+    }
+    println!("fireclay serves http://{address} (docs at http://{address}/docs)");
+}
+
+/// Clones sandboxes for the service on standard input. Its keepers return here too.
+pub fn spawner() -> anyhow::Result<u8> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).context("take the socket")?;
+    // Only the copy is left, so that the end of the service is the end of the socket.
+    let null = std::fs::File::open("/dev/null").context("open /dev/null")?;
+    rustix::stdio::dup2_stdin(&null).context("close standard input")?;
+    let code = worker::spawner::live(socket)?;
+    Ok(u8::try_from(code).unwrap_or(1))
+}

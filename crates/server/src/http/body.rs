@@ -1,0 +1,120 @@
+//! Bodies of requests: JSON, bounded, and refused with the field that is wrong.
+
+use crate::problem::{Kind, Problem};
+use crate::service::Service;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::{HeaderMap, header, request::Parts};
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A body of JSON.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Service>> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, service: &Arc<Service>) -> Result<Self, Problem> {
+        is_json(request.headers())?;
+        let bytes = read_all(request.into_body(), service).await?;
+        parse(&bytes).map(Json)
+    }
+}
+
+/// The arguments after `?`.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Service>> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Service>) -> Result<Self, Problem> {
+        axum::extract::Query::<T>::try_from_uri(&parts.uri).map(|query| Query(query.0)).map_err(|error| {
+            Problem::new(Kind::InvalidRequest, error.body_text(), "/docs lists the arguments of each route")
+        })
+    }
+}
+
+/// Requires `Content-Type: application/json`: what a page of another origin cannot send unasked.
+pub fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    media_type(headers, &["application/json"])
+}
+
+/// Requires one of these types.
+pub fn media_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem> {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = said.split(';').next().unwrap_or_default().trim();
+    if accepted.iter().any(|own| own.eq_ignore_ascii_case(essence)) {
+        return Ok(());
+    }
+    let hint = format!("send `Content-Type: {}`", accepted[0]);
+    Err(Problem::new(Kind::MediaType, format!("the body is of type {said:?}"), hint))
+}
+
+/// Reads a whole body, within the limits of size and patience.
+pub async fn read_all(body: Body, service: &Service) -> Result<Bytes, Problem> {
+    let mut pieces = Pieces::new(body, service);
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.next().await? {
+        if (bytes.len() + piece.len()) as u64 > service.settings.body_bytes {
+            let detail = format!("the body is larger than {} bytes", service.settings.body_bytes);
+            return Err(Problem::new(Kind::TooLarge, detail, "send less, or raise the setting `body_bytes`"));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.into())
+}
+
+/// A body as it comes, piece by piece; a client that sends nothing for too long is given up.
+pub struct Pieces {
+    body: Body,
+    patience: Duration,
+}
+
+impl Pieces {
+    /// The pieces of `body`.
+    pub fn new(body: Body, service: &Service) -> Self {
+        Self { body, patience: Duration::from_millis(service.settings.body_timeout_ms) }
+    }
+
+    /// The next piece; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let frame = tokio::time::timeout(self.patience, self.body.frame()).await;
+            let frame = frame.map_err(|_| {
+                let detail = format!("nothing came for {} ms", self.patience.as_millis());
+                Problem::new(Kind::SlowClient, detail, "send the body at once")
+            })?;
+            match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
+                None => return Ok(None),
+                Some(Ok(Ok(data))) => return Ok(Some(data)),
+                // Trailers say nothing that we read.
+                Some(Ok(Err(_))) => {}
+                Some(Err(error)) => {
+                    let detail = format!("the body did not come whole: {error}");
+                    return Err(Problem::new(Kind::NotJson, detail, "send it again"));
+                }
+            }
+        }
+    }
+}
+
+/// Parses JSON; the problem names the field.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let field = error.path().to_string();
+        let inner = error.into_inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => {
+                let problem =
+                    Problem::new(Kind::InvalidRequest, inner.to_string(), "/docs lists the fields of each request");
+                if field == "." { problem } else { problem.of_field(field) }
+            }
+            _ => Problem::new(Kind::NotJson, inner.to_string(), "send one JSON value in UTF-8"),
+        }
+    })?;
+    deserializer.end().map_err(|error| Problem::new(Kind::NotJson, error.to_string(), "send one JSON value in UTF-8"))?;
+    Ok(value)
+}

@@ -1,0 +1,76 @@
+//! What watches the service: liveness, readiness, version, metrics.
+
+use crate::http::guard::Caller;
+use crate::problem::{Kind, Problem};
+use crate::service::{Service, read};
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The routes.
+pub fn routes() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(version)).routes(routes!(metrics))
+}
+
+/// Say that the process is alive
+#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, description = "Alive", body = String, content_type = "text/plain")))]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Say whether runs are taken in
+#[utoipa::path(get, path = "/readyz", tag = "service", responses((status = 200, description = "Ready", body = String, content_type = "text/plain"),
+    (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
+async fn readyz(State(service): State<Arc<Service>>) -> Result<&'static str, Problem> {
+    if service.is_draining() {
+        return Err(Problem::new(Kind::Unavailable, "the service is ending", "ask the service that follows"));
+    }
+    read(&service.reader, store::Reader::sizes).await?;
+    Ok("ready\n")
+}
+
+/// Which fireclay this is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Version {
+    /// Of this program.
+    version: &'static str,
+    /// Of the image that runs see.
+    image: String,
+}
+
+/// Say which version this is
+#[utoipa::path(get, path = "/version", tag = "service", responses((status = 200, description = "The version", body = Version)))]
+async fn version(State(service): State<Arc<Service>>) -> Json<Version> {
+    Json(Version { version: env!("CARGO_PKG_VERSION"), image: service.machine.image_digest().to_owned() })
+}
+
+/// Read metrics
+///
+/// In the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, description = "Metrics", body = String, content_type = "text/plain"),
+    (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
+async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Result<impl IntoResponse, Problem> {
+    caller.admin()?;
+    let sizes = read(&service.reader, store::Reader::sizes).await?;
+    let load = service.machine.load();
+    let mut text = String::new();
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        writeln!(text, "# HELP fireclay_{name} {help}\n# TYPE fireclay_{name} gauge\nfireclay_{name} {value}")
+            .expect("a String takes all");
+    };
+    gauge("places", "Runs at once, at most", load.places as u64);
+    gauge("running", "Runs that have a place", load.running as u64);
+    gauge("queued", "Runs that wait for a place", load.queued as u64);
+    gauge("store_bytes", "Size of the database", sizes.db_bytes);
+    gauge("artifact_bytes", "Size of all artifacts", sizes.blob_bytes);
+    gauge("stored_runs", "Runs in the store", sizes.runs);
+    service.counters.write(&mut text);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
+}

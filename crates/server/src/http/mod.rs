@@ -1,0 +1,76 @@
+//! The HTTP door: which routes there are, and what holds for all of them.
+
+pub mod body;
+pub mod guard;
+mod health;
+pub mod runs;
+mod sse;
+
+use crate::problem::{Kind, Problem};
+use crate::service::Service;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::get;
+use axum::Router;
+use axum::body::Bytes;
+use std::sync::Arc;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+/// What is said about the API as a whole.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "fireclay", description = "Runs code that a language model wrote: safely, at once, on your own machine."),
+    tags((name = "runs", description = "One run and all that comes of it"), (name = "service", description = "The service itself")),
+)]
+struct Api;
+
+/// The whole API and the router that serves it.
+fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(Api::openapi()).merge(runs::routes()).merge(health::routes()).split_for_parts()
+}
+
+/// The description of the API, OpenAPI 3.1, as it is committed in `api/openapi.json`.
+pub fn openapi() -> String {
+    let mut text = api().1.to_pretty_json().expect("the description is JSON");
+    text.push('\n');
+    text
+}
+
+/// The router.
+pub fn router(service: Arc<Service>) -> Router {
+    let (router, _) = api();
+    let description: Bytes = openapi().into();
+    let description = move || async move { ([(header::CONTENT_TYPE, "application/json")], description.clone()) };
+    router
+        .route("/openapi.json", get(description))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(service.clone(), guard::guard))
+        .layer(middleware::from_fn(harden))
+        .with_state(service)
+}
+
+async fn nothing_here(uri: Uri) -> Problem {
+    Problem::new(Kind::NotFound, format!("there is nothing at {}", uri.path()), "/docs lists what there is")
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not allowed at {}", uri.path());
+    Problem::new(Kind::Method, detail, "the header `Allow` lists what is")
+}
+
+/// Headers that every answer carries: nothing of ours is to be guessed at, framed or kept by others.
+async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    response
+}
+

@@ -1,0 +1,71 @@
+//! Server-sent events of runs (HTML standard, §9.2): `id` is the event's number, `event` its kind, `data` JSON.
+
+use crate::live::LiveRun;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use store::RunEvent;
+
+/// How often a comment is sent when nothing happens, so that no proxy gives the connection up.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Events of a run on its way, after the one numbered `after`, to its end.
+pub fn live(run: Arc<LiveRun>, after: u64) -> Response {
+    struct Following {
+        run: Arc<LiveRun>,
+        at: usize,
+        ready: VecDeque<Event>,
+        ended: bool,
+    }
+    let at = usize::try_from(after).unwrap_or(usize::MAX);
+    let start = Following { run, at, ready: VecDeque::new(), ended: false };
+    let events = stream::unfold(start, |mut following| async move {
+        loop {
+            if let Some(event) = following.ready.pop_front() {
+                return Some((Ok::<_, Infallible>(event), following));
+            }
+            if following.ended {
+                return None;
+            }
+            match following.run.after(following.at).await {
+                Some(events) => {
+                    following.at += events.len();
+                    following.ready.extend(events.iter().map(event_of));
+                }
+                None => {
+                    following.ended = true;
+                    let number = following.run.events() as u64 + 1;
+                    let last = match following.run.finished().await {
+                        Ok(result) => serde_json::to_string(&*result).map(|text| ("settled", text)),
+                        Err(problem) => serde_json::to_string(&problem).map(|text| ("problem", text)),
+                    };
+                    // One who has seen it all is told nothing twice.
+                    if let Ok((kind, text)) = last
+                        && following.at < usize::try_from(number).unwrap_or(usize::MAX)
+                    {
+                        following.ready.push_back(Event::default().id(number.to_string()).event(kind).data(text));
+                    }
+                }
+            }
+        }
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+/// Events of a settled run, told again after the one numbered `after`.
+pub fn replay(events: Vec<RunEvent>, result: Option<String>, after: u64) -> Response {
+    let last = events.last().map_or(1, |event| event.seq + 1);
+    let mut told: Vec<Event> = events.iter().filter(|event| event.seq > after).map(event_of).collect();
+    if let Some(result) = result.filter(|_| last > after) {
+        told.push(Event::default().id(last.to_string()).event("settled").data(result));
+    }
+    Sse::new(stream::iter(told.into_iter().map(Ok::<_, Infallible>))).into_response()
+}
+
+fn event_of(event: &RunEvent) -> Event {
+    Event::default().id(event.seq.to_string()).event(&event.kind).data(event.data.to_string())
+}

@@ -1,0 +1,94 @@
+//! The doors of fireclay: HTTP, admission, tenants, batches. Knows no kernel; runs are the worker's.
+
+pub mod counters;
+pub mod http;
+mod listen;
+pub mod live;
+pub mod problem;
+pub mod quotas;
+pub mod receipts;
+pub mod service;
+pub mod settings;
+
+use service::Service;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Why a service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Whoever reaches the address could run code.
+    #[error("listen on {0}: it can be reached from outside and there is no key; `fireclay key create --role admin` makes one")]
+    NoKey(std::net::SocketAddr),
+    /// The address cannot be had.
+    #[error("listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Signals cannot be had.
+    #[error("listen for signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT: then runs go on until they end or the drain's deadline, at a second signal to no end at all.
+/// `ready` is told the address.
+pub async fn serve(
+    service: Arc<Service>,
+    ready: impl FnOnce(std::net::SocketAddr),
+) -> Result<(), ServeError> {
+    let address = service.settings.listen;
+    if !address.ip().is_loopback() && !service.store.has_key(service::now_ms()) {
+        return Err(ServeError::NoKey(address));
+    }
+    let listen = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    ready(listener.local_addr().map_err(listen)?);
+    let (ending, told) = watch::channel(false);
+    let serving = tokio::spawn(listen::serve(listener, service.clone(), told));
+    let keeping = tokio::spawn(keep_house(service.clone()));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    service.drain();
+    let patience = Duration::from_millis(service.settings.drain_timeout_ms);
+    let drained = async {
+        drop(tokio::time::timeout(patience, service.machine.idle()).await);
+        service.live.all().iter().for_each(|run| run.cancel());
+        service.machine.idle().await;
+        // Their records are written; whoever waits for an answer gets it.
+        ending.send_replace(true);
+        drop(tokio::time::timeout(patience, serving).await);
+    };
+    tokio::select! {
+        () = drained => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    keeping.abort();
+    Ok(())
+}
+
+/// How often old records are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+/// Removes what is too old or too much, takes in what one-shot commands left, for as long as the service lives.
+async fn keep_house(service: Arc<Service>) {
+    let mut tick = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        tick.tick().await;
+        if let Err(problem) = service.keep_house().await {
+            eprintln!("fireclay: keep house: {problem}");
+        }
+    }
+}
+

@@ -1,0 +1,247 @@
+//! Runs that are on their way: what happened to each so far, for anyone who listens now or comes later.
+
+use crate::problem::Problem;
+use model::{Fault, FaultCode, RunResult, TenantId};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use store::RunEvent;
+use tokio::sync::watch;
+use worker::machine::Canceller;
+use worker::pool::Stream;
+
+/// Output that nobody has read yet grows to this much before a new event begins: a drip of bytes is one event, not thousands.
+const COALESCED_BYTES: usize = 8 << 10;
+
+/// One run on its way. Its events only grow.
+#[derive(Debug)]
+pub struct LiveRun {
+    /// Whose it is.
+    pub tenant: TenantId,
+    canceller: Mutex<Option<Canceller>>,
+    log: Mutex<Log>,
+    /// How many events there are, and whether the last one has come.
+    changed: watch::Sender<(usize, bool)>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    events: Vec<RunEvent>,
+    /// Events before this one were handed out and stay as they are.
+    read: usize,
+    /// Bytes of each stream that do not yet make a character.
+    partial: [Vec<u8>; 2],
+    result: Option<Arc<RunResult>>,
+    failure: Option<Problem>,
+    cancelled: bool,
+}
+
+impl LiveRun {
+    /// A run that was just admitted.
+    pub fn new(tenant: TenantId) -> Arc<Self> {
+        let (changed, _) = watch::channel((0, false));
+        Arc::new(Self { tenant, canceller: Mutex::new(None), log: Mutex::new(Log::default()), changed })
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says how to take it back. One who asked before is served now.
+    pub fn can_be_cancelled_by(&self, canceller: Canceller) {
+        let asked = {
+            let log = self.log();
+            *self.canceller.lock().unwrap_or_else(PoisonError::into_inner) = Some(canceller.clone());
+            log.cancelled
+        };
+        if asked {
+            canceller.cancel();
+        }
+    }
+
+    /// Takes it back.
+    pub fn cancel(&self) {
+        self.log().cancelled = true;
+        let canceller = self.canceller.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(canceller) = canceller {
+            canceller.cancel();
+        }
+    }
+
+    /// Records that something happened.
+    pub fn push(&self, kind: &str, data: Value) {
+        let mut log = self.log();
+        log.push(kind, data);
+        self.tell(&log);
+    }
+
+    /// Records output. Bytes that are not UTF-8 are replaced; a character is never split between two events.
+    pub fn output(&self, stream: Stream, bytes: &[u8]) {
+        let mut log = self.log();
+        log.output(stream, bytes, false);
+        self.tell(&log);
+    }
+
+    /// Records the end and returns all events but it: they are kept in the store.
+    pub fn settle(&self, result: Arc<RunResult>) -> Vec<RunEvent> {
+        let mut log = self.log();
+        log.output(Stream::Stdout, &[], true);
+        log.output(Stream::Stderr, &[], true);
+        log.result = Some(result);
+        log.events.clone()
+    }
+
+    /// Says that the end could not be written down: nobody may be told that it was.
+    pub fn fail(&self, problem: Problem) {
+        self.log().failure = Some(problem);
+    }
+
+    /// Tells listeners that the end is in the store: only now may they see it.
+    pub fn finish(&self) {
+        self.changed.send_modify(|state| state.1 = true);
+        let log = self.log();
+        self.tell(&log);
+    }
+
+    fn tell(&self, log: &Log) {
+        self.changed.send_modify(|state| state.0 = log.events.len());
+    }
+
+    /// Waits until it is settled and in the store, and returns what became of it.
+    pub async fn finished(&self) -> Result<Arc<RunResult>, Problem> {
+        let mut changed = self.changed.subscribe();
+        // The sender lives as long as we do, so this never fails.
+        drop(changed.wait_for(|state| state.1).await);
+        let log = self.log();
+        match (&log.failure, &log.result) {
+            (None, Some(result)) => Ok(result.clone()),
+            (Some(problem), _) => Err(problem.clone()),
+            (None, None) => Err(Problem::from(Fault::new(FaultCode::Internal, "the run ended without a result"))),
+        }
+    }
+
+    /// Whether its end is in the store.
+    pub fn is_finished(&self) -> bool {
+        self.changed.borrow().1
+    }
+
+    /// How many events there are, the end apart.
+    pub fn events(&self) -> usize {
+        self.log().events.len()
+    }
+
+    /// The events from `from` on; waits for one if there is none yet. `None` when all have been told.
+    pub async fn after(&self, from: usize) -> Option<Vec<RunEvent>> {
+        let mut changed = self.changed.subscribe();
+        drop(changed.wait_for(|state| state.0 > from || state.1).await);
+        let mut log = self.log();
+        log.read = log.read.max(log.events.len());
+        let events = log.events.get(from..).unwrap_or_default().to_vec();
+        (!events.is_empty()).then_some(events)
+    }
+}
+
+impl Log {
+    fn push(&mut self, kind: &str, data: Value) {
+        let seq = self.events.len() as u64 + 1;
+        self.events.push(RunEvent { seq, kind: kind.to_owned(), data });
+    }
+
+    fn output(&mut self, stream: Stream, bytes: &[u8], last: bool) {
+        let (kind, partial) = match stream {
+            Stream::Stdout => ("stdout", &mut self.partial[0]),
+            Stream::Stderr => ("stderr", &mut self.partial[1]),
+        };
+        partial.extend_from_slice(bytes);
+        let whole = if last { partial.len() } else { whole_characters(partial) };
+        if whole == 0 {
+            return;
+        }
+        let text = String::from_utf8_lossy(&partial[..whole]).into_owned();
+        partial.drain(..whole);
+        let unread = self.events.len() > self.read;
+        if let Some(event) = self.events.last_mut().filter(|event| unread && event.kind == kind)
+            && let Some(Value::String(before)) = event.data.get_mut("text")
+            && before.len() + text.len() <= COALESCED_BYTES
+        {
+            before.push_str(&text);
+            return;
+        }
+        self.push(kind, json!({ "text": text }));
+    }
+}
+
+/// How many of these bytes are surely whole characters: all but the beginning of one at the end.
+fn whole_characters(bytes: &[u8]) -> usize {
+    for back in 1..=bytes.len().min(3) {
+        let at = bytes.len() - back;
+        let needed = match bytes[at] {
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            // The middle of a character: look further back.
+            0x80..=0xbf => continue,
+            _ => 1,
+        };
+        return if needed > back { at } else { bytes.len() };
+    }
+    bytes.len()
+}
+
+/// The runs of this process that are not settled.
+#[derive(Debug, Default)]
+pub struct Live {
+    runs: Mutex<BTreeMap<String, Arc<LiveRun>>>,
+}
+
+impl Live {
+    fn runs(&self) -> MutexGuard<'_, BTreeMap<String, Arc<LiveRun>>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one in.
+    pub fn insert(&self, id: &str, run: Arc<LiveRun>) {
+        self.runs().insert(id.to_owned(), run);
+    }
+
+    /// Finds one.
+    pub fn get(&self, id: &str) -> Option<Arc<LiveRun>> {
+        self.runs().get(id).cloned()
+    }
+
+    /// Forgets one.
+    pub fn remove(&self, id: &str) {
+        self.runs().remove(id);
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<LiveRun>> {
+        self.runs().values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_never_split_and_drips_are_joined() {
+        let mut log = Log::default();
+        for byte in "aé€😀z".bytes() {
+            log.output(Stream::Stdout, &[byte], false);
+        }
+        log.output(Stream::Stderr, b"\xff\xe2\x82", false);
+        log.output(Stream::Stderr, b"", true);
+        let told: Vec<_> = log.events.iter().map(|event| (event.kind.as_str(), event.data["text"].as_str().unwrap())).collect();
+        assert_eq!(told, [("stdout", "aé€😀z"), ("stderr", "\u{fffd}\u{fffd}")]);
+    }
+
+    #[test]
+    fn what_was_read_is_not_changed() {
+        let mut log = Log::default();
+        log.output(Stream::Stdout, b"a", false);
+        log.read = 1;
+        log.output(Stream::Stdout, b"b", false);
+        assert_eq!(log.events.len(), 2);
+    }
+}

@@ -1,0 +1,216 @@
+//! What a client is told when a request cannot be carried out: problem documents (RFC 9457), one table of kinds.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use model::{Fault, FaultCode, Rejection};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Kinds of problems; each has its own status and title.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A field has a value that cannot be used, or there is no such field.
+    InvalidRequest,
+    /// The body is not JSON.
+    NotJson,
+    /// The body is not of a type that is understood.
+    MediaType,
+    /// A key is needed, or the one given is not valid.
+    Unauthenticated,
+    /// The key may not do this.
+    Forbidden,
+    /// There is no such thing, or it is another tenant's.
+    NotFound,
+    /// There is, but not with this method.
+    Method,
+    /// The same idempotency key came with another request, or the thing is in a state that does not allow it.
+    Conflict,
+    /// The body is larger than is read.
+    TooLarge,
+    /// The client sent nothing for too long.
+    SlowClient,
+    /// The queue or the rate is full.
+    TooMany,
+    /// A failure of ours.
+    Fault,
+    /// The service is ending, or cannot write its records.
+    Unavailable,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 13] = [
+        Self::InvalidRequest,
+        Self::NotJson,
+        Self::MediaType,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Method,
+        Self::Conflict,
+        Self::TooLarge,
+        Self::SlowClient,
+        Self::TooMany,
+        Self::Fault,
+        Self::Unavailable,
+    ];
+
+    /// Status, the end of `type`, and title.
+    pub fn row(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::InvalidRequest => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "The request cannot be used as it stands"),
+            Self::NotJson => (StatusCode::BAD_REQUEST, "not-json", "The body is not JSON"),
+            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body's type is not understood"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid key is needed"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not allowed"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not allowed here"),
+            Self::Conflict => (StatusCode::CONFLICT, "conflict", "The request contradicts what is there"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::SlowClient => (StatusCode::REQUEST_TIMEOUT, "slow-client", "The request did not come in time"),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too much at once"),
+            Self::Fault => (StatusCode::INTERNAL_SERVER_ERROR, "fault", "We failed"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service cannot do this now"),
+        }
+    }
+}
+
+/// A problem document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// What kind of problem: `/problems/` and a word, explained in docs/reference/problems.md.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The kind, for people.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong this time.
+    detail: String,
+    /// What would be accepted, or what to do.
+    hint: String,
+    /// The field at fault, as the caller spelled it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    /// Whether the same request may be sent again without harm and with hope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_safe: Option<bool>,
+    #[serde(skip)]
+    retry_after_s: Option<u64>,
+}
+
+impl Problem {
+    /// A problem with what is wrong and what to do.
+    pub fn new(kind: Kind, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        let (status, word, title) = kind.row();
+        Self {
+            kind: format!("/problems/{word}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            hint: hint.into(),
+            field: None,
+            retry_safe: None,
+            retry_after_s: None,
+        }
+    }
+
+    /// There is no such thing of this tenant's.
+    pub fn not_found(what: &str, id: &str) -> Self {
+        Self::new(Kind::NotFound, format!("there is no {what} {id:?}"), "it was never there, was removed, or is not yours")
+    }
+
+    /// Too much at once; when to come again.
+    pub fn too_many(detail: impl Into<String>, retry_after_s: u64) -> Self {
+        let hint = format!("send it again after {retry_after_s} s, or with fewer at once");
+        Self { retry_after_s: Some(retry_after_s), retry_safe: Some(true), ..Self::new(Kind::TooMany, detail, hint) }
+    }
+
+    /// Names the field at fault.
+    pub fn of_field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; {}", self.detail, self.hint)
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        Self::new(Kind::InvalidRequest, rejection.message, rejection.hint).of_field(rejection.field)
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let kind = match fault.code {
+            FaultCode::ResourcesExhausted | FaultCode::ImageUnavailable => Kind::Unavailable,
+            FaultCode::IsolationFailed | FaultCode::Interrupted | FaultCode::Internal => Kind::Fault,
+        };
+        let hint = if fault.retry_safe { "send it again" } else { "the service's log says more" };
+        Self { retry_safe: Some(fault.retry_safe), ..Self::new(kind, fault.message, hint) }
+    }
+}
+
+impl From<store::StoreError> for Problem {
+    fn from(error: store::StoreError) -> Self {
+        use store::StoreError as E;
+        let said = error.to_string();
+        match error {
+            E::NotFound => return Self::new(Kind::NotFound, said, "it was never there, was removed, or is not yours"),
+            E::IdempotencyConflict => {
+                return Self::new(Kind::Conflict, said, "use a new key for a new request").of_field("idempotency-key");
+            }
+            E::Exists { .. } | E::NotSettled | E::AlreadySettled => {
+                return Self::new(Kind::Conflict, said, "look at it again before changing it");
+            }
+            E::BadCursor => return Self::new(Kind::InvalidRequest, said, "use `next` of a page of this list").of_field("cursor"),
+            E::TooLong { .. } => return Self::new(Kind::InvalidRequest, said, "send less"),
+            _ => {}
+        }
+        let hint = "nothing was recorded; the service's log and `fireclay doctor` say more";
+        Self { retry_safe: Some(true), ..Self::new(Kind::Unavailable, error.to_string(), hint) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, retry_after_s) = (self.status(), self.retry_after_s);
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"fireclay\""));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write as _;
+
+    #[test]
+    fn the_table() {
+        let mut table = String::new();
+        for kind in Kind::ALL {
+            let (status, word, title) = kind.row();
+            writeln!(table, "{} {word:<15} {title}", status.as_u16()).unwrap();
+        }
+        insta::assert_snapshot!(table);
+    }
+}

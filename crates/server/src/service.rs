@@ -1,0 +1,301 @@
+//! What the doors share: the machine, the store, the runs on their way, and the way of a run from request to record.
+
+use crate::counters::Counters;
+use crate::live::{Live, LiveRun};
+use crate::problem::{Kind, Problem};
+use crate::quotas::Quotas;
+use crate::receipts::Signer;
+use crate::settings::Settings;
+use model::{BatchId, Fault, FaultCode, Policy, RunId, RunRequest, RunResult, RunSpec, TenantId};
+use serde_json::json;
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+use store::{Admission, Idempotency, NewArtifact, NewRun, Reader, Retention, Settlement, Store, StoreError};
+use worker::machine::{Event, Machine, Order, Ticket};
+
+/// What a service is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Settings.
+    pub settings: Settings,
+    /// The machine that runs.
+    pub machine: Machine,
+    /// The record of it all.
+    pub store: Store,
+    /// Signs receipts, if they are wanted.
+    pub signer: Option<Signer>,
+    /// The command whose output is the doctor's report.
+    pub doctor: DoctorCommand,
+}
+
+/// A command that prints a doctor's report as JSON: its acts take a process with one thread.
+#[derive(Debug, Clone)]
+pub struct DoctorCommand {
+    /// The program: this binary.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+}
+
+/// The service. One in a process.
+#[derive(Debug)]
+pub struct Service {
+    /// Settings.
+    pub settings: Settings,
+    /// Defaults and ceilings for everybody.
+    pub policy: Policy,
+    /// The machine that runs.
+    pub machine: Machine,
+    /// The record of it all, to be written.
+    pub store: Store,
+    /// The record of it all, to be read.
+    pub reader: Reader,
+    /// What each tenant may do.
+    pub quotas: Quotas,
+    /// Runs on their way.
+    pub live: Live,
+    /// Signs receipts.
+    pub signer: Option<Signer>,
+    /// What was counted.
+    pub counters: Counters,
+    /// The command whose output is the doctor's report.
+    pub doctor: DoctorCommand,
+    draining: AtomicBool,
+}
+
+/// A run to be submitted.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What is asked.
+    pub request: RunRequest,
+    /// The client's key for it.
+    pub idempotency: Option<Idempotency>,
+    /// The batch it belongs to, and its place there.
+    pub batch: Option<(BatchId, u32)>,
+    /// Whether stderr goes where stdout goes.
+    pub merge_output: bool,
+}
+
+/// A submitted run.
+#[derive(Debug, Clone)]
+pub enum Submitted {
+    /// It is on its way.
+    New {
+        /// This run.
+        id: RunId,
+        /// What happens to it.
+        live: Arc<LiveRun>,
+    },
+    /// The same request was submitted before.
+    Replayed(RunId),
+}
+
+impl Service {
+    /// A service at rest.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { settings, machine, store, signer, doctor } = parts;
+        let quotas = Quotas::new(&settings, machine.load().places);
+        let (policy, reader) = (settings.policy(), store.reader());
+        Arc::new(Self {
+            settings,
+            policy,
+            machine,
+            store,
+            reader,
+            quotas,
+            live: Live::default(),
+            signer,
+            counters: Counters::default(),
+            doctor,
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Completes a request as it would be run for this tenant, or says what is wrong with it.
+    pub async fn admit(&self, tenant: &TenantId, request: RunRequest) -> Result<RunSpec, Problem> {
+        let quota = self.quotas.of(&self.reader, tenant).await?;
+        let spec = RunSpec::admit(request, &quota.narrow(&self.policy))?;
+        self.machine.check(&spec)?;
+        Ok(spec)
+    }
+
+    /// Takes a run in: admitted, recorded and queued when this returns.
+    pub async fn submit(self: &Arc<Self>, submission: Submission) -> Result<Submitted, Problem> {
+        let Submission { tenant, request, idempotency, batch, merge_output } = submission;
+        if self.is_draining() {
+            return Err(draining());
+        }
+        let text = serde_json::to_string(&request).map_err(|error| internal(error.to_string()))?;
+        let metadata = request.metadata.clone();
+        let spec = RunSpec { merge_output, ..self.admit(&tenant, request).await? };
+        // A batch is one submission.
+        if batch.is_none() {
+            self.quotas.spend(&tenant)?;
+        }
+        let share = self.quotas.of(&self.reader, &tenant).await?.share;
+        self.machine.room(tenant.as_str(), share).map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
+        let id = RunId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
+        let created_at = worker::run::now();
+        let admitted = self.store.admit(NewRun {
+            id: id.clone(),
+            tenant: tenant.clone(),
+            created_at_ms: now_ms(),
+            language: spec.language,
+            request: text,
+            metadata,
+            session: None,
+            batch,
+            idempotency,
+        });
+        if let Admission::Replayed(first) = admitted.await? {
+            return Ok(Submitted::Replayed(first));
+        }
+        let live = LiveRun::new(tenant.clone());
+        let order = Order { id: id.clone(), created_at, spec };
+        match self.machine.submit(tenant.as_str(), share, order.clone()) {
+            Ok(ticket) => {
+                self.live.insert(id.as_str(), live.clone());
+                live.can_be_cancelled_by(ticket.canceller());
+                tokio::spawn(self.clone().follow(id.clone(), live.clone(), ticket));
+                Ok(Submitted::New { id, live })
+            }
+            // The last room was taken while the run was written down.
+            Err(full) => {
+                let fault = Fault::new(FaultCode::ResourcesExhausted, full.to_string());
+                let result = self.machine.result_of_fault(&order, fault);
+                self.settle(&id, &live, result).await;
+                Err(Problem::too_many(full.to_string(), RETRY_AFTER_S))
+            }
+        }
+    }
+
+    /// Follows a run to its end.
+    async fn follow(self: Arc<Self>, id: RunId, live: Arc<LiveRun>, mut ticket: Ticket) {
+        while let Some(event) = ticket.next().await {
+            match event {
+                Event::Started => {
+                    live.push("started", json!({}));
+                    if let Err(error) = self.store.started(&id, now_ms()).await {
+                        eprintln!("fireclay: {id}: record its start: {error}");
+                    }
+                }
+                Event::Output(stream, bytes) => live.output(stream, &bytes),
+                Event::Settled(result) => self.settle(&id, &live, *result).await,
+            }
+        }
+        self.live.remove(id.as_str());
+    }
+
+    /// Writes down what became of a run; only then do listeners see it.
+    async fn settle(&self, id: &RunId, live: &LiveRun, mut result: RunResult) {
+        let directory = self.machine.artifacts_of(id);
+        let artifacts = match self.keep_artifacts(&directory, &result).await {
+            Ok(artifacts) => artifacts,
+            Err(error) => {
+                result.fault = Some(Fault::new(FaultCode::ResourcesExhausted, format!("keep artifacts: {error}")));
+                result.outcome = None;
+                result.artifacts.clear();
+                Vec::new()
+            }
+        };
+        if let Some(signer) = &self.signer {
+            result.receipt = Some(signer.sign(&result));
+        }
+        self.counters.settled(&result);
+        let result = Arc::new(result);
+        let settlement = Settlement {
+            settled_at_ms: now_ms(),
+            result: (*result).clone(),
+            events: live.settle(result.clone()),
+            artifacts,
+            verdict: None,
+        };
+        if let Err(error) = self.store.settle(id, settlement).await {
+            eprintln!("fireclay: {id}: record its result: {error}");
+            live.fail(Problem::from(error));
+        }
+        live.finish();
+    }
+
+    async fn keep_artifacts(&self, directory: &std::path::Path, result: &RunResult) -> Result<Vec<NewArtifact>, StoreError> {
+        if result.artifacts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (store, directory, artifacts) = (self.store.clone(), directory.to_owned(), result.artifacts.clone());
+        let keep = move || {
+            let mut kept = Vec::new();
+            for (index, artifact) in artifacts.into_iter().enumerate() {
+                let path = directory.join(index.to_string());
+                let mut file = File::open(&path).map_err(|source| StoreError::Io { doing: "open", path, source })?;
+                let content = store.stage(&mut file, artifact.bytes)?;
+                kept.push(NewArtifact { path: artifact.path, mime: artifact.mime, content });
+            }
+            if let Err(error) = std::fs::remove_dir_all(&directory) {
+                eprintln!("fireclay: remove {}: {error}", directory.display());
+            }
+            Ok(kept)
+        };
+        tokio::task::spawn_blocking(keep).await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Takes in what one-shot commands left, and removes what is too old or too much, a step at a time.
+    pub async fn keep_house(&self) -> Result<(), Problem> {
+        let store = self.store.clone();
+        let ingested = tokio::task::spawn_blocking(move || store.ingest_spool(now_ms())).await;
+        for (name, wrong) in ingested.unwrap_or(Err(StoreError::Closed))?.bad {
+            eprintln!("fireclay: the record {name} was put aside: {wrong}");
+        }
+        let keep = &self.settings.retention;
+        let retention = Retention {
+            max_age_ms: i64::try_from(keep.age_ms).ok(),
+            max_bytes: Some(keep.bytes),
+            max_runs: None,
+            audit_max_age_ms: None,
+        };
+        while self.store.retain(retention.clone(), now_ms()).await?.more {}
+        Ok(())
+    }
+
+    /// Whether no new runs are taken in.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Takes no new runs in from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a client that found the queue full is told to wait.
+const RETRY_AFTER_S: u64 = 1;
+
+fn draining() -> Problem {
+    Problem::new(Kind::Unavailable, "the service is ending", "send it again in a moment, to the service that follows")
+}
+
+fn internal(message: String) -> Problem {
+    Fault::new(FaultCode::Internal, message).into()
+}
+
+/// Now, in milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Reads from the store in a thread that may wait.
+pub async fn read<T: Send + 'static>(
+    reader: &Reader,
+    query: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Problem> {
+    let reader = reader.clone();
+    let answer = tokio::task::spawn_blocking(move || query(&reader)).await;
+    answer.unwrap_or(Err(StoreError::Closed)).map_err(Problem::from)
+}

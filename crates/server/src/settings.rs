@@ -1,0 +1,377 @@
+//! Every setting of the service, as one table: where it comes from, what it is by default, and what it means.
+//!
+//! File < environment < flags. [`TABLE`] makes the reference page, the names in the environment and the defaults; [`Settings`] is
+//! what the service reads. A test holds the two together.
+
+use model::{Layer, Limits, LimitsPatch, Policy, units};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use toml::{Table, Value};
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Its name in the file; a dot is a table. In the environment: `FIRECLAY_`, upper case, dots as underscores.
+    pub name: &'static str,
+    /// Its value when nothing is said, as TOML.
+    pub default: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+/// Every setting, in the order of the reference page.
+pub const TABLE: &[Row] = &[
+    row("listen", "\"127.0.0.1:8000\"", "Where to listen. Another address than a loopback one needs a key first"),
+    row("image", "\"default\"", "The image that runs see"),
+    row("concurrency", "0", "Runs at once; 0 is twice the processors"),
+    row("queue", "10000", "Runs that may wait for a place, of all tenants together"),
+    row("tenant.concurrency", "0", "Runs at once of one tenant, unless its quota says otherwise; 0 is `concurrency`"),
+    row("tenant.queue", "2000", "Waiting runs of one tenant"),
+    row("tenant.rate_per_minute", "0", "Runs that one tenant may submit in a minute; 0 is any number"),
+    row("tenant.ceiling", "{}", "The most that one tenant's runs may ask for, as `[ceiling]`"),
+    row("limits", "{}", "What a run gets when it names nothing: any of `timeout_ms`, `memory_bytes`, `cpus`, `processes`, `disk_bytes`, `output_bytes`"),
+    row("ceiling", "{ timeout_ms = \"1h\" }", "The most that any run may ask for; larger wishes are clamped"),
+    row("allow_missing", "[]", "Layers of isolation that runs may do without on this machine"),
+    row("body_bytes", "\"64MiB\"", "The largest request body, batches apart, which are read as they come"),
+    row("connections", "1024", "Connections at once"),
+    row("header_timeout_ms", "\"10s\"", "How long a client may take to send a request's head"),
+    row("body_timeout_ms", "\"30s\"", "How long a client may send nothing of a body, or take nothing of an answer"),
+    row("drain_timeout_ms", "\"30s\"", "How long runs may go on after SIGTERM"),
+    row("fsync", "false", "Whether every record is on disk before it is acknowledged: it then survives a power cut, not only a crash"),
+    row("retention.age_ms", "\"720h\"", "How long settled runs are kept"),
+    row("retention.bytes", "\"10GiB\"", "How much records and artifacts may take; the oldest go first"),
+    row("allowed_hosts", "[]", "Names by which this service is reached, besides loopback ones: checked against `Host` when no key is needed"),
+    row("receipts", "true", "Whether results carry a signed receipt"),
+    row("agentrun.enabled", "true", "Whether AgentRun's routes `/v1/run/` and `/v1/health/` are served"),
+    row("agentrun.cors_origins", "[]", "Origins of browsers that may call AgentRun's routes"),
+];
+
+const fn row(name: &'static str, default: &'static str, doc: &'static str) -> Row {
+    Row { name, default, doc }
+}
+
+/// What the service is to do; complete.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// See [`TABLE`], as for every field.
+    pub listen: SocketAddr,
+    /// The image.
+    pub image: String,
+    /// Runs at once.
+    pub concurrency: usize,
+    /// Waiting runs.
+    pub queue: usize,
+    /// What one tenant may do.
+    pub tenant: TenantSettings,
+    /// Defaults of limits.
+    #[serde(deserialize_with = "limits_patch")]
+    pub limits: LimitsPatch,
+    /// Ceilings of limits.
+    #[serde(deserialize_with = "limits_patch")]
+    pub ceiling: LimitsPatch,
+    /// Layers that may be missing.
+    pub allow_missing: BTreeSet<Layer>,
+    /// Largest body.
+    #[serde(deserialize_with = "bytes")]
+    pub body_bytes: u64,
+    /// Connections at once.
+    pub connections: usize,
+    /// Time for a head.
+    #[serde(deserialize_with = "milliseconds")]
+    pub header_timeout_ms: u64,
+    /// Time between pieces of a body.
+    #[serde(deserialize_with = "milliseconds")]
+    pub body_timeout_ms: u64,
+    /// Time to drain.
+    #[serde(deserialize_with = "milliseconds")]
+    pub drain_timeout_ms: u64,
+    /// Durability.
+    pub fsync: bool,
+    /// What is kept.
+    pub retention: RetentionSettings,
+    /// Names of this service.
+    pub allowed_hosts: Vec<String>,
+    /// Signed receipts.
+    pub receipts: bool,
+    /// AgentRun's routes.
+    pub agentrun: AgentRunSettings,
+}
+
+/// What one tenant may do, unless its quota says otherwise.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantSettings {
+    /// Runs at once.
+    pub concurrency: usize,
+    /// Waiting runs.
+    pub queue: usize,
+    /// Submissions in a minute.
+    pub rate_per_minute: u64,
+    /// Ceilings of limits.
+    #[serde(deserialize_with = "limits_patch")]
+    pub ceiling: LimitsPatch,
+}
+
+/// What is kept of settled runs.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSettings {
+    /// How long.
+    #[serde(deserialize_with = "milliseconds")]
+    pub age_ms: u64,
+    /// How much.
+    #[serde(deserialize_with = "bytes")]
+    pub bytes: u64,
+}
+
+/// AgentRun's routes.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentRunSettings {
+    /// Whether they are served.
+    pub enabled: bool,
+    /// Which browsers may call them.
+    pub cors_origins: Vec<String>,
+}
+
+/// A setting that cannot be used: which, from where, why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {message}")]
+pub struct SettingError {
+    /// The file, variable or flag.
+    pub origin: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Settings as said in one place: names of [`TABLE`] and values as text.
+pub type Said = Vec<(String, String)>;
+
+impl Settings {
+    /// Merges what is said: the file's text with its name, variables of the environment, flags.
+    pub fn resolve(
+        file: Option<(&str, &str)>,
+        environment: &[(String, String)],
+        flags: &[(String, String)],
+    ) -> Result<Self, SettingError> {
+        let mut table = defaults();
+        if let Some((name, text)) = file {
+            let said: Table = text.parse().map_err(|error: toml::de::Error| wrong(name, error.message()))?;
+            merge(&mut table, said, name, "")?;
+        }
+        for row in TABLE {
+            let variable = variable_of(row.name);
+            if let Some((_, value)) = environment.iter().find(|(name, _)| *name == variable) {
+                set(&mut table, row.name, value_of(value), &variable)?;
+            }
+        }
+        for (name, value) in flags {
+            set(&mut table, name, value_of(value), &format!("--set {name}"))?;
+        }
+        let settings: Settings = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+            let name = error.path().to_string();
+            wrong(&name, error.inner().message())
+        })?;
+        Ok(settings)
+    }
+
+    /// The policy of runs: defaults and ceilings of limits.
+    pub fn policy(&self) -> Policy {
+        let Policy { limits, ceiling } = Policy::DEFAULT;
+        let unlimited = Limits {
+            timeout_ms: u64::MAX,
+            memory_bytes: u64::MAX,
+            cpus: f64::MAX,
+            processes: u64::MAX,
+            disk_bytes: u64::MAX,
+            output_bytes: u64::MAX,
+        };
+        let ceiling = ceiling.narrowed(&self.ceiling, &ceiling);
+        Policy { limits: limits.narrowed(&self.limits, &unlimited).narrowed(&LimitsPatch::default(), &ceiling), ceiling }
+    }
+
+    /// Runs at once, on a machine with `processors`.
+    pub fn places(&self, processors: usize) -> usize {
+        if self.concurrency == 0 { 2 * processors } else { self.concurrency }
+    }
+
+    /// The reference page.
+    pub fn reference() -> String {
+        let mut page = String::from(REFERENCE_HEAD);
+        for Row { name, default, doc } in TABLE {
+            page.push_str(&format!("| `{name}` | `{}` | `{default}` | {doc} |\n", variable_of(name)));
+        }
+        page
+    }
+}
+
+const REFERENCE_HEAD: &str = "\
+# Settings of `fireclay serve`
+
+Made from the table in `crates/server/src/settings.rs`; a test compares them. A file (`--config FILE`, TOML) is overruled by the
+environment, and that by flags (`--listen ADDRESS`, `--set NAME=VALUE`). Sizes and times take a unit: `\"64MiB\"`, `\"30s\"`.
+
+| setting | variable | default | means |
+|---|---|---|---|
+";
+
+/// The variable of a setting.
+pub fn variable_of(name: &str) -> String {
+    format!("FIRECLAY_{}", name.to_uppercase().replace('.', "_"))
+}
+
+fn defaults() -> Table {
+    let mut table = Table::new();
+    for row in TABLE {
+        set(&mut table, row.name, value_of(row.default), "default").expect("the table's names make a tree");
+    }
+    table
+}
+
+fn wrong(origin: &str, message: &str) -> SettingError {
+    SettingError { origin: origin.to_owned(), message: message.trim().to_owned() }
+}
+
+/// Text as a value of TOML if it is one, else as a string: `8`, `true`, `["a"]`, `127.0.0.1:80`.
+fn value_of(text: &str) -> Value {
+    format!("v = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("v"))
+        .unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// Says whether `name` is a setting, or a part of one that is a table of limits.
+fn is_known(name: &str) -> bool {
+    TABLE.iter().any(|row| row.name == name || is_limits(row) && name.starts_with(&format!("{}.", row.name)))
+}
+
+fn is_limits(row: &Row) -> bool {
+    row.default.starts_with('{')
+}
+
+fn set(table: &mut Table, name: &str, value: Value, origin: &str) -> Result<(), SettingError> {
+    if !is_known(name) {
+        return Err(wrong(origin, &format!("there is no setting {name:?}; docs/reference/settings.md lists them")));
+    }
+    let mut at = table;
+    let mut parts = name.split('.').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            at.insert(part.to_owned(), value);
+            return Ok(());
+        }
+        let inner = at.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        at = inner.as_table_mut().ok_or_else(|| wrong(origin, &format!("{part:?} is not a table")))?;
+    }
+    Ok(())
+}
+
+/// Lays a file's table over the settings; a table of limits is merged, not replaced.
+fn merge(table: &mut Table, said: Table, origin: &str, prefix: &str) -> Result<(), SettingError> {
+    for (key, value) in said {
+        let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) => merge(table, inner, origin, &name)?,
+            value => set(table, &name, value, origin)?,
+        }
+    }
+    Ok(())
+}
+
+fn measured<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    parse: fn(&str) -> Result<u64, String>,
+) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Number(u64),
+        Text(String),
+    }
+    match Said::deserialize(deserializer)? {
+        Said::Number(number) => Ok(number),
+        Said::Text(text) => parse(&text).map_err(serde::de::Error::custom),
+    }
+}
+
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    measured(deserializer, |text| units::parse_bytes(text))
+}
+
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    measured(deserializer, |text| units::parse_duration_ms(text))
+}
+
+/// Limits with units.
+fn limits_patch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LimitsPatch, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Said {
+        timeout_ms: Option<Milliseconds>,
+        memory_bytes: Option<Bytes>,
+        cpus: Option<f64>,
+        processes: Option<u64>,
+        disk_bytes: Option<Bytes>,
+        output_bytes: Option<Bytes>,
+    }
+    #[derive(Deserialize)]
+    struct Bytes(#[serde(deserialize_with = "bytes")] u64);
+    #[derive(Deserialize)]
+    struct Milliseconds(#[serde(deserialize_with = "milliseconds")] u64);
+    let said = Said::deserialize(deserializer)?;
+    let bytes = |said: Option<Bytes>| said.map(|bytes| bytes.0);
+    Ok(LimitsPatch {
+        timeout_ms: said.timeout_ms.map(|time| time.0),
+        memory_bytes: bytes(said.memory_bytes),
+        cpus: said.cpus,
+        processes: said.processes,
+        disk_bytes: bytes(said.disk_bytes),
+        output_bytes: bytes(said.output_bytes),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(pairs: &[(&str, &str)]) -> Said {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let file = "queue = 1\nconcurrency = 3\n[tenant]\nqueue = 2\n[ceiling]\nmemory_bytes = \"1GiB\"\n";
+        let environment = said(&[("FIRECLAY_QUEUE", "5"), ("FIRECLAY_TENANT_QUEUE", "6")]);
+        let flags = said(&[("tenant.queue", "7"), ("listen", "[::1]:80"), ("limits.timeout_ms", "5s")]);
+        let settings = Settings::resolve(Some(("f", file)), &environment, &flags).unwrap();
+        assert_eq!((settings.concurrency, settings.queue, settings.tenant.queue), (3, 5, 7));
+        assert_eq!(settings.listen, "[::1]:80".parse().unwrap());
+        let policy = settings.policy();
+        assert_eq!((policy.ceiling.memory_bytes, policy.ceiling.timeout_ms), (1 << 30, 3_600_000));
+        assert_eq!(policy.limits.timeout_ms, 5000);
+    }
+
+    #[test]
+    fn mistakes_name_the_place() {
+        let wrong = |file: &str, flags: &[(&str, &str)]| {
+            Settings::resolve(Some(("f.toml", file)), &[], &said(flags)).unwrap_err().to_string()
+        };
+        insta::assert_snapshot!(wrong("qeue = 1", &[]), @r#"f.toml: there is no setting "qeue"; docs/reference/settings.md lists them"#);
+        insta::assert_snapshot!(wrong("", &[("queue", "many")]), @r#"queue: invalid type: string "many", expected usize"#);
+        insta::assert_snapshot!(wrong("body_bytes = \"1 parsec\"", &[]), @"body_bytes: not a size: \"1 parsec\"");
+        insta::assert_snapshot!(wrong("a = [", &[]), @"f.toml: unclosed array, expected `]`");
+    }
+
+    /// The reference page is made from the table: `UPDATE_GOLDEN=1` writes it anew.
+    #[test]
+    fn the_reference_page_is_fresh() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/settings.md");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, Settings::reference()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), Settings::reference());
+    }
+}
