@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Edges between crates: they point down the way of a run, and a new one needs a page in `docs/design/`.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("sys", &[]),
     ("store", &["model"]),
     ("sandbox", &["model", "sys"]),
     ("worker", &["model", "sandbox", "sys"]),
-    ("fireclay", &["model", "sandbox", "sys", "worker"]),
+    ("server", &["model", "store", "sys", "worker"]),
+    ("fireclay", &["model", "sandbox", "server", "store", "sys", "worker"]),
     ("fireclay-tests", &["model", "sandbox", "sys", "worker"]),
     ("fireclay-fuzz", &["model", "sandbox"]),
     ("xtask", &["model", "sandbox", "sys", "worker"]),
