@@ -5,5 +5,5 @@ pub mod doctor;
 pub mod image;
 pub mod progress;
 pub mod run;
-pub mod serve;
 pub mod selftest;
+pub mod serve;

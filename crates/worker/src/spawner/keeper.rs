@@ -62,7 +62,10 @@ fn run(job: &Job, socket: BorrowedFd<'_>, host: &Host) -> RunResult {
         Err(Refused::Fault(fault)) => return failed(job, fault),
         // Admission finds these; what is left is a limit that only the file system knew.
         Err(Refused::Rejected(rejection)) => {
-            return failed(job, Fault { retry_safe: false, ..Fault::new(FaultCode::Internal, rejection.to_string()) });
+            return failed(
+                job,
+                Fault { retry_safe: false, ..Fault::new(FaultCode::Internal, rejection.to_string()) },
+            );
         }
     };
     match keep_artifacts(&job.artifacts, &settled) {
@@ -99,7 +102,8 @@ fn tell(socket: BorrowedFd<'_>, result: &RunResult) -> std::io::Result<()> {
     loop {
         match sys::socket::send(socket, &[SETTLED], &[file.as_fd()]) {
             Err(error) if error.errno == libc::EAGAIN => {
-                let mut poll = [rustix::event::PollFd::from_borrowed_fd(socket, rustix::event::PollFlags::OUT)];
+                let mut poll =
+                    [rustix::event::PollFd::from_borrowed_fd(socket, rustix::event::PollFlags::OUT)];
                 rustix::event::poll(&mut poll, None)?;
             }
             Err(error) if matches!(error.errno, libc::EPIPE | libc::ECONNRESET) => return Ok(()),
