@@ -44,6 +44,12 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
         allow_missing,
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
+        // What a killed predecessor could not remove.
+        meanwhile: &|| {
+            if let Ok(tree) = &host.cgroups {
+                tree.sweep();
+            }
+        },
         fail_at: None,
     };
     let io = Io {
@@ -55,10 +61,6 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
         cancel: Some(cancel.as_fd()),
     };
     let ran = sandbox::run::run(&spec, &setting, io);
-    if let Ok(tree) = &host.cgroups {
-        // What a killed predecessor could not remove. Nobody waits for it here but the next command.
-        tree.sweep();
-    }
     match ran {
         Ok(settled) => {
             if let Some(directory) = &artifacts {

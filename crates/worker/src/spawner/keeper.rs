@@ -47,6 +47,7 @@ fn run(job: &Job, socket: BorrowedFd<'_>, host: &Host) -> RunResult {
         allow_missing: job.allow_missing.clone(),
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
+        meanwhile: &|| {},
         fail_at: None,
     };
     let live = |tag| Some(Live { fd: socket, transform: Box::new(<[u8]>::to_vec), tag: Some(tag) });
