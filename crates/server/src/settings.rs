@@ -332,11 +332,11 @@ fn measured<'de, D: Deserializer<'de>>(
 }
 
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    measured(deserializer, |text| units::parse_bytes(text))
+    measured(deserializer, units::parse_bytes)
 }
 
 fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    measured(deserializer, |text| units::parse_duration_ms(text))
+    measured(deserializer, units::parse_duration_ms)
 }
 
 /// Limits with units.

@@ -196,7 +196,7 @@ impl Machine {
     /// Gives every free place to who is next.
     fn dispatch(&self) {
         // The lock is not held while a run starts.
-        while let Some((tenant, pending)) = { self.queue().next() } {
+        while let Some((tenant, pending)) = { self.queue().take() } {
             let machine = self.clone();
             tokio::spawn(async move {
                 let Pending { job, since, events, cancel } = pending;

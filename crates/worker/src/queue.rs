@@ -91,7 +91,7 @@ impl<T> FairQueue<T> {
     }
 
     /// Takes the next item into a place, if there is one and a place is free.
-    pub fn next(&mut self) -> Option<(String, T)> {
+    pub fn take(&mut self) -> Option<(String, T)> {
         if self.taken >= self.places {
             return None;
         }
@@ -159,11 +159,11 @@ mod tests {
         for n in 0..1000 {
             queue.push("a", WIDE, 1, n).unwrap();
         }
-        assert_eq!((queue.next(), queue.next()), (Some(("a".into(), 0)), Some(("a".into(), 1))));
+        assert_eq!((queue.take(), queue.take()), (Some(("a".into(), 0)), Some(("a".into(), 1))));
         queue.push("b", WIDE, 1, 7).unwrap();
-        assert_eq!(queue.next(), None);
+        assert_eq!(queue.take(), None);
         queue.release("a");
-        assert_eq!(queue.next(), Some(("b".into(), 7)));
+        assert_eq!(queue.take(), Some(("b".into(), 7)));
     }
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
         }
         assert_eq!(queue.push("c", WIDE, 1, 1), Err(Full::Queue));
         let mut order = Vec::new();
-        while let Some((tenant, n)) = queue.next() {
+        while let Some((tenant, n)) = queue.take() {
             queue.release(&tenant);
             order.push((tenant, n));
         }
@@ -188,12 +188,12 @@ mod tests {
         let mut queue = FairQueue::new(4, 100, 10_000);
         let narrow = Share { concurrency: 1, waiting: 1 };
         queue.push("a", narrow, 1, 1).unwrap();
-        queue.next().unwrap();
+        queue.take().unwrap();
         let second = queue.push("a", narrow, 1, 2).unwrap();
         assert_eq!(queue.push("a", narrow, 1, 3), Err(Full::Tenant));
-        assert_eq!(queue.next(), None);
+        assert_eq!(queue.take(), None);
         queue.push("b", WIDE, 1, 4).unwrap();
-        assert_eq!(queue.next(), Some(("b".into(), 4)));
+        assert_eq!(queue.take(), Some(("b".into(), 4)));
         assert_eq!(queue.remove("a", second), Some(2));
         assert_eq!(queue.remove("a", second), None);
         assert_eq!(queue.waiting(), 0);
@@ -203,7 +203,7 @@ mod tests {
     fn what_waits_is_bounded_in_bytes_too() {
         let mut queue = FairQueue::new(1, 10, 100);
         queue.push("a", WIDE, 1000, 1).unwrap();
-        queue.next().unwrap();
+        queue.take().unwrap();
         let first = queue.push("a", WIDE, 100, 2).unwrap();
         assert_eq!(queue.push("b", WIDE, 1, 3), Err(Full::Queue));
         queue.remove("a", first).unwrap();
@@ -225,7 +225,7 @@ mod tests {
                     let tenant: String = running.remove(who % running.len());
                     queue.release(&tenant);
                 }
-                while let Some((tenant, ())) = queue.next() {
+                while let Some((tenant, ())) = queue.take() {
                     running.push(tenant);
                     served += 1;
                 }
