@@ -1,5 +1,6 @@
 //! The HTTP door: which routes there are, and what holds for all of them.
 
+mod agentrun;
 pub mod body;
 pub mod guard;
 mod health;
@@ -48,11 +49,14 @@ pub fn router(service: Arc<Service>) -> Router {
     let description: Bytes = openapi().into();
     let description =
         move || async move { ([(header::CONTENT_TYPE, "application/json")], description.clone()) };
+    let compatible = if service.settings.agentrun.enabled { agentrun::routes() } else { Router::new() };
     router
+        .merge(compatible)
         .route("/openapi.json", get(description))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(service.clone(), guard::guard))
+        .layer(middleware::from_fn_with_state(service.clone(), agentrun::cors))
         .layer(middleware::from_fn(harden))
         .with_state(service)
 }
