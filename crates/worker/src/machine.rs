@@ -28,8 +28,6 @@ pub struct Parts {
     pub pool: Pool,
     /// What they see.
     pub image: Image,
-    /// Layers that may be absent if the machine lacks them.
-    pub allow_missing: BTreeSet<Layer>,
     /// Where artifacts of runs are put down, a directory for each run that leaves any. Whoever takes them removes it.
     pub artifacts: PathBuf,
     /// Runs at once.
@@ -47,13 +45,14 @@ pub struct Order {
     pub created_at: String,
     /// What to run.
     pub spec: RunSpec,
+    /// Layers that may be absent if the machine lacks them.
+    pub allow_missing: BTreeSet<Layer>,
 }
 
 #[derive(Debug)]
 struct Inner {
     pool: Pool,
     image: sandbox::Image,
-    allow_missing: BTreeSet<Layer>,
     artifacts: PathBuf,
     queue: Mutex<FairQueue<Pending>>,
     idle: Notify,
@@ -108,11 +107,11 @@ pub struct Load {
 impl Machine {
     /// A machine at rest.
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, image, allow_missing, artifacts, places, waiting_max } = parts;
+        let Parts { pool, image, artifacts, places, waiting_max } = parts;
         let queue = Mutex::new(FairQueue::new(places, waiting_max));
         let image = root_of(&image);
         let idle = Notify::new();
-        Self { inner: Arc::new(Inner { pool, image, allow_missing, artifacts, queue, idle }) }
+        Self { inner: Arc::new(Inner { pool, image, artifacts, queue, idle }) }
     }
 
     /// Says whether the image can run this at all.
@@ -142,14 +141,14 @@ impl Machine {
 
     /// Takes a run in, or says which queue is full.
     pub fn submit(&self, tenant: &str, share: Share, order: Order) -> Result<Ticket, Full> {
-        let Order { id, created_at, spec } = order;
+        let Order { id, created_at, spec, allow_missing } = order;
         let job = Job {
             artifacts: self.artifacts_of(&id),
             id,
             created_at,
             spec,
             image: self.inner.image.clone(),
-            allow_missing: self.inner.allow_missing.clone(),
+            allow_missing,
         };
         let (sender, events) = mpsc::channel(HAPPENED_MAX);
         let cancel = Arc::new(Notify::new());

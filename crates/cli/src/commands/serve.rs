@@ -37,7 +37,6 @@ pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow:
     let machine = Machine::new(machine::Parts {
         pool,
         image,
-        allow_missing: settings.allow_missing.union(&usually_missing()).copied().collect(),
         artifacts: incoming,
         places: settings.places(processors),
         waiting_max: settings.queue,
@@ -46,7 +45,8 @@ pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow:
         settings.receipts.then(|| Signer::open(data)).transpose().context("read the receipts' key")?;
     let args = vec!["doctor".into(), "--json".into(), "--data".into(), data.clone().into()];
     let doctor = DoctorCommand { program, args };
-    let service = Service::new(Parts { settings, machine, store, signer, doctor });
+    let service =
+        Service::new(Parts { settings, machine, store, alone_missing: usually_missing(), signer, doctor });
     drop(entered);
     let server_file = data.join(SERVER_FILE);
     let done = runtime.block_on(async {

@@ -95,16 +95,11 @@ fn identify(service: &Service, headers: &HeaderMap) -> Result<Caller, Problem> {
             })?;
             Ok(Caller { tenant: principal.tenant, role: principal.role, actor: Actor::Key(principal.key) })
         }
-        None if is_keyless(service) => {
+        None if service.is_keyless() => {
             Ok(Caller { tenant: TenantId::local(), role: Role::Admin, actor: Actor::Local })
         }
         None => Err(Problem::new(Kind::Unauthenticated, "there is no key with the request", hint)),
     }
-}
-
-/// Whether whoever reaches the port may use it. Once a key was made, never again without one, also when it is revoked.
-fn is_keyless(service: &Service) -> bool {
-    service.settings.listen.ip().is_loopback() && !service.store.has_made_key()
 }
 
 fn key_of(headers: &HeaderMap) -> Option<&str> {
@@ -117,7 +112,7 @@ fn key_of(headers: &HeaderMap) -> Option<&str> {
 
 fn not_tricked(service: &Service, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     // A key is not something that a browser sends by itself.
-    if key_of(headers).is_some() || !is_keyless(service) {
+    if key_of(headers).is_some() || !service.is_keyless() {
         return Ok(());
     }
     let refuse = |what: &str, hint: &str| Err(Problem::new(Kind::Forbidden, what, hint));
