@@ -39,6 +39,16 @@ pub enum StoreError {
         /// The newest this program knows.
         known: i64,
     },
+    /// An older fireclay wrote this database, and only the process that owns it may bring it up to date.
+    #[error("{} has schema {found}, older than {known}; the next `fireclay serve` brings it up to date", .path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// What this program reads.
+        known: i64,
+    },
     /// The disk, or the quota on it, is full.
     #[error("{doing}: no space left for the store")]
     Full {
@@ -84,14 +94,20 @@ pub enum StoreError {
         id: String,
     },
     /// The run is queued or running, and must be settled first.
-    #[error("the run is not settled")]
+    #[error("it is not settled")]
     NotSettled,
-    /// The run was settled before; the first settlement stands.
-    #[error("the run is settled already")]
+    /// The run or batch was settled before; the first settlement stands.
+    #[error("it is settled already")]
     AlreadySettled,
     /// The idempotency key was used with another body, within its lifetime.
     #[error("the idempotency key was used with another request")]
     IdempotencyConflict,
+    /// A record that contradicts itself.
+    #[error("{what}")]
+    Invalid {
+        /// How.
+        what: &'static str,
+    },
     /// A cursor that this store did not make.
     #[error("not a cursor of this list")]
     BadCursor,
@@ -119,6 +135,7 @@ impl StoreError {
                 | Self::NotSettled
                 | Self::AlreadySettled
                 | Self::IdempotencyConflict
+                | Self::Invalid { .. }
                 | Self::BadCursor
                 | Self::TooLong { .. }
         )
@@ -133,12 +150,30 @@ impl StoreError {
         }
     }
 
-    /// Makes a closure that names what was being done in the database.
-    pub(crate) fn database(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
-        move |error| match error.sqlite_error() {
+    /// Names what was being done when the database failed.
+    pub(crate) fn doing(self, doing: &'static str) -> Self {
+        match self {
+            Self::Full { .. } => Self::Full { doing },
+            Self::Database { code, message, .. } => Self::Database { doing, code, message },
+            other => other,
+        }
+    }
+
+    /// A row that says what it cannot say.
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into() }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let doing = "use the database";
+        match error.sqlite_error() {
             Some(sqlite) if sqlite.code == rusqlite::ErrorCode::DiskFull => Self::Full { doing },
-            Some(sqlite) => Self::Database { doing, code: sqlite.extended_code, message: error.to_string() },
-            None => Self::Database { doing, code: 0, message: error.to_string() },
+            sqlite => {
+                let code = sqlite.map_or(0, |sqlite| sqlite.extended_code);
+                Self::Database { doing, code, message: error.to_string() }
+            }
         }
     }
 }

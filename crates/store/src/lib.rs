@@ -15,11 +15,12 @@
 //! store.admit(NewRun)                                -> Write<Admission>      before the 2xx leaves
 //! store.started(&RunId, at_ms)                       -> Write<()>
 //! store.settle(&RunId, Settlement)                   -> Write<()>             with usage and the batch's counters
-//! store.record(NewRun, Settlement)                   -> Write<Admission>      admit and settle in one transaction
+//! store.record(NewRun, started_at_ms, Settlement)    -> Write<Admission>      admit and settle in one transaction
 //! store.delete_run(Scope, &RunId, Actor, at_ms)      -> Write<()>             settled ones only; audited
 //! store.interrupt_unfinished(at_ms)                  -> Write<Vec<RunId>>     once at start: what the predecessor left
 //! store.stage(&mut dyn Read, bytes_max)              -> Result<Staged, _>     blocks; an artifact's content, before settle
-//! store.ingest_spool(at_ms)                          -> Result<Ingested, _>   blocks; see [`Spool`]
+//! store.ingest_spool(now_ms)                         -> Result<Ingested, _>   blocks
+//! spool::write(&Path, Record, Vec<ToSpool>, Durability) -> Result<(), _>      blocks; for one-shot commands, needs no store
 //!
 //! store.create_batch(NewBatch)                       -> Write<BatchAdmission>
 //! store.cancel_batch(Scope, &BatchId, at_ms)         -> Write<()>
@@ -62,18 +63,25 @@ mod artifacts;
 mod audit;
 mod batches;
 mod blobs;
+mod columns;
 mod error;
 mod events;
 mod idempotency;
+mod interrupt;
 mod keys;
 pub mod limits;
+mod lock;
 mod page;
+mod reader;
 mod retention;
 mod runs;
+mod schema;
 mod scope;
-mod spool;
+pub mod spool;
+mod store;
 mod tenants;
 mod usage;
+mod writer;
 
 pub use artifacts::{ArtifactRow, NewArtifact};
 pub use audit::{Actor, AuditFilter, AuditRow, AuditVerdict, NewAudit};
@@ -84,19 +92,15 @@ pub use events::RunEvent;
 pub use idempotency::Idempotency;
 pub use keys::{CreatedKey, KEY_RANDOM_BYTES, KeyId, KeyRow, NewKey, Principal, Role};
 pub use page::{Cursor, Listed, PAGE_ROWS_MAX, Page};
+pub use reader::Reader;
 pub use retention::{Retained, Retention, Sizes};
 pub use runs::{Admission, Fate, FateFilter, Filter, NewRun, RunRecord, RunRow, Settlement};
 pub use scope::Scope;
 pub use spool::{Ingested, Record};
+pub use store::{Durability, Options, Store};
 pub use tenants::{Quota, TenantRow};
 pub use usage::UsageRow;
+pub use writer::Write;
 
-/// What an acknowledged write survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// The death of this process at any moment (`kill -9`). A loss of power may take the last writes, never the database.
-    #[default]
-    Commit,
-    /// A loss of power too: the disk is waited for, once for each group of writes.
-    Fsync,
-}
+/// The database's name in the data directory.
+const DATABASE: &str = "fireclay.db";

@@ -20,6 +20,10 @@ pub const FILTER_LABELS_MAX: usize = 8;
 pub const FILTER_TEXT_BYTES_MAX: usize = 1024;
 /// Most runs whose text is read for one page.
 pub const TEXT_SCAN_MAX: usize = 5_000;
+/// Most bytes of text read for one page, but for the run that goes beyond.
+pub const TEXT_SCAN_BYTES_MAX: usize = 64 << 20;
+/// A label that fewer runs than this have is looked up, another is tried on each run.
+pub const LABELS_FEW: usize = 10_000;
 /// Longest session, verdict, name, action or object.
 pub const NAME_BYTES_MAX: usize = 256;
 /// Longest idempotency key.
@@ -40,8 +44,14 @@ pub const RETAIN_STEP_ROWS: usize = 1_000;
 pub const RETAIN_STEP_PAGES: usize = 1_024;
 /// Longest record in the spool.
 pub const SPOOL_RECORD_BYTES_MAX: u64 = 512 << 20;
-/// Most records taken in at once.
+/// Largest artifact in the spool.
+pub const SPOOL_ARTIFACT_BYTES_MAX: u64 = 1 << 30;
+/// Most files of the spool looked at in one call.
 pub const SPOOL_INGEST_MAX: usize = 10_000;
+/// Most records of the spool in memory at once.
+pub const SPOOL_GROUP: usize = 64;
+/// When a file without a record was left behind by a writer that died.
+pub const SPOOL_STALE_MS: i64 = 60 * 60 * 1000;
 
 const _: () = assert!(GROUP_MAX <= WRITE_QUEUE_MAX);
 // SQLite's own bound of a row is 1 000 000 000 bytes (limits.html).

@@ -6,6 +6,7 @@
 use crate::StoreError;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rusqlite::{Row, Rows};
 use std::fmt;
 use std::str::FromStr;
 
@@ -65,6 +66,23 @@ impl FromStr for Cursor {
         let word = std::str::from_utf8(word).map_err(|_| StoreError::BadCursor)?.to_owned();
         Ok(Self { number: i64::from_be_bytes(*number), word })
     }
+}
+
+/// Reads a page of rows that were asked for with one more than `limit`: if that one is there, so is a next page.
+pub(crate) fn collect<T>(
+    mut rows: Rows<'_>,
+    limit: usize,
+    read: impl Fn(&Row<'_>) -> Result<T, StoreError>,
+    place: impl Fn(&T) -> Cursor,
+) -> Result<Listed<T>, StoreError> {
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        if items.len() == limit {
+            return Ok(Listed { next: items.last().map(place), items });
+        }
+        items.push(read(row)?);
+    }
+    Ok(Listed { items, next: None })
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! Runs: admitted, started, settled, found again, deleted.
 
+pub(crate) mod read;
+pub(crate) mod write;
+
 use crate::{Cursor, Idempotency, NewArtifact, RunEvent, StoreError};
 use model::result::RunState;
 use model::{BatchId, FaultCode, Language, Outcome, RunId, RunResult, TenantId};
