@@ -1,0 +1,3 @@
+//! The service over real sockets: one file per noun, and what hostile clients, deaths and load do to it.
+
+mod runs;
