@@ -16,8 +16,16 @@ use std::sync::Arc;
 use store::{Actor, Role, Scope};
 
 /// Paths that tell nothing of anybody and need no key.
-const PUBLIC: [&str; 7] =
-    ["/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/health", "/v1/health/"];
+const PUBLIC: [&str; 8] = [
+    "/healthz",
+    "/readyz",
+    "/version",
+    "/openapi.json",
+    "/docs",
+    "/v1/keys/receipt",
+    "/v1/health",
+    "/v1/health/",
+];
 
 /// Who calls.
 #[derive(Debug, Clone)]
@@ -41,6 +49,15 @@ impl Caller {
         match self.role {
             Role::Admin => Scope::Admin,
             Role::Tenant => self.scope(),
+        }
+    }
+
+    /// What it may see when it names a tenant, or none. Of a foreign tenant, it sees what it would of one that is not there.
+    pub fn scope_of(&self, tenant: Option<TenantId>) -> Result<Scope, Problem> {
+        match tenant {
+            None => Ok(self.wide_scope()),
+            Some(tenant) if self.role == Role::Admin || tenant == self.tenant => Ok(Scope::Tenant(tenant)),
+            Some(tenant) => Err(Problem::not_found("tenant", tenant.as_str()).of_field("tenant")),
         }
     }
 

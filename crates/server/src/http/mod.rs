@@ -1,11 +1,16 @@
 //! The HTTP door: which routes there are, and what holds for all of them.
 
 mod agentrun;
+mod audit;
 pub mod body;
 pub mod guard;
 mod health;
+mod keys;
 pub mod runs;
+mod settings;
 mod sse;
+mod tenants;
+mod usage;
 
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
@@ -32,6 +37,11 @@ struct Api;
 fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Api::openapi())
         .merge(runs::routes())
+        .merge(keys::routes())
+        .merge(tenants::routes())
+        .merge(usage::routes())
+        .merge(audit::routes())
+        .merge(settings::routes())
         .merge(health::routes())
         .split_for_parts()
 }
