@@ -34,6 +34,8 @@ pub struct Parts {
     pub places: usize,
     /// Runs that may wait.
     pub waiting_max: usize,
+    /// Bytes of code, input and files that may wait with them.
+    pub waiting_bytes_max: u64,
 }
 
 /// One run to be done.
@@ -107,8 +109,8 @@ pub struct Load {
 impl Machine {
     /// A machine at rest.
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, image, artifacts, places, waiting_max } = parts;
-        let queue = Mutex::new(FairQueue::new(places, waiting_max));
+        let Parts { pool, image, artifacts, places, waiting_max, waiting_bytes_max } = parts;
+        let queue = Mutex::new(FairQueue::new(places, waiting_max, waiting_bytes_max));
         let image = root_of(&image);
         let idle = Notify::new();
         Self { inner: Arc::new(Inner { pool, image, artifacts, queue, idle }) }
@@ -142,6 +144,8 @@ impl Machine {
     /// Takes a run in, or says which queue is full.
     pub fn submit(&self, tenant: &str, share: Share, order: Order) -> Result<Ticket, Full> {
         let Order { id, created_at, spec, allow_missing } = order;
+        let files = spec.files.iter().map(|file| file.content.as_bytes().len());
+        let weight = files.chain([spec.code.len(), spec.stdin.len()]).sum::<usize>() as u64;
         let job = Job {
             artifacts: self.artifacts_of(&id),
             id,
@@ -154,7 +158,7 @@ impl Machine {
         let cancel = Arc::new(Notify::new());
         let pending =
             Pending { job: Box::new(job), since: Instant::now(), events: sender, cancel: cancel.clone() };
-        let number = self.queue().push(tenant, share, pending)?;
+        let number = self.queue().push(tenant, share, weight, pending)?;
         self.dispatch();
         let canceller = Canceller { machine: self.clone(), tenant: tenant.to_owned(), number, cancel };
         Ok(Ticket { events, canceller })
@@ -192,7 +196,7 @@ impl Machine {
     /// Gives every free place to who is next.
     fn dispatch(&self) {
         // The lock is not held while a run starts.
-        while let Some((tenant, pending)) = { self.queue().next() } {
+        while let Some((tenant, pending)) = { self.queue().take() } {
             let machine = self.clone();
             tokio::spawn(async move {
                 let Pending { job, since, events, cancel } = pending;

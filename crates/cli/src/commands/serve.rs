@@ -41,6 +41,7 @@ pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow:
         artifacts: incoming,
         places: settings.places(processors),
         waiting_max: settings.queue,
+        waiting_bytes_max: settings.queue_bytes,
     });
     let signer =
         settings.receipts.then(|| Signer::open(data)).transpose().context("read the receipts' key")?;
