@@ -1,6 +1,7 @@
 //! What the doors share: the machine, the store, the runs on their way, and the way of a run from request to record.
 
 use crate::counters::Counters;
+use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Live, LiveRun};
 use crate::problem::{Kind, Problem};
 use crate::quotas::Quotas;
@@ -9,9 +10,7 @@ use crate::settings::Settings;
 use model::{BatchId, Fault, FaultCode, Layer, Policy, RunId, RunRequest, RunResult, RunSpec, TenantId};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -35,15 +34,6 @@ pub struct Parts {
     pub doctor: DoctorCommand,
 }
 
-/// A command that prints a doctor's report as JSON: its acts take a process with one thread.
-#[derive(Debug, Clone)]
-pub struct DoctorCommand {
-    /// The program: this binary.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub args: Vec<OsString>,
-}
-
 /// The service. One in a process.
 #[derive(Debug)]
 pub struct Service {
@@ -65,8 +55,8 @@ pub struct Service {
     pub signer: Option<Signer>,
     /// What was counted.
     pub counters: Counters,
-    /// The command whose output is the doctor's report.
-    pub doctor: DoctorCommand,
+    /// Examines the machine.
+    pub doctor: Doctor,
     alone_missing: BTreeSet<Layer>,
     draining: AtomicBool,
 }
@@ -116,7 +106,7 @@ impl Service {
             live: Live::default(),
             signer,
             counters: Counters::default(),
-            doctor,
+            doctor: Doctor::new(doctor),
             alone_missing,
             draining: AtomicBool::new(false),
         })

@@ -1,0 +1,4 @@
+//! The service over real sockets: one file per noun, and what hostile clients, deaths and load do to it.
+
+mod agentrun;
+mod runs;
