@@ -20,6 +20,7 @@ pub mod probe;
 pub mod procfs;
 pub mod run;
 pub mod seccomp;
+pub mod streams;
 pub mod supervise;
 mod verify;
 

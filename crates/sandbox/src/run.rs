@@ -7,7 +7,8 @@ use crate::image::Image;
 use crate::judge::{Judgement, judge};
 use crate::place::{Sandbox, Site};
 use crate::plan::{Needs, Plan, plan};
-use crate::supervise::{self, GuestEnds, Io, Watched};
+use crate::streams::{self, GuestEnds};
+use crate::supervise::{self, Io, Watched};
 use model::{Fault, FaultCode, Isolation, Layer, Rejection, RunSpec};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -99,7 +100,7 @@ fn execute(
             WriteError::Fault(fault) => Refused::Fault(fault),
         })?;
     let exhausted = |error: sys::Error| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
-    let (streams, GuestEnds { streams: ends }) = supervise::streams().map_err(exhausted)?;
+    let (streams, GuestEnds { streams: ends }) = streams::streams().map_err(exhausted)?;
     sandbox.start(command, [ends[0].as_fd(), ends[1].as_fd(), ends[2].as_fd(), ends[3].as_fd()])?;
     // Ours are copies: as long as one is open, a stream of the guest's does not end.
     drop(ends);

@@ -9,12 +9,13 @@ use crate::judge::{Seen, Stop};
 use crate::output::Captured;
 use crate::place::{Sandbox, failure};
 use crate::plan::Plan;
+use crate::streams::{Streams, capacity};
 use model::limits::OUTPUT_HARD_FACTOR;
 use model::{Fault, FaultCode, Limits};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 use sys::process::Ended;
 
@@ -77,39 +78,6 @@ pub struct Watched {
     pub cpu_us: u64,
     /// Most memory at once.
     pub memory_peak_bytes: u64,
-}
-
-/// The guest's ends of the streams, given to the job and then closed here.
-pub struct GuestEnds {
-    /// In the order of their numbers: 0, 1, 2, 3.
-    pub streams: [OwnedFd; 4],
-}
-
-/// Our ends of the streams.
-pub struct Streams {
-    stdin: Option<OwnedFd>,
-    outputs: [Option<OwnedFd>; 2],
-    result: Option<OwnedFd>,
-}
-
-/// Makes the four streams of a run.
-pub fn streams() -> sys::Result<(Streams, GuestEnds)> {
-    let (stdin_read, stdin_write) = sys::fs::pipe_to_read()?;
-    // The guest's end must wait for input as any program expects; ours must not wait for the guest.
-    clear_nonblocking(stdin_read.as_fd())?;
-    sys::fs::set_nonblocking(stdin_write.as_fd())?;
-    let (stdout, guest_stdout) = sys::fs::pipe_to_read()?;
-    let (stderr, guest_stderr) = sys::fs::pipe_to_read()?;
-    let (result, guest_result) = sys::fs::pipe_to_read()?;
-    let ours =
-        Streams { stdin: Some(stdin_write), outputs: [Some(stdout), Some(stderr)], result: Some(result) };
-    Ok((ours, GuestEnds { streams: [stdin_read, guest_stdout, guest_stderr, guest_result] }))
-}
-
-fn clear_nonblocking(fd: BorrowedFd<'_>) -> sys::Result<()> {
-    let flags = rustix::fs::fcntl_getfl(fd).map_err(sys::Error::of("fcntl(F_GETFL)"))?;
-    let flags = flags.difference(rustix::fs::OFlags::NONBLOCK);
-    rustix::fs::fcntl_setfl(fd, flags).map_err(sys::Error::of("fcntl(F_SETFL)"))
 }
 
 /// Watches a started sandbox until everything in it has ended.
@@ -249,8 +217,12 @@ impl<'a> Watch<'a> {
         }
         for source in ready {
             match source {
-                Source::Output(index) => self.read_output(index),
-                Source::Result => self.read_result(),
+                Source::Output(index) => {
+                    self.read_output(index);
+                }
+                Source::Result => {
+                    self.read_result();
+                }
                 Source::StdinRoom => self.feed(),
                 Source::StdinMore => self.read_stdin(),
                 Source::LiveRoom(index) => self.forward(index),
@@ -307,12 +279,11 @@ impl<'a> Watch<'a> {
         sources
     }
 
-    /// Reads one piece of stdout or stderr.
-    fn read_output(&mut self, index: usize) {
-        let Some(fd) = &self.streams.outputs[index] else { return };
+    /// Reads one piece of stdout or stderr; answers how many bytes came.
+    fn read_output(&mut self, index: usize) -> usize {
+        let Some(fd) = &self.streams.outputs[index] else { return 0 };
         match rustix::io::read(fd, &mut self.buffer[..]) {
-            Ok(0) => self.streams.outputs[index] = None,
-            Ok(length) => {
+            Ok(length) if length > 0 => {
                 let shown = self.captured[index].push(&self.buffer[..length]);
                 if let Some(forward) = &mut self.live[index] {
                     forward.queue.extend((forward.live.transform)(&self.buffer[..shown]));
@@ -322,10 +293,12 @@ impl<'a> Watch<'a> {
                 if self.captured[index].total_bytes() > hard && self.stop.is_none() {
                     self.stop = Some(Stop::OutputExceeded);
                 }
+                return length;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.streams.outputs[index] = None,
+            _ => self.streams.outputs[index] = None,
         }
+        0
     }
 
     /// Writes forwarded output as far as there is room.
@@ -352,13 +325,17 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn read_result(&mut self) {
-        let Some(fd) = &self.streams.result else { return };
+    fn read_result(&mut self) -> usize {
+        let Some(fd) = &self.streams.result else { return 0 };
         match rustix::io::read(fd, &mut self.buffer[..]) {
-            Ok(length) if length > 0 => self.frames.push(&self.buffer[..length]),
+            Ok(length) if length > 0 => {
+                self.frames.push(&self.buffer[..length]);
+                return length;
+            }
             Err(Errno::AGAIN | Errno::INTR) => {}
             _ => self.streams.result = None,
         }
+        0
     }
 
     fn read_stdin(&mut self) {
@@ -447,16 +424,21 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Reads what is left in the pipes: all writers are dead, so each ends.
+    /// Reads what is left in the pipes: at most what each can hold, since all inside are dead. Where somebody else still holds the
+    /// writing end (a descriptor in flight, or what outlived a sandbox without a PID namespace), the stream has no end: it is let go.
     fn drain(&mut self) {
         for index in 0..2 {
-            while self.streams.outputs[index].is_some() {
-                self.read_output(index);
+            let mut left = capacity(&self.streams.outputs[index]);
+            while let length @ 1.. = self.read_output(index).min(left) {
+                left -= length;
             }
+            self.streams.outputs[index] = None;
         }
-        while self.streams.result.is_some() {
-            self.read_result();
+        let mut left = capacity(&self.streams.result);
+        while let length @ 1.. = self.read_result().min(left) {
+            left -= length;
         }
+        self.streams.result = None;
         self.flush();
     }
 

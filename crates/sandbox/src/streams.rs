@@ -1,0 +1,44 @@
+//! The four streams between a supervisor and a job: input, two outputs, and the channel on which the guest says its result.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The guest's ends of the streams, given to the job and then closed here.
+pub struct GuestEnds {
+    /// In the order of their numbers: 0, 1, 2, 3.
+    pub streams: [OwnedFd; 4],
+}
+
+/// Our ends of the streams; none of them ever makes us wait.
+pub struct Streams {
+    /// To standard input, until it has its end.
+    pub stdin: Option<OwnedFd>,
+    /// From standard output and standard error, until each has ended.
+    pub outputs: [Option<OwnedFd>; 2],
+    /// From the result channel, likewise.
+    pub result: Option<OwnedFd>,
+}
+
+/// Makes the four streams of a run.
+pub fn streams() -> sys::Result<(Streams, GuestEnds)> {
+    let (stdin_read, stdin_write) = sys::fs::pipe_to_read()?;
+    // The guest's end must wait for input as any program expects; ours must not wait for the guest.
+    clear_nonblocking(stdin_read.as_fd())?;
+    sys::fs::set_nonblocking(stdin_write.as_fd())?;
+    let (stdout, guest_stdout) = sys::fs::pipe_to_read()?;
+    let (stderr, guest_stderr) = sys::fs::pipe_to_read()?;
+    let (result, guest_result) = sys::fs::pipe_to_read()?;
+    let ours =
+        Streams { stdin: Some(stdin_write), outputs: [Some(stdout), Some(stderr)], result: Some(result) };
+    Ok((ours, GuestEnds { streams: [stdin_read, guest_stdout, guest_stderr, guest_result] }))
+}
+
+fn clear_nonblocking(fd: BorrowedFd<'_>) -> sys::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd).map_err(sys::Error::of("fcntl(F_GETFL)"))?;
+    let flags = flags.difference(rustix::fs::OFlags::NONBLOCK);
+    rustix::fs::fcntl_setfl(fd, flags).map_err(sys::Error::of("fcntl(F_SETFL)"))
+}
+
+/// How many bytes a stream's pipe can hold, 0 when it has ended.
+pub(crate) fn capacity(stream: &Option<OwnedFd>) -> usize {
+    stream.as_ref().and_then(|pipe| rustix::pipe::fcntl_getpipe_size(pipe).ok()).unwrap_or(0)
+}
