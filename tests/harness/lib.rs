@@ -3,6 +3,7 @@
 pub mod bystander;
 pub mod canary;
 pub mod census;
+pub mod naive;
 pub mod order;
 pub mod run;
 mod stage;
@@ -12,5 +13,5 @@ pub use bystander::Bystander;
 pub use canary::Canaries;
 pub use order::Order;
 pub use run::{Ran, drive, fireclay, image};
-pub use stage::show_host;
+pub use stage::{SharedImage, show_host};
 pub use weaken::weaken;
