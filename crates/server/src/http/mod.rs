@@ -5,7 +5,7 @@ mod audit;
 pub mod body;
 pub mod guard;
 mod health;
-mod keys;
+pub mod keys;
 pub mod runs;
 mod settings;
 mod sse;
