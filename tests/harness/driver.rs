@@ -43,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         allow_missing: allow_missing.into_iter().collect(),
         name: name.clone(),
         amend: &amend,
+        meanwhile: &|| {},
         fail_at,
     };
     let stdin =

@@ -113,6 +113,7 @@ fn one(index: usize, host: &Host, image: &sandbox::Image) -> anyhow::Result<&'st
         allow_missing: [].into(),
         name,
         amend: &std::convert::identity,
+        meanwhile: &|| {},
         fail_at: None,
     };
     let io = Io { stdin: Stdin::Bytes(&[]), stdout: None, stderr: None, cancel: None };

@@ -116,6 +116,9 @@ pub struct RunArguments {
     /// The image to run in
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub image: String,
+    /// Keep no record of this run in the data directory
+    #[arg(long)]
+    pub no_record: bool,
     /// Run here, even if a server is running
     #[arg(long)]
     pub local: bool,

@@ -4,6 +4,7 @@ pub mod complete;
 pub mod doctor;
 pub mod image;
 pub mod progress;
+pub mod record;
 pub mod run;
-pub mod serve;
 pub mod selftest;
+pub mod serve;

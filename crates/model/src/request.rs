@@ -114,7 +114,10 @@ mod tests {
         let parse = |json: &str| serde_json::from_str::<InputFile>(json).map_err(|error| error.to_string());
         let bytes = parse(r#"{"path":"a","base64":"/wA="}"#).unwrap();
         assert_eq!(bytes.content.as_bytes(), [255, 0]);
-        assert_eq!(serde_json::to_string(&bytes).unwrap(), r#"{"path":"a","base64":"/wA=","executable":false}"#);
+        assert_eq!(
+            serde_json::to_string(&bytes).unwrap(),
+            r#"{"path":"a","base64":"/wA=","executable":false}"#
+        );
         for wrong in [
             r#"{"path":"a"}"#,
             r#"{"path":"a","text":"","base64":""}"#,

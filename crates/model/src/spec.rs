@@ -126,7 +126,8 @@ fn check_code(code: &str) -> Result<(), Rejection> {
 
 /// No file is where another needs a directory.
 fn check_tree(paths: &BTreeSet<&str>) -> Result<(), Rejection> {
-    let parents = |path: &str| path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect::<Vec<_>>();
+    let parents =
+        |path: &str| path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect::<Vec<_>>();
     for path in paths {
         if let Some(parent) = parents(path).into_iter().find(|parent| paths.contains(parent.as_str())) {
             let message = format!("{parent:?} is a file, and {path:?} needs a directory there");

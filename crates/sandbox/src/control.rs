@@ -4,10 +4,11 @@
 //! supervisor                         init
 //!     ── mapped ──────────────────────►   ids are mapped: begin to build
 //!     ── joinable + [tasks …] ────────►   version 1 control groups, made while init builds: join them
+//!     ── start + [errand, 0, 1, 2, 3] ►   what to do, in a memory file, and the streams; may be sent before init is ready
 //!     ◄───────── ready + [scratch] ────   built; the descriptor is the root of the scratch file system
-//!     ── start + [command, 0, 1, 2, 3] ►   the command in a memory file, then its streams
 //!     ◄───────── started ───────────────  the job became its program
 //!     ◄───────── ended(status) ────────   the job ended; init ends with all that is left
+//!     ◄───────── refused(index, errno) ─   instead of both: an input could not be written; init ends
 //!     ◄───────── failed(step, errno) ──   at any time: a step failed; init ends
 //! ```
 
@@ -25,6 +26,13 @@ pub enum Message {
     Ready,
     /// Run the command.
     Start,
+    /// The kernel refused an input.
+    Refused {
+        /// Which, in the order of [`crate::inputs::of`].
+        index: u32,
+        /// The kernel's answer.
+        errno: i32,
+    },
     /// The job is about to become its program.
     Started,
     /// The job ended with this status of `wait(2)`.
@@ -66,6 +74,7 @@ impl Message {
             Self::Start => (3, 0, 0),
             Self::Started => (4, 0, 0),
             Self::Ended { status } => (5, status, 0),
+            Self::Refused { index, errno } => (8, index as i32, errno),
             Self::Failed { step, errno, call } => {
                 bytes[9..].copy_from_slice(&call);
                 (6, step as i32, errno)
@@ -86,6 +95,7 @@ impl Message {
             3 => Self::Start,
             4 => Self::Started,
             5 => Self::Ended { status: number(1)? },
+            8 => Self::Refused { index: number(1)? as u32, errno: number(5)? },
             6 => Self::Failed {
                 step: number(1)? as u32,
                 errno: number(5)?,
@@ -142,6 +152,7 @@ mod tests {
             Message::Start,
             Message::Started,
             Message::Ended { status: 0x8b },
+            Message::Refused { index: 3, errno: 28 },
             failed,
         ] {
             assert_eq!(Message::decode(&message.encode()), Some(message));

@@ -1,119 +1,19 @@
-//! Files into a sandbox before it starts, and out of it after its death. Always by descriptor, beneath the scratch file system,
-//! through no link: what lies there was made by hostile code, or will be.
+//! The files that a run leaves, after its death. Always by descriptor, beneath the scratch file system, through no link: what lies
+//! there was made by hostile code.
 
+use crate::errand::WORKSPACE;
+use crate::inputs::{Digests, Sha};
 use model::limits::{ARTIFACT_DEPTH_MAX, ARTIFACT_ENTRIES_MAX, ARTIFACTS_MAX, PATH_BYTES_MAX};
-use model::{Fault, FaultCode, InputFile, RunSpec};
+use model::{Fault, FaultCode};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
-use rustix::io::Errno;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-
-/// Directory of the workspace in the scratch file system.
-const WORKSPACE: &CStr = c"workspace";
-
-/// SHA-256.
-pub type Sha = [u8; 32];
-
-/// What a run's own files were, so that unchanged ones are not reported as left behind.
-pub type Inputs = BTreeMap<PathBuf, Sha>;
-
-/// Writes the code and the input files into the workspace, as the user that the code will be. Returns their digests.
-pub fn write_inputs(scratch: BorrowedFd<'_>, ids: (u32, u32), spec: &RunSpec) -> Result<Inputs, WriteError> {
-    let write = || -> Result<Inputs, WriteError> {
-        let workspace =
-            sys::fs::open_beneath(scratch, WORKSPACE, OFlags::PATH | OFlags::DIRECTORY, 0).map_err(ours)?;
-        let mut inputs = Inputs::new();
-        let mut put = |path: &str, bytes: &[u8], executable: bool| -> Result<(), WriteError> {
-            write_file(workspace.as_fd(), path, bytes, executable)?;
-            inputs.insert(PathBuf::from(path), Sha256::digest(bytes).into());
-            Ok(())
-        };
-        put(&spec.file_name, spec.code.as_bytes(), false)?;
-        for InputFile { path, content, executable } in &spec.files {
-            put(path, content.as_bytes(), *executable)?;
-        }
-        if !spec.cwd.is_empty() {
-            make_directories(workspace.as_fd(), &format!("{}/x", spec.cwd))?;
-        }
-        Ok(inputs)
-    };
-    sys::identity::as_file_user(ids.0, ids.1, write).map_err(ours)?
-}
-
-/// Why inputs could not be written.
-#[derive(Debug)]
-pub enum WriteError {
-    /// They do not fit into the disk limit, or one is where a directory should be: the caller's mistake.
-    Rejected(model::Rejection),
-    /// Ours.
-    Fault(Fault),
-}
-
-fn ours(error: sys::Error) -> WriteError {
-    WriteError::Fault(Fault::new(FaultCode::Internal, format!("write inputs: {error}")))
-}
-
-fn write_file(
-    workspace: BorrowedFd<'_>,
-    path: &str,
-    bytes: &[u8],
-    executable: bool,
-) -> Result<(), WriteError> {
-    make_directories(workspace, path)?;
-    let c_path = CString::new(path).map_err(|_| rejected(path, "the path has a NUL byte"))?;
-    let mode = if executable { 0o755 } else { 0o644 };
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    let file = sys::fs::open_beneath(workspace, &c_path, flags, mode)
-        .map_err(|error| by_errno(path, error.errno))?;
-    File::from(file)
-        .write_all(bytes)
-        .map_err(|error| by_errno(path, error.raw_os_error().unwrap_or(libc::EIO)))
-}
-
-fn make_directories(workspace: BorrowedFd<'_>, path: &str) -> Result<(), WriteError> {
-    let mut parent: Option<OwnedFd> = None;
-    let mut parts = path.split('/').peekable();
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            break;
-        }
-        let name = CString::new(part).map_err(|_| rejected(path, "the path has a NUL byte"))?;
-        let at = parent.as_ref().map_or(workspace, AsFd::as_fd);
-        match rustix::fs::mkdirat(at, &*name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(by_errno(path, errno.raw_os_error())),
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let next = sys::fs::open_beneath(at, &name, flags, 0).map_err(|error| by_errno(path, error.errno))?;
-        parent = Some(next);
-    }
-    Ok(())
-}
-
-fn by_errno(path: &str, errno: i32) -> WriteError {
-    match errno {
-        libc::ENOSPC => WriteError::Rejected(model::Rejection::new(
-            "files",
-            format!("{path} does not fit into the disk limit"),
-            "raise disk_bytes or send less",
-        )),
-        libc::EEXIST | libc::ENOTDIR | libc::EISDIR => {
-            rejected(path, "one file stands where another needs a directory")
-        }
-        _ => ours(sys::Error { call: "write file", errno }),
-    }
-}
-
-fn rejected(path: &str, message: &str) -> WriteError {
-    WriteError::Rejected(model::Rejection::new("files", format!("{path}: {message}"), "rename one of them"))
-}
 
 /// A file that a run left behind, still in its place.
 #[derive(Debug)]
@@ -143,7 +43,7 @@ pub struct Collected {
 pub fn collect(
     scratch: BorrowedFd<'_>,
     ids: (u32, u32),
-    inputs: &Inputs,
+    inputs: &Digests,
     disk_bytes: u64,
 ) -> Result<Collected, Fault> {
     let gather = || -> sys::Result<Collected> {
@@ -178,7 +78,7 @@ fn open_own(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> sys::Resul
 
 /// A walk through the workspace.
 struct Walk<'a> {
-    inputs: &'a Inputs,
+    inputs: &'a Digests,
     left_bytes: u64,
     entries: usize,
     collected: Collected,

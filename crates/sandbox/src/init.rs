@@ -5,6 +5,7 @@
 
 use crate::command::Command;
 use crate::control::{self, Message};
+use crate::errand::Errand;
 use crate::plan::{Action, Actor, DEVICES, DIRECTORIES, INSIDE_UID, INSIDE_USER, Plan};
 use crate::{procfs, seccomp, verify};
 use rustix::fs::{Mode, OFlags};
@@ -263,18 +264,22 @@ fn serve(birth: &Birth<'_>, scratch: OwnedFd) -> i32 {
     if control::send(birth.control.as_fd(), Message::Ready, &[scratch.as_fd()]).is_err() {
         return 1;
     }
-    drop(scratch);
     let Some(descriptors) = wait_for(birth, Message::Start) else { return 1 };
+    let (errand, streams) = match prepare(descriptors, scratch) {
+        Ok(prepared) => prepared,
+        Err(message) => return report(birth, message),
+    };
     let fork = birth.plan.of(Actor::Init).find(|(_, step)| step.action == Action::ForkJob);
     let Some((fork, _)) = fork else { return 1 };
     if birth.fail_at == Some(fork) {
         return report(birth, Message::failed(fork, Error { call: "injected", errno: libc::EIO }));
     }
     // The child shares our memory until it is the program: it borrows what is ours and changes none of it.
-    match sys::process::start_sharing(&mut || report(birth, become_program(birth, &descriptors))) {
+    match sys::process::start_sharing(&mut || report(birth, become_program(birth, &errand.command, &streams)))
+    {
         Err(error) => report(birth, Message::failed(fork, error)),
         Ok(pid) => {
-            drop(descriptors);
+            drop(streams);
             let after = birth.plan.of(Actor::Init).skip_while(|(index, _)| *index <= fork);
             for (index, step) in after {
                 let injected = Error { call: "injected", errno: libc::EIO };
@@ -292,6 +297,24 @@ fn serve(birth: &Birth<'_>, scratch: OwnedFd) -> i32 {
     }
 }
 
+/// Takes the errand and does the first part of it: the inputs. Returns it with the streams.
+fn prepare(
+    mut descriptors: Vec<OwnedFd>,
+    scratch: OwnedFd,
+) -> std::result::Result<(Errand, Vec<OwnedFd>), Message> {
+    // Not a step of the plan: past its end.
+    let failed = |error| Message::failed(usize::MAX, error);
+    if descriptors.is_empty() {
+        return Err(failed(missing("errand")));
+    }
+    let file = descriptors.remove(0);
+    let errand = Errand::read(file.as_fd()).map_err(failed)?;
+    errand
+        .write_inputs(file.as_fd(), scratch.as_fd())
+        .map_err(|(index, error)| Message::Refused { index, errno: error.errno })?;
+    Ok((errand, descriptors))
+}
+
 /// Reaps every orphan until the job itself ends. All others die with init.
 fn reap(birth: &Birth<'_>, job: i32) -> i32 {
     loop {
@@ -307,16 +330,9 @@ fn reap(birth: &Birth<'_>, job: i32) -> i32 {
 }
 
 /// Performs the job's steps and becomes the user's program. Returns only the failure.
-fn become_program(birth: &Birth<'_>, descriptors: &[OwnedFd]) -> Message {
+fn become_program(birth: &Birth<'_>, command: &Command, streams: &[OwnedFd]) -> Message {
     let steps = birth.plan.steps.len();
-    let [command, streams @ ..] = descriptors else {
-        return Message::failed(steps, Error { call: "descriptors", errno: libc::EBADF });
-    };
     // All is prepared here: after the last step only exec is left to call.
-    let command = match read_command(command) {
-        Ok(command) => command,
-        Err(error) => return Message::failed(steps, error),
-    };
     let args: Vec<&CStr> = command.args.iter().map(CString::as_c_str).collect();
     let env: Vec<&CStr> = command.env.iter().map(CString::as_c_str).collect();
     if let Err(error) = rustix::process::chdir(&*command.cwd).map_err(Error::of("chdir")) {
@@ -331,16 +347,6 @@ fn become_program(birth: &Birth<'_>, descriptors: &[OwnedFd]) -> Message {
         }
     }
     Message::failed(steps, sys::process::execute(args[0], &args, &env))
-}
-
-fn read_command(file: &OwnedFd) -> Result<Command> {
-    let length = rustix::fs::fstat(file).map_err(Error::of("fstat"))?.st_size;
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-    // From the start: the supervisor wrote through the same open file, whose offset is at the end.
-    let read = rustix::io::pread(file, &mut bytes[..], 0).map_err(Error::of("pread"))?;
-    bytes.truncate(read);
-    let command = Command::decode(&bytes).filter(|command| !command.args.is_empty());
-    command.ok_or(Error { call: "decode command", errno: libc::EBADMSG })
 }
 
 /// One step of the job.

@@ -1,7 +1,6 @@
 //! One sandbox from the outside: made by the supervisor's steps of a plan, started once, destroyed whatever happened between.
 
 use crate::cgroup::Leaf;
-use crate::command::Command;
 use crate::control::{self, Message};
 use crate::host::Host;
 use crate::image::Image;
@@ -22,7 +21,7 @@ const BUILD_MS: i64 = 10_000;
 /// How long the kernel may take to end what was killed before the sandbox is reported as stuck.
 const DEATH_MS: i64 = 2_000;
 
-/// A built sandbox, waiting for its one command.
+/// A sandbox for one errand.
 #[derive(Debug)]
 pub struct Sandbox {
     pid: i32,
@@ -61,7 +60,8 @@ struct Making {
 }
 
 impl Sandbox {
-    /// Performs the plan up to the point where a command is awaited. The caller must have a single thread.
+    /// Performs the supervisor's part of the plan; init then builds, until [`Sandbox::await_built`]. The caller must have a single
+    /// thread.
     pub fn build(plan: &Plan, site: &Site<'_>) -> Result<Self, Fault> {
         let (control, init_control) =
             sys::socket::pair().map_err(|error| machine("control socket", &error))?;
@@ -78,15 +78,15 @@ impl Sandbox {
         match done {
             // Init is gone: it said why before it went.
             Err(fault) if fault.code == FaultCode::Interrupted => {
-                sandbox.await_ready(plan).and(Err(fault))?
+                sandbox.await_built(plan).and(Err(fault))?
             }
             other => other?,
         }
-        sandbox.await_ready(plan)?;
         Ok(sandbox)
     }
 
-    fn await_ready(&mut self, plan: &Plan) -> Result<(), Fault> {
+    /// Waits until init has built its part. What is to be done may be sent before: then nobody waits for anybody.
+    pub fn await_built(&mut self, plan: &Plan) -> Result<(), Fault> {
         if !wait_readable(&self.control, BUILD_MS)? {
             let message = format!("init did not build the sandbox within {BUILD_MS} ms");
             return Err(Fault::new(FaultCode::ResourcesExhausted, message));
@@ -101,17 +101,11 @@ impl Sandbox {
         }
     }
 
-    /// Starts the one command; `streams` are its stdin, stdout, stderr and result channel.
-    pub fn start(&mut self, command: &Command, streams: [BorrowedFd<'_>; 4]) -> Result<(), Fault> {
-        let file = sys::fs::memory_file(c"command").map_err(|error| machine("command file", &error))?;
-        let bytes = command.encode();
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let written = rustix::io::write(&file, rest).map_err(|errno| machine("write command", &errno))?;
-            rest = &rest[written..];
-        }
+    /// Starts the one errand, a file of [`crate::errand::write`], once init is ready; `streams` are stdin, stdout, stderr and the
+    /// result channel.
+    pub fn start(&mut self, errand: BorrowedFd<'_>, streams: [BorrowedFd<'_>; 4]) -> Result<(), Fault> {
         let [stdin, stdout, stderr, result] = streams;
-        tell(&self.control, Message::Start, &[file.as_fd(), stdin, stdout, stderr, result])
+        tell(&self.control, Message::Start, &[errand, stdin, stdout, stderr, result])
     }
 
     /// Init's end of the conversation: readable when init says something or is gone.

@@ -1,13 +1,16 @@
 //! One run from its spec to what became of it: plan, build, execute, judge, settle.
 
 use crate::command::Command;
-use crate::files::{self, Collected, WriteError};
+use crate::errand;
+use crate::files::{self, Collected};
 use crate::host::Host;
 use crate::image::Image;
+use crate::inputs;
 use crate::judge::{Judgement, judge};
 use crate::place::{Sandbox, Site};
 use crate::plan::{Needs, Plan, plan};
-use crate::supervise::{self, GuestEnds, Io, Watched};
+use crate::streams::{self, GuestEnds};
+use crate::supervise::{self, Io, Watched};
 use model::{Fault, FaultCode, Isolation, Layer, Rejection, RunSpec};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -35,6 +38,8 @@ pub struct Setting<'a> {
     pub name: String,
     /// Changes the plan before it is performed; for positive controls in tests.
     pub amend: &'a dyn Fn(Plan) -> Plan,
+    /// Done while the sandbox is built: nobody waits for it.
+    pub meanwhile: &'a dyn Fn(),
     /// Fails this step of the plan; for tests.
     pub fail_at: Option<usize>,
 }
@@ -78,7 +83,7 @@ pub fn run(spec: &RunSpec, setting: &Setting<'_>, io: Io<'_>) -> Result<Settled,
         fail_at: setting.fail_at,
     };
     let mut sandbox = Sandbox::build(&plan, &site)?;
-    let settled = execute(spec, &plan, &command, &mut sandbox, io);
+    let settled = execute(spec, &plan, &command, &mut sandbox, setting.meanwhile, io);
     // Destroyed before the answer, also on the way of an error.
     let destroyed = sandbox.destroy();
     let settled = settled?;
@@ -91,22 +96,27 @@ fn execute(
     plan: &Plan,
     command: &Command,
     sandbox: &mut Sandbox,
+    meanwhile: &dyn Fn(),
     io: Io<'_>,
 ) -> Result<Settled, Refused> {
-    let inputs =
-        files::write_inputs(sandbox.scratch(), sandbox.ids(), spec).map_err(|error| match error {
-            WriteError::Rejected(rejection) => Refused::Rejected(rejection),
-            WriteError::Fault(fault) => Refused::Fault(fault),
-        })?;
     let exhausted = |error: sys::Error| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
-    let (streams, GuestEnds { streams: ends }) = supervise::streams(spec.merge_output).map_err(exhausted)?;
-    sandbox.start(command, [ends[0].as_fd(), ends[1].as_fd(), ends[2].as_fd(), ends[3].as_fd()])?;
+    let inputs = inputs::of(spec);
+    let (streams, GuestEnds { streams: ends }) = streams::make(spec.merge_output).map_err(exhausted)?;
+    let errand = errand::write(command, &inputs).map_err(exhausted)?;
+    let started =
+        sandbox.start(errand.as_fd(), [ends[0].as_fd(), ends[1].as_fd(), ends[2].as_fd(), ends[3].as_fd()]);
     // Ours are copies: as long as one is open, a stream of the guest's does not end.
-    drop(ends);
-    let watched = supervise::watch(sandbox, plan, &spec.limits, streams, io)?;
+    drop((ends, errand));
+    // All this while init builds.
+    let digests = inputs::digests(&inputs);
+    meanwhile();
+    // If init is gone, it said why before it went.
+    sandbox.await_built(plan)?;
+    started?;
+    let watched = supervise::watch(sandbox, plan, spec, streams, io)?;
     let judgement = judge(&watched.seen)
         .ok_or_else(|| Fault::new(FaultCode::Interrupted, "the sandbox died under the run"))?;
-    let collected = files::collect(sandbox.scratch(), sandbox.ids(), &inputs, spec.limits.disk_bytes)?;
+    let collected = files::collect(sandbox.scratch(), sandbox.ids(), &digests, spec.limits.disk_bytes)?;
     let missing = plan.missing.iter().copied().collect();
     let isolation = Isolation { level: "default".into(), layers: plan.layers(), missing };
     Ok(Settled { judgement, watched, collected, isolation })

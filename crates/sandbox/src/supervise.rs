@@ -5,17 +5,20 @@
 
 use crate::control::{self, Message};
 use crate::frames::{Frames, Said};
+use crate::inputs;
 use crate::judge::{Seen, Stop};
 use crate::output::Captured;
 use crate::place::{Sandbox, failure};
 use crate::plan::Plan;
+use crate::run::Refused;
+use crate::streams::Streams;
 use model::limits::OUTPUT_HARD_FACTOR;
-use model::{Fault, FaultCode, Limits};
+use model::{Fault, FaultCode, Limits, RunSpec};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 use sys::process::Ended;
 
@@ -84,61 +87,24 @@ pub struct Watched {
     pub memory_peak_bytes: u64,
 }
 
-/// The guest's ends of the streams, given to the job and then closed here.
-pub struct GuestEnds {
-    /// In the order of their numbers: 0, 1, 2, 3.
-    pub streams: [OwnedFd; 4],
-}
-
-/// Our ends of the streams.
-pub struct Streams {
-    stdin: Option<OwnedFd>,
-    outputs: [Option<OwnedFd>; 2],
-    result: Option<OwnedFd>,
-}
-
-/// Makes the four streams of a run; with `merge_output`, standard error is a copy of standard output.
-pub fn streams(merge_output: bool) -> sys::Result<(Streams, GuestEnds)> {
-    let (stdin_read, stdin_write) = sys::fs::pipe_to_read()?;
-    // The guest's end must wait for input as any program expects; ours must not wait for the guest.
-    clear_nonblocking(stdin_read.as_fd())?;
-    sys::fs::set_nonblocking(stdin_write.as_fd())?;
-    let (stdout, guest_stdout) = sys::fs::pipe_to_read()?;
-    let (stderr, guest_stderr) = if merge_output {
-        (None, sys::process::duplicate_above(guest_stdout.as_fd(), 0)?)
-    } else {
-        let (stderr, guest_stderr) = sys::fs::pipe_to_read()?;
-        (Some(stderr), guest_stderr)
-    };
-    let (result, guest_result) = sys::fs::pipe_to_read()?;
-    let ours = Streams { stdin: Some(stdin_write), outputs: [Some(stdout), stderr], result: Some(result) };
-    Ok((ours, GuestEnds { streams: [stdin_read, guest_stdout, guest_stderr, guest_result] }))
-}
-
-fn clear_nonblocking(fd: BorrowedFd<'_>) -> sys::Result<()> {
-    let flags = rustix::fs::fcntl_getfl(fd).map_err(sys::Error::of("fcntl(F_GETFL)"))?;
-    let flags = flags.difference(rustix::fs::OFlags::NONBLOCK);
-    rustix::fs::fcntl_setfl(fd, flags).map_err(sys::Error::of("fcntl(F_SETFL)"))
-}
-
 /// Watches a started sandbox until everything in it has ended.
 pub fn watch(
     sandbox: &mut Sandbox,
     plan: &Plan,
-    limits: &Limits,
+    spec: &RunSpec,
     streams: Streams,
     io: Io<'_>,
-) -> Result<Watched, Fault> {
-    let mut watch = Watch::new(limits, streams, io);
+) -> Result<Watched, Refused> {
+    let mut watch = Watch::new(&spec.limits, streams, io);
     // One who watches does little and must be in time, whatever else the machine does. Only root may; others hope.
     let usual = sys::process::nice().unwrap_or(0);
     let raised = sys::process::set_nice(WATCHING_NICE).is_ok();
-    let watched = watch_to_the_end(&mut watch, sandbox, plan);
+    let watched = watch_to_the_end(&mut watch, sandbox, plan, spec);
     if raised {
         sys::process::set_nice(usual).map_err(|error| Fault::new(FaultCode::Internal, error.to_string()))?;
     }
     let (wall, cpu_us) = watched?;
-    settle(watch, sandbox, wall, cpu_us)
+    Ok(settle(watch, sandbox, wall, cpu_us)?)
 }
 
 /// The nice value while watching.
@@ -149,9 +115,10 @@ fn watch_to_the_end(
     watch: &mut Watch<'_>,
     sandbox: &mut Sandbox,
     plan: &Plan,
-) -> Result<(Duration, u64), Fault> {
+    spec: &RunSpec,
+) -> Result<(Duration, u64), Refused> {
     while watch.ended.is_none() && watch.stop.is_none() {
-        watch.step(sandbox, plan)?;
+        watch.step(sandbox, plan, spec)?;
     }
     let wall = watch.started.elapsed();
     watch.look_at_disk(sandbox);
@@ -263,7 +230,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits for one thing to happen, and handles all that did.
-    fn step(&mut self, sandbox: &Sandbox, plan: &Plan) -> Result<(), Fault> {
+    fn step(&mut self, sandbox: &Sandbox, plan: &Plan, spec: &RunSpec) -> Result<(), Refused> {
         let ready = self.wait(sandbox)?;
         if Instant::now() >= self.deadline() {
             self.stop = Some(Stop::TimedOut);
@@ -280,7 +247,7 @@ impl<'a> Watch<'a> {
                 Source::StdinRoom => self.feed(),
                 Source::StdinMore => self.read_stdin(),
                 Source::LiveRoom(index) => self.forward(index),
-                Source::Control => self.hear(sandbox, plan)?,
+                Source::Control => self.hear(sandbox, plan, spec)?,
                 Source::Cancel => {}
             }
         }
@@ -414,7 +381,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Hears what init says.
-    fn hear(&mut self, sandbox: &Sandbox, plan: &Plan) -> Result<(), Fault> {
+    fn hear(&mut self, sandbox: &Sandbox, plan: &Plan, spec: &RunSpec) -> Result<(), Refused> {
         let heard = control::receive(sandbox.control());
         match heard
             .map_err(|error| Fault::new(FaultCode::Interrupted, format!("receive from init: {error}")))?
@@ -424,13 +391,14 @@ impl<'a> Watch<'a> {
                 self.ended = Some(Ended::from_status(status));
                 Ok(())
             }
-            Some((message, _)) => Err(failure(plan, message)),
+            Some((Message::Refused { index, errno }, _)) => Err(inputs::refused(spec, index, errno)),
+            Some((message, _)) => Err(failure(plan, message).into()),
             // Init has no other reason to be gone than the kernel's memory killer or somebody's kill.
             None if self.out_of_memory(sandbox) => {
                 self.stop = Some(Stop::MemoryExceeded);
                 Ok(())
             }
-            None => Err(Fault::new(FaultCode::Interrupted, "init died under the run")),
+            None => Err(Fault::new(FaultCode::Interrupted, "init died under the run").into()),
         }
     }
 

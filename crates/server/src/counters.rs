@@ -65,7 +65,10 @@ impl Counters {
         let mut all = || -> std::fmt::Result {
             writeln!(text, "# HELP fireclay_runs_total Settled runs\n# TYPE fireclay_runs_total counter")?;
             for ((language, outcome), count) in &state.runs {
-                writeln!(text, "fireclay_runs_total{{language=\"{language}\",outcome=\"{outcome}\"}} {count}")?;
+                writeln!(
+                    text,
+                    "fireclay_runs_total{{language=\"{language}\",outcome=\"{outcome}\"}} {count}"
+                )?;
             }
             state.wall.write("fireclay_run_seconds", "Time from the start of the code to its end", text)?;
             state.queue.write("fireclay_queue_seconds", "Time that runs waited for a place", text)

@@ -22,7 +22,9 @@ use tokio::sync::watch;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Whoever reaches the address could run code.
-    #[error("listen on {0}: it can be reached from outside and there is no key; `fireclay key create --role admin` makes one")]
+    #[error(
+        "listen on {0}: it can be reached from outside and there is no key; `fireclay key create --role admin` makes one"
+    )]
     NoKey(std::net::SocketAddr),
     /// The address cannot be had.
     #[error("listen on {address}: {source}")]
@@ -91,4 +93,3 @@ async fn keep_house(service: Arc<Service>) {
         }
     }
 }
-

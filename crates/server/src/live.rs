@@ -116,7 +116,9 @@ impl LiveRun {
         match (&log.failure, &log.result) {
             (None, Some(result)) => Ok(result.clone()),
             (Some(problem), _) => Err(problem.clone()),
-            (None, None) => Err(Problem::from(Fault::new(FaultCode::Internal, "the run ended without a result"))),
+            (None, None) => {
+                Err(Problem::from(Fault::new(FaultCode::Internal, "the run ended without a result")))
+            }
         }
     }
 
@@ -232,7 +234,11 @@ mod tests {
         }
         log.output(Stream::Stderr, b"\xff\xe2\x82", false);
         log.output(Stream::Stderr, b"", true);
-        let told: Vec<_> = log.events.iter().map(|event| (event.kind.as_str(), event.data["text"].as_str().unwrap())).collect();
+        let told: Vec<_> = log
+            .events
+            .iter()
+            .map(|event| (event.kind.as_str(), event.data["text"].as_str().unwrap()))
+            .collect();
         assert_eq!(told, [("stdout", "aé€😀z"), ("stderr", "\u{fffd}\u{fffd}")]);
     }
 

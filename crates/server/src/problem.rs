@@ -59,19 +59,29 @@ impl Kind {
     /// Status, the end of `type`, and title.
     pub fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::InvalidRequest => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "The request cannot be used as it stands"),
+            Self::InvalidRequest => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid-request",
+                "The request cannot be used as it stands",
+            ),
             Self::NotJson => (StatusCode::BAD_REQUEST, "not-json", "The body is not JSON"),
-            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body's type is not understood"),
+            Self::MediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body's type is not understood")
+            }
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid key is needed"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not allowed"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not allowed here"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "The request contradicts what is there"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
-            Self::SlowClient => (StatusCode::REQUEST_TIMEOUT, "slow-client", "The request did not come in time"),
+            Self::SlowClient => {
+                (StatusCode::REQUEST_TIMEOUT, "slow-client", "The request did not come in time")
+            }
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too much at once"),
             Self::Fault => (StatusCode::INTERNAL_SERVER_ERROR, "fault", "We failed"),
-            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service cannot do this now"),
+            Self::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service cannot do this now")
+            }
         }
     }
 }
@@ -118,13 +128,21 @@ impl Problem {
 
     /// There is no such thing of this tenant's.
     pub fn not_found(what: &str, id: &str) -> Self {
-        Self::new(Kind::NotFound, format!("there is no {what} {id:?}"), "it was never there, was removed, or is not yours")
+        Self::new(
+            Kind::NotFound,
+            format!("there is no {what} {id:?}"),
+            "it was never there, was removed, or is not yours",
+        )
     }
 
     /// Too much at once; when to come again.
     pub fn too_many(detail: impl Into<String>, retry_after_s: u64) -> Self {
         let hint = format!("send it again after {retry_after_s} s, or with fewer at once");
-        Self { retry_after_s: Some(retry_after_s), retry_safe: Some(true), ..Self::new(Kind::TooMany, detail, hint) }
+        Self {
+            retry_after_s: Some(retry_after_s),
+            retry_safe: Some(true),
+            ..Self::new(Kind::TooMany, detail, hint)
+        }
     }
 
     /// Names the field at fault.
@@ -167,14 +185,20 @@ impl From<store::StoreError> for Problem {
         use store::StoreError as E;
         let said = error.to_string();
         match error {
-            E::NotFound => return Self::new(Kind::NotFound, said, "it was never there, was removed, or is not yours"),
+            E::NotFound => {
+                return Self::new(Kind::NotFound, said, "it was never there, was removed, or is not yours");
+            }
             E::IdempotencyConflict => {
-                return Self::new(Kind::Conflict, said, "use a new key for a new request").of_field("idempotency-key");
+                return Self::new(Kind::Conflict, said, "use a new key for a new request")
+                    .of_field("idempotency-key");
             }
             E::Exists { .. } | E::NotSettled | E::AlreadySettled => {
                 return Self::new(Kind::Conflict, said, "look at it again before changing it");
             }
-            E::BadCursor => return Self::new(Kind::InvalidRequest, said, "use `next` of a page of this list").of_field("cursor"),
+            E::BadCursor => {
+                return Self::new(Kind::InvalidRequest, said, "use `next` of a page of this list")
+                    .of_field("cursor");
+            }
             E::TooLong { .. } => return Self::new(Kind::InvalidRequest, said, "send less"),
             _ => {}
         }

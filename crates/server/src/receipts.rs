@@ -65,7 +65,8 @@ impl Signer {
                 }
                 // Whole under its name, or not there: a crash between leaves a file that the next start overwrites.
                 let fresh = path.with_extension("fresh");
-                let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+                let mut file =
+                    File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
                 file.write_all(&secret)?;
                 file.sync_all()?;
                 std::fs::rename(&fresh, &path)?;
@@ -117,7 +118,8 @@ pub fn verify(result: &RunResult, trusted: Option<&str>) -> Result<(), ReceiptEr
     let signed: Value =
         serde_json::from_str(&receipt.statement).map_err(|_| ReceiptError::Malformed("statement"))?;
     let said = statement(result);
-    let differs = said.as_object().into_iter().flatten().find(|(name, value)| signed.get(name) != Some(value));
+    let differs =
+        said.as_object().into_iter().flatten().find(|(name, value)| signed.get(name) != Some(value));
     match differs {
         Some((name, _)) => Err(ReceiptError::Differs(name.clone())),
         None if worker::run::outputs_digest(result) != result.digests.outputs => {

@@ -139,7 +139,9 @@ impl Service {
             self.quotas.spend(&tenant)?;
         }
         let share = self.quotas.of(&self.reader, &tenant).await?.share;
-        self.machine.room(tenant.as_str(), share).map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
+        self.machine
+            .room(tenant.as_str(), share)
+            .map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
         let id = RunId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let created_at = worker::run::now();
         let admitted = self.store.admit(NewRun {
@@ -198,7 +200,8 @@ impl Service {
         let artifacts = match self.keep_artifacts(&directory, &result).await {
             Ok(artifacts) => artifacts,
             Err(error) => {
-                result.fault = Some(Fault::new(FaultCode::ResourcesExhausted, format!("keep artifacts: {error}")));
+                result.fault =
+                    Some(Fault::new(FaultCode::ResourcesExhausted, format!("keep artifacts: {error}")));
                 result.outcome = None;
                 result.artifacts.clear();
                 Vec::new()
@@ -223,16 +226,22 @@ impl Service {
         live.finish();
     }
 
-    async fn keep_artifacts(&self, directory: &std::path::Path, result: &RunResult) -> Result<Vec<NewArtifact>, StoreError> {
+    async fn keep_artifacts(
+        &self,
+        directory: &std::path::Path,
+        result: &RunResult,
+    ) -> Result<Vec<NewArtifact>, StoreError> {
         if result.artifacts.is_empty() {
             return Ok(Vec::new());
         }
-        let (store, directory, artifacts) = (self.store.clone(), directory.to_owned(), result.artifacts.clone());
+        let (store, directory, artifacts) =
+            (self.store.clone(), directory.to_owned(), result.artifacts.clone());
         let keep = move || {
             let mut kept = Vec::new();
             for (index, artifact) in artifacts.into_iter().enumerate() {
                 let path = directory.join(index.to_string());
-                let mut file = File::open(&path).map_err(|source| StoreError::Io { doing: "open", path, source })?;
+                let mut file =
+                    File::open(&path).map_err(|source| StoreError::Io { doing: "open", path, source })?;
                 let content = store.stage(&mut file, artifact.bytes)?;
                 kept.push(NewArtifact { path: artifact.path, mime: artifact.mime, content });
             }
@@ -277,7 +286,11 @@ impl Service {
 const RETRY_AFTER_S: u64 = 1;
 
 fn draining() -> Problem {
-    Problem::new(Kind::Unavailable, "the service is ending", "send it again in a moment, to the service that follows")
+    Problem::new(
+        Kind::Unavailable,
+        "the service is ending",
+        "send it again in a moment, to the service that follows",
+    )
 }
 
 fn internal(message: String) -> Problem {

@@ -22,26 +22,50 @@ pub struct Row {
 
 /// Every setting, in the order of the reference page.
 pub const TABLE: &[Row] = &[
-    row("listen", "\"127.0.0.1:8000\"", "Where to listen. Another address than a loopback one needs a key first"),
+    row(
+        "listen",
+        "\"127.0.0.1:8000\"",
+        "Where to listen. Another address than a loopback one needs a key first",
+    ),
     row("image", "\"default\"", "The image that runs see"),
     row("concurrency", "0", "Runs at once; 0 is twice the processors"),
     row("queue", "10000", "Runs that may wait for a place, of all tenants together"),
-    row("tenant.concurrency", "0", "Runs at once of one tenant, unless its quota says otherwise; 0 is `concurrency`"),
+    row(
+        "tenant.concurrency",
+        "0",
+        "Runs at once of one tenant, unless its quota says otherwise; 0 is `concurrency`",
+    ),
     row("tenant.queue", "2000", "Waiting runs of one tenant"),
     row("tenant.rate_per_minute", "0", "Runs that one tenant may submit in a minute; 0 is any number"),
     row("tenant.ceiling", "{}", "The most that one tenant's runs may ask for, as `[ceiling]`"),
-    row("limits", "{}", "What a run gets when it names nothing: any of `timeout_ms`, `memory_bytes`, `cpus`, `processes`, `disk_bytes`, `output_bytes`"),
+    row(
+        "limits",
+        "{}",
+        "What a run gets when it names nothing: any of `timeout_ms`, `memory_bytes`, `cpus`, `processes`, `disk_bytes`, `output_bytes`",
+    ),
     row("ceiling", "{ timeout_ms = \"1h\" }", "The most that any run may ask for; larger wishes are clamped"),
     row("allow_missing", "[]", "Layers of isolation that runs may do without on this machine"),
     row("body_bytes", "\"64MiB\"", "The largest request body, batches apart, which are read as they come"),
     row("connections", "1024", "Connections at once"),
     row("header_timeout_ms", "\"10s\"", "How long a client may take to send a request's head"),
-    row("body_timeout_ms", "\"30s\"", "How long a client may send nothing of a body, or take nothing of an answer"),
+    row(
+        "body_timeout_ms",
+        "\"30s\"",
+        "How long a client may send nothing of a body, or take nothing of an answer",
+    ),
     row("drain_timeout_ms", "\"30s\"", "How long runs may go on after SIGTERM"),
-    row("fsync", "false", "Whether every record is on disk before it is acknowledged: it then survives a power cut, not only a crash"),
+    row(
+        "fsync",
+        "false",
+        "Whether every record is on disk before it is acknowledged: it then survives a power cut, not only a crash",
+    ),
     row("retention.age_ms", "\"720h\"", "How long settled runs are kept"),
     row("retention.bytes", "\"10GiB\"", "How much records and artifacts may take; the oldest go first"),
-    row("allowed_hosts", "[]", "Names by which this service is reached, besides loopback ones: checked against `Host` when no key is needed"),
+    row(
+        "allowed_hosts",
+        "[]",
+        "Names by which this service is reached, besides loopback ones: checked against `Host` when no key is needed",
+    ),
     row("receipts", "true", "Whether results carry a signed receipt"),
     row("agentrun.enabled", "true", "Whether AgentRun's routes `/v1/run/` and `/v1/health/` are served"),
     row("agentrun.cors_origins", "[]", "Origins of browsers that may call AgentRun's routes"),
@@ -189,7 +213,10 @@ impl Settings {
             output_bytes: u64::MAX,
         };
         let ceiling = ceiling.narrowed(&self.ceiling, &ceiling);
-        Policy { limits: limits.narrowed(&self.limits, &unlimited).narrowed(&LimitsPatch::default(), &ceiling), ceiling }
+        Policy {
+            limits: limits.narrowed(&self.limits, &unlimited).narrowed(&LimitsPatch::default(), &ceiling),
+            ceiling,
+        }
     }
 
     /// Runs at once, on a machine with `processors`.
@@ -254,7 +281,10 @@ fn is_limits(row: &Row) -> bool {
 
 fn set(table: &mut Table, name: &str, value: Value, origin: &str) -> Result<(), SettingError> {
     if !is_known(name) {
-        return Err(wrong(origin, &format!("there is no setting {name:?}; docs/reference/settings.md lists them")));
+        return Err(wrong(
+            origin,
+            &format!("there is no setting {name:?}; docs/reference/settings.md lists them"),
+        ));
     }
     let mut at = table;
     let mut parts = name.split('.').peekable();

@@ -86,6 +86,7 @@ fn interrupted(row: &Row<'_>) -> Result<RunResult, StoreError> {
         usage: Usage::default(),
         isolation: Isolation { level: "default".into(), layers: Vec::new(), missing: Vec::new() },
         digests: Digests::default(),
+        receipt: None,
     })
 }
 

@@ -214,6 +214,11 @@ impl Store {
         self.keys().any(|held| held.is_live(now_ms))
     }
 
+    /// Whether a key was ever made, revoked and expired ones too: from then on nobody is trusted without one.
+    pub fn has_made_key(&self) -> bool {
+        self.keys().any(|_| true)
+    }
+
     /// Whether any key of an administrator would verify now.
     pub fn has_admin_key(&self, now_ms: i64) -> bool {
         self.keys().any(|held| held.is_live(now_ms) && held.row.role == Role::Admin)

@@ -13,6 +13,12 @@ pub struct Reader {
     pool: Arc<Pool>,
 }
 
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
 struct Pool {
     path: PathBuf,
     blobs: Blobs,

@@ -80,7 +80,8 @@ impl Pool {
             let (ours, theirs) = sys::socket::pair()?;
             sys::fs::set_nonblocking(ours.as_fd())?;
             let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
-            let keep = |spawner: &Spawner| sys::socket::send(spawner.socket.as_fd(), &[KEEP], &[theirs.as_fd()]);
+            let keep =
+                |spawner: &Spawner| sys::socket::send(spawner.socket.as_fd(), &[KEEP], &[theirs.as_fd()]);
             if keep(&spawner).is_err() {
                 *spawner = Spawner::start(&self.command)?;
                 keep(&spawner)?;
@@ -88,9 +89,8 @@ impl Pool {
             let ours = std::os::unix::net::UnixStream::from(ours);
             Ok(Lease { socket: UnixStream::from_std(ours)? })
         };
-        lease().map_err(|error| {
-            Fault::new(FaultCode::ResourcesExhausted, format!("lease a sandbox: {error}"))
-        })
+        lease()
+            .map_err(|error| Fault::new(FaultCode::ResourcesExhausted, format!("lease a sandbox: {error}")))
     }
 }
 

@@ -57,8 +57,7 @@ impl<T> FairQueue<T> {
         if !free && self.waiting >= self.waiting_max {
             return Err(Full::Queue);
         }
-        let (taken, waiting) =
-            self.tenants.get(tenant).map_or((0, 0), |own| (own.taken, own.waiting.len()));
+        let (taken, waiting) = self.tenants.get(tenant).map_or((0, 0), |own| (own.taken, own.waiting.len()));
         let starts = free && taken + waiting < share.concurrency;
         if !starts && waiting >= share.waiting { Err(Full::Tenant) } else { Ok(()) }
     }

@@ -37,7 +37,10 @@ pub fn now() -> String {
 
 /// A time in milliseconds since 1970 as RFC 3339 in UTC; times beyond the year 9999 are cut to it.
 pub fn time(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+    jiff::Timestamp::from_millisecond(ms)
+        .unwrap_or(jiff::Timestamp::MAX)
+        .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
+        .to_string()
 }
 
 /// Tells a settled run as its result.
@@ -97,7 +100,8 @@ pub fn result_of_cancelled(
     image: &sandbox::Image,
 ) -> RunResult {
     let isolation = Isolation { level: "default".into(), layers: Vec::new(), missing: Vec::new() };
-    let mut result = RunResult { outcome: Some(Outcome::Cancelled), ..empty(id, created_at, spec, isolation) };
+    let mut result =
+        RunResult { outcome: Some(Outcome::Cancelled), ..empty(id, created_at, spec, isolation) };
     result.digests = digests_of(spec, image, &result);
     result
 }

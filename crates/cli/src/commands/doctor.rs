@@ -120,6 +120,7 @@ fn run_true(host: &Host, image: &Image) -> Found {
         allow_missing: usually_missing(),
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
+        meanwhile: &|| {},
         fail_at: None,
     };
     // In a child like every other act, so that an engine that is stuck does not keep the doctor.

@@ -120,6 +120,7 @@ fn fire(attack: &Attack, image: &sandbox::Image, host: &Host) -> Result<RunResul
         allow_missing: usually_missing(),
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
+        meanwhile: &|| {},
         fail_at: None,
     };
     let io = Io { stdin: Stdin::Bytes(&spec.stdin), stdout: None, stderr: None, cancel: None };

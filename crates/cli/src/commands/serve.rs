@@ -26,7 +26,8 @@ pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow:
     let pool = Pool::start(command).context("start the spawner")?;
     let settings = settings_of(arguments)?;
     let (image, _hold) = ensure(&settings.image, surroundings)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
     let entered = runtime.enter();
     let data = &surroundings.data;
     let durability = if settings.fsync { Durability::Fsync } else { Durability::Commit };
@@ -41,7 +42,8 @@ pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow:
         places: settings.places(processors),
         waiting_max: settings.queue,
     });
-    let signer = settings.receipts.then(|| Signer::open(data)).transpose().context("read the receipts' key")?;
+    let signer =
+        settings.receipts.then(|| Signer::open(data)).transpose().context("read the receipts' key")?;
     let args = vec!["doctor".into(), "--json".into(), "--data".into(), data.clone().into()];
     let doctor = DoctorCommand { program, args };
     let service = Service::new(Parts { settings, machine, store, signer, doctor });
@@ -50,7 +52,10 @@ pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow:
     let done = runtime.block_on(async {
         let interrupted = service.store.interrupt_unfinished(service::now_ms()).await?;
         if !interrupted.is_empty() {
-            eprintln!("fireclay: {} runs were interrupted by the end of the service before this", interrupted.len());
+            eprintln!(
+                "fireclay: {} runs were interrupted by the end of the service before this",
+                interrupted.len()
+            );
         }
         server::serve(service.clone(), |address| announce(&server_file, address)).await?;
         anyhow::Ok(())

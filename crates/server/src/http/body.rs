@@ -108,13 +108,18 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let inner = error.into_inner();
         match inner.classify() {
             serde_json::error::Category::Data => {
-                let problem =
-                    Problem::new(Kind::InvalidRequest, inner.to_string(), "/docs lists the fields of each request");
+                let problem = Problem::new(
+                    Kind::InvalidRequest,
+                    inner.to_string(),
+                    "/docs lists the fields of each request",
+                );
                 if field == "." { problem } else { problem.of_field(field) }
             }
             _ => Problem::new(Kind::NotJson, inner.to_string(), "send one JSON value in UTF-8"),
         }
     })?;
-    deserializer.end().map_err(|error| Problem::new(Kind::NotJson, error.to_string(), "send one JSON value in UTF-8"))?;
+    deserializer
+        .end()
+        .map_err(|error| Problem::new(Kind::NotJson, error.to_string(), "send one JSON value in UTF-8"))?;
     Ok(value)
 }

@@ -46,9 +46,11 @@ impl Caller {
     pub fn admin(&self) -> Result<(), Problem> {
         match self.role {
             Role::Admin => Ok(()),
-            Role::Tenant => {
-                Err(Problem::new(Kind::Forbidden, "this needs a key with the role admin", "ask whoever runs this service"))
-            }
+            Role::Tenant => Err(Problem::new(
+                Kind::Forbidden,
+                "this needs a key with the role admin",
+                "ask whoever runs this service",
+            )),
         }
     }
 }
@@ -86,8 +88,9 @@ fn identify(service: &Service, headers: &HeaderMap) -> Result<Caller, Problem> {
     match key_of(headers) {
         Some(key) => {
             let principal = service.store.verify_key(key, now_ms());
-            let principal = principal
-                .ok_or_else(|| Problem::new(Kind::Unauthenticated, "the key is unknown, expired or revoked", hint))?;
+            let principal = principal.ok_or_else(|| {
+                Problem::new(Kind::Unauthenticated, "the key is unknown, expired or revoked", hint)
+            })?;
             Ok(Caller { tenant: principal.tenant, role: principal.role, actor: Actor::Key(principal.key) })
         }
         None if is_keyless(service) => {
@@ -99,12 +102,14 @@ fn identify(service: &Service, headers: &HeaderMap) -> Result<Caller, Problem> {
 
 /// Whether whoever reaches the port may use it. Once a key was made, never again without one, also when it is revoked.
 fn is_keyless(service: &Service) -> bool {
-    service.settings.listen.ip().is_loopback() && !service.store.has_key(now_ms())
+    service.settings.listen.ip().is_loopback() && !service.store.has_made_key()
 }
 
 fn key_of(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = bearer.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let bearer = bearer
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     bearer.map(|(_, key)| key.trim()).or_else(|| headers.get("x-api-key")?.to_str().ok())
 }
 
@@ -116,18 +121,26 @@ fn not_tricked(service: &Service, headers: &HeaderMap, path: &str) -> Result<(),
     let refuse = |what: &str, hint: &str| Err(Problem::new(Kind::Forbidden, what, hint));
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !is_ours(service, host) {
-        return refuse(&format!("this service is not called {host:?}"), "use its address, or add the name to `allowed_hosts`");
+        return refuse(
+            &format!("this service is not called {host:?}"),
+            "use its address, or add the name to `allowed_hosts`",
+        );
     }
     let Some(origin) = headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or_default()) else {
         return Ok(());
     };
     let same = origin.split_once("://").is_some_and(|(_, from)| from.eq_ignore_ascii_case(host));
     let agentrun = &service.settings.agentrun;
-    let allowed = agentrun.enabled && path.starts_with("/v1/run/") && agentrun.cors_origins.iter().any(|own| own == origin);
+    let allowed = agentrun.enabled
+        && path.starts_with("/v1/run/")
+        && agentrun.cors_origins.iter().any(|own| own == origin);
     if same || allowed {
         return Ok(());
     }
-    refuse(&format!("pages of {origin:?} may not call this service"), "use a key, or call from outside a browser")
+    refuse(
+        &format!("pages of {origin:?} may not call this service"),
+        "use a key, or call from outside a browser",
+    )
 }
 
 /// Whether a `Host` is a name of this machine's own, or one the operator gave it.

@@ -16,7 +16,11 @@ use utoipa_axum::routes;
 
 /// The routes.
 pub fn routes() -> OpenApiRouter<Arc<Service>> {
-    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(version)).routes(routes!(metrics))
+    OpenApiRouter::new()
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(version))
+        .routes(routes!(metrics))
 }
 
 /// Say that the process is alive
@@ -62,8 +66,11 @@ async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Result<
     let load = service.machine.load();
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, value: u64| {
-        writeln!(text, "# HELP fireclay_{name} {help}\n# TYPE fireclay_{name} gauge\nfireclay_{name} {value}")
-            .expect("a String takes all");
+        writeln!(
+            text,
+            "# HELP fireclay_{name} {help}\n# TYPE fireclay_{name} gauge\nfireclay_{name} {value}"
+        )
+        .expect("a String takes all");
     };
     gauge("places", "Runs at once, at most", load.places as u64);
     gauge("running", "Runs that have a place", load.running as u64);

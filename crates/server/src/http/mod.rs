@@ -8,13 +8,13 @@ mod sse;
 
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
-use axum::Router;
-use axum::body::Bytes;
 use std::sync::Arc;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -29,7 +29,10 @@ struct Api;
 
 /// The whole API and the router that serves it.
 fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Api::openapi()).merge(runs::routes()).merge(health::routes()).split_for_parts()
+    OpenApiRouter::with_openapi(Api::openapi())
+        .merge(runs::routes())
+        .merge(health::routes())
+        .split_for_parts()
 }
 
 /// The description of the API, OpenAPI 3.1, as it is committed in `api/openapi.json`.
@@ -43,7 +46,8 @@ pub fn openapi() -> String {
 pub fn router(service: Arc<Service>) -> Router {
     let (router, _) = api();
     let description: Bytes = openapi().into();
-    let description = move || async move { ([(header::CONTENT_TYPE, "application/json")], description.clone()) };
+    let description =
+        move || async move { ([(header::CONTENT_TYPE, "application/json")], description.clone()) };
     router
         .route("/openapi.json", get(description))
         .fallback(nothing_here)
@@ -73,4 +77,3 @@ async fn harden(request: Request, next: Next) -> Response {
         .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     response
 }
-

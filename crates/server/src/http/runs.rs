@@ -31,15 +31,15 @@ pub fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(artifact))
 }
 
-/// A run as it is submitted over HTTP.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-pub struct SubmitRun {
-    #[serde(flatten)]
+/// A run as it is submitted over HTTP. Describes the body; [`submission_of`] reads it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct SubmitRun {
     #[schema(inline)]
+    #[serde(flatten)]
     request: RunRequest,
     /// Whether to answer only when the run is settled.
     #[schema(default = true)]
-    #[expect(dead_code, reason = "describes the schema; taken out before the rest is parsed")]
     wait: Option<bool>,
 }
 
@@ -152,7 +152,9 @@ async fn submit(
         return events_of(&service, &caller, &id, 0).await;
     }
     match (wait, live) {
-        (true, Some(live)) => Ok(with_id(&id, StatusCode::OK, Json(&*live.finished().await?).into_response())),
+        (true, Some(live)) => {
+            Ok(with_id(&id, StatusCode::OK, Json(&*live.finished().await?).into_response()))
+        }
         (false, Some(_)) | (_, None) => {
             let response = stored(&service, &caller, &id).await?;
             let status = if wait { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -173,7 +175,8 @@ fn submission_of(bytes: &[u8]) -> Result<(RunRequest, bool), Problem> {
     }
     let mut fields: serde_json::Map<String, serde_json::Value> = body::parse(bytes)?;
     fields.remove("wait");
-    let rest = serde_json::to_vec(&fields).map_err(|error| Problem::new(Kind::NotJson, error.to_string(), ""))?;
+    let rest =
+        serde_json::to_vec(&fields).map_err(|error| Problem::new(Kind::NotJson, error.to_string(), ""))?;
     Ok((body::parse(&rest)?, wait.wait.unwrap_or(true)))
 }
 
@@ -182,15 +185,20 @@ pub fn idempotency_of(headers: &HeaderMap, route: &str, body: &[u8]) -> Result<O
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let wrong = || {
         let hint = "use 1 to 255 visible ASCII characters, such as a UUID";
-        Problem::new(Kind::InvalidRequest, "the idempotency key cannot be used", hint).of_field("idempotency-key")
+        Problem::new(Kind::InvalidRequest, "the idempotency key cannot be used", hint)
+            .of_field("idempotency-key")
     };
     let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len())).ok_or_else(wrong)?;
-    let body_sha256 = Sha256::new().chain_update(route).chain_update([0]).chain_update(body).finalize().into();
+    let body_sha256 =
+        Sha256::new().chain_update(route).chain_update([0]).chain_update(body).finalize().into();
     Ok(Some(Idempotency { key: key.to_owned(), body_sha256 }))
 }
 
 fn accepts_events(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT).iter().any(|value| value.to_str().is_ok_and(|value| value.contains("text/event-stream")))
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|value| value.contains("text/event-stream")))
 }
 
 fn with_id(id: &RunId, status: StatusCode, mut response: Response) -> Response {
@@ -273,7 +281,9 @@ async fn list(
 pub fn page_of(limit: Option<usize>, cursor: Option<&str>) -> Result<Page, Problem> {
     if limit.is_some_and(|limit| !(1..=store::PAGE_ROWS_MAX).contains(&limit)) {
         let hint = format!("use 1 to {}", store::PAGE_ROWS_MAX);
-        return Err(Problem::new(Kind::InvalidRequest, "the page is too long or empty", hint).of_field("limit"));
+        return Err(
+            Problem::new(Kind::InvalidRequest, "the page is too long or empty", hint).of_field("limit")
+        );
     }
     let cursor = cursor.map(str::parse).transpose()?;
     Ok(Page { limit: limit.unwrap_or(50), cursor })
@@ -284,7 +294,12 @@ pub fn time_of(field: &str, text: Option<String>) -> Result<Option<i64>, Problem
     let parse = |text: String| {
         let time: Result<jiff::Timestamp, _> = text.parse();
         time.map(|time| time.as_millisecond()).map_err(|_| {
-            Problem::new(Kind::InvalidRequest, format!("{text:?} is not a time"), "use RFC 3339: 2026-01-31T12:00:00Z").of_field(field)
+            Problem::new(
+                Kind::InvalidRequest,
+                format!("{text:?} is not a time"),
+                "use RFC 3339: 2026-01-31T12:00:00Z",
+            )
+            .of_field(field)
         })
     };
     text.map(parse).transpose()
@@ -297,14 +312,17 @@ fn filter_of(query: ListQuery) -> Result<Filter, Problem> {
         (None, None | Some(false)) => None,
         (Some(_), Some(true)) => {
             let hint = "leave out one of `outcome` and `fault`";
-            return Err(Problem::new(Kind::InvalidRequest, "no run has both an outcome and a fault", hint).of_field("fault"));
+            return Err(Problem::new(Kind::InvalidRequest, "no run has both an outcome and a fault", hint)
+                .of_field("fault"));
         }
     };
     let metadata = match query.metadata.as_deref().map(|label| label.split_once('=')) {
         None => BTreeMap::new(),
         Some(Some((key, value))) => [(key.to_owned(), value.to_owned())].into(),
         Some(None) => {
-            return Err(Problem::new(Kind::InvalidRequest, "not a label", "use key=value").of_field("metadata"));
+            return Err(
+                Problem::new(Kind::InvalidRequest, "not a label", "use key=value").of_field("metadata")
+            );
         }
     };
     Ok(Filter {
@@ -331,9 +349,14 @@ pub fn run_id(text: &str) -> Result<RunId, Problem> {
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run")),
     responses((status = 200, description = "The run", body = RunResult), (status = 202, description = "Not settled yet", body = RunSummary),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
-async fn show(State(service): State<Arc<Service>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn show(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     let id = run_id(&id)?;
-    let pending = service.live.get(id.as_str()).is_some_and(|live| live.tenant == caller.tenant && !live.is_finished());
+    let pending =
+        service.live.get(id.as_str()).is_some_and(|live| live.tenant == caller.tenant && !live.is_finished());
     let mut response = stored(&service, &caller, &id).await?;
     if pending {
         *response.status_mut() = StatusCode::ACCEPTED;
@@ -345,17 +368,23 @@ async fn show(State(service): State<Arc<Service>>, caller: Caller, Path(id): Pat
 #[utoipa::path(delete, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run")),
     responses((status = 202, description = "Taken back; it settles as cancelled unless it was over", body = RunSummary), (status = 204, description = "Forgotten, with its events and artifacts"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
-async fn remove(State(service): State<Arc<Service>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn remove(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     let id = run_id(&id)?;
     if let Some(live) = own_live(&service, &caller, &id) {
         live.cancel();
         let response = stored(&service, &caller, &id).await?;
         return Ok(with_id(&id, StatusCode::ACCEPTED, response));
     }
-    service.store.delete_run(caller.scope(), &id, caller.actor, now_ms()).await.map_err(|error| match error {
-        store::StoreError::NotFound => Problem::not_found("run", id.as_str()),
-        other => other.into(),
-    })?;
+    service.store.delete_run(caller.scope(), &id, caller.actor, now_ms()).await.map_err(
+        |error| match error {
+            store::StoreError::NotFound => Problem::not_found("run", id.as_str()),
+            other => other.into(),
+        },
+    )?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -381,7 +410,8 @@ async fn events(
         None => 0,
         Some(text) => text.parse().map_err(|_| {
             let hint = "send the `id` of an event of this run, or nothing";
-            Problem::new(Kind::InvalidRequest, format!("{text:?} is not an event"), hint).of_field("last-event-id")
+            Problem::new(Kind::InvalidRequest, format!("{text:?} is not an event"), hint)
+                .of_field("last-event-id")
         })?,
     };
     events_of(&service, &caller, &id, after).await
@@ -419,11 +449,15 @@ async fn artifact(
     let mut response = Body::from_stream(stream).into_response();
     let headers = response.headers_mut();
     // Made by hostile code: never shown as a page of ours, whatever it is called.
-    let mime = HeaderValue::from_str(&row.mime).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let mime =
+        HeaderValue::from_str(&row.mime).unwrap_or(HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_TYPE, mime);
     headers.insert(header::CONTENT_LENGTH, row.bytes.into());
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
-    headers.insert(header::ETAG, HeaderValue::from_str(&format!("\"{}\"", row.sha256)).unwrap_or(HeaderValue::from_static("\"\"")));
+    headers.insert(
+        header::ETAG,
+        HeaderValue::from_str(&format!("\"{}\"", row.sha256)).unwrap_or(HeaderValue::from_static("\"\"")),
+    );
     Ok(response)
 }

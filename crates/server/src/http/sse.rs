@@ -47,7 +47,9 @@ pub fn live(run: Arc<LiveRun>, after: u64) -> Response {
                     if let Ok((kind, text)) = last
                         && following.at < usize::try_from(number).unwrap_or(usize::MAX)
                     {
-                        following.ready.push_back(Event::default().id(number.to_string()).event(kind).data(text));
+                        following
+                            .ready
+                            .push_back(Event::default().id(number.to_string()).event(kind).data(text));
                     }
                 }
             }

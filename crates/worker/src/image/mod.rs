@@ -10,7 +10,7 @@
 //!
 //! The digest is the SHA-256 of `files.txt`: path, type, mode, size and content of everything below `rootfs/`. An image
 //! never shares an inode with the host, so that a page-cache bug inside a sandbox reaches no file the host runs.
-//! The way of a build: `content` decides (with `interpreters`, `tools`, `loader`, `guest`) and fills a `tree`,
+//! The way of a build: `content` decides (with `interpreters`, `tools`, `loader`, `locale`, `guest`) and fills a `tree`,
 //! `write` copies and compiles it, `listing` hashes it, `check` looks for what must not be, `store` gives it a name.
 //! Nothing here mounts, isolates or runs an image.
 
@@ -20,6 +20,7 @@ mod guest;
 mod interpreters;
 mod listing;
 mod loader;
+mod locale;
 mod store;
 mod tools;
 mod tree;
@@ -43,7 +44,7 @@ pub use store::ImageStore;
 pub const DEFAULT_NAME: &str = "default";
 
 /// The version of the layout and content of images; an image of another one is rebuilt.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// What to build an image from.
 #[derive(Debug, Clone, PartialEq, Eq)]

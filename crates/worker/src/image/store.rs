@@ -11,7 +11,7 @@ use super::content::{self, Content};
 use super::listing::{Listing, digest};
 use super::{
     BuildOptions, Change, Difference, Host, HostProgram, Image, ImageError, Manifest, Phase, Progress,
-    Runtime, Runtimes, SCHEMA, at, check, guest_digest, write,
+    Runtime, Runtimes, SCHEMA, at, check, guest_digest, locale, write,
 };
 
 /// The images of one data directory.
@@ -181,7 +181,8 @@ impl ImageStore {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Image, ImageError> {
         progress(Progress { phase: Phase::Inspect, done_bytes: 0, total_bytes: 0 });
-        let content = content::plan(options)?;
+        let mut content = content::plan(options)?;
+        locale::add_archive(&mut content.tree, &building.join("locale"))?;
         let (rootfs, skeleton) = (building.join("rootfs"), building.join("skeleton"));
         make_directory(&rootfs)?;
         make_directory(&skeleton)?;

@@ -47,6 +47,7 @@ fn run(job: &Job, socket: BorrowedFd<'_>, host: &Host) -> RunResult {
         allow_missing: job.allow_missing.clone(),
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
+        meanwhile: &|| {},
         fail_at: None,
     };
     let live = |tag| Some(Live { fd: socket, transform: Box::new(<[u8]>::to_vec), tag: Some(tag) });
@@ -62,7 +63,10 @@ fn run(job: &Job, socket: BorrowedFd<'_>, host: &Host) -> RunResult {
         Err(Refused::Fault(fault)) => return failed(job, fault),
         // Admission finds these; what is left is a limit that only the file system knew.
         Err(Refused::Rejected(rejection)) => {
-            return failed(job, Fault { retry_safe: false, ..Fault::new(FaultCode::Internal, rejection.to_string()) });
+            return failed(
+                job,
+                Fault { retry_safe: false, ..Fault::new(FaultCode::Internal, rejection.to_string()) },
+            );
         }
     };
     match keep_artifacts(&job.artifacts, &settled) {
@@ -99,7 +103,8 @@ fn tell(socket: BorrowedFd<'_>, result: &RunResult) -> std::io::Result<()> {
     loop {
         match sys::socket::send(socket, &[SETTLED], &[file.as_fd()]) {
             Err(error) if error.errno == libc::EAGAIN => {
-                let mut poll = [rustix::event::PollFd::from_borrowed_fd(socket, rustix::event::PollFlags::OUT)];
+                let mut poll =
+                    [rustix::event::PollFd::from_borrowed_fd(socket, rustix::event::PollFlags::OUT)];
                 rustix::event::poll(&mut poll, None)?;
             }
             Err(error) if matches!(error.errno, libc::EPIPE | libc::ECONNRESET) => return Ok(()),

@@ -1,0 +1,43 @@
+//! The four streams of a run: pipes of which the guest has one end and the supervisor the other.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The guest's ends of the streams, given to the job and then closed here.
+pub struct GuestEnds {
+    /// In the order of their numbers: 0, 1, 2, 3.
+    pub streams: [OwnedFd; 4],
+}
+
+/// Our ends of the streams.
+pub struct Streams {
+    /// To write to the guest.
+    pub stdin: Option<OwnedFd>,
+    /// Standard output and standard error, to read.
+    pub outputs: [Option<OwnedFd>; 2],
+    /// What the guest says of its value, to read.
+    pub result: Option<OwnedFd>,
+}
+
+/// Makes the four streams of a run; with `merge_output`, standard error is a copy of standard output.
+pub fn make(merge_output: bool) -> sys::Result<(Streams, GuestEnds)> {
+    let (stdin_read, stdin_write) = sys::fs::pipe_to_read()?;
+    // The guest's end must wait for input as any program expects; ours must not wait for the guest.
+    clear_nonblocking(stdin_read.as_fd())?;
+    sys::fs::set_nonblocking(stdin_write.as_fd())?;
+    let (stdout, guest_stdout) = sys::fs::pipe_to_read()?;
+    let (stderr, guest_stderr) = if merge_output {
+        (None, sys::process::duplicate_above(guest_stdout.as_fd(), 0)?)
+    } else {
+        let (stderr, guest_stderr) = sys::fs::pipe_to_read()?;
+        (Some(stderr), guest_stderr)
+    };
+    let (result, guest_result) = sys::fs::pipe_to_read()?;
+    let ours = Streams { stdin: Some(stdin_write), outputs: [Some(stdout), stderr], result: Some(result) };
+    Ok((ours, GuestEnds { streams: [stdin_read, guest_stdout, guest_stderr, guest_result] }))
+}
+
+fn clear_nonblocking(fd: BorrowedFd<'_>) -> sys::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd).map_err(sys::Error::of("fcntl(F_GETFL)"))?;
+    let flags = flags.difference(rustix::fs::OFlags::NONBLOCK);
+    rustix::fs::fcntl_setfl(fd, flags).map_err(sys::Error::of("fcntl(F_SETFL)"))
+}
