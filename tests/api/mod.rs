@@ -1,3 +1,8 @@
 //! The service over real sockets: one file per noun, and what hostile clients, deaths and load do to it.
 
+mod artifacts;
+mod events;
+mod health;
+mod hostile;
+mod lifecycle;
 mod runs;

@@ -268,6 +268,20 @@ impl Server {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("proc(5)") << 10
     }
 
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid().as_raw_nonzero())).expect("it runs").count()
+    }
+
+    /// Waits until it has no more descriptors open than these.
+    pub fn wait_for_descriptors(&self, most: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.descriptors() > most {
+            assert!(Instant::now() < until, "{} descriptors are open, not {most}", self.descriptors());
+            std::thread::yield_now();
+        }
+    }
+
     /// One figure of `/metrics` without labels.
     pub fn metric(&self, name: &str) -> f64 {
         let (status, text) = self.get("/metrics");
