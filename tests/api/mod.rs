@@ -1,5 +1,6 @@
 //! The service over real sockets: one file per noun, and what hostile clients, deaths and load do to it.
 
+mod agentrun;
 mod artifacts;
 mod events;
 mod health;

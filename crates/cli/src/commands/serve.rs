@@ -5,8 +5,9 @@ use crate::commands::image::ensure;
 use crate::commands::run::usually_missing;
 use crate::env::{self, Settings as Surroundings};
 use anyhow::Context;
+use server::doctor::DoctorCommand;
 use server::receipts::Signer;
-use server::service::{self, DoctorCommand, Parts, Service};
+use server::service::{self, Parts, Service};
 use server::settings::Settings;
 use std::path::{Path, PathBuf};
 use store::{Durability, Options, Store};
@@ -37,16 +38,17 @@ pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow:
     let machine = Machine::new(machine::Parts {
         pool,
         image,
-        allow_missing: settings.allow_missing.union(&usually_missing()).copied().collect(),
         artifacts: incoming,
         places: settings.places(processors),
         waiting_max: settings.queue,
+        waiting_bytes_max: settings.queue_bytes,
     });
     let signer =
         settings.receipts.then(|| Signer::open(data)).transpose().context("read the receipts' key")?;
     let args = vec!["doctor".into(), "--json".into(), "--data".into(), data.clone().into()];
     let doctor = DoctorCommand { program, args };
-    let service = Service::new(Parts { settings, machine, store, signer, doctor });
+    let service =
+        Service::new(Parts { settings, machine, store, alone_missing: usually_missing(), signer, doctor });
     drop(entered);
     let server_file = data.join(SERVER_FILE);
     let done = runtime.block_on(async {
