@@ -165,13 +165,15 @@ fn a_hundred_thousand_requests_on_one_connection_are_answered_in_turn() {
             for _ in 0..REQUESTS / 100 {
                 writing.write_all(&request).unwrap();
             }
-            writing.shutdown(Shutdown::Write).unwrap();
+            writing
+                .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                .unwrap();
         });
         // Others are served meanwhile.
         assert_eq!(server.get("/healthz").0, 200);
         let answered =
             BufReader::new(stream).lines().filter(|line| line.as_ref().unwrap() == "HTTP/1.1 200 OK").count();
-        assert_eq!(answered, REQUESTS);
+        assert_eq!(answered, REQUESTS + 1);
     });
     is_well(&server, before);
 }
@@ -202,7 +204,7 @@ fn who_asks_and_does_not_read_holds_up_nobody() {
     assert_eq!((result.outcome, result.stdout.len()), (Some(Outcome::Completed), (30 << 20) + 1));
     let path = format!("GET /v1/runs/{}", result.id);
     drop(result);
-    let at_rest = server.descriptors();
+    let at_rest = server.sockets();
     let rest = " HTTP/1.1\r\nhost: localhost\r\n";
     let readers: Vec<TcpStream> = vec![
         deaf(&format!("{HEAD}accept: text/event-stream\r\n"), &flood.to_string()),
@@ -217,7 +219,7 @@ fn who_asks_and_does_not_read_holds_up_nobody() {
         assert_eq!(server.settled(item["id"].as_str().unwrap()).outcome, Some(Outcome::Completed));
     }
     // They are given up: the rest of the answer never comes, though they could read now.
-    server.wait_for_descriptors(at_rest);
+    server.wait_for_sockets(at_rest);
     for mut stream in readers {
         let mut rest = Vec::new();
         drop(stream.read_to_end(&mut rest));

@@ -195,7 +195,10 @@ fn a_killed_keeper_is_a_fault_of_its_run_alone() {
 fn a_data_directory_has_one_service() {
     let server = Server::start(&[]);
     let said = Server::try_start_in(&server.data, &[]).map(drop).unwrap_err();
-    assert!(said.contains(server.data.path().to_str().unwrap()) && said.contains("another"), "{said}");
+    assert!(
+        said.contains(server.data.path().to_str().unwrap()) && said.contains("is in use by process"),
+        "{said}"
+    );
     assert_eq!(server.run(&json!({"language": "bash", "code": "echo on"})).stdout, "on\n");
 }
 

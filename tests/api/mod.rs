@@ -2,8 +2,12 @@
 
 mod agentrun;
 mod artifacts;
+mod crashes;
+mod escape;
 mod events;
+mod fairness;
 mod health;
 mod hostile;
 mod lifecycle;
 mod runs;
+mod schema;

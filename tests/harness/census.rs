@@ -137,6 +137,17 @@ pub struct Leaf {
     pub maker: rustix::process::Pid,
 }
 
+impl Leaf {
+    /// Whether nobody is left to remove it.
+    pub fn is_orphaned(&self) -> bool {
+        let text =
+            fs::read_to_string(format!("/proc/{}/stat", self.maker.as_raw_nonzero())).unwrap_or_default();
+        // After the name in brackets comes the state (proc(5)).
+        let state = text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        matches!(state, None | Some('Z' | 'X'))
+    }
+}
+
 /// Every control group of a sandbox on this machine.
 pub fn leaves() -> Vec<Leaf> {
     let leaf = |path: PathBuf| {
