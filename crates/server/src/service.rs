@@ -1,7 +1,8 @@
 //! What the doors share: the machine, the store, the runs on their way, and the way of a run from request to record.
 
+use crate::batches::Batches;
 use crate::counters::Counters;
-use crate::live::{Live, LiveRun};
+use crate::live::{Judge, Live, LiveRun};
 use crate::problem::{Kind, Problem};
 use crate::quotas::Quotas;
 use crate::receipts::Signer;
@@ -58,6 +59,8 @@ pub struct Service {
     pub quotas: Quotas,
     /// Runs on their way.
     pub live: Live,
+    /// Batches on their way.
+    pub batches: Batches,
     /// Signs receipts.
     pub signer: Option<Signer>,
     /// What was counted.
@@ -110,6 +113,7 @@ impl Service {
             reader,
             quotas,
             live: Live::default(),
+            batches: Batches::default(),
             signer,
             counters: Counters::default(),
             doctor,
@@ -127,6 +131,15 @@ impl Service {
 
     /// Takes a run in: admitted, recorded and queued when this returns.
     pub async fn submit(self: &Arc<Self>, submission: Submission) -> Result<Submitted, Problem> {
+        self.submit_judged(submission, None).await
+    }
+
+    /// Takes a run in whose verdict is recorded with its result.
+    pub async fn submit_judged(
+        self: &Arc<Self>,
+        submission: Submission,
+        judge: Option<Judge>,
+    ) -> Result<Submitted, Problem> {
         let Submission { tenant, request, idempotency, batch, merge_output } = submission;
         if self.is_draining() {
             return Err(draining());
@@ -158,7 +171,7 @@ impl Service {
         if let Admission::Replayed(first) = admitted.await? {
             return Ok(Submitted::Replayed(first));
         }
-        let live = LiveRun::new(tenant.clone());
+        let live = LiveRun::new(tenant.clone(), judge);
         let order = Order { id: id.clone(), created_at, spec };
         match self.machine.submit(tenant.as_str(), share, order.clone()) {
             Ok(ticket) => {
@@ -217,7 +230,7 @@ impl Service {
             result: (*result).clone(),
             events: live.settle(result.clone()),
             artifacts,
-            verdict: None,
+            verdict: live.verdict(&result),
         };
         if let Err(error) = self.store.settle(id, settlement).await {
             eprintln!("fireclay: {id}: record its result: {error}");
@@ -279,6 +292,7 @@ impl Service {
     /// Takes no new runs in from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.batches.interrupt();
     }
 }
 
@@ -293,7 +307,8 @@ fn draining() -> Problem {
     )
 }
 
-fn internal(message: String) -> Problem {
+/// A failure of ours that has no better word.
+pub fn internal(message: String) -> Problem {
     Fault::new(FaultCode::Internal, message).into()
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP door: which routes there are, and what holds for all of them.
 
+pub mod batches;
 pub mod body;
 pub mod guard;
 mod health;
@@ -23,14 +24,14 @@ use utoipa_axum::router::OpenApiRouter;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "fireclay", description = "Runs code that a language model wrote: safely, at once, on your own machine."),
-    tags((name = "runs", description = "One run and all that comes of it"), (name = "service", description = "The service itself")),
+    tags((name = "runs", description = "One run and all that comes of it"), (name = "batches", description = "Many runs, and graded programs"), (name = "service", description = "The service itself")),
 )]
 struct Api;
 
 /// The whole API and the router that serves it.
 fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Api::openapi())
-        .merge(runs::routes())
+        .merge(runs::routes()).merge(batches::routes())
         .merge(health::routes())
         .split_for_parts()
 }
