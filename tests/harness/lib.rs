@@ -3,8 +3,11 @@
 pub mod bystander;
 pub mod canary;
 pub mod census;
+pub mod http;
+pub mod naive;
 pub mod order;
 pub mod run;
+pub mod server;
 mod stage;
 mod weaken;
 
@@ -12,5 +15,6 @@ pub use bystander::Bystander;
 pub use canary::Canaries;
 pub use order::Order;
 pub use run::{Ran, drive, fireclay, image};
-pub use stage::show_host;
+pub use server::{Data, Server};
+pub use stage::{SharedImage, show_host};
 pub use weaken::weaken;

@@ -75,7 +75,12 @@ pub fn result_in(ran: &Ran) -> model::RunResult {
 
 /// A command that runs the binary with this data directory and none of our environment.
 pub fn command(data: &Path) -> Command {
-    let mut command = Command::new(executable("fireclay"));
+    command_of(&executable("fireclay"), data)
+}
+
+/// The same for a copy of the binary.
+pub(crate) fn command_of(program: &Path, data: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).arg("--data").arg(data);
     command
 }
@@ -98,14 +103,14 @@ pub fn feed(command: &mut Command, stdin: &[u8]) -> Ran {
 }
 
 /// The directory that cargo builds into, found from the test's own program: `target/TRIPLE/release/deps/all-…`.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let own = std::env::current_exe().expect("the program has a path");
     let release = own.ancestors().find(|path| path.ends_with("release") || path.ends_with("debug"));
     release.expect("cargo puts programs below the profile's directory").to_owned()
 }
 
 /// A program of the workspace, built beside the test.
-fn executable(name: &str) -> PathBuf {
+pub(crate) fn executable(name: &str) -> PathBuf {
     let path = target().join(name);
     assert!(path.exists(), "{} is not built: run `cargo build --release --workspace` first", path.display());
     path

@@ -2,6 +2,7 @@
 
 pub mod batches;
 pub mod counters;
+pub mod doctor;
 pub mod http;
 mod listen;
 pub mod live;

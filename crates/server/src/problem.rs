@@ -86,9 +86,14 @@ impl Kind {
     }
 }
 
-/// A problem document.
+/// A problem document. Small to pass around: it is the error of nearly every function here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(#[schema(inline)] Box<Document>);
+
+/// What a problem document says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+struct Document {
     /// What kind of problem: `/problems/` and a word, explained in docs/reference/problems.md.
     #[serde(rename = "type")]
     kind: String,
@@ -114,7 +119,7 @@ impl Problem {
     /// A problem with what is wrong and what to do.
     pub fn new(kind: Kind, detail: impl Into<String>, hint: impl Into<String>) -> Self {
         let (status, word, title) = kind.row();
-        Self {
+        Self(Box::new(Document {
             kind: format!("/problems/{word}"),
             title: title.to_owned(),
             status: status.as_u16(),
@@ -123,7 +128,7 @@ impl Problem {
             field: None,
             retry_safe: None,
             retry_after_s: None,
-        }
+        }))
     }
 
     /// There is no such thing of this tenant's.
@@ -138,28 +143,32 @@ impl Problem {
     /// Too much at once; when to come again.
     pub fn too_many(detail: impl Into<String>, retry_after_s: u64) -> Self {
         let hint = format!("send it again after {retry_after_s} s, or with fewer at once");
-        Self {
-            retry_after_s: Some(retry_after_s),
-            retry_safe: Some(true),
-            ..Self::new(Kind::TooMany, detail, hint)
-        }
+        let mut problem = Self::new(Kind::TooMany, detail, hint).retry_safe(true);
+        problem.0.retry_after_s = Some(retry_after_s);
+        problem
+    }
+
+    /// Says whether the same request may be sent again without harm and with hope.
+    pub fn retry_safe(mut self, safe: bool) -> Self {
+        self.0.retry_safe = Some(safe);
+        self
     }
 
     /// Names the field at fault.
     pub fn of_field(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        self.0.field = Some(field.into());
         self
     }
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}; {}", self.detail, self.hint)
+        write!(f, "{}; {}", self.0.detail, self.0.hint)
     }
 }
 
@@ -176,7 +185,7 @@ impl From<Fault> for Problem {
             FaultCode::IsolationFailed | FaultCode::Interrupted | FaultCode::Internal => Kind::Fault,
         };
         let hint = if fault.retry_safe { "send it again" } else { "the service's log says more" };
-        Self { retry_safe: Some(fault.retry_safe), ..Self::new(kind, fault.message, hint) }
+        Self::new(kind, fault.message, hint).retry_safe(fault.retry_safe)
     }
 }
 
@@ -203,13 +212,13 @@ impl From<store::StoreError> for Problem {
             _ => {}
         }
         let hint = "nothing was recorded; the service's log and `fireclay doctor` say more";
-        Self { retry_safe: Some(true), ..Self::new(Kind::Unavailable, error.to_string(), hint) }
+        Self::new(Kind::Unavailable, error.to_string(), hint).retry_safe(true)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, retry_after_s) = (self.status(), self.retry_after_s);
+        let (status, retry_after_s) = (self.status(), self.0.retry_after_s);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

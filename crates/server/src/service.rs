@@ -2,16 +2,16 @@
 
 use crate::batches::Batches;
 use crate::counters::Counters;
+use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Judge, Live, LiveRun};
 use crate::problem::{Kind, Problem};
 use crate::quotas::Quotas;
 use crate::receipts::Signer;
 use crate::settings::Settings;
-use model::{BatchId, Fault, FaultCode, Policy, RunId, RunRequest, RunResult, RunSpec, TenantId};
+use model::{BatchId, Fault, FaultCode, Layer, Policy, RunId, RunRequest, RunResult, RunSpec, TenantId};
 use serde_json::json;
-use std::ffi::OsString;
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,19 +27,12 @@ pub struct Parts {
     pub machine: Machine,
     /// The record of it all.
     pub store: Store,
+    /// Layers that runs may do without while this machine's person is the only one served, besides those of the settings.
+    pub alone_missing: BTreeSet<Layer>,
     /// Signs receipts, if they are wanted.
     pub signer: Option<Signer>,
     /// The command whose output is the doctor's report.
     pub doctor: DoctorCommand,
-}
-
-/// A command that prints a doctor's report as JSON: its acts take a process with one thread.
-#[derive(Debug, Clone)]
-pub struct DoctorCommand {
-    /// The program: this binary.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub args: Vec<OsString>,
 }
 
 /// The service. One in a process.
@@ -65,8 +58,9 @@ pub struct Service {
     pub signer: Option<Signer>,
     /// What was counted.
     pub counters: Counters,
-    /// The command whose output is the doctor's report.
-    pub doctor: DoctorCommand,
+    /// Examines the machine.
+    pub doctor: Doctor,
+    alone_missing: BTreeSet<Layer>,
     draining: AtomicBool,
 }
 
@@ -102,7 +96,7 @@ pub enum Submitted {
 impl Service {
     /// A service at rest.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { settings, machine, store, signer, doctor } = parts;
+        let Parts { settings, machine, store, alone_missing, signer, doctor } = parts;
         let quotas = Quotas::new(&settings, machine.load().places);
         let (policy, reader) = (settings.policy(), store.reader());
         Arc::new(Self {
@@ -116,7 +110,8 @@ impl Service {
             batches: Batches::default(),
             signer,
             counters: Counters::default(),
-            doctor,
+            doctor: Doctor::new(doctor),
+            alone_missing,
             draining: AtomicBool::new(false),
         })
     }
@@ -172,7 +167,7 @@ impl Service {
             return Ok(Submitted::Replayed(first));
         }
         let live = LiveRun::new(tenant.clone(), judge);
-        let order = Order { id: id.clone(), created_at, spec };
+        let order = Order { id: id.clone(), created_at, spec, allow_missing: self.allow_missing() };
         match self.machine.submit(tenant.as_str(), share, order.clone()) {
             Ok(ticket) => {
                 self.live.insert(id.as_str(), live.clone());
@@ -188,6 +183,20 @@ impl Service {
                 Err(Problem::too_many(full.to_string(), RETRY_AFTER_S))
             }
         }
+    }
+
+    /// Whether whoever reaches the service may use it: on a loopback address, as long as no key was ever made.
+    pub fn is_keyless(&self) -> bool {
+        self.settings.listen.ip().is_loopback() && !self.store.has_made_key()
+    }
+
+    /// Layers that a run may do without. With keys there are tenants, and between those only the operator may leave one out.
+    fn allow_missing(&self) -> BTreeSet<Layer> {
+        let mut missing = self.settings.allow_missing.clone();
+        if self.is_keyless() {
+            missing.extend(&self.alone_missing);
+        }
+        missing
     }
 
     /// Follows a run to its end.

@@ -30,6 +30,7 @@ pub const TABLE: &[Row] = &[
     row("image", "\"default\"", "The image that runs see"),
     row("concurrency", "0", "Runs at once; 0 is twice the processors"),
     row("queue", "10000", "Runs that may wait for a place, of all tenants together"),
+    row("queue_bytes", "\"1GiB\"", "Code, input and files that may wait with them, in memory"),
     row(
         "tenant.concurrency",
         "0",
@@ -87,6 +88,9 @@ pub struct Settings {
     pub concurrency: usize,
     /// Waiting runs.
     pub queue: usize,
+    /// What waits with them.
+    #[serde(deserialize_with = "bytes")]
+    pub queue_bytes: u64,
     /// What one tenant may do.
     pub tenant: TenantSettings,
     /// Defaults of limits.
@@ -328,11 +332,11 @@ fn measured<'de, D: Deserializer<'de>>(
 }
 
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    measured(deserializer, |text| units::parse_bytes(text))
+    measured(deserializer, units::parse_bytes)
 }
 
 fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    measured(deserializer, |text| units::parse_duration_ms(text))
+    measured(deserializer, units::parse_duration_ms)
 }
 
 /// Limits with units.
@@ -391,7 +395,7 @@ mod tests {
         };
         insta::assert_snapshot!(wrong("qeue = 1", &[]), @r#"f.toml: there is no setting "qeue"; docs/reference/settings.md lists them"#);
         insta::assert_snapshot!(wrong("", &[("queue", "many")]), @r#"queue: invalid type: string "many", expected usize"#);
-        insta::assert_snapshot!(wrong("body_bytes = \"1 parsec\"", &[]), @"body_bytes: not a size: \"1 parsec\"");
+        insta::assert_snapshot!(wrong("body_bytes = \"1 parsec\"", &[]), @r#"body_bytes: unknown unit "parsec": use KiB, MiB or GiB, as in 512MiB"#);
         insta::assert_snapshot!(wrong("a = [", &[]), @"f.toml: unclosed array, expected `]`");
     }
 

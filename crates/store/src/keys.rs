@@ -94,6 +94,12 @@ pub struct Principal {
 }
 
 impl KeyId {
+    /// The key that this text names; `None` if it cannot be a key's public part.
+    pub fn parse(text: &str) -> Option<Self> {
+        let ours = text.len() == ID_CHARS && text.bytes().all(|byte| ALPHABET.contains(&byte));
+        ours.then(|| Self(text.to_owned()))
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -28,14 +28,14 @@ pub struct Parts {
     pub pool: Pool,
     /// What they see.
     pub image: Image,
-    /// Layers that may be absent if the machine lacks them.
-    pub allow_missing: BTreeSet<Layer>,
     /// Where artifacts of runs are put down, a directory for each run that leaves any. Whoever takes them removes it.
     pub artifacts: PathBuf,
     /// Runs at once.
     pub places: usize,
     /// Runs that may wait.
     pub waiting_max: usize,
+    /// Bytes of code, input and files that may wait with them.
+    pub waiting_bytes_max: u64,
 }
 
 /// One run to be done.
@@ -47,13 +47,14 @@ pub struct Order {
     pub created_at: String,
     /// What to run.
     pub spec: RunSpec,
+    /// Layers that may be absent if the machine lacks them.
+    pub allow_missing: BTreeSet<Layer>,
 }
 
 #[derive(Debug)]
 struct Inner {
     pool: Pool,
     image: sandbox::Image,
-    allow_missing: BTreeSet<Layer>,
     artifacts: PathBuf,
     queue: Mutex<FairQueue<Pending>>,
     idle: Notify,
@@ -108,11 +109,11 @@ pub struct Load {
 impl Machine {
     /// A machine at rest.
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, image, allow_missing, artifacts, places, waiting_max } = parts;
-        let queue = Mutex::new(FairQueue::new(places, waiting_max));
+        let Parts { pool, image, artifacts, places, waiting_max, waiting_bytes_max } = parts;
+        let queue = Mutex::new(FairQueue::new(places, waiting_max, waiting_bytes_max));
         let image = root_of(&image);
         let idle = Notify::new();
-        Self { inner: Arc::new(Inner { pool, image, allow_missing, artifacts, queue, idle }) }
+        Self { inner: Arc::new(Inner { pool, image, artifacts, queue, idle }) }
     }
 
     /// Says whether the image can run this at all.
@@ -142,20 +143,22 @@ impl Machine {
 
     /// Takes a run in, or says which queue is full.
     pub fn submit(&self, tenant: &str, share: Share, order: Order) -> Result<Ticket, Full> {
-        let Order { id, created_at, spec } = order;
+        let Order { id, created_at, spec, allow_missing } = order;
+        let files = spec.files.iter().map(|file| file.content.as_bytes().len());
+        let weight = files.chain([spec.code.len(), spec.stdin.len()]).sum::<usize>() as u64;
         let job = Job {
             artifacts: self.artifacts_of(&id),
             id,
             created_at,
             spec,
             image: self.inner.image.clone(),
-            allow_missing: self.inner.allow_missing.clone(),
+            allow_missing,
         };
         let (sender, events) = mpsc::channel(HAPPENED_MAX);
         let cancel = Arc::new(Notify::new());
         let pending =
             Pending { job: Box::new(job), since: Instant::now(), events: sender, cancel: cancel.clone() };
-        let number = self.queue().push(tenant, share, pending)?;
+        let number = self.queue().push(tenant, share, weight, pending)?;
         self.dispatch();
         let canceller = Canceller { machine: self.clone(), tenant: tenant.to_owned(), number, cancel };
         Ok(Ticket { events, canceller })
@@ -198,7 +201,7 @@ impl Machine {
     /// Gives every free place to who is next.
     fn dispatch(&self) {
         // The lock is not held while a run starts.
-        while let Some((tenant, pending)) = { self.queue().next() } {
+        while let Some((tenant, pending)) = { self.queue().take() } {
             let machine = self.clone();
             tokio::spawn(async move {
                 let Pending { job, since, events, cancel } = pending;

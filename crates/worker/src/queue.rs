@@ -13,16 +13,26 @@ pub struct FairQueue<T> {
     taken: usize,
     waiting: usize,
     waiting_max: usize,
+    /// Bytes of all items that wait, and the most there may be.
+    weight: u64,
+    weight_max: u64,
     /// Counts takings, to know who was served longest ago.
     turn: u64,
 }
 
 #[derive(Debug)]
 struct Tenant<T> {
-    waiting: VecDeque<(u64, T)>,
+    waiting: VecDeque<Waiting<T>>,
     taken: usize,
     served: u64,
     ceiling: usize,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    ticket: u64,
+    weight: u64,
+    item: T,
 }
 
 /// Why something cannot be queued.
@@ -46,15 +56,16 @@ pub struct Share {
 }
 
 impl<T> FairQueue<T> {
-    /// A queue for `places` at once, in which at most `waiting_max` wait.
-    pub fn new(places: usize, waiting_max: usize) -> Self {
-        Self { tenants: BTreeMap::new(), places, taken: 0, waiting: 0, waiting_max, turn: 0 }
+    /// A queue for `places` at once, in which at most `waiting_max` wait, of at most `weight_max` bytes together.
+    pub fn new(places: usize, waiting_max: usize, weight_max: u64) -> Self {
+        let tenants = BTreeMap::new();
+        Self { tenants, places, taken: 0, waiting: 0, waiting_max, weight: 0, weight_max, turn: 0 }
     }
 
     /// Says whether an item of this tenant would be taken in now.
     pub fn room(&self, tenant: &str, share: Share) -> Result<(), Full> {
         let free = self.taken + self.waiting < self.places;
-        if !free && self.waiting >= self.waiting_max {
+        if !free && (self.waiting >= self.waiting_max || self.weight >= self.weight_max) {
             return Err(Full::Queue);
         }
         let (taken, waiting) = self.tenants.get(tenant).map_or((0, 0), |own| (own.taken, own.waiting.len()));
@@ -62,8 +73,8 @@ impl<T> FairQueue<T> {
         if !starts && waiting >= share.waiting { Err(Full::Tenant) } else { Ok(()) }
     }
 
-    /// Takes in an item; its ticket names it to [`FairQueue::remove`]. With a free place it does not count as waiting.
-    pub fn push(&mut self, tenant: &str, share: Share, item: T) -> Result<u64, Full> {
+    /// Takes in an item of `weight` bytes; its ticket names it to [`FairQueue::remove`]. With a free place it does not count as waiting.
+    pub fn push(&mut self, tenant: &str, share: Share, weight: u64, item: T) -> Result<u64, Full> {
         self.room(tenant, share)?;
         let entry = self.tenants.entry(tenant.to_owned()).or_insert_with(|| Tenant {
             waiting: VecDeque::new(),
@@ -73,24 +84,26 @@ impl<T> FairQueue<T> {
         });
         entry.ceiling = share.concurrency;
         self.turn += 1;
-        entry.waiting.push_back((self.turn, item));
+        entry.waiting.push_back(Waiting { ticket: self.turn, weight, item });
         self.waiting += 1;
+        self.weight += weight;
         Ok(self.turn)
     }
 
     /// Takes the next item into a place, if there is one and a place is free.
-    pub fn next(&mut self) -> Option<(String, T)> {
+    pub fn take(&mut self) -> Option<(String, T)> {
         if self.taken >= self.places {
             return None;
         }
         let ready = self.tenants.iter_mut().filter(|(_, t)| !t.waiting.is_empty() && t.taken < t.ceiling);
         let (name, tenant) = ready.min_by_key(|(_, tenant)| (tenant.taken, tenant.served))?;
-        let (_, item) = tenant.waiting.pop_front()?;
+        let Waiting { weight, item, .. } = tenant.waiting.pop_front()?;
         self.turn += 1;
         tenant.served = self.turn;
         tenant.taken += 1;
         self.taken += 1;
         self.waiting -= 1;
+        self.weight -= weight;
         Some((name.clone(), item))
     }
 
@@ -107,9 +120,10 @@ impl<T> FairQueue<T> {
     /// Takes an item out before its turn; `None` if it has had it.
     pub fn remove(&mut self, tenant: &str, ticket: u64) -> Option<T> {
         let entry = self.tenants.get_mut(tenant)?;
-        let at = entry.waiting.iter().position(|(own, _)| *own == ticket)?;
-        let (_, item) = entry.waiting.remove(at)?;
+        let at = entry.waiting.iter().position(|waiting| waiting.ticket == ticket)?;
+        let Waiting { weight, item, .. } = entry.waiting.remove(at)?;
         self.waiting -= 1;
+        self.weight -= weight;
         if entry.taken == 0 && entry.waiting.is_empty() {
             self.tenants.remove(tenant);
         }
@@ -141,27 +155,27 @@ mod tests {
 
     #[test]
     fn one_run_of_b_starts_at_the_next_release_though_a_waits_with_a_thousand() {
-        let mut queue = FairQueue::new(2, 10_000);
+        let mut queue = FairQueue::new(2, 10_000, 10_000);
         for n in 0..1000 {
-            queue.push("a", WIDE, n).unwrap();
+            queue.push("a", WIDE, 1, n).unwrap();
         }
-        assert_eq!((queue.next(), queue.next()), (Some(("a".into(), 0)), Some(("a".into(), 1))));
-        queue.push("b", WIDE, 7).unwrap();
-        assert_eq!(queue.next(), None);
+        assert_eq!((queue.take(), queue.take()), (Some(("a".into(), 0)), Some(("a".into(), 1))));
+        queue.push("b", WIDE, 1, 7).unwrap();
+        assert_eq!(queue.take(), None);
         queue.release("a");
-        assert_eq!(queue.next(), Some(("b".into(), 7)));
+        assert_eq!(queue.take(), Some(("b".into(), 7)));
     }
 
     #[test]
     fn equal_tenants_take_turns_and_a_full_queue_is_an_answer() {
-        let mut queue = FairQueue::new(1, 4);
+        let mut queue = FairQueue::new(1, 4, 10_000);
         for tenant in ["a", "b"] {
-            queue.push(tenant, WIDE, 1).unwrap();
-            queue.push(tenant, WIDE, 2).unwrap();
+            queue.push(tenant, WIDE, 1, 1).unwrap();
+            queue.push(tenant, WIDE, 1, 2).unwrap();
         }
-        assert_eq!(queue.push("c", WIDE, 1), Err(Full::Queue));
+        assert_eq!(queue.push("c", WIDE, 1, 1), Err(Full::Queue));
         let mut order = Vec::new();
-        while let Some((tenant, n)) = queue.next() {
+        while let Some((tenant, n)) = queue.take() {
             queue.release(&tenant);
             order.push((tenant, n));
         }
@@ -171,18 +185,29 @@ mod tests {
 
     #[test]
     fn a_tenant_at_its_ceiling_waits_alone() {
-        let mut queue = FairQueue::new(4, 100);
+        let mut queue = FairQueue::new(4, 100, 10_000);
         let narrow = Share { concurrency: 1, waiting: 1 };
-        queue.push("a", narrow, 1).unwrap();
-        queue.next().unwrap();
-        let second = queue.push("a", narrow, 2).unwrap();
-        assert_eq!(queue.push("a", narrow, 3), Err(Full::Tenant));
-        assert_eq!(queue.next(), None);
-        queue.push("b", WIDE, 4).unwrap();
-        assert_eq!(queue.next(), Some(("b".into(), 4)));
+        queue.push("a", narrow, 1, 1).unwrap();
+        queue.take().unwrap();
+        let second = queue.push("a", narrow, 1, 2).unwrap();
+        assert_eq!(queue.push("a", narrow, 1, 3), Err(Full::Tenant));
+        assert_eq!(queue.take(), None);
+        queue.push("b", WIDE, 1, 4).unwrap();
+        assert_eq!(queue.take(), Some(("b".into(), 4)));
         assert_eq!(queue.remove("a", second), Some(2));
         assert_eq!(queue.remove("a", second), None);
         assert_eq!(queue.waiting(), 0);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes_too() {
+        let mut queue = FairQueue::new(1, 10, 100);
+        queue.push("a", WIDE, 1000, 1).unwrap();
+        queue.take().unwrap();
+        let first = queue.push("a", WIDE, 100, 2).unwrap();
+        assert_eq!(queue.push("b", WIDE, 1, 3), Err(Full::Queue));
+        queue.remove("a", first).unwrap();
+        queue.push("b", WIDE, 1, 3).unwrap();
     }
 
     proptest! {
@@ -190,17 +215,17 @@ mod tests {
         #[test]
         fn nothing_is_lost_and_nobody_starves(steps in prop::collection::vec((0usize..3, any::<bool>()), 1..200), places in 1usize..4) {
             let names = ["a", "b", "c"];
-            let mut queue = FairQueue::new(places, 1000);
+            let mut queue = FairQueue::new(places, 1000, 10_000);
             let (mut pushed, mut served, mut running) = (0, 0, Vec::new());
             for (who, push) in steps {
                 if push {
-                    queue.push(names[who], WIDE, ()).unwrap();
+                    queue.push(names[who], WIDE, 1, ()).unwrap();
                     pushed += 1;
                 } else if !running.is_empty() {
                     let tenant: String = running.remove(who % running.len());
                     queue.release(&tenant);
                 }
-                while let Some((tenant, ())) = queue.next() {
+                while let Some((tenant, ())) = queue.take() {
                     running.push(tenant);
                     served += 1;
                 }

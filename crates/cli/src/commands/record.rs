@@ -7,17 +7,16 @@ use sandbox::run::Settled;
 use server::service::now_ms;
 use server::settings::Settings as ServiceSettings;
 use std::io::Seek;
-use store::{Durability, NewRun, Options, Record, Retention, Store, StoreError, ToSpool, spool};
+use store::{Durability, NewRun, Options, Record, Retention, Store, StoreError, spool, spool::ToSpool};
 
 /// One in so many runs takes the records into the store and removes what is too old, so that they do not pile up without a service.
 const TAKE_IN_EVERY: u8 = 64;
 
 /// Writes the record. That it could not be written is said, and changes nothing: the run is over and its answer given.
-pub fn record(settings: &Settings, request: String, result: RunResult, settled: Option<&Settled>) {
+pub fn record(settings: &Settings, request: String, result: RunResult, settled: &Settled) {
     let chance = result.id.as_str().bytes().fold(0u8, u8::wrapping_add);
-    let written = write(settings, request, result, settled).and_then(|()| {
-        if chance % TAKE_IN_EVERY == 0 { take_in(settings) } else { Ok(()) }
-    });
+    let written = write(settings, request, result, settled)
+        .and_then(|()| if chance % TAKE_IN_EVERY == 0 { take_in(settings) } else { Ok(()) });
     if let Err(error) = written {
         eprintln!("fireclay: the run is not recorded: {error}");
     }
@@ -27,7 +26,7 @@ fn write(
     settings: &Settings,
     request: String,
     result: RunResult,
-    settled: Option<&Settled>,
+    settled: &Settled,
 ) -> Result<(), StoreError> {
     let settled_at_ms = now_ms();
     let wall_ms = i64::try_from(result.usage.wall_ms).unwrap_or(0);
@@ -42,17 +41,18 @@ fn write(
         batch: None,
         idempotency: None,
     };
-    let left = settled.map(|settled| settled.collected.files.as_slice()).unwrap_or_default();
-    let mut files: Vec<&std::fs::File> = left.iter().map(|left| &left.file).collect();
+    let mut files: Vec<&std::fs::File> = settled.collected.files.iter().map(|left| &left.file).collect();
     for file in &mut files {
         file.rewind().map_err(|source| StoreError::Io { doing: "read", path: "artifact".into(), source })?;
     }
-    let artifacts = result.artifacts.iter().zip(&mut files);
-    let artifacts = artifacts
-        .map(|(artifact, content)| ToSpool { path: artifact.path.clone(), mime: artifact.mime.clone(), content })
-        .collect();
+    let artifacts = result.artifacts.iter().zip(&mut files).map(|(artifact, content)| ToSpool {
+        path: artifact.path.clone(),
+        mime: artifact.mime.clone(),
+        content,
+    });
+    let artifacts = artifacts.collect();
     let started_at_ms = Some(settled_at_ms - wall_ms);
-    let record = Record { run, started_at_ms, settled_at_ms, result: result.clone(), events: Vec::new() };
+    let record = Record { run, started_at_ms, settled_at_ms, result, events: Vec::new() };
     spool::write(&settings.data, record, artifacts, Durability::Commit)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::args::RunArguments;
 use crate::commands::image::ensure;
+use crate::commands::record::record;
 use crate::env::Settings;
 use crate::exit::{FAULT, code_of_outcome, fault};
 use crate::terminal::Inert;
@@ -22,6 +23,7 @@ use std::path::Path;
 /// Runs the code; answers the exit code.
 pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> {
     let request = request_of(arguments)?;
+    let request_text = serde_json::to_string(&request)?;
     let spec = RunSpec::admit(request, &Policy::DEFAULT)?;
     let host = Host::detect();
     let allow_missing = allowed_missing(arguments);
@@ -66,11 +68,15 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
             if let Some(directory) = &artifacts {
                 copy_artifacts(directory, &settled)?;
             }
+            let result = worker::run::result_of(id, created_at, &spec, &image, &settled);
             if arguments.json {
-                print_json(&worker::run::result_of(id, created_at, &spec, &image, &settled))?;
+                print_json(&result)?;
             } else {
                 print_rest(&settled, arguments.raw)?;
                 explain(&settled, &spec, artifacts.is_some());
+            }
+            if !arguments.no_record {
+                record(settings, request_text, result, &settled);
             }
             let judgement = &settled.judgement;
             Ok(code_of_outcome(judgement.outcome, judgement.exit_code, judgement.signal))

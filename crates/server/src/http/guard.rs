@@ -4,6 +4,7 @@
 //! must be a name of this machine (a page cannot rebind its own name to us), `Origin` must be our own, and bodies must be JSON, which
 //! no page of another origin can send without being asked first.
 
+use crate::http::agentrun;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, now_ms};
 use axum::extract::{FromRequestParts, Request, State};
@@ -15,7 +16,16 @@ use std::sync::Arc;
 use store::{Actor, Role, Scope};
 
 /// Paths that tell nothing of anybody and need no key.
-const PUBLIC: [&str; 6] = ["/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/v1/health/"];
+const PUBLIC: [&str; 8] = [
+    "/healthz",
+    "/readyz",
+    "/version",
+    "/openapi.json",
+    "/docs",
+    "/v1/keys/receipt",
+    "/v1/health",
+    "/v1/health/",
+];
 
 /// Who calls.
 #[derive(Debug, Clone)]
@@ -39,6 +49,15 @@ impl Caller {
         match self.role {
             Role::Admin => Scope::Admin,
             Role::Tenant => self.scope(),
+        }
+    }
+
+    /// What it may see when it names a tenant, or none. Of a foreign tenant, it sees what it would of one that is not there.
+    pub fn scope_of(&self, tenant: Option<TenantId>) -> Result<Scope, Problem> {
+        match tenant {
+            None => Ok(self.wide_scope()),
+            Some(tenant) if self.role == Role::Admin || tenant == self.tenant => Ok(Scope::Tenant(tenant)),
+            Some(tenant) => Err(Problem::not_found("tenant", tenant.as_str()).of_field("tenant")),
         }
     }
 
@@ -93,16 +112,11 @@ fn identify(service: &Service, headers: &HeaderMap) -> Result<Caller, Problem> {
             })?;
             Ok(Caller { tenant: principal.tenant, role: principal.role, actor: Actor::Key(principal.key) })
         }
-        None if is_keyless(service) => {
+        None if service.is_keyless() => {
             Ok(Caller { tenant: TenantId::local(), role: Role::Admin, actor: Actor::Local })
         }
         None => Err(Problem::new(Kind::Unauthenticated, "there is no key with the request", hint)),
     }
-}
-
-/// Whether whoever reaches the port may use it. Once a key was made, never again without one, also when it is revoked.
-fn is_keyless(service: &Service) -> bool {
-    service.settings.listen.ip().is_loopback() && !service.store.has_made_key()
 }
 
 fn key_of(headers: &HeaderMap) -> Option<&str> {
@@ -115,7 +129,7 @@ fn key_of(headers: &HeaderMap) -> Option<&str> {
 
 fn not_tricked(service: &Service, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     // A key is not something that a browser sends by itself.
-    if key_of(headers).is_some() || !is_keyless(service) {
+    if key_of(headers).is_some() || !service.is_keyless() {
         return Ok(());
     }
     let refuse = |what: &str, hint: &str| Err(Problem::new(Kind::Forbidden, what, hint));
@@ -130,10 +144,9 @@ fn not_tricked(service: &Service, headers: &HeaderMap, path: &str) -> Result<(),
         return Ok(());
     };
     let same = origin.split_once("://").is_some_and(|(_, from)| from.eq_ignore_ascii_case(host));
-    let agentrun = &service.settings.agentrun;
-    let allowed = agentrun.enabled
-        && path.starts_with("/v1/run/")
-        && agentrun.cors_origins.iter().any(|own| own == origin);
+    let settings = &service.settings.agentrun;
+    let allowed =
+        settings.enabled && agentrun::serves(path) && settings.cors_origins.iter().any(|own| own == origin);
     if same || allowed {
         return Ok(());
     }

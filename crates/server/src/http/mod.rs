@@ -1,11 +1,17 @@
 //! The HTTP door: which routes there are, and what holds for all of them.
 
+mod agentrun;
+mod audit;
 pub mod batches;
 pub mod body;
 pub mod guard;
 mod health;
+pub mod keys;
 pub mod runs;
+mod settings;
 mod sse;
+mod tenants;
+mod usage;
 
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
@@ -31,7 +37,13 @@ struct Api;
 /// The whole API and the router that serves it.
 fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Api::openapi())
-        .merge(runs::routes()).merge(batches::routes())
+        .merge(runs::routes())
+        .merge(batches::routes())
+        .merge(keys::routes())
+        .merge(tenants::routes())
+        .merge(usage::routes())
+        .merge(audit::routes())
+        .merge(settings::routes())
         .merge(health::routes())
         .split_for_parts()
 }
@@ -49,11 +61,14 @@ pub fn router(service: Arc<Service>) -> Router {
     let description: Bytes = openapi().into();
     let description =
         move || async move { ([(header::CONTENT_TYPE, "application/json")], description.clone()) };
+    let compatible = if service.settings.agentrun.enabled { agentrun::routes() } else { Router::new() };
     router
+        .merge(compatible)
         .route("/openapi.json", get(description))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(service.clone(), guard::guard))
+        .layer(middleware::from_fn_with_state(service.clone(), agentrun::cors))
         .layer(middleware::from_fn(harden))
         .with_state(service)
 }

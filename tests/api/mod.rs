@@ -1,0 +1,8 @@
+//! The service over real sockets: one file per noun, and what hostile clients, deaths and load do to it.
+
+mod agentrun;
+mod guard;
+mod keys;
+mod runs;
+mod settings;
+mod tenancy;
