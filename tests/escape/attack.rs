@@ -1,12 +1,13 @@
-//! One attack: in a sandbox as it ships, and in one without the walls that stop it.
+//! One attack: in a sandbox as it ships, and against less than what stops it.
 
 use fireclay_tests::census::{self, Report};
+use fireclay_tests::naive::{VOICE, Weakness};
 use fireclay_tests::run::{Ran, driver, feed, result_in};
-use fireclay_tests::{Bystander, Canaries, Order, image};
+use fireclay_tests::{Bystander, Canaries, Order, SharedImage, image};
 use model::limits::LimitsPatch;
 use model::{Layer, Policy, RunRequest, RunResult};
 use std::sync::{Mutex, PoisonError};
-use worker::battery::{Attack, BREACH, Verdict, breaches, verdict};
+use worker::battery::{Attack, BREACH, Control, Verdict, breaches, verdict};
 
 /// What a run may take beyond its deadline.
 const GRACE_MS: u64 = 100;
@@ -18,8 +19,18 @@ const COPIES: u64 = 6;
 /// What the supervisor says of an init that died after the program had started.
 const KILLED: &str = "init died under the run";
 
+/// What the supervisor says when the workspace is not where it was.
+const GONE: &str = "collect artifacts: ";
+
 /// Stands for the limits that an attack asks for: without them it has those of anybody.
 const LIMITS: &str = "limits";
+
+/// Stands for the image being a private copy: without it, and without a root of its own, some of what an attack finds there is
+/// everybody's to write to, and a neighbour's as well.
+const PRIVATE_IMAGE: &str = "private-image";
+
+/// How it is said that a run showed nothing.
+const INCONCLUSIVE: &str = "inconclusive";
 
 /// Held by whoever has a neighbour in the host's own namespaces, where there is one port and one key for all.
 static HOST: Mutex<()> = Mutex::new(());
@@ -35,24 +46,10 @@ pub struct Came {
 /// Runs an attack as it stands. Names all that is wrong: with its result, or left on the machine.
 pub fn held_off(attack: &Attack, canaries: &Canaries) -> Came {
     let before = census::files(image());
-    let ran = run(attack, &[], canaries);
+    let ran = run(attack, Order::default(), canaries);
     let (result, report) = (result_in(&ran), report_in(&ran));
-    let mut wrong = Vec::new();
-    match verdict(attack, &result) {
-        Verdict::Held => {}
-        Verdict::Breached(what) => wrong.push(format!("breached: {what}")),
-        Verdict::Inconclusive(why) => wrong.push(format!("inconclusive: {why}")),
-    }
-    if let Some(word) = canaries.seen_in(&ran.stdout) {
-        wrong.push(format!("{word} was seen"));
-    }
-    let limits = Policy::DEFAULT.limits.narrowed(&attack.limits, &Policy::DEFAULT.ceiling);
-    if result.usage.wall_ms > limits.timeout_ms + GRACE_MS {
-        wrong.push(format!("took {} ms of {}", result.usage.wall_ms, limits.timeout_ms));
-    }
-    if report.peak_bytes > SUPERVISOR_BYTES + COPIES * limits.output_bytes {
-        wrong.push(format!("the supervisor grew to {} MiB", report.peak_bytes >> 20));
-    }
+    let mut wrong = wrong_with(attack, &result, &report);
+    wrong.extend(canaries.seen_in(&ran.stdout).map(|word| format!("{word} was seen")));
     wrong.extend(report.left.iter().map(|thing| format!("the supervisor is left with {thing}")));
     wrong.extend(census::files(image()).difference(&before).map(|path| format!("left {}", path.display())));
     let usage = &result.usage;
@@ -68,14 +65,58 @@ pub fn held_off(attack: &Attack, canaries: &Canaries) -> Came {
     Came { wrong, note }
 }
 
-/// Runs an attack without these steps: it must succeed, or it shows nothing. Says what worked, or what it printed instead.
-pub fn succeeds_without(attack: &Attack, steps: &[&str], canaries: &Canaries) -> Result<String, String> {
-    // A namespace that an attack reaches through is one that it shares with a neighbour.
-    let lacks = |layer: Layer| steps.contains(&layer.name());
-    let shared = lacks(Layer::Netns) || lacks(Layer::Ipcns);
-    let _alone = shared.then(|| HOST.lock().unwrap_or_else(PoisonError::into_inner));
-    let neighbour = shared.then(|| Bystander::start(canaries, steps));
-    let ran = run(attack, steps, canaries);
+/// What is wrong with a result, or with what it took to get it.
+fn wrong_with(attack: &Attack, result: &RunResult, report: &Report) -> Vec<String> {
+    let mut wrong = Vec::new();
+    match verdict(attack, result) {
+        Verdict::Held => {}
+        Verdict::Breached(what) => wrong.push(format!("breached: {what}")),
+        Verdict::Inconclusive(why) => wrong.push(format!("{INCONCLUSIVE}: {why}")),
+    }
+    let limits = Policy::DEFAULT.limits.narrowed(&attack.limits, &Policy::DEFAULT.ceiling);
+    if result.usage.wall_ms > limits.timeout_ms + GRACE_MS {
+        wrong.push(format!("took {} ms of {}", result.usage.wall_ms, limits.timeout_ms));
+    }
+    if report.peak_bytes > SUPERVISOR_BYTES + COPIES * limits.output_bytes {
+        wrong.push(format!("the supervisor grew to {} MiB", report.peak_bytes >> 20));
+    }
+    wrong
+}
+
+/// Runs an attack against what its head says is weak enough: it must succeed, or it shows nothing. Says what worked, or what it
+/// printed instead; `None` if it has no control.
+pub fn control(attack: &Attack, canaries: &Canaries) -> Option<Result<String, String>> {
+    let (name, came) = match &attack.control {
+        Control::Without(steps) => (format!("without {}", steps.join(" ")), without(attack, steps, canaries)),
+        Control::Naive { weaknesses, without } => {
+            let lacks =
+                if without.is_empty() { String::new() } else { format!(" without {}", without.join(" ")) };
+            (format!("naive: {}{lacks}", weaknesses.join(" ")), naive(attack, weaknesses, without, canaries))
+        }
+        Control::None(_) => return None,
+    };
+    Some(match came {
+        Ok(breach) => Ok(format!("{name}: {breach}")),
+        Err(nothing) => Err(format!("the control, {name}, shows nothing: {nothing}")),
+    })
+}
+
+/// Runs an attack without these steps.
+fn without(attack: &Attack, steps: &[&str], canaries: &Canaries) -> Result<String, String> {
+    let lacks = |name: &str| steps.contains(&name);
+    // What an attack reaches through is what it shares with a neighbour.
+    let shares_files = lacks(PRIVATE_IMAGE);
+    let shares = shares_files || lacks(Layer::Netns.name()) || lacks(Layer::Ipcns.name());
+    let _alone = shares.then(|| HOST.lock().unwrap_or_else(PoisonError::into_inner));
+    let shared = shares_files.then(SharedImage::make);
+    let order = Order {
+        without: steps.iter().map(|step| (*step).to_owned()).collect(),
+        shared: shared.as_ref().map(|shared| shared.path().to_owned()),
+        ..Order::default()
+    };
+    let mut neighbour = shares.then(|| Bystander::start_by(canaries, order.clone()));
+    let ran = run(attack, order, canaries);
+    let harm = neighbour.as_mut().and_then(|neighbour| neighbour.ask().err());
     drop(neighbour);
     let (result, report) = (result_in(&ran), report_in(&ran));
     // A job whose streams were not replaced writes to the driver's own.
@@ -83,38 +124,62 @@ pub fn succeeds_without(attack: &Attack, steps: &[&str], canaries: &Canaries) ->
     if let Some(breach) = breaches(&result).into_iter().chain(aside).next() {
         return Ok(breach.to_owned());
     }
+    let said = result.fault.as_ref().map(|fault| fault.message.clone());
     // Who can kill its init takes the whole sandbox down, and who outlives it is its supervisor's child then. Only without a
     // namespace of processes: otherwise a fault is a plan that does not work, and no proof.
-    let killed =
-        result.fault.as_ref().filter(|fault| fault.message == KILLED).map(|fault| fault.message.clone());
+    let killed = said.clone().filter(|fault| fault == KILLED);
     let outlived = report.left.into_iter().find(|thing| thing.starts_with("child "));
-    killed.or(outlived).filter(|_| lacks(Layer::Pidns)).ok_or_else(|| {
-        format!("the control, without {}, shows nothing: {}{}", steps.join(" "), shown(&result), ran.stderr)
-    })
+    let of_pidns = killed.or(outlived).filter(|_| lacks(Layer::Pidns.name()));
+    // Where the places to write to are no mounts, they can be taken away.
+    let gone = said.filter(|fault| fault.starts_with(GONE) && lacks("mount-directories"));
+    of_pidns.or(gone).or(harm).ok_or_else(|| format!("{}{}", shown(&result), ran.stderr))
 }
 
-fn run(attack: &Attack, without: &[&str], canaries: &Canaries) -> Ran {
+/// Runs an attack with a supervisor that has these weaknesses: it succeeds if the result is wrong, or if the supervisor stumbles.
+fn naive(attack: &Attack, names: &[&str], steps: &[&str], canaries: &Canaries) -> Result<String, String> {
+    let weakness = |name: &&str| Weakness::named(name).ok_or(format!("{name}: no weakness"));
+    let order = Order {
+        naive: names.iter().map(weakness).collect::<Result<_, _>>()?,
+        without: steps.iter().map(|step| (*step).to_owned()).collect(),
+        ..Order::default()
+    };
+    let ran = run(attack, order, canaries);
+    let result = result_in(&ran);
+    if let Some(fault) = result.fault.as_ref().filter(|fault| fault.message.starts_with(VOICE)) {
+        return Ok(fault.message.clone());
+    }
+    let mut wrong = wrong_with(attack, &result, &report_in(&ran));
+    wrong.extend(canaries.seen_in(&ran.stdout).map(|word| format!("{word} was seen")));
+    // An attack that did not come to its end shows nothing, whatever else there is to say about it.
+    let inconclusive = wrong.iter().any(|what| what.starts_with(INCONCLUSIVE));
+    if wrong.is_empty() || inconclusive { Err(shown(&result) + &ran.stderr) } else { Ok(wrong.join("; ")) }
+}
+
+/// Runs an attack by an order that says what is different from the engine as it ships.
+fn run(attack: &Attack, order: Order, canaries: &Canaries) -> Ran {
     let by_default = LimitsPatch { timeout_ms: attack.limits.timeout_ms, ..LimitsPatch::default() };
     let order = Order {
         request: RunRequest {
             language: Some(attack.language),
             code: attack.code.to_owned(),
-            limits: if without.contains(&LIMITS) { by_default } else { attack.limits },
+            limits: if order.without.iter().any(|step| step == LIMITS) { by_default } else { attack.limits },
             ..RunRequest::default()
         },
-        without: without.iter().map(|step| (*step).to_owned()).collect(),
         careless: true,
-        ..Order::default()
+        ..order
     };
     let json = serde_json::to_vec(&order).expect("an order is plain data");
     let mut command = driver();
     command.arg(canaries.word("argument")).env("CANARY", canaries.word("environment"));
+    // What shells read at their start, where it is passed on.
+    command.env("BASH_ENV", "/home/sandbox/.bashrc");
     feed(&mut command, &json)
 }
 
 /// What an attack prints without these steps, all of it.
 pub fn output_without(attack: &Attack, steps: &[&str], canaries: &Canaries) -> String {
-    run(attack, steps, canaries).stdout
+    let without = steps.iter().map(|step| (*step).to_owned()).collect();
+    run(attack, Order { without, ..Order::default() }, canaries).stdout
 }
 
 fn report_in(ran: &Ran) -> Report {

@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStderr, ChildStdin, Stdio};
 
 const PROGRAM: &str = include_str!("bystander.py");
+/// Files where a shared file system would show them.
+const PLACES: [&str; 4] = ["/workspace/CANARY", "/home/sandbox/CANARY", "/tmp/CANARY", "/dev/shm/CANARY"];
 /// Longer than any suite: its end comes from the test.
 const TIMEOUT_MS: u64 = 600_000;
 
@@ -19,19 +21,27 @@ pub struct Bystander {
 }
 
 impl Bystander {
-    /// Starts one in a sandbox that lacks these steps, and waits until it has laid out everything.
-    pub fn start(canaries: &Canaries, without: &[&str]) -> Self {
+    /// Starts one in a sandbox as it ships, and waits until it has laid out everything.
+    pub fn start(canaries: &Canaries) -> Self {
+        Self::start_by(canaries, Order::default())
+    }
+
+    /// Starts one in a sandbox that is weaker by what `order` says.
+    pub fn start_by(canaries: &Canaries, order: Order) -> Self {
+        // Without a root of its own only the places below `/workspace` and home are not the host's.
+        let own_root = !order.without.iter().any(|step| step == "pivot-root");
+        let places = PLACES.iter().take(if own_root { PLACES.len() } else { 2 }).copied();
+        let args = std::iter::once(canaries.word("neighbour")).chain(places.map(str::to_owned)).collect();
         let order = Order {
             request: RunRequest {
                 language: Some(Language::Python),
                 code: PROGRAM.into(),
-                args: vec![canaries.word("neighbour")],
+                args,
                 limits: LimitsPatch { timeout_ms: Some(TIMEOUT_MS), ..LimitsPatch::default() },
                 ..RunRequest::default()
             },
-            without: without.iter().map(|step| (*step).to_owned()).collect(),
             interactive: true,
-            ..Order::default()
+            ..order
         };
         let mut command = driver();
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -41,7 +51,7 @@ impl Bystander {
         let said = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut bystander = Self { child, stdin: Some(stdin), said };
         let ready = bystander.hear();
-        assert_eq!(ready, "ready", "a bystander without {without:?} did not start");
+        assert_eq!(ready, "ready", "a bystander without {:?} did not start", order.without);
         bystander
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 /// First user id that sandboxes made by root have (`Outside` in the engine).
@@ -91,12 +92,26 @@ pub fn bury_children() {
         if children.is_empty() {
             return;
         }
+        let users: BTreeSet<u32> = children.iter().filter_map(|pid| user_of(pid)).collect();
+        users.into_iter().filter(|uid| *uid >= SANDBOX_UID_BASE).for_each(end_all_of);
         for pid in children.iter().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)) {
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is our child");
             rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
                 .expect("it is our child");
         }
     }
+}
+
+fn user_of(pid: &str) -> Option<u32> {
+    fs::metadata(format!("/proc/{pid}")).ok().map(|meta| meta.uid())
+}
+
+/// Ends every process of a sandbox's user at once, which is what ends those that are never there when they are killed one by one.
+fn end_all_of(uid: u32) {
+    let mut command = std::process::Command::new("sh");
+    // `kill(2)` with -1: all but the caller.
+    let status = command.args(["-c", "kill -9 -1"]).uid(uid).gid(uid).status().expect("there is a shell");
+    assert!(status.success(), "kill all of {uid}: {status}");
 }
 
 /// Control groups of this name that still exist.

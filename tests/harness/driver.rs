@@ -4,6 +4,7 @@
 
 use anyhow::Context as _;
 use fireclay_tests::census::{self, Own, Report};
+use fireclay_tests::naive::{self, Weaknesses};
 use fireclay_tests::{Order, show_host, weaken};
 use model::request::FileContent;
 use model::{InputFile, Policy, RunId, RunSpec};
@@ -17,7 +18,8 @@ use std::time::Instant;
 fn main() -> anyhow::Result<()> {
     let data = PathBuf::from(std::env::args().nth(1).ok_or(anyhow::anyhow!("usage: driver DATA < ORDER"))?);
     let order = Order::deserialize(&mut serde_json::Deserializer::from_reader(std::io::stdin().lock()))?;
-    let Order { mut request, files, without, fail_at, allow_missing, interactive, careless } = order;
+    let Order { mut request, files, without, naive, shared, fail_at, allow_missing, interactive, careless } =
+        order;
     request.files.extend(files.into_iter().map(|(path, bytes)| InputFile {
         path,
         content: FileContent::Bytes(bytes),
@@ -30,7 +32,9 @@ fn main() -> anyhow::Result<()> {
     let host = Host::detect();
     let without: Vec<&str> = without.iter().map(String::as_str).collect();
     if without.contains(&"pivot-root") {
-        show_host().context("show the host to a sandbox without a root of its own")?;
+        let one_mount = without.contains(&"mount-directories");
+        show_host(shared.as_deref(), one_mount)
+            .context("show the host to a sandbox without a root of its own")?;
     }
     let leak = careless.then(|| std::fs::File::open("/")).transpose()?;
     leak.as_ref().map(|leak| rustix::io::fcntl_setfd(leak, rustix::io::FdFlags::empty())).transpose()?;
@@ -53,7 +57,12 @@ fn main() -> anyhow::Result<()> {
     let created_at = worker::run::now();
     census::adopt_orphans();
     let (before, started) = (Own::take(), Instant::now());
-    let result = match sandbox::run::run(&spec, &setting, io) {
+    let settled = if naive.is_empty() {
+        sandbox::run::run(&spec, &setting, io)
+    } else {
+        naive::run(&spec, &setting, &Weaknesses::of(&naive))
+    };
+    let result = match settled {
         Ok(settled) => worker::run::result_of(id, created_at, &spec, &image, &settled),
         Err(Refused::Fault(fault)) => worker::run::result_of_fault(id, created_at, &spec, &image, fault),
         Err(Refused::Rejected(rejection)) => anyhow::bail!("{rejection}"),

@@ -1,7 +1,9 @@
 //! What a test asks of the driver, as JSON on its standard input.
 
+use crate::naive::Weakness;
 use model::Layer;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// One run, with a plan that may be weakened or failed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -13,6 +15,10 @@ pub struct Order {
     pub files: Vec<(String, Vec<u8>)>,
     /// Steps of the plan to leave out, by name, and parts of steps as [`crate::weaken`] knows them: the positive control of an attack.
     pub without: Vec<String>,
+    /// Have a naive supervisor run it, with these weaknesses: the positive control of an attack on the supervisor.
+    pub naive: Vec<Weakness>,
+    /// Without a root of its own: a directory with `env` and `etc` that stand in their places, and are everybody's.
+    pub shared: Option<PathBuf>,
     /// A step of the plan to fail.
     pub fail_at: Option<usize>,
     /// Layers that may be missing.

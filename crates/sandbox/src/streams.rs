@@ -1,4 +1,4 @@
-//! The four streams of a run: pipes of which the guest has one end and the supervisor the other.
+//! The four streams between a supervisor and a job: input, two outputs, and the channel on which the guest says its result.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,13 +8,13 @@ pub struct GuestEnds {
     pub streams: [OwnedFd; 4],
 }
 
-/// Our ends of the streams.
+/// Our ends of the streams; none of them ever makes us wait.
 pub struct Streams {
-    /// To write to the guest.
+    /// To standard input, until it has its end.
     pub stdin: Option<OwnedFd>,
-    /// Standard output and standard error, to read.
+    /// From standard output and standard error, until each has ended.
     pub outputs: [Option<OwnedFd>; 2],
-    /// What the guest says of its value, to read.
+    /// From the result channel, likewise.
     pub result: Option<OwnedFd>,
 }
 
@@ -40,4 +40,9 @@ fn clear_nonblocking(fd: BorrowedFd<'_>) -> sys::Result<()> {
     let flags = rustix::fs::fcntl_getfl(fd).map_err(sys::Error::of("fcntl(F_GETFL)"))?;
     let flags = flags.difference(rustix::fs::OFlags::NONBLOCK);
     rustix::fs::fcntl_setfl(fd, flags).map_err(sys::Error::of("fcntl(F_SETFL)"))
+}
+
+/// How many bytes a stream's pipe can hold, 0 when it has ended.
+pub(crate) fn capacity(stream: &Option<OwnedFd>) -> usize {
+    stream.as_ref().and_then(|pipe| rustix::pipe::fcntl_getpipe_size(pipe).ok()).unwrap_or(0)
 }

@@ -11,7 +11,7 @@ use crate::output::Captured;
 use crate::place::{Sandbox, failure};
 use crate::plan::Plan;
 use crate::run::Refused;
-use crate::streams::Streams;
+use crate::streams::{Streams, capacity};
 use model::limits::OUTPUT_HARD_FACTOR;
 use model::{Fault, FaultCode, Limits, RunSpec};
 use rustix::event::{PollFd, PollFlags};
@@ -242,8 +242,12 @@ impl<'a> Watch<'a> {
         }
         for source in ready {
             match source {
-                Source::Output(index) => self.read_output(index),
-                Source::Result => self.read_result(),
+                Source::Output(index) => {
+                    self.read_output(index);
+                }
+                Source::Result => {
+                    self.read_result();
+                }
                 Source::StdinRoom => self.feed(),
                 Source::StdinMore => self.read_stdin(),
                 Source::LiveRoom(index) => self.forward(index),
@@ -300,12 +304,11 @@ impl<'a> Watch<'a> {
         sources
     }
 
-    /// Reads one piece of stdout or stderr.
-    fn read_output(&mut self, index: usize) {
-        let Some(fd) = &self.streams.outputs[index] else { return };
+    /// Reads one piece of stdout or stderr; answers how many bytes came.
+    fn read_output(&mut self, index: usize) -> usize {
+        let Some(fd) = &self.streams.outputs[index] else { return 0 };
         match rustix::io::read(fd, &mut self.buffer[..]) {
-            Ok(0) => self.streams.outputs[index] = None,
-            Ok(length) => {
+            Ok(length) if length > 0 => {
                 let shown = self.captured[index].push(&self.buffer[..length]);
                 if let Some(forward) = &mut self.live[index] {
                     forward.queue.extend((forward.live.transform)(&self.buffer[..shown]));
@@ -315,10 +318,12 @@ impl<'a> Watch<'a> {
                 if self.captured[index].total_bytes() > hard && self.stop.is_none() {
                     self.stop = Some(Stop::OutputExceeded);
                 }
+                return length;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.streams.outputs[index] = None,
+            _ => self.streams.outputs[index] = None,
         }
+        0
     }
 
     /// Writes forwarded output as far as there is room.
@@ -343,13 +348,17 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn read_result(&mut self) {
-        let Some(fd) = &self.streams.result else { return };
+    fn read_result(&mut self) -> usize {
+        let Some(fd) = &self.streams.result else { return 0 };
         match rustix::io::read(fd, &mut self.buffer[..]) {
-            Ok(length) if length > 0 => self.frames.push(&self.buffer[..length]),
+            Ok(length) if length > 0 => {
+                self.frames.push(&self.buffer[..length]);
+                return length;
+            }
             Err(Errno::AGAIN | Errno::INTR) => {}
             _ => self.streams.result = None,
         }
+        0
     }
 
     fn read_stdin(&mut self) {
@@ -439,16 +448,21 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Reads what is left in the pipes: all writers are dead, so each ends.
+    /// Reads what is left in the pipes: at most what each can hold, since all inside are dead. Where somebody else still holds the
+    /// writing end (a descriptor in flight, or what outlived a sandbox without a PID namespace), the stream has no end: it is let go.
     fn drain(&mut self) {
         for index in 0..2 {
-            while self.streams.outputs[index].is_some() {
-                self.read_output(index);
+            let mut left = capacity(&self.streams.outputs[index]);
+            while let length @ 1.. = self.read_output(index).min(left) {
+                left -= length;
             }
+            self.streams.outputs[index] = None;
         }
-        while self.streams.result.is_some() {
-            self.read_result();
+        let mut left = capacity(&self.streams.result);
+        while let length @ 1.. = self.read_result().min(left) {
+            left -= length;
         }
+        self.streams.result = None;
         self.flush();
     }
 

@@ -55,17 +55,20 @@ impl Reader {
         id: &RunId,
         path: &str,
     ) -> Result<Option<(ArtifactRow, File)>, StoreError> {
-        self.read("read an artifact", |db| {
-            let Some(run) = runs::read::seq(db, scope, id)? else { return Ok(None) };
-            let sql = format!("SELECT {COLUMNS} FROM artifacts WHERE run = ? AND path = ?");
-            let mut statement = db.prepare_cached(&sql)?;
-            let Some((row, sha256)) = statement.query_row(params![run, path], row).optional()? else {
-                return Ok(None);
-            };
-            // Within the transaction: whoever removes the content commits that before.
-            let file = self.blobs().read(&sha256)?;
-            Ok(Some((row, file)))
-        })
+        let find = || {
+            self.read("read an artifact", |db| {
+                let Some(run) = runs::read::seq(db, scope, id)? else { return Ok(None) };
+                let sql = format!("SELECT {COLUMNS} FROM artifacts WHERE run = ? AND path = ?");
+                let mut statement = db.prepare_cached(&sql)?;
+                Ok(statement.query_row(params![run, path], row).optional()?)
+            })
+        };
+        let Some((row, sha256)) = find()? else { return Ok(None) };
+        match self.blobs().read(&sha256) {
+            Ok(file) => Ok(Some((row, file))),
+            // The content goes after the row: if the run was deleted between the two looks, the row is gone too by now.
+            Err(error) => find()?.map_or(Ok(None), |_| Err(error)),
+        }
     }
 }
 

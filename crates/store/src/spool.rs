@@ -95,21 +95,35 @@ pub fn write(
     let spool = data.join("spool");
     let id = record.run.id.clone();
     let mut spooled = Spooled { record, artifacts: Vec::new() };
+    let mut parts = Parts(Vec::new());
     for (number, artifact) in artifacts.into_iter().enumerate() {
         let path = spool.join(format!("{id}.{number}"));
+        parts.0.push(path.clone());
         spooled.artifacts.push(keep(&path, artifact, durability)?);
     }
     let text = to_json(&spooled, "record", SPOOL_RECORD_BYTES_MAX as usize)?;
     let (half, whole) = (spool.join(format!("{id}.tmp")), spool.join(format!("{id}.json")));
+    parts.0.push(half.clone());
     let mut file = create(&half)?;
     file.write_all(text.as_bytes()).map_err(StoreError::io("write", &half))?;
     sync(&file, &half, durability)?;
     fs::rename(&half, &whole).map_err(StoreError::io("name", &whole))?;
+    parts.0.clear();
     if durability == Durability::Fsync {
         let directory = File::open(&spool).map_err(StoreError::io("open", &spool))?;
         sync(&directory, &spool, durability)?;
     }
     Ok(())
+}
+
+/// Files of a record that is not complete: removed when dropped, so that a full disk is not made fuller.
+struct Parts(Vec<PathBuf>);
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        // What cannot be removed now goes after an hour.
+        self.0.iter().for_each(|path| drop(fs::remove_file(path)));
+    }
 }
 
 /// Writes one artifact beside its record.

@@ -164,9 +164,12 @@ where
     }
 
     fn answer(self: Box<Self>) {
-        if let Some(result) = self.result {
+        let Self { apply, result, sender, .. } = *self;
+        // What it owns goes first, staged contents too: who is answered finds nothing half done.
+        drop(apply);
+        if let Some(result) = result {
             // Whoever asked may have gone; the write stands all the same.
-            self.sender.send(result).ok();
+            sender.send(result).ok();
         }
     }
 }
@@ -263,12 +266,158 @@ fn follow(transaction: Transaction<'_>) {
     for act in after {
         match act {
             // A later write of the same group may have named it again.
-            After::RemoveBlob(sha256) => match is_named(&sha256) {
-                Ok(false) => drop(blobs.remove(&sha256)),
-                Ok(true) | Err(_) => {}
-            },
+            After::RemoveBlob(sha256) => {
+                if is_named(&sha256).is_ok_and(|named| !named) {
+                    drop(blobs.remove(&sha256));
+                }
+            }
             After::SweepBlobs(prefix) => drop(blobs.sweep(prefix, is_named)),
             After::Tell(tell) => tell(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Actor, NewArtifact, NewRun, Options, Scope, Settlement};
+    use model::{Fault, FaultCode, Language, RunId, TenantId};
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Options::default()).unwrap();
+        (directory, store)
+    }
+
+    /// Holds the writer until `queue` has queued all it wants in one group, and returns that.
+    fn together<T>(store: &Store, queue: impl FnOnce() -> T) -> T {
+        let gate = Arc::new(Barrier::new(2));
+        let held = Arc::clone(&gate);
+        let write = Write::new(store, "hold", move |_| {
+            // Once to say that it is held, once to wait.
+            held.wait();
+            held.wait();
+            Ok(())
+        });
+        let answer = write.begin().unwrap();
+        gate.wait();
+        let queued = queue();
+        gate.wait();
+        answer.blocking_recv().unwrap().unwrap();
+        queued
+    }
+
+    fn note(store: &Store, text: &'static str) -> Write<()> {
+        Write::new(store, "note", move |transaction| {
+            transaction.execute("INSERT INTO tenants VALUES (?, 0, '{}')", [text])?;
+            Ok(())
+        })
+    }
+
+    fn noted(store: &Store) -> Vec<String> {
+        let listed = store.reader().tenants(&crate::Page::default()).unwrap();
+        listed.items.into_iter().map(|row| row.id.to_string()).collect()
+    }
+
+    #[test]
+    fn when_the_transaction_is_lost_only_those_fail_that_must() {
+        let (_directory, store) = store();
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&tries);
+        let (first, lost, last) = together(&store, || {
+            let first = note(&store, "first").begin().unwrap();
+            // What SQLite does by itself when the disk is full.
+            let lost = Write::<()>::new(&store, "lose", move |transaction| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                transaction.execute("INSERT INTO tenants VALUES ('lost', 0, '{}')", [])?;
+                transaction.db.execute_batch("ROLLBACK")?;
+                Err(StoreError::Full { doing: "test" })
+            });
+            (first, lost.begin().unwrap(), note(&store, "last").begin().unwrap())
+        });
+        first.blocking_recv().unwrap().unwrap();
+        assert!(matches!(lost.blocking_recv().unwrap(), Err(StoreError::Full { doing: "lose" })));
+        last.blocking_recv().unwrap().unwrap();
+        assert_eq!(noted(&store), ["first", "last"]);
+        assert_eq!(tries.load(Ordering::Relaxed), 2, "once with the group, once alone");
+    }
+
+    #[test]
+    fn what_follows_a_write_is_done_once_before_its_answer_and_only_if_it_was_written() {
+        let (_directory, store) = store();
+        let told = Arc::new(AtomicUsize::new(0));
+        let tell = |good: bool, lose: bool| {
+            let told = Arc::clone(&told);
+            Write::<()>::new(&store, "tell", move |transaction| {
+                let told = Arc::clone(&told);
+                let tell = move || {
+                    told.fetch_add(1, Ordering::Relaxed);
+                };
+                transaction.after.push(After::Tell(Box::new(tell)));
+                if lose {
+                    transaction.db.execute_batch("ROLLBACK")?;
+                }
+                if good { Ok(()) } else { Err(StoreError::NotFound) }
+            })
+        };
+        tell(true, false).wait().unwrap();
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+        tell(false, false).wait().unwrap_err();
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+        let answers = together(&store, || {
+            [tell(true, false), tell(false, true), tell(true, false)].map(|write| write.begin().unwrap())
+        });
+        let good = answers.map(|answer| answer.blocking_recv().unwrap().is_ok());
+        assert_eq!(good, [true, false, true]);
+        assert_eq!(told.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_content_named_again_in_the_group_that_drops_it_stays() {
+        let (_directory, store) = store();
+        let record = |number: u8| {
+            let id = RunId::from_random([number; 16]);
+            let result = serde_json::json!({
+                "id": id, "state": "settled", "outcome": null, "fault": Fault::new(FaultCode::Internal, "x"),
+                "exit_code": null, "signal": null, "stdout": "", "stderr": "", "stdout_truncated": false,
+                "stderr_truncated": false, "limits_hit": [], "result": null, "displays": [], "error": null,
+                "artifacts": [], "findings": [], "egress": [], "session": null, "language": "python",
+                "created_at": "", "metadata": {}, "isolation": {"level": "default", "layers": [], "missing": []},
+                "usage": {"wall_ms": 0, "cpu_ms": 0, "memory_peak_bytes": 0, "queue_ms": 0},
+                "digests": {"code": "", "inputs": "", "image": "", "policy": "", "outputs": ""},
+            });
+            let content = store.stage(&mut &b"hello"[..], 5).unwrap();
+            let artifacts = vec![NewArtifact { path: "a".to_owned(), mime: String::new(), content }];
+            let run = NewRun {
+                id,
+                tenant: TenantId::local(),
+                created_at_ms: 0,
+                language: Language::Python,
+                request: String::new(),
+                metadata: Default::default(),
+                session: None,
+                batch: None,
+                idempotency: None,
+            };
+            let settlement = Settlement {
+                settled_at_ms: 0,
+                result: serde_json::from_value(result).unwrap(),
+                events: Vec::new(),
+                artifacts,
+                verdict: None,
+            };
+            store.record(run, None, settlement)
+        };
+        let id = |number: u8| RunId::from_random([number; 16]);
+        record(1).wait().unwrap();
+        let (deleted, recorded) = together(&store, || {
+            let delete = store.delete_run(Scope::Admin, &id(1), Actor::Local, 0);
+            (delete.begin().unwrap(), record(2).begin().unwrap())
+        });
+        deleted.blocking_recv().unwrap().unwrap();
+        recorded.blocking_recv().unwrap().unwrap();
+        assert!(store.reader().artifact(&Scope::Admin, &id(2), "a").unwrap().is_some());
     }
 }

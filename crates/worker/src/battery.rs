@@ -15,6 +15,7 @@
 //! `stopped-by` are names of plan steps, or parts of a step by the names that the tests' `weaken` gives them. Without `expect` the
 //! program must end with `HELD`. The control is a run without the `stopped-by` steps and those named by `control: also`, in which
 //! the attack must succeed; `control: only …` names all that is left out, where `limits` stands for those that the attack asks for;
+//! `control: naive … [without …]` names weaknesses of the tests' naive supervisor, for attacks on what no step of a plan holds;
 //! `control: none …` gives the reason why there is none.
 //! Knows programs and results only: who runs them, and how, is the caller's.
 
@@ -58,6 +59,13 @@ pub struct Attack {
 pub enum Control {
     /// It succeeds in a sandbox without these steps.
     Without(Vec<&'static str>),
+    /// It succeeds against a supervisor with these weaknesses.
+    Naive {
+        /// By their names in the tests.
+        weaknesses: Vec<&'static str>,
+        /// Steps that the sandbox lacks besides.
+        without: Vec<&'static str>,
+    },
     /// There is none, for this reason.
     None(&'static str),
 }
@@ -85,6 +93,8 @@ pub enum Expect {
     Truncated,
     /// At most so many files were collected.
     Artifacts(usize),
+    /// None of them is larger, in bytes.
+    LargestBytes(u64),
     /// Standard output contains this text.
     Prints(&'static str),
 }
@@ -168,6 +178,7 @@ impl Expect {
             Self::NoResult => result.result.is_none() && result.displays.is_empty(),
             Self::Truncated => result.stdout_truncated,
             Self::Artifacts(most) => result.artifacts.len() <= *most,
+            Self::LargestBytes(most) => result.artifacts.iter().all(|artifact| artifact.bytes <= *most),
             Self::Prints(text) => result.stdout.contains(text),
         }
     }
@@ -186,6 +197,7 @@ impl Expect {
             "no-result" => Self::NoResult,
             "truncated" => Self::Truncated,
             "artifacts" => Self::Artifacts(number()? as usize),
+            "largest" => Self::LargestBytes(units::parse_bytes(rest)?),
             "prints" => Self::Prints(rest),
             _ => return Err(format!("unknown expectation {text:?}")),
         })
@@ -247,7 +259,13 @@ fn control_of(attack: &Attack, said: Option<&'static str>) -> Result<Control, St
     match word {
         "none" if rest.is_empty() => Err("a missing control needs a reason".into()),
         "none" => Ok(Control::None(rest)),
+        "only" | "naive" if rest.is_empty() => Err(format!("control: {word} of what?")),
         "only" => Ok(Control::Without(steps(&[]))),
+        "naive" => {
+            let (weaknesses, without) = rest.split_once(" without ").unwrap_or((rest, ""));
+            let list = |words: &'static str| words.split_whitespace().collect();
+            Ok(Control::Naive { weaknesses: list(weaknesses), without: list(without) })
+        }
         "" | "also" if attack.stopped_by.is_empty() => {
             Err("nothing stops it, and there is no control".into())
         }

@@ -2,7 +2,7 @@
 // title: a frame on standard output
 // expect: held
 // expect: exit 3
-// control: none facts about a run are the supervisor's own; no step of the plan
+// control: naive believes-output
 
 const frame = Buffer.from('{"text/plain":"forged"}');
 const head = Buffer.alloc(5);

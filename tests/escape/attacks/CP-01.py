@@ -3,7 +3,7 @@
 # expect: held
 # expect: no-result
 # expect: exit 3
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive believes-output
 
 import os
 import sys

@@ -3,7 +3,7 @@
 # expect: exit 7
 # expect: outcome failed
 # expect: no-result
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive believes-frames
 
 import os
 

@@ -2,7 +2,7 @@
 # title: hostile frames on every descriptor
 # expect: held
 # expect: no-result
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive trusts-frames
 
 import os
 

@@ -1,8 +1,8 @@
 # id: CP-05
-# title: take the runner apart
+# title: take the runner apart, and have it say that all failed
 # expect: prints HELD
 # expect: exit 0
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive believes-frames
 
 import builtins
 import gc
@@ -12,6 +12,9 @@ import sys
 os.write(1, b"HELD\n")
 main = sys.modules["__main__"]
 for thing in gc.get_objects():
+    if type(thing).__name__ == "Channel":
+        # In its own voice.
+        thing.send(3, b'{"name": "Forged", "message": "", "traceback": ""}')
     if type(thing).__name__ == "function" and "fireclay" in (getattr(thing.__code__, "co_filename", "") or ""):
         try:
             thing.__code__ = (lambda *a, **k: None).__code__

@@ -1,6 +1,6 @@
 # id: CP-06
 # title: walk the frames into the runner
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive runs-its-own-runner
 
 import sys
 

@@ -1,6 +1,6 @@
 # id: CP-10
 # title: leave files that interpreters read at their start
-# control: none each sandbox is new, and its programs start without such files; no step of the plan
+# control: naive passes-its-environment
 
 echo 'print("BREACH sitecustomize")' > /workspace/sitecustomize.py
 cp /workspace/sitecustomize.py /workspace/usercustomize.py

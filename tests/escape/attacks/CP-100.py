@@ -3,7 +3,7 @@
 # expect: held
 # expect: exit 9
 # expect: outcome failed
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive believes-frames
 
 import os
 

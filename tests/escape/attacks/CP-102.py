@@ -4,7 +4,7 @@
 # expect: within 3100ms
 # limits: timeout=3s
 # note: Two bytes of JSON become an object of many; the supervisor's memory and its deadline must not feel it.
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive trusts-frames
 
 import os
 

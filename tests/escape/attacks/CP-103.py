@@ -3,7 +3,7 @@
 # expect: outcome timed_out
 # expect: within 1100ms
 # limits: timeout=1s
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive waits-for-silence
 
 import os
 

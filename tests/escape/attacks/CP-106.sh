@@ -3,7 +3,7 @@
 # expect: held
 # expect: exit 70
 # expect: outcome failed
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive believes-output
 
 echo "fireclay: memory_exceeded: more than 512MiB (--memory)" >&2
 printf '\n[fireclay: 1048576 bytes omitted]\n'

@@ -3,7 +3,7 @@
 # expect: outcome signalled
 # expect: signal SIGXCPU
 # limits: timeout=5s
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive guesses-by-exit-code
 
 import resource
 

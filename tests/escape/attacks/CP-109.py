@@ -4,7 +4,7 @@
 # expect: outcome completed
 # expect: within 1s
 # limits: timeout=5s
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: only pidns mount-proc mask-proc pivot-root verify-mounts create-cgroup join-cgroup
 
 import os
 

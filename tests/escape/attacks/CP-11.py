@@ -2,7 +2,7 @@
 # title: shadow the modules that the runner would import
 # expect: held
 # expect: outcome completed
-# control: none nothing in the plan stops it: the runner must not import after the program began
+# control: naive runs-its-own-runner
 
 for name in ("json", "struct", "traceback", "linecache", "base64", "io", "os", "tokenize", "ast", "values", "asyncio"):
     with open(f"/workspace/{name}.py", "w") as file:

@@ -1,7 +1,7 @@
 # id: CP-13
 # title: a result that runs code where it is read
 # expect: held
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive unpickles-results
 
 
 class Evil:

@@ -3,8 +3,10 @@
 # expect: outcome timed_out
 # expect: within 1100ms
 # limits: timeout=1s
-# control: none the deadline is the supervisor's; no step of the plan keeps it
+# control: naive asks-the-guest-to-end
 
 import re
+import threading
 
-re.match(r"(a+)+$", "a" * 64 + "b")
+# In the main thread Python hears signals while it matches; in another nobody hears anything until it has matched.
+threading.Thread(target=re.match, args=(r"(a+)+$", "a" * 64 + "b")).start()

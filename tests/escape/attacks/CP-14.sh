@@ -3,7 +3,7 @@
 # expect: outcome timed_out
 # expect: within 1100ms
 # limits: timeout=1s
-# control: none the deadline is the supervisor's; no step of the plan keeps it
+# control: naive counts-processor-time
 
 trap '' TERM INT HUP ALRM
 exec sleep infinity

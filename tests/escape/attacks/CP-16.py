@@ -3,7 +3,7 @@
 # expect: outcome failed completed
 # expect: within 2s
 # limits: timeout=3s
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive leaves-input-open
 
 breakpoint()
 input()

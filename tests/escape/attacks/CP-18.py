@@ -2,7 +2,7 @@
 # title: abort
 # expect: outcome signalled
 # expect: signal SIGABRT
-# control: none facts about a run are the supervisor's own; no step of the plan
+# control: naive guesses-by-exit-code
 
 import os
 

@@ -2,7 +2,7 @@
 # title: signals to oneself mean what they mean anywhere
 # expect: outcome signalled
 # expect: signal SIGTERM
-# control: none a program is never init, which would ignore it; no step makes it one
+# control: naive guesses-by-exit-code
 
 import os
 import signal

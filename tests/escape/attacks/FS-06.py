@@ -1,7 +1,7 @@
 # id: FS-06
 # title: overwrite the program that runs (CVE-2019-5736)
 # stopped-by: mount-root landlock
-# control: none the root is this mount: without it nothing starts
+# control: only pivot-root verify-mounts landlock private-image
 
 import os
 

@@ -1,7 +1,7 @@
 # id: FS-09
 # title: write to the image
 # stopped-by: mount-root landlock
-# control: none the root is this mount: without it nothing starts
+# control: only pivot-root verify-mounts landlock private-image
 
 { echo x >> /usr/bin/env; } 2>/dev/null && echo "BREACH env"
 touch /etc/passwd 2>/dev/null && echo "BREACH passwd"

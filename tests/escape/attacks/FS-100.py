@@ -2,7 +2,7 @@
 # title: links, pipes, sockets and odd names where artifacts are collected
 # expect: held
 # expect: artifacts 3
-# control: none nothing in the plan stops it: what is collected is the supervisor's choice
+# control: naive follows-links
 
 import os
 import socket

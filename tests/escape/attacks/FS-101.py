@@ -2,8 +2,9 @@
 # title: swap files for links while they are looked at
 # expect: outcome timed_out
 # expect: within 1100ms
+# expect: largest 1B
 # limits: timeout=1s
-# control: none nothing in the plan stops it: files are looked at after everything inside is dead
+# control: naive collects-before-the-end
 
 import os
 import threading

@@ -1,7 +1,7 @@
 # id: FS-103
 # title: move, remove or replace the places themselves
 # expect: held
-# control: none a mount point cannot be moved or removed in the namespace that it is in; the scratch file system below is not in sight
+# control: only pivot-root verify-mounts mount-directories landlock
 
 for place in /workspace /tmp /dev/shm /home/sandbox /proc /dev /; do
   mv "$place" /tmp/moved 2>/dev/null && echo "BREACH mv $place"

@@ -1,7 +1,7 @@
 // id: FS-106
 // title: write to the image from Node, by every call it has
 // stopped-by: mount-root landlock
-// control: none the root is this mount: without it nothing starts
+// control: only pivot-root verify-mounts landlock private-image
 
 const fs = require('fs');
 const tries = {

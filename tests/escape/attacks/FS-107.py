@@ -1,7 +1,7 @@
 # id: FS-107
 # title: attributes that an overlay, a file system or a security module would obey
 # stopped-by: mount-root
-# control: none the root is this mount: without it nothing starts
+# control: only pivot-root verify-mounts landlock private-image
 
 import os
 

@@ -2,7 +2,7 @@
 # title: take away one's own right to the workspace, so that collecting fails
 # expect: held
 # expect: outcome completed
-# control: none nothing in the plan stops it: what the code leaves must never become a fault of ours
+# control: naive fails-with-files
 
 import os
 

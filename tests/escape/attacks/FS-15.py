@@ -1,7 +1,7 @@
 # id: FS-15
 # title: find what an earlier or neighbouring run left, and leave something
 # stopped-by: mount-scratch
-# control: none the scratch file system is made anew for each sandbox; without it there is no place to leave anything
+# control: naive reuses-the-workspace
 
 import os
 

@@ -2,7 +2,7 @@
 # title: names as weapons
 # expect: held
 # expect: artifacts 6
-# control: none nothing in the plan stops it: whoever shows names must make them inert
+# control: naive splits-names-at-lines
 
 import os
 

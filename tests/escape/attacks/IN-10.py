@@ -3,7 +3,7 @@
 # expect: outcome failed disk_exceeded
 # expect: limits disk
 # limits: timeout=10s disk=8MiB
-# control: none an archive is unpacked only inside; RS-08 shows the wall
+# control: only limits
 
 import zipfile
 

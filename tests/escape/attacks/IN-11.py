@@ -2,7 +2,7 @@
 # title: an evil archive: links out, absolute names, devices, a name twice
 # expect: held
 # expect: artifacts 3
-# control: none an archive is unpacked only inside; what is collected is the supervisor's choice
+# control: only pivot-root verify-mounts landlock private-image
 
 import io
 import os

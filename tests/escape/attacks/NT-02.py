@@ -1,7 +1,7 @@
 # id: NT-02
 # title: names of the outside fail, and at once
 # stopped-by: netns pivot-root
-# control: none a host that cannot resolve names either would look the same; NT-01 shows the wall
+# control: only pivot-root verify-mounts private-image
 
 import socket
 import time

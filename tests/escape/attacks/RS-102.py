@@ -5,7 +5,7 @@
 # expect: truncated
 # expect: prints HELD
 # limits: timeout=15s output=16MiB
-# control: none what is kept is the supervisor's choice; no step of the plan
+# control: naive keeps-all-output
 
 import os
 import threading

@@ -3,7 +3,7 @@
 # expect: held
 # expect: artifacts 1024
 # limits: timeout=5s disk=64MiB
-# control: none nothing in the plan stops it: how much is read after the end is the supervisor's choice
+# control: naive collects-everything
 
 import signal
 

@@ -3,7 +3,7 @@
 # expect: held
 # expect: artifacts 1
 # limits: timeout=5s
-# control: none nothing in the plan stops it: how deep is looked is the supervisor's choice
+# control: naive collects-everything
 
 import os
 

@@ -3,7 +3,7 @@
 # expect: outcome timed_out
 # expect: within 1100ms
 # limits: timeout=1s
-# control: none CP-08 shows what outlives a run without its namespace
+# control: only pidns mount-proc mask-proc pivot-root verify-mounts create-cgroup join-cgroup
 
 import os
 import time

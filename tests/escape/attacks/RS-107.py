@@ -2,7 +2,7 @@
 # title: a sparse file as large as allowed, and a hundred links to it
 # expect: held
 # expect: artifacts 1
-# control: none nothing in the plan stops it: how much is read after the end is the supervisor's choice
+# control: naive collects-everything
 
 import os
 

@@ -4,6 +4,6 @@
 # expect: limits output
 # expect: truncated
 # limits: timeout=10s output=64KiB
-# control: none what is kept is the supervisor's choice; no step of the plan
+# control: naive keeps-all-output
 
 yes

@@ -4,7 +4,7 @@
 # expect: limits output
 # expect: truncated
 # limits: timeout=10s
-# control: none what is kept is the supervisor's choice; no step of the plan
+# control: naive keeps-all-output
 
 import os
 import threading

@@ -2,7 +2,7 @@
 # title: names and directories that are hard to remove or to write down
 # expect: held
 # expect: artifacts 9
-# control: none nothing in the plan stops it: the supervisor must be able to name and forget them
+# control: naive fails-with-files
 
 import os
 

@@ -1,6 +1,6 @@
 // id: SE-01
 // title: secrets in the environment
-// control: none the supervisor names every variable; no step of the plan
+// control: naive passes-its-environment
 
 const known = ['HOME', 'LANG', 'LOGNAME', 'PATH', 'SHELL', 'TMPDIR', 'USER'];
 for (const name of Object.keys(process.env)) if (!known.includes(name)) console.log('BREACH', name);

@@ -1,6 +1,6 @@
 # id: SE-01
 # title: secrets in the environment
-# control: none the supervisor names every variable; no step of the plan
+# control: naive passes-its-environment
 
 import os
 

@@ -1,6 +1,6 @@
 # id: SE-02
 # title: secrets in memory that was somebody else's
-# control: none execution leaves no memory of a parent, and no step of the plan is needed for it; the program finds a word of its own first
+# control: naive passes-its-environment
 
 import re
 

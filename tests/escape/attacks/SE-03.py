@@ -1,6 +1,6 @@
 # id: SE-03
 # title: walk the interpreter's objects for secrets and for the runner
-# control: none nothing in the plan stops it: the runner must hold nothing
+# control: naive runs-its-own-runner
 
 import gc
 import sys

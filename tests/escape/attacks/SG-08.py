@@ -1,7 +1,7 @@
 # id: SG-08
 # title: lock a file of the image that a neighbour has locked
 # stopped-by: mount-root
-# control: none the root is this mount: without it nothing starts; the program tries its probe on a lock of its own first
+# control: only pivot-root verify-mounts private-image
 
 import fcntl
 

@@ -3,7 +3,7 @@
 # expect: outcome timed_out
 # expect: within 1600ms
 # limits: timeout=1500ms processes=512 memory=512MiB
-# control: none CP-08 shows what outlives a run without its namespace; these would also hold its streams
+# control: only pidns mount-proc mask-proc pivot-root verify-mounts create-cgroup join-cgroup
 
 import os
 import signal

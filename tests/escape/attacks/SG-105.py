@@ -1,7 +1,7 @@
 # id: SG-105
 # title: be seen by a neighbour that watches the same files of the image
 # stopped-by: mount-root
-# control: none the root is this mount: without it nothing starts; the program tries its probe on itself first
+# control: only pivot-root verify-mounts private-image
 
 import ctypes
 import os

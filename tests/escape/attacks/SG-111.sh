@@ -4,7 +4,7 @@
 # expect: outcome completed
 # expect: within 500ms
 # limits: timeout=3s
-# control: none the end of the program is the end of the run by the supervisor's choice; no step of the plan
+# control: only pidns mount-proc mask-proc pivot-root verify-mounts create-cgroup join-cgroup
 
 (setsid sh -c 'setsid sleep 100 & setsid sh -c "while :; do echo late; sleep 0.01; done" &' &)
 sleep 0.05

@@ -3,7 +3,7 @@
 # expect: outcome timed_out
 # expect: within 1600ms
 # limits: timeout=1500ms processes=512 cpus=64
-# control: none the deadline is the supervisor's; no step of the plan keeps it
+# control: naive counts-its-naps
 
 import os
 import signal
