@@ -1,8 +1,17 @@
 //! The service over real sockets: one file per noun, and what hostile clients, deaths and load do to it.
 
 mod agentrun;
+mod artifacts;
+mod crashes;
+mod escape;
+mod events;
+mod fairness;
 mod guard;
+mod health;
+mod hostile;
 mod keys;
+mod lifecycle;
 mod runs;
+mod schema;
 mod settings;
 mod tenancy;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::RunEvent;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use worker::machine::Canceller;
 use worker::pool::Stream;
 
@@ -217,6 +217,8 @@ fn whole_characters(bytes: &[u8]) -> usize {
 #[derive(Debug, Default)]
 pub struct Live {
     runs: Mutex<BTreeMap<String, Arc<LiveRun>>>,
+    /// Told when the last one was forgotten.
+    emptied: Notify,
 }
 
 impl Live {
@@ -236,7 +238,24 @@ impl Live {
 
     /// Forgets one.
     pub fn remove(&self, id: &str) {
-        self.runs().remove(id);
+        let mut runs = self.runs();
+        runs.remove(id);
+        if runs.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Returns when there is none.
+    pub async fn empty(&self) {
+        loop {
+            let mut emptied = std::pin::pin!(self.emptied.notified());
+            // Registered before the look, so that no change falls between.
+            emptied.as_mut().enable();
+            if self.runs().is_empty() {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// All of them.

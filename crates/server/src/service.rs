@@ -309,11 +309,8 @@ impl Service {
 const RETRY_AFTER_S: u64 = 1;
 
 fn draining() -> Problem {
-    Problem::new(
-        Kind::Unavailable,
-        "the service is ending",
-        "send it again in a moment, to the service that follows",
-    )
+    let hint = "send it again in a moment, to the service that follows";
+    Problem::new(Kind::Unavailable, "the service is ending", hint).retry_safe(true)
 }
 
 /// A failure of ours that has no better word.

@@ -38,7 +38,7 @@ struct Api;
 
 /// The whole API and the router that serves it.
 fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Api::openapi())
+    let (router, mut description) = OpenApiRouter::with_openapi(Api::openapi())
         .merge(runs::routes())
         .merge(batches::routes())
         .merge(keys::routes())
@@ -47,7 +47,11 @@ fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
         .merge(audit::routes())
         .merge(settings::routes())
         .merge(health::routes())
-        .split_for_parts()
+        .split_for_parts();
+    // OpenAPI knows no parameter that takes several parts of a path: its clients encode the slashes, and both are served.
+    let paths = std::mem::take(&mut description.paths.paths);
+    description.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    (router, description)
 }
 
 /// The description of the API, OpenAPI 3.1, as it is committed in `api/openapi.json`.

@@ -432,7 +432,7 @@ async fn events_of(service: &Service, caller: &Caller, id: &RunId, after: u64) -
 }
 
 /// Fetch a file that a run left behind
-#[utoipa::path(get, path = "/v1/runs/{id}/artifacts/{path}", tag = "runs",
+#[utoipa::path(get, path = "/v1/runs/{id}/artifacts/{*path}", tag = "runs",
     params(("id" = String, Path, description = "The run"), ("path" = String, Path, description = "Where the file lay, relative to the workspace")),
     responses((status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
