@@ -1,4 +1,5 @@
 //! The command line, as a user meets it.
 
 mod doctor;
+mod key;
 mod run;

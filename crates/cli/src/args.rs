@@ -1,8 +1,8 @@
 //! The command line, as one table: help, completions and the man page are made from it.
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use model::{Language, Layer, Policy, units};
+use model::{Language, Layer, Policy, TenantId, units};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -32,6 +32,10 @@ pub enum Command {
     Image(ImageArguments),
     /// Run code for others over HTTP
     Serve(ServeArguments),
+    /// Make, list or revoke API keys
+    Key(KeyArguments),
+    /// Check the signed receipt of a result
+    Verify(VerifyArguments),
     /// Clone sandboxes for the service on standard input
     #[command(hide = true)]
     Spawner,
@@ -150,6 +154,83 @@ pub struct ServeArguments {
     /// A setting; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub set: Vec<(String, String)>,
+}
+
+/// Arguments of `fireclay key`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Works on the data directory; while a service has it, that service is asked, and with --url another one.
+A service that has keys wants one with the role admin: FIRECLAY_API_KEY or --api-key-file.")]
+pub struct KeyArguments {
+    /// A service to ask, such as http://127.0.0.1:8000 [default: FIRECLAY_URL, else the data directory]
+    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
+    /// A file whose first line is the key for that service
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub api_key_file: Option<PathBuf>,
+    /// As JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do with keys.
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+/// The commands on keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key and print it: it is shown this once
+    Create {
+        /// What it may do: all of its tenant's own, or everything of everybody
+        #[arg(long, value_name = "ROLE", default_value = "tenant")]
+        role: KeyRole,
+        /// Whose it is
+        #[arg(long, value_name = "NAME", default_value = "local", value_parser = TenantId::from_str)]
+        tenant: TenantId,
+        /// What people call it
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        name: String,
+        /// When it stops working, such as 720h [default: never]
+        #[arg(long, value_name = "TIME", value_parser = units::parse_duration_ms)]
+        expires_in: Option<u64>,
+    },
+    /// List keys, newest first, revoked and expired ones too
+    List {
+        /// Of this tenant
+        #[arg(long, value_name = "NAME", value_parser = TenantId::from_str)]
+        tenant: Option<TenantId>,
+    },
+    /// Revoke a key, now and for good
+    Revoke {
+        /// Its public part: what stands between the underscores
+        id: String,
+    },
+}
+
+/// What a key may do, as the command line says it.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum KeyRole {
+    /// Everything, of every tenant.
+    Admin,
+    /// What is its tenant's own.
+    Tenant,
+}
+
+/// Arguments of `fireclay verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --key and --url the key is the one of the data directory: that of results which this machine's own service signed.
+Exit codes: 0 the receipt proves the result, 1 it does not, 2 that cannot be told")]
+pub struct VerifyArguments {
+    /// A result as `GET /v1/runs/{id}` gave it; `-` is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: String,
+    /// The public key that must have signed, in base64
+    #[arg(long, value_name = "BASE64", conflicts_with = "url")]
+    pub key: Option<String>,
+    /// The service that must have signed [default: FIRECLAY_URL]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
 }
 
 /// Arguments of `fireclay doctor`.

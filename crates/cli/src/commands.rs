@@ -3,8 +3,10 @@
 pub mod complete;
 pub mod doctor;
 pub mod image;
+pub mod key;
 pub mod progress;
 pub mod record;
 pub mod run;
 pub mod selftest;
 pub mod serve;
+pub mod verify;

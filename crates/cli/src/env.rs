@@ -2,7 +2,9 @@
 //!
 //! | variable | means |
 //! |---|---|
+//! | `FIRECLAY_API_KEY` | the key for a service that asks for one; `--api-key-file` wins |
 //! | `FIRECLAY_DATA` | the data directory, as `--data` |
+//! | `FIRECLAY_URL` | a service to ask, as `--url` |
 //! | `FIRECLAY_…` | settings of the service: docs/reference/settings.md |
 //! | `NO_COLOR` | no colour, whatever its value (no-color.org) |
 //! | `PATH` | where interpreters for images are looked for |
@@ -20,13 +22,19 @@ pub struct Settings {
     pub path: OsString,
     /// Whether colour is wanted on a terminal.
     pub color: bool,
+    /// A service to ask.
+    pub url: Option<String>,
+    /// The key for it.
+    pub api_key: Option<String>,
 }
 
 /// Reads the environment; arguments win.
 pub fn settings(arguments: &Arguments) -> Settings {
     let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    Settings { data: arguments.data.clone().unwrap_or_else(default_data), path, color }
+    let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (url, api_key) = (said("FIRECLAY_URL"), said("FIRECLAY_API_KEY"));
+    Settings { data: arguments.data.clone().unwrap_or_else(default_data), path, color, url, api_key }
 }
 
 /// Every variable that may be a setting of the service.

@@ -1,6 +1,7 @@
 //! The binary `fireclay`: arguments → settings → command → exit code. The only place that reads the environment or exits.
 
 mod args;
+mod client;
 mod commands;
 mod env;
 mod exit;
@@ -17,6 +18,8 @@ fn main() -> ExitCode {
         Command::Run(run) => commands::run::run(run, &settings),
         Command::Image(image) => commands::image::image(image, &settings),
         Command::Serve(serve) => commands::serve::serve(serve, &settings),
+        Command::Key(key) => commands::key::key(key, &settings),
+        Command::Verify(verify) => commands::verify::verify(verify, &settings),
         Command::Spawner => commands::serve::spawner(),
         Command::Doctor(doctor) => commands::doctor::doctor(doctor, &settings),
         Command::Selftest(selftest) => commands::selftest::selftest(selftest, &settings),

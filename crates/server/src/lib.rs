@@ -1,5 +1,6 @@
 //! The doors of fireclay: HTTP, admission, tenants, batches. Knows no kernel; runs are the worker's.
 
+pub mod batches;
 pub mod counters;
 pub mod doctor;
 pub mod http;

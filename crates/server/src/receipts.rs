@@ -55,25 +55,32 @@ pub enum ReceiptError {
 impl Signer {
     /// Reads the key of a data directory, or makes one that only its owner can read.
     pub fn open(data: &Path) -> io::Result<Self> {
-        let path = data.join(KEY_FILE);
+        if let Some(own) = Self::find(data)? {
+            return Ok(own);
+        }
         let mut secret = [0; 32];
-        match File::open(&path) {
+        for half in secret.chunks_mut(16) {
+            half.copy_from_slice(&sys::fs::random()?);
+        }
+        // Whole under its name, or not there: a crash between leaves a file that the next start overwrites.
+        let path = data.join(KEY_FILE);
+        let fresh = path.with_extension("fresh");
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(&secret)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, &path)?;
+        Ok(Self { key: SigningKey::from_bytes(&secret) })
+    }
+
+    /// Reads the key of a data directory, if it has one.
+    pub fn find(data: &Path) -> io::Result<Option<Self>> {
+        let mut secret = [0; 32];
+        match File::open(data.join(KEY_FILE)) {
             Ok(mut file) => file.read_exact(&mut secret)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                for half in secret.chunks_mut(16) {
-                    half.copy_from_slice(&sys::fs::random()?);
-                }
-                // Whole under its name, or not there: a crash between leaves a file that the next start overwrites.
-                let fresh = path.with_extension("fresh");
-                let mut file =
-                    File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-                file.write_all(&secret)?;
-                file.sync_all()?;
-                std::fs::rename(&fresh, &path)?;
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         }
-        Ok(Self { key: SigningKey::from_bytes(&secret) })
+        Ok(Some(Self { key: SigningKey::from_bytes(&secret) }))
     }
 
     /// The public key, in base64.

@@ -22,8 +22,11 @@
 //! store.ingest_spool(now_ms)                         -> Result<Ingested, _>   blocks
 //! spool::write(&Path, Record, Vec<ToSpool>, Durability) -> Result<(), _>      blocks; for one-shot commands, needs no store
 //!
-//! store.create_batch(NewBatch)                       -> Write<BatchAdmission>
-//! store.cancel_batch(Scope, &BatchId, at_ms)         -> Write<()>
+//! store.create_batch(NewBatch)                       -> Write<()>
+//! store.add_batch_items(&BatchId, first, Vec<Vec<u8>>) -> Write<()>           before the batch is sealed
+//! store.seal_batch(&BatchId, Option<Idempotency>, at_ms) -> Write<BatchAdmission>  no more items; before the 2xx leaves
+//! store.answer_batch_item(&BatchId, index, fate, answer) -> Write<()>         with the batch's counters
+//! store.end_batch(&BatchId, BatchState, summary, at_ms) -> Write<()>
 //!
 //! store.create_key(NewKey, [u8; KEY_RANDOM_BYTES], Actor, at_ms) -> Write<CreatedKey>   audited
 //! store.revoke_key(Scope, &KeyId, Actor, at_ms)      -> Write<()>             audited; in force before it answers
@@ -49,7 +52,8 @@
 //! reader.artifact(&Scope, &RunId, path)              -> Option<(ArtifactRow, File)>
 //! reader.batch(&Scope, &BatchId)                     -> Option<BatchRow>
 //! reader.batches(&Scope, &Page)                      -> Listed<BatchRow>      newest first
-//! reader.batch_items(&Scope, &BatchId, &Page)        -> Listed<RunRow>        by index
+//! reader.batch_item(&BatchId, index)                 -> Option<BatchItem>
+//! reader.batch_items(&Scope, &BatchId, &Page)        -> Listed<BatchItem>     by index
 //! reader.keys(&Scope, &Page)                         -> Listed<KeyRow>        never the secrets
 //! reader.tenant(&TenantId)                           -> Option<TenantRow>
 //! reader.tenants(&Page)                              -> Listed<TenantRow>
@@ -85,7 +89,7 @@ mod writer;
 
 pub use artifacts::{ArtifactRow, NewArtifact};
 pub use audit::{Actor, AuditFilter, AuditRow, AuditVerdict, NewAudit};
-pub use batches::{BatchAdmission, BatchRow, BatchState, NewBatch};
+pub use batches::{BatchAdmission, BatchItem, BatchRow, BatchState, NewBatch};
 pub use blobs::Staged;
 pub use error::StoreError;
 pub use events::RunEvent;

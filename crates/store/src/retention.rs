@@ -57,9 +57,13 @@ impl Store {
             let mut retained = Retained::default();
             let forgotten = idempotency::forget(transaction, now_ms, RETAIN_STEP_ROWS)?;
             remove_runs(transaction, &retention, now_ms, &mut retained)?;
-            if let Some(age) = retention.max_age_ms {
-                let oldest = now_ms.saturating_sub(age);
-                retained.batches = batches::remove_old(transaction, oldest, RETAIN_STEP_ROWS)?;
+            let oldest = match retention.max_bytes.filter(|max| size_of(transaction.db()).is_ok_and(|size| size > *max)) {
+                // All whose runs are gone already.
+                Some(_) => Some(now_ms),
+                None => retention.max_age_ms.map(|age| now_ms.saturating_sub(age)),
+            };
+            if let Some(oldest) = oldest {
+                retained.batches = batches::remove_old(transaction, oldest, RETAIN_STEP_RUNS)?;
             }
             if let Some(age) = retention.audit_max_age_ms {
                 let oldest = now_ms.saturating_sub(age);
@@ -68,7 +72,7 @@ impl Store {
                 retained.more |= more;
             }
             let full = RETAIN_STEP_ROWS as u64;
-            retained.more |= forgotten == full || retained.batches == full;
+            retained.more |= forgotten == full || retained.batches == RETAIN_STEP_RUNS as u64;
             give_back(transaction)?;
             transaction.after.push(After::SweepBlobs(prefix));
             Ok(retained)
@@ -119,6 +123,10 @@ impl Reader {
     pub fn sizes(&self) -> Result<Sizes, StoreError> {
         self.read("measure the store", sizes)
     }
+}
+
+fn size_of(db: &Connection) -> Result<u64, StoreError> {
+    sizes(db).map(|sizes| sizes.db_bytes + sizes.blob_bytes)
 }
 
 fn sizes(db: &Connection) -> Result<Sizes, StoreError> {

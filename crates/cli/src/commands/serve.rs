@@ -1,6 +1,7 @@
 //! `fireclay serve`: starts the spawner, then reads settings and secrets, then listens. And the spawner itself.
 
 use crate::args::ServeArguments;
+use crate::client;
 use crate::commands::image::ensure;
 use crate::commands::run::usually_missing;
 use crate::env::{self, Settings as Surroundings};
@@ -16,8 +17,6 @@ use worker::pool::{Pool, SpawnerCommand};
 
 /// Where artifacts lie between a sandbox's end and the store.
 const INCOMING: &str = "incoming";
-/// Says who serves this data directory, for other commands.
-const SERVER_FILE: &str = "server.json";
 
 /// Serves until it is told to end.
 pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow::Result<u8> {
@@ -50,7 +49,7 @@ pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow:
     let service =
         Service::new(Parts { settings, machine, store, alone_missing: usually_missing(), signer, doctor });
     drop(entered);
-    let server_file = data.join(SERVER_FILE);
+    let server_file = data.join(client::SERVER_FILE);
     let done = runtime.block_on(async {
         let interrupted = service.store.interrupt_unfinished(service::now_ms()).await?;
         if !interrupted.is_empty() {
@@ -91,8 +90,9 @@ fn fresh_directory(path: &Path) -> anyhow::Result<PathBuf> {
 
 /// Says where the service is: to people, and to other commands of this machine.
 fn announce(file: &Path, address: std::net::SocketAddr) {
-    let text = serde_json::json!({"pid": std::process::id(), "address": address}).to_string();
-    if let Err(error) = std::fs::write(file, text) {
+    let serving = client::Serving { pid: std::process::id(), address };
+    let written = serde_json::to_vec(&serving).map_err(std::io::Error::from);
+    if let Err(error) = written.and_then(|text| std::fs::write(file, text)) {
         eprintln!("fireclay: write {}: {error}", file.display());
     }
     println!("fireclay serves http://{address} (docs at http://{address}/docs)");

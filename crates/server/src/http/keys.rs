@@ -26,7 +26,7 @@ pub fn routes() -> OpenApiRouter<Arc<Service>> {
 /// What a key may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum KeyRole {
+pub enum KeyRole {
     /// Everything, of every tenant.
     Admin,
     /// What is its tenant's own.
@@ -34,52 +34,62 @@ enum KeyRole {
     Tenant,
 }
 
+impl From<KeyRole> for Role {
+    fn from(role: KeyRole) -> Self {
+        match role {
+            KeyRole::Admin => Self::Admin,
+            KeyRole::Tenant => Self::Tenant,
+        }
+    }
+}
+
 /// A key as it is asked for.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateKey {
+pub struct CreateKey {
     /// For whom; the caller's own tenant if absent. It is made if it is not there yet.
-    tenant: Option<TenantId>,
+    pub tenant: Option<TenantId>,
     /// What it may do. The first key of a service must be an administrator's.
     #[serde(default)]
-    role: KeyRole,
+    pub role: KeyRole,
     /// What people call it.
     #[serde(default)]
     #[schema(max_length = 256)]
-    name: String,
+    pub name: String,
     /// When it stops working, RFC 3339; never if absent.
     #[schema(format = DateTime)]
-    expires_at: Option<String>,
+    pub expires_at: Option<String>,
 }
 
 /// A key, without its secret.
-#[derive(Debug, Serialize, ToSchema)]
-struct Key {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Key {
     /// Its public part, by which it is listed, revoked and audited.
-    id: String,
+    pub id: String,
     /// Whose it is.
-    tenant: TenantId,
+    pub tenant: TenantId,
     /// What it may do.
-    role: KeyRole,
+    pub role: KeyRole,
     /// What people call it.
-    name: String,
+    pub name: String,
     /// When it was made, RFC 3339.
-    created_at: String,
+    pub created_at: String,
     /// When it was last used, to within a minute.
-    last_used_at: Option<String>,
+    pub last_used_at: Option<String>,
     /// When it stops working.
-    expires_at: Option<String>,
+    pub expires_at: Option<String>,
     /// When it was revoked.
-    revoked_at: Option<String>,
+    pub revoked_at: Option<String>,
 }
 
 /// A key that was just made.
-#[derive(Debug, Serialize, ToSchema)]
-struct CreatedKey {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct CreatedKey {
+    /// What is kept of it.
     #[serde(flatten)]
-    row: Key,
+    pub row: Key,
     /// The key itself. It is shown this once; only a digest of it is kept.
-    key: String,
+    pub key: String,
 }
 
 impl From<KeyRow> for Key {
@@ -127,10 +137,7 @@ async fn create(
     }
     let new = NewKey {
         tenant: asked.tenant.unwrap_or(caller.tenant),
-        role: match asked.role {
-            KeyRole::Admin => Role::Admin,
-            KeyRole::Tenant => Role::Tenant,
-        },
+        role: asked.role.into(),
         name: asked.name,
         expires_at_ms,
     };
@@ -139,7 +146,7 @@ async fn create(
 }
 
 /// Bytes from the kernel's random source, for a key.
-fn random() -> Result<[u8; KEY_RANDOM_BYTES], Problem> {
+pub fn random() -> Result<[u8; KEY_RANDOM_BYTES], Fault> {
     let mut bytes = [0; KEY_RANDOM_BYTES];
     for part in bytes.chunks_mut(16) {
         let fresh = sys::fs::random().map_err(|error| Fault::new(FaultCode::Internal, error.to_string()))?;
@@ -163,12 +170,12 @@ struct ListQuery {
 }
 
 /// A page of keys.
-#[derive(Debug, Serialize, ToSchema)]
-struct KeyList {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct KeyList {
     /// Newest first, revoked and expired ones too.
-    items: Vec<Key>,
+    pub items: Vec<Key>,
     /// Where the next page begins; absent when this is the last.
-    next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// List keys
@@ -211,12 +218,12 @@ async fn revoke(
 }
 
 /// The key that receipts are signed with.
-#[derive(Debug, Serialize, ToSchema)]
-struct ReceiptKey {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReceiptKey {
     /// `Ed25519` (RFC 8032).
-    algorithm: &'static str,
+    pub algorithm: String,
     /// The public key, in base64.
-    public_key: String,
+    pub public_key: String,
 }
 
 /// Fetch the public key of receipts
@@ -229,5 +236,5 @@ async fn receipt(State(service): State<Arc<Service>>) -> Result<axum::Json<Recei
     let signer = service.signer.as_ref().ok_or_else(|| {
         Problem::new(Kind::NotFound, "this service signs no receipts", "the setting `receipts` turns them on")
     })?;
-    Ok(axum::Json(ReceiptKey { algorithm: "Ed25519", public_key: signer.public_key() }))
+    Ok(axum::Json(ReceiptKey { algorithm: "Ed25519".to_owned(), public_key: signer.public_key() }))
 }

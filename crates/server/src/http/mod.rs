@@ -2,10 +2,11 @@
 
 mod agentrun;
 mod audit;
+pub mod batches;
 pub mod body;
 pub mod guard;
 mod health;
-mod keys;
+pub mod keys;
 pub mod runs;
 mod settings;
 mod sse;
@@ -29,7 +30,7 @@ use utoipa_axum::router::OpenApiRouter;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "fireclay", description = "Runs code that a language model wrote: safely, at once, on your own machine."),
-    tags((name = "runs", description = "One run and all that comes of it"), (name = "service", description = "The service itself")),
+    tags((name = "runs", description = "One run and all that comes of it"), (name = "batches", description = "Many runs, and graded programs"), (name = "service", description = "The service itself")),
 )]
 struct Api;
 
@@ -37,6 +38,7 @@ struct Api;
 fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
     let (router, mut description) = OpenApiRouter::with_openapi(Api::openapi())
         .merge(runs::routes())
+        .merge(batches::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(usage::routes())

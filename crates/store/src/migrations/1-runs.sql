@@ -25,7 +25,8 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_tenant ON runs (tenant, created_at, id);
 CREATE INDEX runs_by_time ON runs (created_at, id);
 CREATE INDEX runs_unfinished ON runs (seq) WHERE state <> 'settled';
-CREATE UNIQUE INDEX runs_by_batch ON runs (batch, batch_index) WHERE batch IS NOT NULL;
+-- An item of a batch may take several runs: cases, checkers, second tries.
+CREATE INDEX runs_by_batch ON runs (batch, batch_index, seq) WHERE batch IS NOT NULL;
 CREATE INDEX runs_by_session ON runs (session, created_at, id) WHERE session IS NOT NULL;
 
 -- Texts lie apart: lists do not read them, and settling does not write the request again.

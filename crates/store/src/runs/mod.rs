@@ -28,7 +28,7 @@ pub struct NewRun {
     pub metadata: BTreeMap<String, String>,
     /// The session it runs in.
     pub session: Option<String>,
-    /// The batch it belongs to, and its place there from 0.
+    /// The batch it belongs to, and the place there of the item that it is a run of, from 0.
     pub batch: Option<(BatchId, u32)>,
     /// Claims a key in the same transaction.
     #[serde(skip)]
@@ -55,7 +55,7 @@ pub struct Settlement {
     pub events: Vec<RunEvent>,
     /// The files it left; paths differ.
     pub artifacts: Vec<NewArtifact>,
-    /// A batch's judgement of it, such as `wrong_answer`; counted there in place of the outcome.
+    /// A batch's judgement of it, such as `wrong_answer`.
     pub verdict: Option<String>,
 }
 

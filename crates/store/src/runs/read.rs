@@ -7,7 +7,7 @@ use crate::limits::{
 };
 use crate::{Cursor, Listed, Page, Reader, Scope, StoreError};
 use model::result::RunState;
-use model::{BatchId, RunId};
+use model::RunId;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
@@ -41,30 +41,6 @@ impl Reader {
                 None => list(db, &conditions, page.rows()),
                 Some(text) => search(db, &conditions, page.rows(), text),
             }
-        })
-    }
-
-    /// The runs of a batch in the order of their index; of a batch outside the scope, none.
-    pub fn batch_items(
-        &self,
-        scope: &Scope,
-        batch: &BatchId,
-        page: &Page,
-    ) -> Result<Listed<RunRow>, StoreError> {
-        self.read("list a batch", |db| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM runs
-                WHERE batch = ?1 AND (?2 IS NULL OR tenant = ?2) AND batch_index > ?3 ORDER BY batch_index LIMIT ?4"
-            );
-            let after = page.cursor.as_ref().map_or(-1, |cursor| cursor.number);
-            let limit = page.rows();
-            let mut statement = db.prepare_cached(&sql)?;
-            let rows = statement.query(params![batch.as_str(), scope.tenant(), after, limit as i64 + 1])?;
-            let place = |row: &RunRow| Cursor {
-                number: row.batch.as_ref().map_or(-1, |(_, index)| i64::from(*index)),
-                word: String::new(),
-            };
-            crate::page::collect(rows, limit, row, place)
         })
     }
 }

@@ -19,7 +19,7 @@ use serde_json::json;
 impl Store {
     /// Takes a run in as `queued`, and claims its idempotency key in the same transaction.
     ///
-    /// Fails with [`StoreError::Exists`] if the id, or the place in the batch, is taken; with [`StoreError::NotFound`] if the tenant
+    /// Fails with [`StoreError::Exists`] if the id is taken; with [`StoreError::NotFound`] if the tenant
     /// has no such batch; with [`StoreError::IdempotencyConflict`] if the key stands for another request.
     pub fn admit(&self, run: NewRun) -> Write<Admission> {
         match Admitted::prepare(run) {
@@ -43,7 +43,7 @@ impl Store {
         })
     }
 
-    /// Settles a run with all that came of it, adds it to its tenant's usage and to its batch. From any unfinished state.
+    /// Settles a run with all that came of it, adds it to its tenant's usage. From any unfinished state.
     ///
     /// The first settlement stands: another fails with [`StoreError::AlreadySettled`] and changes nothing.
     pub fn settle(&self, id: &RunId, settlement: Settlement) -> Write<()> {
@@ -137,8 +137,8 @@ impl Admitted {
                 Some(Claimed::Batch(_)) => return Err(StoreError::IdempotencyConflict),
             }
         }
-        if let Some((batch, index)) = &run.batch {
-            batches::check_place(transaction, &run.tenant, batch, *index)?;
+        if let Some((batch, _)) = &run.batch {
+            batches::check_owner(transaction, &run.tenant, batch)?;
         }
         let seq = insert_row(transaction, run, &self.metadata)?;
         transaction.execute("INSERT INTO requests (run, text) VALUES (?, ?)", params![seq, run.request])?;
@@ -176,22 +176,21 @@ fn insert_row(transaction: &Transaction<'_>, run: &NewRun, metadata: &str) -> Re
 struct Unfinished {
     seq: i64,
     tenant: TenantId,
-    batch: Option<String>,
 }
 
 impl Unfinished {
     fn find(transaction: &Transaction<'_>, id: &RunId) -> Result<Self, StoreError> {
         let found = transaction
-            .sql("SELECT seq, tenant, batch, state FROM runs WHERE id = ?")?
+            .sql("SELECT seq, tenant, state FROM runs WHERE id = ?")?
             .query_row([id.as_str()], |row| {
-                Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get::<_, String>(3)?))
+                Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
             })
             .optional()?;
-        let (seq, tenant, batch, state) = found.ok_or(StoreError::NotFound)?;
+        let (seq, tenant, state) = found.ok_or(StoreError::NotFound)?;
         if state == word(&RunState::Settled) {
             return Err(StoreError::AlreadySettled);
         }
-        Ok(Self { seq, tenant: from_word(tenant, "the tenant of a run")?, batch })
+        Ok(Self { seq, tenant: from_word(tenant, "the tenant of a run")? })
     }
 }
 
@@ -261,14 +260,7 @@ impl Settled {
         }
         artifacts::insert(transaction, run.seq, &self.artifacts)?;
         let fate = self.outcome.as_deref().unwrap_or(usage::FAULT);
-        usage::add(transaction, &run.tenant, self.at_ms, fate, &self.spent)?;
-        match run.batch {
-            Some(batch) => {
-                let fate = self.verdict.as_deref().unwrap_or(fate);
-                batches::count(transaction, &batch, fate, self.at_ms)
-            }
-            None => Ok(()),
-        }
+        usage::add(transaction, &run.tenant, self.at_ms, fate, &self.spent)
     }
 }
 
