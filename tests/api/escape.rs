@@ -31,7 +31,8 @@ fn the_battery_is_held_eight_at_once() {
                     let result = server.run(&request(attack));
                     let text = serde_json::to_string(&result).unwrap();
                     let mut list = wrong.lock().unwrap_or_else(PoisonError::into_inner);
-                    let seen = canaries.seen_in(&text).map(|word| format!("{}: {word} was seen", attack.file));
+                    let seen =
+                        canaries.seen_in(&text).map(|word| format!("{}: {word} was seen", attack.file));
                     let worked = breaches(&result).into_iter().map(|line| format!("{}: {line}", attack.file));
                     list.extend(seen.into_iter().chain(worked));
                     if verdict(attack, &result) != Verdict::Held {

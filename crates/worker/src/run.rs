@@ -6,6 +6,7 @@ use model::{Fault, Isolation, Outcome, RunId, RunResult, RunSpec};
 use sandbox::run::Settled;
 use sandbox::{files::Left, seccomp};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// The image as a sandbox needs it.
