@@ -4,6 +4,7 @@
 //! is room, and the deadline holds whatever the code or the reader of its output does.
 
 use crate::control::{self, Message};
+use crate::forward::{Forward, Live};
 use crate::frames::{Frames, Said};
 use crate::inputs;
 use crate::judge::{Seen, Stop};
@@ -17,17 +18,12 @@ use model::{Fault, FaultCode, Limits, RunSpec};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 use sys::process::Ended;
 
 /// Most bytes moved in one step: a pipe's usual capacity.
 const PIECE_BYTES: usize = 65_536;
-/// Bytes that can be written to a pipe without waiting when poll says there is room (pipe(7), PIPE_BUF).
-const ROOM_BYTES: usize = 4_096;
-/// Most bytes of one packet: far below what a socket's buffer holds (`/proc/sys/net/core/wmem_default`), as a packet is sent whole.
-pub const PACKET_BYTES: usize = 32_768;
 /// A smaller piece is a drop. A stream that drips is left alone for [`PAUSE`], so that code which writes byte by byte does not have
 /// its supervisor work for each of them; the pipe holds what comes meanwhile.
 const DROP_BYTES: usize = 4_096;
@@ -46,19 +42,6 @@ pub enum Stdin<'a> {
     Bytes(&'a [u8]),
     /// A descriptor of the caller, copied as it becomes readable, never handed in.
     Descriptor(BorrowedFd<'a>),
-}
-
-/// Makes of a piece of output what is shown of it.
-pub type Transform<'a> = Box<dyn FnMut(&[u8]) -> Vec<u8> + 'a>;
-
-/// A descriptor that output is forwarded to as it comes.
-pub struct Live<'a> {
-    /// Where to.
-    pub fd: BorrowedFd<'a>,
-    /// What to make of each piece first.
-    pub transform: Transform<'a>,
-    /// For a seqpacket socket that both streams share: each piece is one packet that begins with this byte.
-    pub tag: Option<u8>,
 }
 
 /// The caller's side of a run.
@@ -182,29 +165,6 @@ struct Watch<'a> {
 struct Feed<'a> {
     source: Option<BorrowedFd<'a>>,
     pending: VecDeque<u8>,
-}
-
-/// Output on its way out.
-struct Forward<'a> {
-    live: Live<'a>,
-    queue: VecDeque<u8>,
-}
-
-impl Forward<'_> {
-    /// Writes one piece of the queue.
-    fn write(&mut self) -> rustix::io::Result<()> {
-        let piece = self.queue.make_contiguous();
-        let written = match self.live.tag {
-            None => rustix::io::write(self.live.fd, &piece[..piece.len().min(ROOM_BYTES)])?,
-            Some(tag) => {
-                let piece = &piece[..piece.len().min(PACKET_BYTES)];
-                rustix::io::writev(self.live.fd, &[IoSlice::new(&[tag]), IoSlice::new(piece)])?;
-                piece.len()
-            }
-        };
-        self.queue.drain(..written);
-        Ok(())
-    }
 }
 
 impl<'a> Watch<'a> {

@@ -111,10 +111,13 @@ async fn run(State(service): State<Arc<Service>>, caller: Caller, request: Reque
         return not_allowed("POST");
     }
     let (parts, body) = request.into_parts();
-    let read = body::read_all(body, &service).await;
-    let code = match read.map_err(refused).and_then(|bytes| code_of(&parts.headers, &bytes)) {
+    let bytes = match body::read_all(body, &service).await {
+        Ok(bytes) => bytes,
+        Err(problem) => return refused(problem),
+    };
+    let code = match code_of(&parts.headers, &bytes) {
         Ok(code) => code,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     match execute(&service, caller, code).await {
         Ok(output) => {
@@ -158,17 +161,21 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
 }
 
 /// The program in a body, or FastAPI's refusal.
-fn code_of(headers: &HeaderMap, bytes: &[u8]) -> Result<String, Response> {
+fn code_of(headers: &HeaderMap, bytes: &[u8]) -> Result<String, Box<Response>> {
     if bytes.is_empty() {
-        return Err(missing(&["body"], "null"));
+        return Err(missing(&["body"], "null").into());
     }
     if !is_json(headers) {
         let mut said = String::new();
         quote(&String::from_utf8_lossy(bytes), &mut said);
-        return Err(no_object(&said));
+        return Err(no_object(&said).into());
     }
-    let unreadable =
-        || json(StatusCode::BAD_REQUEST, r#"{"detail":"There was an error parsing the body"}"#.to_owned());
+    let unreadable = || {
+        Box::new(json(
+            StatusCode::BAD_REQUEST,
+            r#"{"detail":"There was an error parsing the body"}"#.to_owned(),
+        ))
+    };
     let text = std::str::from_utf8(bytes).map_err(|_| unreadable())?;
     let body = python_json::read(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|wrong| match wrong {
         Unreadable::TooMuch => unreadable(),
@@ -177,6 +184,7 @@ fn code_of(headers: &HeaderMap, bytes: &[u8]) -> Result<String, Response> {
             invalid(&format!(
                 r#"{{"type":"json_invalid","loc":["body",{at}],"msg":"JSON decode error","input":{{}},"ctx":{{"error":{what}}}}}"#
             ))
+            .into()
         }
     })?;
     match body.kind {
@@ -186,13 +194,14 @@ fn code_of(headers: &HeaderMap, bytes: &[u8]) -> Result<String, Response> {
             &["body", "code"],
             "Input should be a valid string, unable to parse raw data as a unicode string",
             &code,
-        )),
+        )
+        .into()),
         Kind::Object(Some(Code::Other(code))) => {
-            Err(detail("string_type", &["body", "code"], "Input should be a valid string", &code))
+            Err(detail("string_type", &["body", "code"], "Input should be a valid string", &code).into())
         }
-        Kind::Object(None) => Err(missing(&["body", "code"], &body.text)),
-        Kind::Null => Err(missing(&["body"], "null")),
-        Kind::Other => Err(no_object(&body.text)),
+        Kind::Object(None) => Err(missing(&["body", "code"], &body.text).into()),
+        Kind::Null => Err(missing(&["body"], "null").into()),
+        Kind::Other => Err(no_object(&body.text).into()),
     }
 }
 
