@@ -60,7 +60,7 @@ pub fn result_of(
         artifacts: settled.collected.files.iter().map(artifact_of).collect(),
         usage: Usage {
             wall_ms: rounded_ms(watched.wall.as_micros()),
-            cpu_ms: rounded_ms(u128::from(watched.cpu_us)),
+            cpu_ms: rounded_ms(u128::from(settled.cpu_us)),
             memory_peak_bytes: watched.memory_peak_bytes,
             queue_ms: 0,
         },
@@ -92,7 +92,8 @@ pub fn result_of_cancelled(
     image: &sandbox::Image,
 ) -> RunResult {
     let isolation = Isolation { level: "default".into(), layers: Vec::new(), missing: Vec::new() };
-    let mut result = RunResult { outcome: Some(Outcome::Cancelled), ..empty(id, created_at, spec, isolation) };
+    let mut result =
+        RunResult { outcome: Some(Outcome::Cancelled), ..empty(id, created_at, spec, isolation) };
     result.digests = digests_of(spec, image, &result);
     result
 }
