@@ -66,7 +66,7 @@ impl Tree {
             Self::V1 { memory, pids, cpu } => vec![memory.join(name), pids.join(name), cpu.join(name)],
             Self::V2 { parent } => vec![parent.join(name)],
         };
-        let mut leaf = Leaf { directories: Vec::new(), version: self.version(), usage: None };
+        let mut leaf = Leaf { directories: Vec::new(), version: self.version(), files: None };
         for directory in directories {
             fs::create_dir(&directory)?;
             // Registered as soon as it exists: a failure further on removes it by `Drop`.
@@ -76,8 +76,7 @@ impl Tree {
             Self::V1 { .. } => leaf.limit_v1(limits)?,
             Self::V2 { .. } => leaf.limit_v2(limits)?,
         }
-        let usage = if leaf.version == 1 { "memory.usage_in_bytes" } else { "memory.current" };
-        leaf.usage = Some(fs::File::open(leaf.memory(usage))?);
+        leaf.files = Some(leaf.open_files()?);
         Ok(leaf)
     }
 
@@ -144,7 +143,18 @@ fn start_time(pid: u32) -> Option<u64> {
 pub struct Leaf {
     directories: Vec<PathBuf>,
     version: u8,
-    usage: Option<fs::File>,
+    files: Option<Files>,
+}
+
+/// The files that are read of every leaf, opened while nobody waits.
+#[derive(Debug)]
+struct Files {
+    usage: fs::File,
+    /// `memory.peak` is there from Linux 5.19 on.
+    peak: Option<fs::File>,
+    kills: fs::File,
+    refusals: fs::File,
+    processes: fs::File,
 }
 
 /// What a leaf counted.
@@ -180,10 +190,12 @@ impl Leaf {
 
     /// Memory in use now, tmpfs and file cache included.
     pub fn memory_bytes(&self) -> io::Result<u64> {
-        let mut buffer = [0; 32];
-        let file = self.usage.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        let length = file.read_at(&mut buffer, 0)?;
-        parse_number(&buffer[..length])
+        parse_number(&read_small(&self.files()?.usage)?)
+    }
+
+    /// Processes and threads in it now, those included that are dead and not waited for.
+    pub fn processes(&self) -> io::Result<u64> {
+        parse_number(&read_small(&self.files()?.processes)?)
     }
 
     /// File cache in use now: what the kernel could take back without asking.
@@ -199,20 +211,33 @@ impl Leaf {
 
     /// What was counted so far.
     pub fn counters(&self) -> io::Result<Counters> {
-        let (peak, kills) = if self.version == 1 {
-            ("memory.max_usage_in_bytes", "memory.oom_control")
-        } else {
-            ("memory.peak", "memory.events")
-        };
-        let pids = self.directories[usize::from(self.version == 1)].join("pids.events");
+        let files = self.files()?;
+        let text = |file| read_small(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         Ok(Counters {
-            // `memory.peak` is there from Linux 5.19 on; before that, what is in use now is the best that can be said.
-            memory_peak_bytes: fs::read(self.memory(peak))
-                .ok()
-                .and_then(|text| parse_number(&text).ok())
-                .map_or_else(|| self.memory_bytes(), Ok)?,
-            oom_kills: keyed(&fs::read_to_string(self.memory(kills))?, "oom_kill"),
-            process_refusals: keyed(&fs::read_to_string(pids)?, "max"),
+            // Where the kernel does not keep the peak, what is in use now is the best that can be said.
+            memory_peak_bytes: parse_number(&read_small(files.peak.as_ref().unwrap_or(&files.usage))?)?,
+            oom_kills: keyed(&text(&files.kills)?, "oom_kill"),
+            process_refusals: keyed(&text(&files.refusals)?, "max"),
+        })
+    }
+
+    fn files(&self) -> io::Result<&Files> {
+        self.files.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn open_files(&self) -> io::Result<Files> {
+        let (usage, peak, kills) = if self.version == 1 {
+            ("memory.usage_in_bytes", "memory.max_usage_in_bytes", "memory.oom_control")
+        } else {
+            ("memory.current", "memory.peak", "memory.events")
+        };
+        let pids = &self.directories[usize::from(self.version == 1)];
+        Ok(Files {
+            usage: fs::File::open(self.memory(usage))?,
+            peak: fs::File::open(self.memory(peak)).ok(),
+            kills: fs::File::open(self.memory(kills))?,
+            refusals: fs::File::open(pids.join("pids.events"))?,
+            processes: fs::File::open(pids.join("pids.current"))?,
         })
     }
 
@@ -291,6 +316,13 @@ fn cpu_quota_us(cpus: f64) -> u64 {
 fn write(path: &Path, value: u64) -> io::Result<()> {
     // No creation: a control file that is not there must be an error, not a new file.
     fs::File::options().write(true).open(path)?.write_all(value.to_string().as_bytes())
+}
+
+/// Reads a control file that is far below a kilobyte, from its start.
+fn read_small(file: &fs::File) -> io::Result<Vec<u8>> {
+    let mut buffer = [0; 1024];
+    let length = file.read_at(&mut buffer, 0)?;
+    Ok(buffer[..length].to_vec())
 }
 
 fn parse_number(text: &[u8]) -> io::Result<u64> {

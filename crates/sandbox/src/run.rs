@@ -51,6 +51,8 @@ pub struct Settled {
     pub judgement: Judgement,
     /// What was seen.
     pub watched: Watched,
+    /// Processor time of everything inside, in microseconds.
+    pub cpu_us: u64,
     /// What it left behind.
     pub collected: Collected,
     /// What stood around it.
@@ -119,5 +121,5 @@ fn execute(
     let collected = files::collect(sandbox.scratch(), sandbox.ids(), &digests, spec.limits.disk_bytes)?;
     let missing = plan.missing.iter().copied().collect();
     let isolation = Isolation { level: "default".into(), layers: plan.layers(), missing };
-    Ok(Settled { judgement, watched, collected, isolation })
+    Ok(Settled { judgement, watched, cpu_us: sandbox.kill()?, collected, isolation })
 }

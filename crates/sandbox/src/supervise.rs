@@ -69,13 +69,11 @@ pub struct Watched {
     pub said: Said,
     /// From start to end.
     pub wall: Duration,
-    /// Processor time of everything inside.
-    pub cpu_us: u64,
     /// Most memory at once.
     pub memory_peak_bytes: u64,
 }
 
-/// Watches a started sandbox until everything in it has ended.
+/// Watches a started sandbox until everything in it has ended but init, which may still be on its way out.
 pub fn watch(
     sandbox: &mut Sandbox,
     plan: &Plan,
@@ -91,20 +89,19 @@ pub fn watch(
     if raised {
         sys::process::set_nice(usual).map_err(|error| Fault::new(FaultCode::Internal, error.to_string()))?;
     }
-    let (wall, cpu_us) = watched?;
-    Ok(settle(watch, sandbox, wall, cpu_us)?)
+    Ok(settle(watch, sandbox, watched?)?)
 }
 
 /// The nice value while watching.
 const WATCHING_NICE: i32 = -15;
 
-/// Watches until the run is over, then until everything inside is dead. Returns the time it ran and what it used.
+/// Watches until the run is over, then until everything inside is dead but init. Returns the time it ran.
 fn watch_to_the_end(
     watch: &mut Watch<'_>,
     sandbox: &mut Sandbox,
     plan: &Plan,
     spec: &RunSpec,
-) -> Result<(Duration, u64), Refused> {
+) -> Result<Duration, Refused> {
     while watch.ended.is_none() && watch.stop.is_none() {
         watch.step(sandbox, plan, spec)?;
     }
@@ -115,11 +112,17 @@ fn watch_to_the_end(
         lifted
             .map_err(|error| Fault::new(FaultCode::Internal, format!("lift the processor limit: {error}")))?;
     }
-    Ok((wall, sandbox.kill()?))
+    // Init takes long to end, since its mounts end with it: where the kernel says that nothing else is left, there is no waiting
+    // for that before the streams and files are read.
+    let down_to_init = |leaf: &crate::cgroup::Leaf| leaf.processes().is_ok_and(|processes| processes == 1);
+    if watch.stop.is_some() || !sandbox.cgroup().is_some_and(down_to_init) {
+        sandbox.kill()?;
+    }
+    Ok(wall)
 }
 
 /// Reads what is left and tells what was seen.
-fn settle(mut watch: Watch<'_>, sandbox: &Sandbox, wall: Duration, cpu_us: u64) -> Result<Watched, Fault> {
+fn settle(mut watch: Watch<'_>, sandbox: &Sandbox, wall: Duration) -> Result<Watched, Fault> {
     watch.drain();
     let counters = sandbox.cgroup().map(crate::cgroup::Leaf::counters).transpose();
     let counters = counters
@@ -135,7 +138,7 @@ fn settle(mut watch: Watch<'_>, sandbox: &Sandbox, wall: Duration, cpu_us: u64) 
         output_truncated: stdout.dropped_bytes() > 0 || stderr.dropped_bytes() > 0,
     };
     let memory_peak_bytes = counters.memory_peak_bytes.max(watch.memory_peak_bytes);
-    Ok(Watched { seen, stdout, stderr, said: watch.frames.finish(), wall, cpu_us, memory_peak_bytes })
+    Ok(Watched { seen, stdout, stderr, said: watch.frames.finish(), wall, memory_peak_bytes })
 }
 
 /// The result channel's place among the streams from the guest, after the two outputs.
@@ -190,7 +193,7 @@ impl<'a> Watch<'a> {
             stop: None,
             disk_full: false,
             memory_peak_bytes: 0,
-            buffer: vec![0; PIECE_BYTES],
+            buffer: Vec::with_capacity(PIECE_BYTES),
         };
         watch.close_finished_stdin();
         watch
@@ -292,7 +295,7 @@ impl<'a> Watch<'a> {
     /// Reads one piece of stdout or stderr; answers how many bytes came.
     fn read_output(&mut self, index: usize) -> usize {
         let Some(fd) = &self.streams.outputs[index] else { return 0 };
-        match rustix::io::read(fd, &mut self.buffer[..]) {
+        match read_piece(fd, &mut self.buffer) {
             Ok(length) if length > 0 => {
                 let shown = self.captured[index].push(&self.buffer[..length]);
                 if let Some(forward) = &mut self.live[index] {
@@ -335,7 +338,7 @@ impl<'a> Watch<'a> {
 
     fn read_result(&mut self) -> usize {
         let Some(fd) = &self.streams.result else { return 0 };
-        match rustix::io::read(fd, &mut self.buffer[..]) {
+        match read_piece(fd, &mut self.buffer) {
             Ok(length) if length > 0 => {
                 self.frames.push(&self.buffer[..length]);
                 return length;
@@ -348,7 +351,7 @@ impl<'a> Watch<'a> {
 
     fn read_stdin(&mut self) {
         let Some(source) = self.stdin.source else { return };
-        match rustix::io::read(source, &mut self.buffer[..]) {
+        match read_piece(source, &mut self.buffer) {
             Ok(length) if length > 0 => self.stdin.pending.extend(&self.buffer[..length]),
             Err(Errno::AGAIN | Errno::INTR) => {}
             _ => self.stdin.source = None,
@@ -468,6 +471,12 @@ impl<'a> Watch<'a> {
             }
         }
     }
+}
+
+/// Reads one piece into a buffer with room for it. Memory that nothing came into is never touched.
+fn read_piece(fd: impl AsFd, buffer: &mut Vec<u8>) -> rustix::io::Result<usize> {
+    buffer.clear();
+    rustix::io::read(fd, rustix::buffer::spare_capacity(buffer))
 }
 
 /// What a watch waits for.

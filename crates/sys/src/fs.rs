@@ -25,18 +25,12 @@ pub fn open_directory(path: &CStr) -> Result<OwnedFd> {
 pub fn read_kernel_file(path: &CStr) -> Result<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(Error::of("open"))?;
-    let mut bytes = vec![0; 16 << 10];
-    let mut length = 0;
-    loop {
-        if length == bytes.len() {
-            bytes.resize(2 * length, 0);
-        }
-        match rustix::io::read(&file, &mut bytes[length..]).map_err(Error::of("read"))? {
-            0 => break,
-            more => length += more,
-        }
+    // Memory that nothing comes into is never touched.
+    let mut bytes = Vec::with_capacity(16 << 10);
+    while rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)).map_err(Error::of("read"))? > 0
+    {
+        bytes.reserve(bytes.capacity() / 4);
     }
-    bytes.truncate(length);
     String::from_utf8(bytes).map_err(|_| Error { call: "read", errno: libc::EILSEQ })
 }
 

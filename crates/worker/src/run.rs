@@ -69,7 +69,7 @@ pub fn result_of(
         artifacts: artifacts_of(&settled.collected.files),
         usage: Usage {
             wall_ms: rounded_ms(watched.wall.as_micros()),
-            cpu_ms: rounded_ms(u128::from(watched.cpu_us)),
+            cpu_ms: rounded_ms(u128::from(settled.cpu_us)),
             memory_peak_bytes: watched.memory_peak_bytes,
             queue_ms: 0,
         },
