@@ -6,8 +6,8 @@ use crate::limits::{
     FILTER_LABELS_MAX, FILTER_TEXT_BYTES_MAX, LABELS_FEW, NAME_BYTES_MAX, TEXT_SCAN_BYTES_MAX, TEXT_SCAN_MAX,
 };
 use crate::{Cursor, Listed, Page, Reader, Scope, StoreError};
-use model::result::RunState;
 use model::RunId;
+use model::result::RunState;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
