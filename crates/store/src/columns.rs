@@ -1,5 +1,6 @@
 //! Values on their way into columns and out of them.
 
+use crate::limits::TIME_MS_MAX;
 use crate::{Cursor, StoreError};
 use rusqlite::types::Value;
 use serde::Serialize;
@@ -44,6 +45,14 @@ pub(crate) fn to_json(value: &impl Serialize, what: &'static str, max: usize) ->
 /// Refuses a text of more than `max` bytes.
 pub(crate) fn at_most(what: &'static str, text: &str, max: usize) -> Result<(), StoreError> {
     if text.len() > max { Err(StoreError::TooLong { what, max: max as u64 }) } else { Ok(()) }
+}
+
+/// Refuses a time that RFC 3339 cannot spell.
+pub(crate) fn moment(at_ms: i64) -> Result<(), StoreError> {
+    if (0..=TIME_MS_MAX).contains(&at_ms) {
+        return Ok(());
+    }
+    Err(StoreError::Invalid { what: "a time lies outside the years 1970 to 9999" })
 }
 
 /// The conditions of a query, and the values that they are bound to.

@@ -1,9 +1,17 @@
 //! Every maximum that the store relies on.
 
+use std::time::Duration;
+
 /// Writes that may wait for the writer; the next waits for a place.
 pub const WRITE_QUEUE_MAX: usize = 1024;
 /// Most writes of one transaction.
 pub const GROUP_MAX: usize = 256;
+/// When the write-ahead log is cut.
+pub const LOG_BYTES_MAX: u64 = 32 << 20;
+/// How long a cut waits for readers that need the log; writes wait that long.
+pub const LOG_WAIT: Duration = Duration::from_millis(250);
+/// The last moment of the year 9999, milliseconds since 1970: what RFC 3339 can spell.
+pub const TIME_MS_MAX: i64 = 253_402_300_799_999;
 /// Longest request text of a run. Above the model's code and files, which HTTP bounds lower.
 pub const REQUEST_BYTES_MAX: usize = 128 << 20;
 /// Longest result text of a run: two streams at the ceiling of 64 MiB, six-fold escaped at worst, do not fit, and are a fault.

@@ -9,7 +9,8 @@ use std::path::Path;
 /// Held as long as the store is open.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    /// `flock(2)`, which `File::try_lock` uses on Linux, lasts as long as this description is open. It is closed on exec.
+    /// `flock(2)`, which `File::try_lock` uses on Linux, lasts as long as this description is open anywhere: a process cloned
+    /// from this one would hold it too until it execs. Sandboxes are cloned by the spawner, which never has it.
     _file: File,
 }
 

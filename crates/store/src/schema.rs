@@ -20,7 +20,7 @@ const MIGRATIONS: [&str; 4] = [
 ];
 
 /// How long a statement waits for another process's lock. Only an administrator's `sqlite3` can hold one.
-const BUSY: Duration = Duration::from_secs(5);
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
 /// Statements kept compiled by each connection.
 const STATEMENTS_KEPT: usize = 128;
 
@@ -44,8 +44,8 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
         Durability::Commit => "PRAGMA synchronous = NORMAL",
         Durability::Fsync => "PRAGMA synchronous = FULL",
     })?;
-    // 16 MiB of pages in memory; a log that once grew is cut back to 64 MiB.
-    db.execute_batch("PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864")?;
+    // 16 MiB of pages in memory.
+    db.execute_batch("PRAGMA cache_size = -16384")?;
     migrate(&mut db, path, &MIGRATIONS)?;
     Ok(db)
 }

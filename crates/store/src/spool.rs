@@ -10,7 +10,7 @@ use crate::limits::{
     SPOOL_ARTIFACT_BYTES_MAX, SPOOL_GROUP, SPOOL_INGEST_MAX, SPOOL_RECORD_BYTES_MAX, SPOOL_STALE_MS,
 };
 use crate::writer::{Answer, answered};
-use crate::{Admission, Durability, NewArtifact, NewRun, RunEvent, Scope, Settlement, Store, StoreError};
+use crate::{Admission, Durability, NewArtifact, NewRun, RunEvent, Settlement, Store, StoreError};
 use model::limits::ARTIFACTS_MAX;
 use model::{RunId, RunResult};
 use rustix::fs::OFlags;
@@ -317,10 +317,7 @@ impl Ingest<'_> {
             let name = format!("{id}.json");
             match answered(answer.blocking_recv()) {
                 Ok(_) => self.found.taken += 1,
-                // The id, or its place in a batch: only the former means that it is there.
-                Err(StoreError::Exists { .. }) if self.store.reader().run(&Scope::Admin, &id)?.is_some() => {
-                    self.found.known += 1;
-                }
+                Err(StoreError::Exists { .. }) => self.found.known += 1,
                 Err(error) if error.is_mistake() => {
                     self.put_aside(name.into(), error.to_string())?;
                     continue;

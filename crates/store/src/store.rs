@@ -83,7 +83,11 @@ impl Store {
         let blobs = Arc::new(Blobs::open(directory, options.durability)?);
         let keys = Arc::new(Keyring::load(&db)?);
         let inner = Inner {
-            writer: Writer::start(db, Arc::clone(&blobs))?,
+            writer: Writer::start(
+                db,
+                directory.join(format!("{}-wal", crate::DATABASE)),
+                Arc::clone(&blobs),
+            )?,
             reader: Reader::pooled(directory, options.readers),
             blobs,
             keys,

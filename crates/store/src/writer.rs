@@ -6,8 +6,8 @@
 //! broken), every write of the group is done again in a transaction of its own: only those fail that must.
 
 use crate::blobs::Blobs;
-use crate::limits::{GROUP_MAX, WRITE_QUEUE_MAX};
-use crate::{Store, StoreError};
+use crate::limits::{GROUP_MAX, LOG_BYTES_MAX, LOG_WAIT, WRITE_QUEUE_MAX};
+use crate::{Store, StoreError, schema};
 use rusqlite::{CachedStatement, Connection};
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -181,14 +181,16 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread on a connection that is up to date.
-    pub fn start(db: Connection, blobs: Arc<Blobs>) -> Result<Self, StoreError> {
+    /// Starts the thread on a connection that is up to date, whose write-ahead log is the file `log`.
+    pub fn start(db: Connection, log: PathBuf, blobs: Arc<Blobs>) -> Result<Self, StoreError> {
         let (sender, mut receiver) = mpsc::channel::<Box<dyn Job>>(WRITE_QUEUE_MAX);
         let work = move || {
             let mut group = Vec::with_capacity(GROUP_MAX);
+            let mut log = Log { path: log, cut_at_bytes: LOG_BYTES_MAX };
             while receiver.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
                 write_group(&db, &blobs, &mut group);
                 group.drain(..).for_each(|job| job.answer());
+                log.cut(&db);
             }
         };
         let thread = thread::Builder::new().name("store".into()).spawn(work);
@@ -210,6 +212,31 @@ impl Drop for Writer {
             // It only fails if the thread panicked, which was reported where it happened.
             thread.join().ok();
         }
+    }
+}
+
+/// The write-ahead log. SQLite begins it anew when no reader needs it, which under reads that overlap for ever is never; so it is
+/// cut by waiting a moment for those that run. New ones do not hold that up (wal.html, "Avoiding Excessively Large WAL Files").
+struct Log {
+    path: PathBuf,
+    cut_at_bytes: u64,
+}
+
+impl Log {
+    fn cut(&mut self, db: &Connection) {
+        let bytes = self.path.metadata().map_or(0, |metadata| metadata.len());
+        if bytes < self.cut_at_bytes {
+            return;
+        }
+        let truncate = || -> rusqlite::Result<bool> {
+            db.busy_timeout(LOG_WAIT)?;
+            let busy = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+            db.busy_timeout(schema::BUSY)?;
+            busy
+        };
+        // If a reader took too long, or the disk is full: when it has grown again.
+        let cut = truncate().is_ok_and(|busy| !busy);
+        self.cut_at_bytes = if cut { LOG_BYTES_MAX } else { bytes + LOG_BYTES_MAX / 4 };
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Admission, NewRun, Settlement};
 use crate::artifacts::{self, NewArtifact};
-use crate::columns::{at_most, count, from_word, int, to_json, word};
+use crate::columns::{at_most, count, from_word, int, moment, to_json, word};
 use crate::idempotency::{self, Claimed};
 use crate::limits::{
     EVENTS_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, REQUEST_BYTES_MAX, RESULT_BYTES_MAX,
@@ -119,6 +119,7 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     fn prepare(run: NewRun) -> Result<Self, StoreError> {
+        moment(run.created_at_ms)?;
         at_most("request", &run.request, REQUEST_BYTES_MAX)?;
         at_most("session", run.session.as_deref().unwrap_or_default(), NAME_BYTES_MAX)?;
         run.idempotency.as_ref().map_or(Ok(()), idempotency::check)?;
@@ -216,6 +217,7 @@ impl Settled {
         if &result.id != id || result.state != RunState::Settled {
             return Err(StoreError::Invalid { what: "the result is not this run's, or not settled" });
         }
+        moment(settlement.settled_at_ms)?;
         artifacts::check(&settlement.artifacts)?;
         at_most("verdict", settlement.verdict.as_deref().unwrap_or_default(), NAME_BYTES_MAX)?;
         let output = result.stdout.len() + result.stderr.len();

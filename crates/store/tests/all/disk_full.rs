@@ -1,11 +1,11 @@
 //! A full disk: what was acknowledged is there, what was not is not, and all goes on when there is room again.
 
-use crate::harness::{assert_sound, id, local, new_run, open, settlement};
+use crate::harness::{assert_sound, id, local, new_run, open, pages, settlement};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
-use store::{Filter, NewArtifact, NewRun, Page, Settlement, StoreError};
+use store::{NewArtifact, NewRun, Settlement, StoreError};
 use tempfile::TempDir;
 
 /// A file system of a few megabytes in memory.
@@ -93,16 +93,7 @@ fn acknowledged_writes_survive_a_full_disk() {
     let reader = store.reader();
     assert!(acknowledged.iter().all(|id| reader.run(&local(), id).unwrap().is_some()));
     assert!(reader.artifact(&local(), &id(99_999), "a").unwrap().is_some());
-    let mut listed = 0;
-    let mut page = Page::default();
-    loop {
-        let rows = reader.runs(&local(), &Filter::default(), &page).unwrap();
-        listed += rows.items.len();
-        match rows.next {
-            Some(next) => page.cursor = Some(next),
-            None => break,
-        }
-    }
+    let listed = pages(&reader, 200, || {}).len();
     assert_eq!(listed, acknowledged.len() + 1);
     drop((reader, store));
     assert_sound(&data);

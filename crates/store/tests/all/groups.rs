@@ -1,22 +1,14 @@
 //! Group commit: many writers at once, each told the truth about its own write.
 
-use crate::harness::{NOW, assert_sound, id, local, new_run, open, record, settlement, store};
+use crate::harness::{NOW, assert_sound, id, local, new_run, open, pages, record, settlement, store};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::{Durability, Filter, Options, Page, Store, StoreError};
 
 /// Every run in the store, by all pages.
 fn everything(store: &Store) -> BTreeSet<model::RunId> {
-    let mut page = Page::default();
-    let mut ids = BTreeSet::new();
-    loop {
-        let listed = store.reader().runs(&local(), &Filter::default(), &page).unwrap();
-        ids.extend(listed.items.into_iter().map(|row| row.id));
-        match listed.next {
-            Some(next) => page.cursor = Some(next),
-            None => return ids,
-        }
-    }
+    pages(&store.reader(), 200, || {}).into_iter().map(|row| row.id).collect()
 }
 
 #[test]
@@ -122,4 +114,33 @@ fn a_reader_sees_what_was_acknowledged() {
         }
     });
     assert_eq!(everything(&store).len(), 400);
+}
+
+#[test]
+fn the_log_stays_small_while_reads_overlap_for_ever() {
+    let (directory, store) = store();
+    let log = directory.path().join("fireclay.db-wal");
+    let done = AtomicBool::new(false);
+    let largest = std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    pages(&store.reader(), 200, || {});
+                }
+            });
+        }
+        // Some 200 MB, looked at after each.
+        let sizes = (0..1600).map(|number| {
+            let mut run = new_run(number);
+            run.request = "x".repeat(120_000);
+            run.metadata = [("label".to_owned(), "y".repeat(4_000))].into();
+            store.admit(run).wait().unwrap();
+            log.metadata().unwrap().len()
+        });
+        let largest = sizes.max();
+        done.store(true, Ordering::Relaxed);
+        largest
+    });
+    let largest = largest.unwrap();
+    assert!(largest < 2 * store::limits::LOG_BYTES_MAX, "{largest}");
 }

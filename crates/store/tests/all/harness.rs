@@ -5,7 +5,7 @@ use model::{Isolation, Language, Outcome, RunId, RunResult, TenantId};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::Path;
-use store::{NewRun, Options, Scope, Settlement, Store};
+use store::{Filter, NewRun, Options, Page, Reader, RunRow, Scope, Settlement, Store};
 use tempfile::TempDir;
 
 /// Some moment; tests count on from it.
@@ -79,6 +79,7 @@ pub fn completed(id: &RunId) -> RunResult {
         usage: Usage { wall_ms: 3, cpu_ms: 2, memory_peak_bytes: 9 << 20, queue_ms: 0 },
         isolation: Isolation { level: "default".to_owned(), layers: Vec::new(), missing: Vec::new() },
         digests: Digests::default(),
+        receipt: None,
     }
 }
 
@@ -101,4 +102,22 @@ pub fn record(store: &Store, number: u64) {
 pub fn assert_sound(directory: &Path) {
     let found: String = raw(directory).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(found, "ok");
+}
+
+/// All pages of the local tenant's runs, with `between` called after each. Fails when they do not end.
+pub fn pages(reader: &Reader, limit: usize, mut between: impl FnMut()) -> Vec<RunRow> {
+    let mut page = Page { limit, cursor: None };
+    let mut rows = Vec::new();
+    loop {
+        let listed = reader.runs(&local(), &Filter::default(), &page).unwrap();
+        assert!(listed.items.len() <= limit);
+        rows.extend(listed.items);
+        assert!(rows.len() < 100_000, "pages go round in circles");
+        match listed.next {
+            // As a client does: as text.
+            Some(next) => page.cursor = Some(next.to_string().parse().unwrap()),
+            None => return rows,
+        }
+        between();
+    }
 }

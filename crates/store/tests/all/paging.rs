@@ -1,28 +1,11 @@
 //! Pages: whatever comes and goes between two of them, no run is told twice and none is left out.
 
-use crate::harness::{NOW, id, local, new_run, open, settlement, store};
+use crate::harness::{NOW, id, local, new_run, open, pages, settlement, store};
 use model::RunId;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use store::{Actor, Filter, Page, Reader, RunRow, StoreError};
-
-/// All pages, with `between` called after each.
-fn pages(reader: &Reader, limit: usize, mut between: impl FnMut()) -> Vec<RunRow> {
-    let mut page = Page { limit, cursor: None };
-    let mut rows = Vec::new();
-    loop {
-        let listed = reader.runs(&local(), &Filter::default(), &page).unwrap();
-        assert!(listed.items.len() <= limit);
-        rows.extend(listed.items);
-        match listed.next {
-            // As a client does: as text.
-            Some(next) => page.cursor = Some(next.to_string().parse().unwrap()),
-            None => return rows,
-        }
-        between();
-    }
-}
+use store::{Actor, Filter, Page, RunRow, StoreError};
 
 fn assert_in_order(rows: &[RunRow]) {
     let places: Vec<(i64, &str)> = rows.iter().map(|row| (row.created_at_ms, row.id.as_str())).collect();

@@ -110,20 +110,22 @@ fn hostile_files_are_put_aside_and_the_rest_is_taken_in() {
     .unwrap();
     edit(13, "\"seq\":1", "\"seq\":-1");
     edit(14, "\"settled_at_ms\":", "\"settled_at_ms\":1e300,\"x\":");
+    edit(15, &format!("\"settled_at_ms\":{}", NOW + 5), &format!("\"settled_at_ms\":{}", i64::MIN));
+    edit(16, &format!("\"created_at_ms\":{NOW}"), &format!("\"created_at_ms\":{}", i64::MAX));
     fs::write(at("notes.txt"), "mine").unwrap();
     fs::write(at("run_.json"), "{}").unwrap();
 
     let found = ingest(&store);
-    assert_eq!((found.taken, found.known, found.more), (6, 0, false));
+    assert_eq!((found.taken, found.known, found.more), (4, 0, false));
     let mut bad: Vec<_> = found.bad.iter().map(|(name, _)| name.clone()).collect();
     bad.sort();
-    let mut expected: Vec<_> = (1..=14).map(json).collect();
+    let mut expected: Vec<_> = (1..=16).map(json).collect();
     expected.extend(["notes.txt".to_owned(), "run_.json".to_owned()]);
     expected.sort();
     assert_eq!(bad, expected);
     assert_eq!(names(directory.path()), ["bad"]);
     let aside: Vec<_> = fs::read_dir(at("bad")).unwrap().collect();
-    assert_eq!(aside.len(), 16);
+    assert_eq!(aside.len(), 18);
     // Once and for all.
     assert_eq!(ingest(&store), Ingested::default());
     assert!(store.reader().run(&local(), &id(5)).unwrap().is_none());
