@@ -4,6 +4,7 @@ mod agentrun;
 mod artifacts;
 mod batches;
 mod crashes;
+mod docs;
 mod escape;
 mod events;
 mod fairness;

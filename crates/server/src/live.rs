@@ -58,7 +58,13 @@ impl LiveRun {
     /// A run that was just admitted.
     pub fn new(tenant: TenantId, judge: Option<Judge>) -> Arc<Self> {
         let (changed, _) = watch::channel((0, false));
-        Arc::new(Self { tenant, judge, canceller: Mutex::new(None), log: Mutex::new(Log::default()), changed })
+        Arc::new(Self {
+            tenant,
+            judge,
+            canceller: Mutex::new(None),
+            log: Mutex::new(Log::default()),
+            changed,
+        })
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {

@@ -87,7 +87,9 @@ impl Store {
     /// Begins a batch. Fails with [`StoreError::Exists`] if the id is taken.
     pub fn create_batch(&self, batch: NewBatch) -> Write<()> {
         match to_json(&batch.options, "options of a batch", DETAIL_BYTES_MAX) {
-            Ok(options) => self.write("create a batch", move |transaction| insert(transaction, &batch, &options)),
+            Ok(options) => {
+                self.write("create a batch", move |transaction| insert(transaction, &batch, &options))
+            }
             Err(error) => Write::refused(self, error),
         }
     }
@@ -96,7 +98,10 @@ impl Store {
     /// batch on its way.
     pub fn add_batch_items(&self, id: &BatchId, first: u32, requests: Vec<Vec<u8>>) -> Write<()> {
         if requests.iter().any(|request| request.len() > REQUEST_BYTES_MAX) {
-            return Write::refused(self, StoreError::TooLong { what: "item of a batch", max: REQUEST_BYTES_MAX as u64 });
+            return Write::refused(
+                self,
+                StoreError::TooLong { what: "item of a batch", max: REQUEST_BYTES_MAX as u64 },
+            );
         }
         let id = id.clone();
         self.write("record items of a batch", move |transaction| {
@@ -113,7 +118,12 @@ impl Store {
 
     /// Says that all items have come, and claims the client's key for the whole. If the key stands for the same request already,
     /// this batch is removed; fails with [`StoreError::IdempotencyConflict`] if it stands for another.
-    pub fn seal_batch(&self, id: &BatchId, idempotency: Option<Idempotency>, at_ms: i64) -> Write<BatchAdmission> {
+    pub fn seal_batch(
+        &self,
+        id: &BatchId,
+        idempotency: Option<Idempotency>,
+        at_ms: i64,
+    ) -> Write<BatchAdmission> {
         let id = id.clone();
         if let Err(error) = idempotency.as_ref().map_or(Ok(()), idempotency::check) {
             return Write::refused(self, error);
@@ -121,7 +131,9 @@ impl Store {
         self.write("seal a batch", move |transaction| {
             let seq = running(transaction, &id)?;
             let Some(key) = &idempotency else { return Ok(BatchAdmission::Admitted) };
-            let tenant = transaction.sql("SELECT tenant FROM batches WHERE seq = ?")?.query_row([seq], |row| row.get(0))?;
+            let tenant = transaction
+                .sql("SELECT tenant FROM batches WHERE seq = ?")?
+                .query_row([seq], |row| row.get(0))?;
             let tenant: TenantId = from_word(tenant, "the tenant of a batch")?;
             match idempotency::claim(transaction, &tenant, key, id.as_str(), at_ms)? {
                 None => Ok(BatchAdmission::Admitted),
@@ -189,7 +201,8 @@ fn insert(transaction: &Transaction<'_>, batch: &NewBatch, options: &str) -> Res
 /// The number of a batch that is on its way.
 fn running(transaction: &Transaction<'_>, id: &BatchId) -> Result<i64, StoreError> {
     let sql = "SELECT seq, state = 'running' FROM batches WHERE id = ?";
-    let found = transaction.sql(sql)?.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let found =
+        transaction.sql(sql)?.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     match found {
         Some((seq, true)) => Ok(seq),
         Some((_, false)) => Err(StoreError::AlreadySettled),
@@ -198,7 +211,11 @@ fn running(transaction: &Transaction<'_>, id: &BatchId) -> Result<i64, StoreErro
 }
 
 /// Refuses a run of a batch that the tenant does not have.
-pub(crate) fn check_owner(transaction: &Transaction<'_>, tenant: &TenantId, batch: &BatchId) -> Result<(), StoreError> {
+pub(crate) fn check_owner(
+    transaction: &Transaction<'_>,
+    tenant: &TenantId,
+    batch: &BatchId,
+) -> Result<(), StoreError> {
     let sql = "SELECT 1 FROM batches WHERE id = ? AND tenant = ?";
     let exists = transaction.sql(sql)?.exists([batch.as_str(), tenant.as_str()])?;
     if exists { Ok(()) } else { Err(StoreError::NotFound) }
@@ -212,7 +229,11 @@ pub(crate) fn interrupt(transaction: &Transaction<'_>, before: i64, at_ms: i64) 
 }
 
 /// Removes ended batches that are older than `oldest_ms` and have no runs any more, at most `limit`.
-pub(crate) fn remove_old(transaction: &Transaction<'_>, oldest_ms: i64, limit: usize) -> Result<u64, StoreError> {
+pub(crate) fn remove_old(
+    transaction: &Transaction<'_>,
+    oldest_ms: i64,
+    limit: usize,
+) -> Result<u64, StoreError> {
     let sql = "SELECT seq FROM batches WHERE created_at < ? AND state <> 'running'
         AND NOT EXISTS (SELECT 1 FROM runs WHERE batch = batches.id) LIMIT ?";
     let mut statement = transaction.sql(sql)?;
@@ -263,7 +284,12 @@ impl Reader {
     }
 
     /// One item of a batch, if it is in the scope.
-    pub fn batch_item(&self, scope: &Scope, batch: &BatchId, index: u32) -> Result<Option<BatchItem>, StoreError> {
+    pub fn batch_item(
+        &self,
+        scope: &Scope,
+        batch: &BatchId,
+        index: u32,
+    ) -> Result<Option<BatchItem>, StoreError> {
         self.read("read an item of a batch", |db| {
             let sql = "SELECT place, request, answer FROM batch_items
                 WHERE batch = (SELECT seq FROM batches WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)) AND place = ?3";
@@ -273,7 +299,12 @@ impl Reader {
     }
 
     /// The items of a batch in their order; of a batch outside the scope, none.
-    pub fn batch_items(&self, scope: &Scope, batch: &BatchId, page: &Page) -> Result<Listed<BatchItem>, StoreError> {
+    pub fn batch_items(
+        &self,
+        scope: &Scope,
+        batch: &BatchId,
+        page: &Page,
+    ) -> Result<Listed<BatchItem>, StoreError> {
         self.read("list a batch", |db| {
             let sql = "SELECT place, request, answer FROM batch_items
                 WHERE batch = (SELECT seq FROM batches WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)) AND place > ?3

@@ -57,7 +57,10 @@ impl Store {
             let mut retained = Retained::default();
             let forgotten = idempotency::forget(transaction, now_ms, RETAIN_STEP_ROWS)?;
             remove_runs(transaction, &retention, now_ms, &mut retained)?;
-            let oldest = match retention.max_bytes.filter(|max| size_of(transaction.db()).is_ok_and(|size| size > *max)) {
+            let oldest = match retention
+                .max_bytes
+                .filter(|max| size_of(transaction.db()).is_ok_and(|size| size > *max))
+            {
                 // All whose runs are gone already.
                 Some(_) => Some(now_ms),
                 None => retention.max_age_ms.map(|age| now_ms.saturating_sub(age)),

@@ -132,7 +132,12 @@ impl ProgramAnswer {
     /// The answer of these cases.
     pub fn of(cases: Vec<CaseAnswer>) -> Self {
         let passed = cases.iter().filter(|case| case.verdict == Verdict::Passed).count();
-        Self { verdict: Verdict::of_parts(cases.iter().map(|case| case.verdict)), passed, total: cases.len(), cases }
+        Self {
+            verdict: Verdict::of_parts(cases.iter().map(|case| case.verdict)),
+            passed,
+            total: cases.len(),
+            cases,
+        }
     }
 }
 
@@ -213,7 +218,11 @@ impl Answer {
 
     /// An item that was not tried, or not to its end.
     pub fn fault(index: u32, id: Option<String>, fault: ItemFault) -> Self {
-        Self { retry_safe: Some(fault.retry_safe), fault: Some(fault), ..Self::new(index, id, Verdict::Fault) }
+        Self {
+            retry_safe: Some(fault.retry_safe),
+            fault: Some(fault),
+            ..Self::new(index, id, Verdict::Fault)
+        }
     }
 
     /// An item that was not tried because its batch was taken back, or because we ended.
@@ -236,7 +245,11 @@ impl Answer {
     pub fn program(index: u32, id: Option<String>, program: ProgramAnswer) -> Self {
         let retry_safe = retry_safe(&program.cases);
         let ProgramAnswer { verdict, passed, total, cases } = program;
-        Self { retry_safe, program: Some(ProgramCases { passed, total, cases }), ..Self::new(index, id, verdict) }
+        Self {
+            retry_safe,
+            program: Some(ProgramCases { passed, total, cases }),
+            ..Self::new(index, id, verdict)
+        }
     }
 
     /// A group.
@@ -260,7 +273,10 @@ impl Answer {
 
 /// There when a part is a fault: whether one of them may pass next time.
 fn retry_safe<'c>(cases: impl IntoIterator<Item = &'c CaseAnswer>) -> Option<bool> {
-    cases.into_iter().filter_map(|case| Some(case.fault.as_ref()?.retry_safe)).reduce(|one, other| one || other)
+    cases
+        .into_iter()
+        .filter_map(|case| Some(case.fault.as_ref()?.retry_safe))
+        .reduce(|one, other| one || other)
 }
 
 /// 1 − C(n−c, k) / C(n, k), as a product that never overflows; `None` for k beyond n.
@@ -381,7 +397,13 @@ mod tests {
     #[test]
     fn a_fault_is_never_counted_as_judged() {
         let mut tally = Tally::default();
-        for verdict in [Verdict::Passed, Verdict::WrongAnswer, Verdict::Fault, Verdict::Skipped, Verdict::Outcome(Outcome::TimedOut)] {
+        for verdict in [
+            Verdict::Passed,
+            Verdict::WrongAnswer,
+            Verdict::Fault,
+            Verdict::Skipped,
+            Verdict::Outcome(Outcome::TimedOut),
+        ] {
             tally.count(verdict);
         }
         assert_eq!(tally, Tally { passed: 1, judged: 3 });

@@ -38,7 +38,9 @@ impl<'de> Deserialize<'de> for Compare {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
-            serde::de::Error::custom(format!("unknown comparison {text:?}: use exact, trim, tokens or float:EPS, as in float:1e-6"))
+            serde::de::Error::custom(format!(
+                "unknown comparison {text:?}: use exact, trim, tokens or float:EPS, as in float:1e-6"
+            ))
         })
     }
 }
@@ -75,9 +77,9 @@ pub fn difference(compare: Compare, expected: &str, actual: &str) -> Option<Diff
             (!same).then(|| by_line(expected, actual))
         }
         Compare::Tokens => by_word(expected, actual, |expected, actual| expected == actual),
-        Compare::Float(epsilon) => {
-            by_word(expected, actual, |expected, actual| expected == actual || close(expected, actual, epsilon))
-        }
+        Compare::Float(epsilon) => by_word(expected, actual, |expected, actual| {
+            expected == actual || close(expected, actual, epsilon)
+        }),
     }
 }
 
@@ -97,7 +99,11 @@ fn by_line<'t>(expected: impl Iterator<Item = &'t str>, actual: impl Iterator<It
                     (Some(should), Some(is)) => common_chars(should, is),
                     _ => 0,
                 };
-                return Difference { line, expected: should.map(|text| excerpt(text, at)), actual: is.map(|text| excerpt(text, at)) };
+                return Difference {
+                    line,
+                    expected: should.map(|text| excerpt(text, at)),
+                    actual: is.map(|text| excerpt(text, at)),
+                };
             }
         }
     }
@@ -112,7 +118,8 @@ fn by_word(expected: &str, actual: &str, same: impl Fn(&str, &str) -> bool) -> O
             (None, None) => return None,
             (Some(should), Some(is)) if same(should, is) => {}
             (should, is) => {
-                let line = is.map_or(actual.trim_end(), |word| before(actual, word)).matches('\n').count() + 1;
+                let line =
+                    is.map_or(actual.trim_end(), |word| before(actual, word)).matches('\n').count() + 1;
                 let text = |word: &str| excerpt(word, 0);
                 return Some(Difference { line, expected: should.map(text), actual: is.map(text) });
             }

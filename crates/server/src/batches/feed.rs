@@ -30,8 +30,12 @@ pub async fn feed(service: Arc<Service>, batch: Arc<LiveBatch>, options: Options
     let started = Instant::now();
     let most = RUNS_PER_PLACE * service.machine.load().places;
     let width = options.concurrency.unwrap_or(most).clamp(1, most);
-    let performer =
-        Performer { service: service.clone(), batch: batch.clone(), slots: Arc::new(Semaphore::new(width)), width };
+    let performer = Performer {
+        service: service.clone(),
+        batch: batch.clone(),
+        slots: Arc::new(Semaphore::new(width)),
+        width,
+    };
     let feeder = Feeder { performer, room, options };
     feeder.all().await;
     let state = batch.stopped().unwrap_or(BatchState::Settled);
@@ -87,7 +91,8 @@ impl Feeder {
             }
             Ok(line) => Item::parse(&line).map_err(|(id, problem)| Answer::rejected(index, id, problem)),
             Err(problem) => {
-                let fault = ItemFault { code: "internal".to_owned(), message: problem.to_string(), retry_safe: true };
+                let fault =
+                    ItemFault { code: "internal".to_owned(), message: problem.to_string(), retry_safe: true };
                 Err(Answer::fault(index, None, fault))
             }
         };
@@ -144,7 +149,8 @@ async fn repeat(performer: &Performer, index: u32, item: Item, mut first: First)
     fields.extend(item.id.map(|id| ("id".to_owned(), id.into())));
     fields.insert("same_as".to_owned(), place.into());
     let verdict = answer.get("verdict").and_then(Value::as_str).unwrap_or_default().to_owned();
-    fields.extend(answer.into_iter().filter(|(name, _)| !matches!(name.as_str(), "index" | "id" | "same_as")));
+    fields
+        .extend(answer.into_iter().filter(|(name, _)| !matches!(name.as_str(), "index" | "id" | "same_as")));
     let text = Value::Object(fields).to_string();
     let graded = matches!(item.asked, Asked::Program(_) | Asked::Group(_));
     write(performer, index, &verdict, text, |summary| summary.count_repeated(&verdict, graded)).await;
@@ -156,7 +162,13 @@ async fn record(performer: &Performer, index: u32, answer: Answer) {
 }
 
 /// Writes an answer down; only then do followers see it.
-async fn write(performer: &Performer, index: u32, fate: &str, text: String, count: impl FnOnce(&mut Summary)) {
+async fn write(
+    performer: &Performer,
+    index: u32,
+    fate: &str,
+    text: String,
+    count: impl FnOnce(&mut Summary),
+) {
     let batch = &performer.batch;
     let written = performer.service.store.answer_batch_item(&batch.id, index, fate, text).await;
     if let Err(error) = written {

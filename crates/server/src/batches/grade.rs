@@ -34,7 +34,10 @@ pub fn request_of(program: &RunRequest, case: &Case, nonce: &str) -> Result<RunR
 
 /// The kind and text of tests that run inside the program's process.
 fn tests_of(case: &Case) -> Option<(&'static str, &str)> {
-    case.append.as_deref().map(|tests| ("append", tests)).or(case.pytest.as_deref().map(|tests| ("pytest", tests)))
+    case.append
+        .as_deref()
+        .map(|tests| ("append", tests))
+        .or(case.pytest.as_deref().map(|tests| ("pytest", tests)))
 }
 
 fn overlaid(under: &LimitsPatch, over: &LimitsPatch) -> LimitsPatch {
@@ -60,13 +63,22 @@ fn graded(mut request: RunRequest, kind: &str, tests: &str, nonce: &str) -> Resu
             return Err(Problem::new(Kind::InvalidRequest, detail, hint).of_field("append"));
         }
     };
-    let path = request.file_name.take().or(language.map(|language| language.default_file().to_owned())).unwrap_or_default();
+    let path = request
+        .file_name
+        .take()
+        .or(language.map(|language| language.default_file().to_owned()))
+        .unwrap_or_default();
     let stdin = request.stdin.take().unwrap_or_default();
-    request.files.push(InputFile { path: path.clone(), content: FileContent::Text(request.code), executable: false });
+    request.files.push(InputFile {
+        path: path.clone(),
+        content: FileContent::Text(request.code),
+        executable: false,
+    });
     request.args.insert(0, path);
     request.code = grader.to_owned();
     request.file_name = Some(name.to_owned());
-    request.language = language.map(|language| if language == Language::TypeScript { Language::JavaScript } else { language });
+    request.language = language
+        .map(|language| if language == Language::TypeScript { Language::JavaScript } else { language });
     request.stdin = Some(format!("{nonce} {kind} {} {}\n{tests}{stdin}", tests.len(), stdin.len()));
     Ok(request)
 }
@@ -138,14 +150,17 @@ pub fn untried(case: &Case, index: usize, verdict: Verdict, fault: Option<ItemFa
 
 /// What tests inside the process came to: only the grader knows the nonce, and only it says the word.
 fn proven(outcome: Outcome, nonce: &str, stderr: &str) -> (Verdict, Option<&'static str>) {
-    let said = stderr.rsplit_once(&format!("{nonce} ")).map(|(_, said)| said.split('\n').next().unwrap_or_default());
+    let said =
+        stderr.rsplit_once(&format!("{nonce} ")).map(|(_, said)| said.split('\n').next().unwrap_or_default());
     match (outcome, said) {
         (Outcome::Completed, Some("passed")) => (Verdict::Passed, None),
         (Outcome::Completed | Outcome::Failed, Some("no-pytest")) => {
             let note = "the tests need pytest, which the image does not have; without it plain `test_*` functions, `Test*` classes and unittest are run";
             (Verdict::Outcome(Outcome::SetupFailed), Some(note))
         }
-        (Outcome::Completed | Outcome::Failed, Some("no-tests")) => (Verdict::WrongAnswer, Some("no test was run")),
+        (Outcome::Completed | Outcome::Failed, Some("no-tests")) => {
+            (Verdict::WrongAnswer, Some("no test was run"))
+        }
         (Outcome::Completed | Outcome::Failed, Some("wrong" | "failed")) => (Verdict::WrongAnswer, None),
         (Outcome::Completed, _) => (Verdict::WrongAnswer, Some("the program ended before its tests")),
         (other, _) => (Verdict::Outcome(other), None),
@@ -158,7 +173,12 @@ fn tail(text: &str) -> String {
 }
 
 /// The checker's run: what the program printed, what it read, and what it should have printed, as files.
-pub fn checker_request(checker: &Checker, program: &RunRequest, case: &Case, result: &RunResult) -> RunRequest {
+pub fn checker_request(
+    checker: &Checker,
+    program: &RunRequest,
+    case: &Case,
+    result: &RunResult,
+) -> RunRequest {
     let file = |path: &str, text: &str| InputFile {
         path: path.to_owned(),
         content: FileContent::Text(text.to_owned()),
@@ -191,7 +211,10 @@ pub fn checked(result: &RunResult) -> Result<Verdict, ItemFault> {
         (outcome, exit_code, error) => {
             let outcome = outcome.map_or("fault", Outcome::name);
             let exit = exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
-            let error = error.as_ref().map(|error| format!(", by an uncaught {}", tail(&error.name))).unwrap_or_default();
+            let error = error
+                .as_ref()
+                .map(|error| format!(", by an uncaught {}", tail(&error.name)))
+                .unwrap_or_default();
             let message = format!("the checker ended as {outcome}{exit}{error}; it must exit with 0 or 1");
             Err(ItemFault { code: "checker_failed".to_owned(), message, retry_safe: false })
         }
@@ -204,11 +227,21 @@ mod tests {
 
     #[test]
     fn tests_are_in_no_file_of_the_sandbox() {
-        let program = RunRequest { language: Some(Language::Python), code: "x = 1".into(), args: vec!["a".into()], ..RunRequest::default() };
+        let program = RunRequest {
+            language: Some(Language::Python),
+            code: "x = 1".into(),
+            args: vec!["a".into()],
+            ..RunRequest::default()
+        };
         let case = Case { append: Some("assert x == 1".into()), stdin: Some("in".into()), ..Case::default() };
         let request = request_of(&program, &case, "n0").unwrap();
         assert_eq!(request.args, ["main.py", "a"]);
-        assert!(request.files.iter().all(|file| !String::from_utf8_lossy(file.content.as_bytes()).contains("assert x")));
+        assert!(
+            request
+                .files
+                .iter()
+                .all(|file| !String::from_utf8_lossy(file.content.as_bytes()).contains("assert x"))
+        );
         assert!(!request.code.contains("assert x"));
         assert_eq!(request.stdin.as_deref(), Some("n0 append 13 2\nassert x == 1in"));
     }
@@ -217,7 +250,16 @@ mod tests {
     fn only_the_word_under_the_nonce_is_proof() {
         let judged = |outcome, stderr: &str| proven(outcome, "n0", stderr).0;
         assert_eq!(judged(Outcome::Completed, "\nn0 passed\n"), Verdict::Passed);
-        for stderr in ["", "passed", "n1 passed", "\nn0 wrong\n", "\nn0 passed!\n", "\nn0 passed\n\nn0 wrong\n", "\nn0 ended-early\n", "n0passed"] {
+        for stderr in [
+            "",
+            "passed",
+            "n1 passed",
+            "\nn0 wrong\n",
+            "\nn0 passed!\n",
+            "\nn0 passed\n\nn0 wrong\n",
+            "\nn0 ended-early\n",
+            "n0passed",
+        ] {
             assert_eq!(judged(Outcome::Completed, stderr), Verdict::WrongAnswer, "{stderr:?}");
         }
         assert_eq!(judged(Outcome::Failed, "\nn0 passed\n"), Verdict::Outcome(Outcome::Failed));

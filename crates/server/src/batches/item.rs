@@ -153,12 +153,19 @@ fn asked(fields: Map<String, Value>) -> Result<Asked, Problem> {
     if !graded {
         return Ok(Asked::Run(Box::new(body::parse(&text)?)));
     }
-    let GradingSaid { program, programs, cases, compare, checker, stop_at_first_failure, k } = body::parse(&text)?;
+    let GradingSaid { program, programs, cases, compare, checker, stop_at_first_failure, k } =
+        body::parse(&text)?;
     let group = programs.is_some();
     let programs = match (program, programs) {
         (Some(program), None) => vec![program],
         (None, Some(programs)) => programs,
-        _ => return Err(invalid("program", "there is not one of `program` and `programs`", "give exactly one of them")),
+        _ => {
+            return Err(invalid(
+                "program",
+                "there is not one of `program` and `programs`",
+                "give exactly one of them",
+            ));
+        }
     };
     let k = ks(k, group, programs.len())?;
     let grading = Grading { programs, cases, compare, checker, stop_at_first_failure, k };
@@ -169,9 +176,11 @@ fn asked(fields: Map<String, Value>) -> Result<Asked, Problem> {
 fn ks(said: Option<Vec<usize>>, group: bool, programs: usize) -> Result<Vec<usize>, Problem> {
     match said {
         Some(_) if !group => Err(invalid("k", "pass@k is of a group", "give `programs`, or leave `k` out")),
-        Some(said) if said.len() > 16 || said.iter().any(|k| !(1..=programs).contains(k)) => {
-            Err(invalid("k", "there is no such pass@k", format!("use at most 16 numbers from 1 to {programs}")))
-        }
+        Some(said) if said.len() > 16 || said.iter().any(|k| !(1..=programs).contains(k)) => Err(invalid(
+            "k",
+            "there is no such pass@k",
+            format!("use at most 16 numbers from 1 to {programs}"),
+        )),
         Some(said) => Ok(said),
         None => Ok([1, 5, 10, 100].into_iter().filter(|k| group && *k <= programs).collect()),
     }
@@ -187,7 +196,11 @@ fn check(grading: &Grading) -> Result<(), Problem> {
     }
     if programs * cases > EVALUATIONS_MAX {
         let detail = format!("{programs} programs times {cases} cases");
-        return Err(invalid("cases", detail, format!("at most {EVALUATIONS_MAX} runs for one item; make more items")));
+        return Err(invalid(
+            "cases",
+            detail,
+            format!("at most {EVALUATIONS_MAX} runs for one item; make more items"),
+        ));
     }
     for (index, case) in grading.cases.iter().enumerate() {
         check_case(grading, index, case)?;
@@ -207,13 +220,18 @@ fn check_case(grading: &Grading, index: usize, case: &Case) -> Result<(), Proble
     }
     if inside && grading.checker.is_some() {
         let hint = "a checker reads output: use it with `stdin` and `expected`";
-        return Err(invalid(field(if case.append.is_some() { "append" } else { "pytest" }), "the case has its own tests, and there is a checker", hint));
+        return Err(invalid(
+            field(if case.append.is_some() { "append" } else { "pytest" }),
+            "the case has its own tests, and there is a checker",
+            hint,
+        ));
     }
     if case.id.as_ref().is_some_and(|id| id.len() > ID_BYTES_MAX) {
         return Err(invalid(field("id"), "the id is too long", format!("at most {ID_BYTES_MAX} bytes")));
     }
     if case.pytest.is_some()
-        && let Some(at) = grading.programs.iter().position(|program| language_of(program) != Some(Language::Python))
+        && let Some(at) =
+            grading.programs.iter().position(|program| language_of(program) != Some(Language::Python))
     {
         let detail = format!("program {at} is not known to be Python, and pytest tests nothing else");
         return Err(invalid(field("pytest"), detail, "name the program's `language`, or use `append`"));

@@ -82,9 +82,11 @@ impl Performer {
                 limits: checker.limits,
                 ..RunRequest::default()
             };
-            self.service.admit(&self.batch.tenant, request).await.map_err(|problem| match Unrun::of(problem) {
-                Unrun::Rejected(problem) => Unrun::Rejected(problem.of_field("checker")),
-                other => other,
+            self.service.admit(&self.batch.tenant, request).await.map_err(|problem| {
+                match Unrun::of(problem) {
+                    Unrun::Rejected(problem) => Unrun::Rejected(problem.of_field("checker")),
+                    other => other,
+                }
             })?;
         }
         // Collected, since the compiler cannot see through a stream of closures that borrow (rust-lang/rust#102211).
@@ -123,7 +125,8 @@ impl Performer {
             Err(Unrun::Fault(fault)) => grade::untried(case, 0, Verdict::Fault, Some(fault)),
             // It was admitted before; meanwhile the quota was narrowed, or the service drains.
             Err(Unrun::Rejected(problem)) => {
-                let fault = ItemFault { code: "internal".to_owned(), message: problem.to_string(), retry_safe: true };
+                let fault =
+                    ItemFault { code: "internal".to_owned(), message: problem.to_string(), retry_safe: true };
                 grade::untried(case, 0, Verdict::Fault, Some(fault))
             }
         }
@@ -141,7 +144,9 @@ impl Performer {
         let (judged, compare, secret) = (case.clone(), grading.compare, nonce.clone());
         // With a checker the verdict is not known when the run is recorded.
         let judge: Option<Judge> = grading.checker.is_none().then(|| {
-            Judge::new(move |result| grade::judge(&judged, compare, &secret, result).verdict.name().to_owned())
+            Judge::new(move |result| {
+                grade::judge(&judged, compare, &secret, result).verdict.name().to_owned()
+            })
         });
         let result = self.run(index, request, judge).await?;
         let Some(checker) = &grading.checker else { return Ok(grade::judge(case, compare, &nonce, &result)) };
@@ -176,7 +181,12 @@ impl Performer {
     }
 
     /// Runs a request to its end, again if a fault may pass. The last fault is a result too.
-    async fn run(&self, index: u32, request: RunRequest, judge: Option<Judge>) -> Result<Arc<RunResult>, Unrun> {
+    async fn run(
+        &self,
+        index: u32,
+        request: RunRequest,
+        judge: Option<Judge>,
+    ) -> Result<Arc<RunResult>, Unrun> {
         // Never closed.
         let _slot = self.slots.acquire().await;
         let mut tries = 0;
@@ -191,7 +201,12 @@ impl Performer {
         }
     }
 
-    async fn run_once(&self, index: u32, request: RunRequest, judge: Option<Judge>) -> Result<Arc<RunResult>, Unrun> {
+    async fn run_once(
+        &self,
+        index: u32,
+        request: RunRequest,
+        judge: Option<Judge>,
+    ) -> Result<Arc<RunResult>, Unrun> {
         let submission = Submission {
             tenant: self.batch.tenant.clone(),
             request,

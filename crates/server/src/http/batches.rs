@@ -163,11 +163,19 @@ async fn submit(
                 Ok(BatchAdmission::Admitted) => {
                     seal(&batch, Ok(()));
                     tokio::spawn(feeding);
-                    if wait { Ok(follow(service, batch, false)) } else { accepted(&service, &caller, &batch.id).await }
+                    if wait {
+                        Ok(follow(service, batch, false))
+                    } else {
+                        accepted(&service, &caller, &batch.id).await
+                    }
                 }
                 Ok(BatchAdmission::Replayed(first)) => {
                     service.batches.remove(&batch.id);
-                    if wait { replay(service, &caller, first).await } else { accepted(&service, &caller, &first).await }
+                    if wait {
+                        replay(service, &caller, first).await
+                    } else {
+                        accepted(&service, &caller, &first).await
+                    }
                 }
                 Err(problem) => {
                     seal(&batch, Err(problem.clone()));
@@ -185,7 +193,8 @@ async fn begin(service: &Service, caller: &Caller, options: Options) -> Result<A
     service.quotas.spend(&caller.tenant)?;
     let id = BatchId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
     let batch = service.batches.begin(id.clone(), caller.tenant.clone())?;
-    let new = NewBatch { id, tenant: caller.tenant.clone(), created_at_ms: now_ms(), options: json!(options) };
+    let new =
+        NewBatch { id, tenant: caller.tenant.clone(), created_at_ms: now_ms(), options: json!(options) };
     if let Err(error) = service.store.create_batch(new).await {
         service.batches.remove(&batch.id);
         return Err(error.into());
@@ -310,7 +319,9 @@ impl Following {
                 Some(index) => {
                     self.told += 1;
                     let (scope, id) = (self.scope.clone(), self.id.clone());
-                    let item = read(&self.service.reader, move |reader| reader.batch_item(&scope, &id, index)).await?;
+                    let item =
+                        read(&self.service.reader, move |reader| reader.batch_item(&scope, &id, index))
+                            .await?;
                     self.ready.extend(item.and_then(|item| item.answer).map(ended_line));
                 }
                 None => {
@@ -330,9 +341,16 @@ impl Following {
         let (state, summary, broken) = self.ended.take().unwrap_or((BatchState::Interrupted, None, None));
         if let Some(page) = self.page.take() {
             let (scope, id) = (self.scope.clone(), self.id.clone());
-            let listed = read(&self.service.reader, move |reader| reader.batch_items(&scope, &id, &page)).await?;
+            let listed =
+                read(&self.service.reader, move |reader| reader.batch_items(&scope, &id, &page)).await?;
             let told = self.told > 0;
-            self.ready.extend(listed.items.into_iter().filter(|item| !told || item.answer.is_none()).map(|item| line_of(item, state)));
+            self.ready.extend(
+                listed
+                    .items
+                    .into_iter()
+                    .filter(|item| !told || item.answer.is_none())
+                    .map(|item| line_of(item, state)),
+            );
             self.page = listed.next.map(|cursor| Page { limit: 1, cursor: Some(cursor) });
             self.ended = Some((state, summary, broken));
             return Ok(());
@@ -355,7 +373,8 @@ fn ended_line(mut text: String) -> Bytes {
 
 /// The line of a recorded item; without an answer it will never have one.
 fn line_of(item: BatchItem, state: BatchState) -> Bytes {
-    let untried = || serde_json::to_string(&Answer::untried(item.index, Some(state))).expect("an answer is JSON");
+    let untried =
+        || serde_json::to_string(&Answer::untried(item.index, Some(state))).expect("an answer is JSON");
     ended_line(item.answer.unwrap_or_else(untried))
 }
 
@@ -403,7 +422,11 @@ fn batch_id(text: &str) -> Result<BatchId, Problem> {
 /// Look at a batch
 #[utoipa::path(get, path = "/v1/batches/{id}", tag = "batches", params(("id" = String, Path, description = "The batch")),
     responses((status = 200, description = "The batch", body = BatchSummary), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
-async fn show(State(service): State<Arc<Service>>, caller: Caller, Path(id): Path<String>) -> Result<Json<BatchSummary>, Problem> {
+async fn show(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<BatchSummary>, Problem> {
     Ok(Json(row(&service, caller.scope(), &batch_id(&id)?).await?.into()))
 }
 
@@ -412,7 +435,11 @@ async fn show(State(service): State<Arc<Service>>, caller: Caller, Path(id): Pat
 /// What runs is cancelled, what waits is not tried. Answers when it has ended.
 #[utoipa::path(delete, path = "/v1/batches/{id}", tag = "batches", params(("id" = String, Path, description = "The batch")),
     responses((status = 200, description = "The batch, ended", body = BatchSummary), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
-async fn cancel(State(service): State<Arc<Service>>, caller: Caller, Path(id): Path<String>) -> Result<Json<BatchSummary>, Problem> {
+async fn cancel(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<BatchSummary>, Problem> {
     let id = batch_id(&id)?;
     let Some(batch) = service.batches.get(&caller.tenant, &id) else {
         let ended = row(&service, caller.scope(), &id).await?;
@@ -451,7 +478,11 @@ async fn items(
     let batch = row(&service, caller.scope(), &batch_id(&id)?).await?;
     let left = query.limit.unwrap_or(ITEMS_MAX);
     if !(1..=ITEMS_MAX).contains(&left) {
-        let problem = Problem::new(Kind::InvalidRequest, "the page is too long or empty", format!("use 1 to {ITEMS_MAX}"));
+        let problem = Problem::new(
+            Kind::InvalidRequest,
+            "the page is too long or empty",
+            format!("use 1 to {ITEMS_MAX}"),
+        );
         return Err(problem.of_field("limit"));
     }
     let first = query.after.map_or(0, |after| after.saturating_add(1));
@@ -464,7 +495,9 @@ async fn items(
             }
             let found = read(&service.reader, move |reader| reader.batch_item(&scope, &id, index)).await;
             let line = match found {
-                Ok(Some(item)) if item.answer.is_some() || state != BatchState::Running => line_of(item, state),
+                Ok(Some(item)) if item.answer.is_some() || state != BatchState::Running => {
+                    line_of(item, state)
+                }
                 Ok(_) => Bytes::new(),
                 Err(problem) => line(&json!({ "index": index, "problem": problem })),
             };

@@ -6,8 +6,8 @@ use crate::limits::{
     FILTER_LABELS_MAX, FILTER_TEXT_BYTES_MAX, LABELS_FEW, NAME_BYTES_MAX, TEXT_SCAN_BYTES_MAX, TEXT_SCAN_MAX,
 };
 use crate::{Cursor, Listed, Page, Reader, Scope, StoreError};
-use model::result::RunState;
 use model::RunId;
+use model::result::RunState;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
@@ -108,7 +108,11 @@ fn label(
 }
 
 fn list(db: &Connection, conditions: &Conditions, limit: usize) -> Result<Listed<RunRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM runs{} ORDER BY seq DESC LIMIT {}", conditions.sql(), limit + 1);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM runs{} ORDER BY created_at DESC, runs.id DESC LIMIT {}",
+        conditions.sql(),
+        limit + 1
+    );
     let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query(params_from_iter(&conditions.values))?;
     crate::page::collect(rows, limit, row, RunRow::cursor)
