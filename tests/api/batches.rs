@@ -16,7 +16,12 @@ fn batch(server: &Server, query: &str, items: &[Value]) -> (Vec<Value>, Value) {
 fn text(server: &Server, query: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
     let headers = [&[("content-type", "application/x-ndjson")], headers].concat();
     let answer = server.send("POST", &format!("/v1/batches{query}"), &headers, body);
-    assert_eq!((answer.status, answer.header("content-type")), (200, "application/x-ndjson"), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, "application/x-ndjson"),
+        "{}",
+        answer.text()
+    );
     answer.text().to_owned()
 }
 
@@ -53,12 +58,19 @@ fn a_thousand_mixed_items_are_each_answered_once_with_what_is_theirs() {
     let (answers, summary) = batch(&server, "", &items);
     let words = ["completed", "failed", "rejected", "passed", "wrong_answer"];
     for (index, answer) in answers.iter().enumerate() {
-        assert_eq!((&answer["id"], &answer["verdict"]), (&json!(index.to_string()), &json!(words[index % 5])), "{answer}");
+        assert_eq!(
+            (&answer["id"], &answer["verdict"]),
+            (&json!(index.to_string()), &json!(words[index % 5])),
+            "{answer}"
+        );
         if index % 5 == 0 {
             assert_eq!(answer["run"]["stdout"], format!("{index}\n"));
         }
     }
-    assert_eq!(summary["verdicts"], json!({"completed": 200, "failed": 200, "passed": 200, "rejected": 200, "wrong_answer": 200}));
+    assert_eq!(
+        summary["verdicts"],
+        json!({"completed": 200, "failed": 200, "passed": 200, "rejected": 200, "wrong_answer": 200})
+    );
     assert_eq!((&summary["runs"], &summary["items"]), (&json!(800), &json!({"passed": 200, "judged": 400})));
 }
 
@@ -66,12 +78,18 @@ fn a_thousand_mixed_items_are_each_answered_once_with_what_is_theirs() {
 fn a_wrong_line_is_its_own_answer() {
     let server = Server::start(&["--set", "body_bytes=1000"]);
     let long = format!("{{\"id\":\"long\",\"code\":\"{}\"}}", "x".repeat(2000));
-    let body = format!("{}\n\n[1]\n\"\n{long}\n\u{0}\n{{\"id\":\"last\",\"language\":\"bash\",\"code\":\"echo 1\"}}", python("1"));
+    let body = format!(
+        "{}\n\n[1]\n\"\n{long}\n\u{0}\n{{\"id\":\"last\",\"language\":\"bash\",\"code\":\"echo 1\"}}",
+        python("1")
+    );
     let mut body = body.into_bytes();
     body.splice(0..0, b"\xff\n".iter().copied());
     let (answers, _) = answered(&text(&server, "", &[], &body), 7);
     let verdicts: Vec<&str> = answers.iter().map(|answer| answer["verdict"].as_str().unwrap()).collect();
-    assert_eq!(verdicts, ["rejected", "completed", "rejected", "rejected", "rejected", "rejected", "completed"]);
+    assert_eq!(
+        verdicts,
+        ["rejected", "completed", "rejected", "rejected", "rejected", "rejected", "completed"]
+    );
     assert_eq!(answers[4]["problem"]["type"], "/problems/too-large");
     assert_eq!(answers[6]["id"], "last");
 }
@@ -104,7 +122,10 @@ fn one_that_nobody_waits_for_is_recorded_and_its_answers_are_read_later() {
     let (answers, _) = answered(&text(&server, "", &[("idempotency-key", "k")], body.as_bytes()), 2);
     assert_eq!(answers[1]["run"]["stdout"], "1\n");
     let (status, ended) = server.get_json(&format!("/v1/batches/{id}"));
-    assert_eq!((status, &ended["state"], &ended["verdicts"]), (200, &json!("settled"), &json!({"completed": 2})));
+    assert_eq!(
+        (status, &ended["state"], &ended["verdicts"]),
+        (200, &json!("settled"), &json!({"completed": 2}))
+    );
     let (_, lines) = server.get(&format!("/v1/batches/{id}/items?after=0"));
     let line: Value = serde_json::from_slice(&lines).unwrap();
     assert_eq!((&line["index"], &line["run"]["stdout"]), (&json!(1), &json!("1\n")));
@@ -118,15 +139,17 @@ fn one_that_nobody_waits_for_is_recorded_and_its_answers_are_read_later() {
 #[test]
 fn one_that_is_taken_back_ends_what_runs_and_does_not_try_the_rest() {
     let server = Server::start(&["--set", "concurrency=1"]);
-    let body = "{\"language\":\"bash\",\"code\":\"sleep 600\",\"limits\":{\"timeout_ms\":600000}}\n".repeat(20);
+    let body =
+        "{\"language\":\"bash\",\"code\":\"sleep 600\",\"limits\":{\"timeout_ms\":600000}}\n".repeat(20);
     let headers = [("content-type", "application/x-ndjson")];
     let (_, summary) = server.send("POST", "/v1/batches?wait=false", &headers, body.as_bytes()).into_json();
     let id = summary["id"].as_str().unwrap();
-    server.wait_for_metric("fireclay_runs_running", 1.0);
+    server.wait_for_metric("fireclay_running", 1.0);
     let (status, ended) = server.delete(&format!("/v1/batches/{id}"));
     assert_eq!((status, &ended["state"]), (200, &json!("cancelled")));
     let (_, lines) = server.get(&format!("/v1/batches/{id}/items"));
-    let lines: Vec<Value> = String::from_utf8(lines).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> =
+        String::from_utf8(lines).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 20);
     assert!(lines.iter().all(|line| line["verdict"] == "cancelled"), "{lines:?}");
 }
@@ -140,11 +163,16 @@ fn a_run_of_another_tenant_and_of_the_same_does_not_wait_for_a_batch() {
     let body = "{\"language\":\"bash\",\"code\":\"sleep 0.05\"}\n".repeat(1000);
     let bearer = |key: &str| format!("Bearer {key}");
     let headers = [("content-type", "application/x-ndjson"), ("authorization", &bearer(&a))];
-    let (status, summary) = server.send("POST", "/v1/batches?wait=false", &headers, body.as_bytes()).into_json();
+    let (status, summary) =
+        server.send("POST", "/v1/batches?wait=false", &headers, body.as_bytes()).into_json();
     assert_eq!(status, 202, "{summary}");
     let path = format!("/v1/batches/{}", summary["id"].as_str().unwrap());
     for key in [&b, &a] {
-        let (status, ran) = server.post_json_with("/v1/runs", &[("authorization", &bearer(key))], &json!({"language": "bash", "code": "echo 1"}));
+        let (status, ran) = server.post_json_with(
+            "/v1/runs",
+            &[("authorization", &bearer(key))],
+            &json!({"language": "bash", "code": "echo 1"}),
+        );
         assert_eq!((status, &ran["stdout"]), (200, &json!("1\n")));
         let (_, now) = server.send("GET", &path, &[("authorization", &bearer(&a))], b"").into_json();
         assert!(now["answered"].as_u64().unwrap() < 500, "{now}");

@@ -22,7 +22,10 @@ fn check(out: &Path, count: usize) {
     answers.sort_by_key(|answer| answer["index"].as_u64());
     assert_eq!(answers.len(), count, "{text}");
     for (index, answer) in answers.iter().enumerate() {
-        assert_eq!((answer["index"].as_u64(), answer["run"]["stdout"].as_str()), (Some(index as u64), Some(&*format!("{index}\n"))));
+        assert_eq!(
+            (answer["index"].as_u64(), answer["run"]["stdout"].as_str()),
+            (Some(index as u64), Some(&*format!("{index}\n")))
+        );
     }
 }
 
@@ -60,7 +63,8 @@ fn it_asks_the_service_of_the_data_directory_and_does_faults_again() {
     let server = Server::start(&[]);
     let (file, out) = (server.data.path().join("in.jsonl"), server.data.path().join("out.jsonl"));
     fs::write(&file, lines(10)).unwrap();
-    let fault = "{\"index\":3,\"verdict\":\"fault\",\"retry_safe\":true}\n{\"index\":4,\"verdict\":\"cancelled\"}\n";
+    let fault =
+        "{\"index\":3,\"verdict\":\"fault\",\"retry_safe\":true}\n{\"index\":4,\"verdict\":\"cancelled\"}\n";
     fs::write(&out, fault).unwrap();
     let args = ["batch", file.to_str().unwrap(), "--out", out.to_str().unwrap(), "--concurrency", "2"];
     let ran = server.data.command(&args).output().unwrap();
@@ -81,6 +85,7 @@ fn what_cannot_be_used_is_said() {
     assert_eq!(wrong.status.code(), Some(2), "{}", said(&wrong));
     let answer: Value = serde_json::from_slice(&wrong.stdout).unwrap();
     assert_eq!(answer["problem"]["field"], "cod");
-    let url = data.command(&["batch", file.to_str().unwrap(), "--url", "https://example.org"]).output().unwrap();
+    let url =
+        data.command(&["batch", file.to_str().unwrap(), "--url", "https://example.org"]).output().unwrap();
     assert_eq!(url.status.code(), Some(2), "{}", said(&url));
 }

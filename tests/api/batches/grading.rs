@@ -15,7 +15,11 @@ fn the_documented_example() {
     let example = include_bytes!("../../../api/examples/batch-cases.jsonl");
     let (answers, summary) = answered(&text(&server, "", &[], example), 7);
     let verdicts: Vec<&str> = answers.iter().map(|answer| answer["verdict"].as_str().unwrap()).collect();
-    assert_eq!(verdicts, ["completed", "wrong_answer", "passed", "passed", "passed", "wrong_answer", "rejected"], "{answers:?}");
+    assert_eq!(
+        verdicts,
+        ["completed", "wrong_answer", "passed", "passed", "passed", "wrong_answer", "rejected"],
+        "{answers:?}"
+    );
     assert_eq!(answers[1]["cases"][1]["difference"], json!({"line": 1, "expected": "7", "actual": "6"}));
     let samples = &answers[5];
     assert_eq!((&samples["programs_passed"], &samples["pass_at_k"]["2"]), (&json!(2), &json!(1.0)));
@@ -31,15 +35,25 @@ fn a_program_is_judged_by_what_it_prints_and_how_it_ends() {
     let items = [
         judged(python("print(1)\nraise SystemExit(1)"), json!({"expected": "1"})),
         judged(limited("while True: pass", json!({"timeout_ms": 300})), json!({"expected": ""})),
-        judged(limited("print('a' * 5000)", json!({"output_bytes": 1024})), json!({"expected": "a".repeat(5000)})),
+        judged(
+            limited("print('a' * 5000)", json!({"output_bytes": 1024})),
+            json!({"expected": "a".repeat(5000)}),
+        ),
         judged(python("import os; print(os.listdir('.'))"), json!({"expected": "['main.py']"})),
-        judged(python("print(open('x').read())"), json!({"expected": "1", "files": [{"path": "x", "text": "1"}]})),
+        judged(
+            python("print(open('x').read())"),
+            json!({"expected": "1", "files": [{"path": "x", "text": "1"}]}),
+        ),
         json!({"program": python("print(1)"), "cases": [{"expected": "2"}, {"expected": "1"}], "stop_at_first_failure": true}),
         judged(json!({"language": "bash", "code": ""}), json!({"append": "true"})),
     ];
     let (answers, _) = batch(&server, "", &items);
     let verdicts: Vec<&str> = answers.iter().map(|answer| answer["verdict"].as_str().unwrap()).collect();
-    assert_eq!(verdicts, ["failed", "timed_out", "wrong_answer", "passed", "passed", "wrong_answer", "rejected"], "{answers:?}");
+    assert_eq!(
+        verdicts,
+        ["failed", "timed_out", "wrong_answer", "passed", "passed", "wrong_answer", "rejected"],
+        "{answers:?}"
+    );
     assert_eq!(answers[5]["cases"][1]["verdict"], "skipped");
     // Each run is in the store with its verdict.
     let run = answers[2]["cases"][0]["run"].as_str().unwrap();
@@ -68,7 +82,11 @@ fn a_checker_that_fails_is_a_fault_and_no_answer() {
     assert_eq!(verdicts, ["passed", "wrong_answer", "fault", "fault", "fault", "fault"], "{answers:?}");
     for answer in &answers[2..] {
         let fault = &answer["cases"][0]["fault"];
-        assert_eq!((&fault["code"], &answer["retry_safe"]), (&json!("checker_failed"), &json!(false)), "{answer}");
+        assert_eq!(
+            (&fault["code"], &answer["retry_safe"]),
+            (&json!("checker_failed"), &json!(false)),
+            "{answer}"
+        );
     }
     assert_eq!(summary["items"], json!({"passed": 1, "judged": 2}));
 }
