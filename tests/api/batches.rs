@@ -144,7 +144,7 @@ fn one_that_is_taken_back_ends_what_runs_and_does_not_try_the_rest() {
     let headers = [("content-type", "application/x-ndjson")];
     let (_, summary) = server.send("POST", "/v1/batches?wait=false", &headers, body.as_bytes()).into_json();
     let id = summary["id"].as_str().unwrap();
-    server.wait_for_metric("fireclay_runs_running", 1.0);
+    server.wait_for_metric("fireclay_running", 1.0);
     let (status, ended) = server.delete(&format!("/v1/batches/{id}"));
     assert_eq!((status, &ended["state"]), (200, &json!("cancelled")));
     let (_, lines) = server.get(&format!("/v1/batches/{id}/items"));
@@ -157,11 +157,7 @@ fn one_that_is_taken_back_ends_what_runs_and_does_not_try_the_rest() {
 #[test]
 fn a_run_of_another_tenant_and_of_the_same_does_not_wait_for_a_batch() {
     let data = fireclay_tests::server::Data::fresh();
-    let key = |tenant: &str| {
-        let made = data.command(&["key", "create", "--tenant", tenant, "--json"]).output().unwrap();
-        let made: Value = serde_json::from_slice(&made.stdout).unwrap();
-        made["secret"].as_str().unwrap().to_owned()
-    };
+    let key = |tenant: &str| super::tenancy::make_key(&data, &["--tenant", tenant]);
     let (a, b) = (key("a"), key("b"));
     let server = Server::start_in(&data, &["--set", "concurrency=2"]);
     let body = "{\"language\":\"bash\",\"code\":\"sleep 0.05\"}\n".repeat(1000);

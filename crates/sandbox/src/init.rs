@@ -21,6 +21,8 @@ pub struct Birth<'a> {
     pub plan: &'a Plan,
     /// Init's end of the control socket.
     pub control: OwnedFd,
+    /// The supervisor's end, of which init is born with a copy.
+    pub supervisors_end: RawFd,
     /// The image's tree.
     pub rootfs: CString,
     /// The empty directory beside it.
@@ -50,7 +52,9 @@ struct Built {
 
 /// Lives as PID 1: builds, runs one job, reports, ends.
 pub fn live(birth: Birth<'_>) -> ! {
-    let code = match wait_for(&birth, Message::Mapped) {
+    // As long as init holds that end itself, it would wait for ever for a supervisor that dies now.
+    let alone = sys::process::close_inherited(birth.supervisors_end);
+    let code = match alone.ok().and_then(|()| wait_for(&birth, Message::Mapped)) {
         None => 1,
         Some(_) => match build(&birth) {
             Ok(scratch) => serve(&birth, scratch),

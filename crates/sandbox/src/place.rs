@@ -11,7 +11,7 @@ use model::{Fault, FaultCode, Layer};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use sys::process::Cloned;
@@ -208,9 +208,9 @@ fn perform(
                 }
             }
             Action::CloneInit { namespaces } => {
-                let control = init_control.take().ok_or_else(|| internal("the plan clones twice"))?;
+                let theirs = init_control.take().ok_or_else(|| internal("the plan clones twice"))?;
                 making.child = Some(
-                    clone_init(plan, site, namespaces, control, making.cgroup.as_ref())
+                    clone_init(plan, site, namespaces, (control, theirs), making.cgroup.as_ref())
                         .map_err(|error| failed(&error))?,
                 );
             }
@@ -238,7 +238,7 @@ fn clone_init(
     plan: &Plan,
     site: &Site<'_>,
     namespaces: &[Layer],
-    control: OwnedFd,
+    (ours, control): (&OwnedFd, OwnedFd),
     cgroup: Option<&Leaf>,
 ) -> std::io::Result<(i32, OwnedFd)> {
     let c_path = |path: &Path| CString::new(path.as_os_str().as_bytes());
@@ -247,6 +247,7 @@ fn clone_init(
     let birth = Birth {
         plan,
         control,
+        supervisors_end: ours.as_raw_fd(),
         rootfs: c_path(&site.image.rootfs)?,
         skeleton: c_path(&site.image.skeleton)?,
         null: std::fs::File::options().read(true).write(true).open("/dev/null")?.into(),

@@ -213,6 +213,11 @@ pub fn close_others(first: RawFd, keep: &[RawFd]) -> Result<()> {
     close_range(start, RawFd::MAX)
 }
 
+/// Closes one descriptor that a clone has and nothing in it owns.
+pub fn close_inherited(fd: RawFd) -> Result<()> {
+    close_range(fd, fd)
+}
+
 fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     // SAFETY: called in a child that will never run the owners of those descriptors.
     check("close_range", unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
