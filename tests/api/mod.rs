@@ -2,7 +2,9 @@
 
 mod agentrun;
 mod artifacts;
+mod batches;
 mod crashes;
+mod docs;
 mod escape;
 mod events;
 mod fairness;

@@ -86,6 +86,57 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// When it is met, and what to do.
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => {
+                "A field has a value that cannot be used, or there is no such field. `field` names it and `hint` says what would do. Sending the same again is pointless."
+            }
+            Self::NotJson => "The body is not one JSON value in UTF-8, or did not come whole.",
+            Self::MediaType => {
+                "Send `Content-Type: application/json`: asked for because a page of another origin cannot send it unasked."
+            }
+            Self::Unauthenticated => {
+                "Send `Authorization: Bearer fc_…`. Unknown, expired and revoked keys are told in the same words."
+            }
+            Self::Forbidden => {
+                "The key lacks the role; or, without a key, `Host` or `Origin` are not this machine's own, so that a page in a browser may have been tricked into the call."
+            }
+            Self::NotFound => "It was never there, was removed, or is another tenant's: these look alike.",
+            Self::Method => "The path is there; the header `Allow` lists what may be done with it.",
+            Self::Conflict => {
+                "An idempotency key came with another request, or the thing is in a state that does not allow this. Look at it before trying again."
+            }
+            Self::TooLarge => "The body is larger than `body_bytes`; `GET /v1/limits` says how much is read.",
+            Self::SlowClient => "Nothing of the body came for `body_timeout_ms`.",
+            Self::TooMany => {
+                "The queue or the tenant's rate is full. Send it again after `Retry-After` seconds, or with fewer at once."
+            }
+            Self::Fault => {
+                "A failure of ours. `retry_safe` says whether to send it again; the service's log says more."
+            }
+            Self::Unavailable => "The service is ending, has no room, or cannot write its records.",
+        }
+    }
+
+    /// The reference page of all kinds.
+    pub fn reference() -> String {
+        let mut page = "# Problems\n\nMade from the table in `crates/server/src/problem.rs`.\n\n\
+            What the service cannot carry out is answered with a problem document (RFC 9457, `application/problem+json`):\n\
+            `type`, `title`, `status`, `detail` (what is wrong this time), `hint` (what to do), and where they apply `field` and `retry_safe`.\n\
+            What became of the *code* is never a problem, but an outcome with status 200.\n\n\
+            | status | `type` | title | when, and what to do |\n|---|---|---|---|\n"
+            .to_owned();
+        for kind in Self::ALL {
+            let (status, word, title) = kind.row();
+            let status = status.as_u16();
+            page.push_str(&format!("| {status} | `/problems/{word}` | {title} | {} |\n", kind.meaning()));
+        }
+        page
+    }
+}
+
 /// A problem document. Small to pass around: it is the error of nearly every function here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]
@@ -235,15 +286,14 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fmt::Write as _;
 
+    /// The reference page is made from the table: `UPDATE_GOLDEN=1` writes it anew.
     #[test]
-    fn the_table() {
-        let mut table = String::new();
-        for kind in Kind::ALL {
-            let (status, word, title) = kind.row();
-            writeln!(table, "{} {word:<15} {title}", status.as_u16()).unwrap();
+    fn the_reference_page_is_fresh() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/problems.md");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, Kind::reference()).unwrap();
         }
-        insta::assert_snapshot!(table);
+        assert_eq!(std::fs::read_to_string(path).unwrap(), Kind::reference());
     }
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use subtle::ConstantTimeEq;
 
@@ -222,7 +222,7 @@ impl Store {
 
     /// Whether a key was ever made, revoked and expired ones too: from then on nobody is trusted without one.
     pub fn has_made_key(&self) -> bool {
-        self.keys().any(|_| true)
+        self.keys().ever.load(Ordering::Relaxed)
     }
 
     /// Whether any key of an administrator would verify now.
@@ -299,6 +299,8 @@ fn insert(transaction: &Transaction<'_>, row: &KeyRow, secret_sha256: &[u8; 32])
 #[derive(Debug, Default)]
 pub(crate) struct Keyring {
     held: RwLock<HashMap<String, Arc<Held>>>,
+    /// Whether there ever was one; revoked ones are not held.
+    ever: AtomicBool,
 }
 
 /// A key in memory.
@@ -331,6 +333,8 @@ impl Keyring {
         while let Some(found) = rows.next()? {
             keyring.put(row(found)?, found.get(8)?);
         }
+        let ever = db.query_row("SELECT EXISTS (SELECT 1 FROM keys)", [], |row| row.get(0))?;
+        keyring.ever.store(ever, Ordering::Relaxed);
         Ok(keyring)
     }
 
@@ -338,6 +342,7 @@ impl Keyring {
         let touched_at_ms = AtomicI64::new(row.last_used_at_ms.unwrap_or(i64::MIN));
         let id = row.id.as_str().to_owned();
         let held = Arc::new(Held { row, secret_sha256, touched_at_ms });
+        self.ever.store(true, Ordering::Relaxed);
         // An insertion cannot be left half done, so a panic elsewhere does not spoil the map.
         self.held.write().unwrap_or_else(PoisonError::into_inner).insert(id, held);
     }

@@ -133,7 +133,10 @@ fn not_tricked(service: &Service, headers: &HeaderMap, path: &str) -> Result<(),
         return Ok(());
     }
     let refuse = |what: &str, hint: &str| Err(Problem::new(Kind::Forbidden, what, hint));
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Two of them are none: somebody between could have meant the other.
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next().filter(|_| hosts.next().is_none());
+    let host = host.and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !is_ours(service, host) {
         return refuse(
             &format!("this service is not called {host:?}"),

@@ -4,6 +4,7 @@ mod agentrun;
 mod audit;
 pub mod batches;
 pub mod body;
+mod docs;
 pub mod guard;
 mod health;
 pub mod keys;
@@ -15,24 +16,57 @@ mod usage;
 
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
-use axum::Router;
+use axum::{Extension, Router};
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
+use model::TenantId;
 use std::sync::Arc;
-use utoipa::OpenApi;
+use store::{Actor, Role};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 /// What is said about the API as a whole.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "fireclay", description = "Runs code that a language model wrote: safely, at once, on your own machine."),
-    tags((name = "runs", description = "One run and all that comes of it"), (name = "batches", description = "Many runs, and graded programs"), (name = "service", description = "The service itself")),
+    info(
+        title = "fireclay",
+        version = env!("CARGO_PKG_VERSION"),
+        description = "Runs code that a language model wrote: safely, at once, on your own machine.\n\n\
+            Whatever the code does is data: status 200 with an `outcome`. A 4xx is a mistake of the caller's and a 5xx a failure of ours, \
+            both as problem documents (RFC 9457) with a hint. AgentRun's `POST /v1/run/` and `GET /v1/health/` are served beside this.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/", description = "This service")),
+    security((), ("key" = [])),
+    modifiers(&Security),
+    tags(
+        (name = "runs", description = "One run and all that comes of it"),
+        (name = "batches", description = "Many runs, and graded programs"),
+        (name = "keys", description = "Who may call, and who signs receipts"),
+        (name = "tenants", description = "Who there is, how much each may do, and what each did"),
+        (name = "audit", description = "Who changed what, when"),
+        (name = "service", description = "The service itself"),
+    ),
 )]
 struct Api;
+
+/// How callers prove who they are.
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let key = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A key, `fc_…`, as `fireclay key create` prints it. A service on a loopback address that never had a key needs none."))
+            .build();
+        api.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(key));
+    }
+}
 
 /// The whole API and the router that serves it.
 fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
@@ -68,6 +102,7 @@ pub fn router(service: Arc<Service>) -> Router {
     let compatible = if service.settings.agentrun.enabled { agentrun::routes() } else { Router::new() };
     router
         .merge(compatible)
+        .merge(docs::routes())
         .route("/openapi.json", get(description))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
@@ -75,6 +110,13 @@ pub fn router(service: Arc<Service>) -> Router {
         .layer(middleware::from_fn_with_state(service.clone(), agentrun::cors))
         .layer(middleware::from_fn(harden))
         .with_state(service)
+}
+
+/// The API for one who owns the data directory: in this process, without a listener, and so without a key.
+pub fn local_router(service: Arc<Service>) -> Router {
+    let (router, _) = api();
+    let owner = guard::Caller { tenant: TenantId::local(), role: Role::Admin, actor: Actor::Local };
+    router.layer(Extension(owner)).with_state(service)
 }
 
 async fn nothing_here(uri: Uri) -> Problem {
@@ -96,4 +138,19 @@ async fn harden(request: Request, next: Next) -> Response {
         .entry(header::CONTENT_SECURITY_POLICY)
         .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `UPDATE_GOLDEN=1` writes it anew.
+    #[test]
+    fn the_committed_description_is_fresh() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../api/openapi.json");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, openapi()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), openapi());
+    }
 }
