@@ -209,7 +209,7 @@ fn execute(
         layers: plan.layers(),
         missing: plan.missing.iter().copied().collect(),
     };
-    Ok(Settled { judgement, watched, collected, isolation })
+    Ok(Settled { judgement, watched, cpu_us: sandbox.kill()?, collected, isolation })
 }
 
 /// What the code made it stumble over, and what it should have got along with.

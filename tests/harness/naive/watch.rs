@@ -53,12 +53,12 @@ pub(super) fn watch(
     let mut watch = Watch::new(limits, streams, weak)?;
     let watched = watch.until_over(sandbox, look);
     let wall = watch.started.elapsed();
-    let cpu_us = sandbox.kill()?;
+    sandbox.kill()?;
     if weak.has(Weakness::CountsItsNaps) {
         sys::process::set_nice(usual).map_err(fault)?;
     }
     watched?;
-    watch.settle(limits, wall, cpu_us)
+    watch.settle(limits, wall)
 }
 
 struct Watch<'a> {
@@ -236,7 +236,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Reads what is left and tells what was seen.
-    fn settle(mut self, limits: &Limits, wall: Duration, cpu_us: u64) -> Result<Watched, Fault> {
+    fn settle(mut self, limits: &Limits, wall: Duration) -> Result<Watched, Fault> {
         for index in 0..3 {
             // No pipe holds more.
             let mut left = PIPE_BYTES_MAX;
@@ -265,15 +265,7 @@ impl<'a> Watch<'a> {
         let told = |kept: Captured| {
             if kept.total_bytes() > BACKSTOP_BYTES / 4 { Captured::new(limits.output_bytes) } else { kept }
         };
-        Ok(Watched {
-            seen,
-            stdout: told(stdout),
-            stderr: told(stderr),
-            said,
-            wall,
-            cpu_us,
-            memory_peak_bytes: 0,
-        })
+        Ok(Watched { seen, stdout: told(stdout), stderr: told(stderr), said, wall, memory_peak_bytes: 0 })
     }
 }
 
