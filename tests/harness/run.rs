@@ -143,7 +143,7 @@ fn target() -> PathBuf {
 }
 
 /// A program of the workspace, built beside the test.
-fn executable(name: &str) -> PathBuf {
+pub(crate) fn executable(name: &str) -> PathBuf {
     let path = target().join(name);
     assert!(path.exists(), "{} is not built: run `cargo build --release --workspace` first", path.display());
     path
