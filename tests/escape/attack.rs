@@ -3,9 +3,10 @@
 use fireclay_tests::census::{self, Report};
 use fireclay_tests::naive::{VOICE, Weakness};
 use fireclay_tests::run::{Ran, driver, feed, result_in};
-use fireclay_tests::{Bystander, Canaries, Order, SharedImage, image};
+use fireclay_tests::{Bystander, Canaries, Order, Ordinary, SharedImage, image};
 use model::limits::LimitsPatch;
 use model::{Layer, Policy, RunRequest, RunResult};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use worker::battery::{Attack, BREACH, Control, Verdict, breaches, verdict};
 
@@ -33,6 +34,9 @@ const LIMITS: &str = "limits";
 /// Stands for the image being a private copy: without it, and without a root of its own, some of what an attack finds there is
 /// everybody's to write to, and a neighbour's as well.
 const PRIVATE_IMAGE: &str = "private-image";
+
+/// Stands for being root: without it the supervisor is an ordinary user, whose id is the same inside and outside.
+const ROOT: &str = "root";
 
 /// How it is said that a run showed nothing.
 const INCONCLUSIVE: &str = "inconclusive";
@@ -78,6 +82,7 @@ fn wrong_with(attack: &Attack, result: &RunResult, report: &Report) -> Vec<Strin
         Verdict::Held => {}
         Verdict::Breached(what) => wrong.push(format!("breached: {what}")),
         Verdict::Inconclusive(why) => wrong.push(format!("{INCONCLUSIVE}: {why}")),
+        Verdict::Undefended(layer, what) => wrong.push(format!("without {layer}: {what}")),
     }
     let limits = Policy::DEFAULT.limits.narrowed(&attack.limits, &Policy::DEFAULT.ceiling);
     if result.usage.wall_ms > limits.timeout_ms + GRACE_MS {
@@ -127,9 +132,18 @@ fn without(attack: &Attack, steps: &[&str], canaries: &Canaries) -> Result<Strin
         ..Order::default()
     };
     let mut neighbour = shares.then(|| Bystander::start_by(canaries, order.clone()));
-    let ran = run(attack, order, canaries);
+    let user = lacks(ROOT).then(Ordinary::prepare);
+    let command = match &user {
+        None => driver(),
+        Some(Some(user)) => user.driver(),
+        Some(None) => return Ok("not shown here: ordinary users may not make sandboxes".to_owned()),
+    };
+    let ran = run_by(command, attack, order, canaries);
     let harm = neighbour.as_mut().and_then(|neighbour| neighbour.ask().err());
     drop(neighbour);
+    if lacks(Layer::Ipcns.name()) {
+        remove_segment();
+    }
     let (result, report) = (result_in(&ran), report_in(&ran));
     // A job whose streams were not replaced writes to the driver's own.
     let aside = ran.stdout.lines().filter(|line| line.starts_with(BREACH));
@@ -145,6 +159,14 @@ fn without(attack: &Attack, steps: &[&str], canaries: &Canaries) -> Result<Strin
     // Where the places to write to are no mounts, they can be taken away.
     let gone = said.filter(|fault| fault.starts_with(GONE) && lacks("mount-directories"));
     of_pidns.or(gone).or(harm).ok_or_else(|| format!("{}{}", shown(&result), ran.stderr))
+}
+
+/// Removes what SG-103 leaves where it has no namespace for it.
+fn remove_segment() {
+    let mut command = Command::new("ipcrm");
+    command.args(["--shmem-key", "0x00ca7a28"]).stderr(Stdio::null());
+    // It fails if there is none: another attack had that control.
+    command.status().expect("there is an ipcrm");
 }
 
 /// Runs an attack with a supervisor that has these weaknesses: it succeeds if the result is wrong, or if the supervisor stumbles.
@@ -169,6 +191,10 @@ fn naive(attack: &Attack, names: &[&str], steps: &[&str], canaries: &Canaries) -
 
 /// Runs an attack by an order that says what is different from the engine as it ships.
 fn run(attack: &Attack, order: Order, canaries: &Canaries) -> Ran {
+    run_by(driver(), attack, order, canaries)
+}
+
+fn run_by(mut command: Command, attack: &Attack, order: Order, canaries: &Canaries) -> Ran {
     let by_default = LimitsPatch { timeout_ms: attack.limits.timeout_ms, ..LimitsPatch::default() };
     let order = Order {
         request: RunRequest {
@@ -177,11 +203,11 @@ fn run(attack: &Attack, order: Order, canaries: &Canaries) -> Ran {
             limits: if order.without.iter().any(|step| step == LIMITS) { by_default } else { attack.limits },
             ..RunRequest::default()
         },
+        allow_missing: vec![Layer::Cgroup],
         careless: true,
         ..order
     };
     let json = serde_json::to_vec(&order).expect("an order is plain data");
-    let mut command = driver();
     command.arg(canaries.word("argument")).env("CANARY", canaries.word("environment"));
     // What shells read at their start, where it is passed on.
     command.env("BASH_ENV", "/home/sandbox/.bashrc");

@@ -6,6 +6,7 @@
 mod attack;
 mod inputs;
 mod naive;
+mod ordinary;
 mod surface;
 mod swap;
 mod twice;

@@ -241,11 +241,18 @@ impl Leaf {
         })
     }
 
-    /// Takes the processor limit away: processes that are killed need time to die, and a throttled group has none to give them.
+    /// Takes the processor limit away, and gives the group the most weight there is: processes that are killed need time to die,
+    /// which a throttled group cannot give them, nor one of little weight where the machine has other work.
     pub fn lift_processor_limit(&self) -> io::Result<()> {
         match self.directories.as_slice() {
-            [_, _, cpu] => fs::write(cpu.join("cpu.cfs_quota_us"), "-1"),
-            [leaf] => fs::write(leaf.join("cpu.max"), "max"),
+            [_, _, cpu] => {
+                fs::write(cpu.join("cpu.cfs_quota_us"), "-1")?;
+                fs::write(cpu.join("cpu.shares"), "262144")
+            }
+            [leaf] => {
+                fs::write(leaf.join("cpu.max"), "max")?;
+                fs::write(leaf.join("cpu.weight"), "10000")
+            }
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }

@@ -18,6 +18,8 @@ use sys::process::Cloned;
 
 /// How long init may take to build: a thousand times what it does.
 const BUILD_MS: i64 = 10_000;
+/// How long it takes at most where nothing is in the way. After that what is killed is given all processors, to die.
+const EASY_DEATH_MS: i64 = 20;
 /// How long the kernel may take to end what was killed before the sandbox is reported as stuck.
 const DEATH_MS: i64 = 2_000;
 
@@ -143,7 +145,12 @@ impl Sandbox {
             Err(error) if error.errno != libc::ESRCH => return Err(machine("kill init", &error)),
             _ => {}
         }
-        if !wait_readable(&self.init, DEATH_MS)? {
+        let mut dead = wait_readable(&self.init, EASY_DEATH_MS)?;
+        if let (false, Some(leaf)) = (dead, &self.cgroup) {
+            leaf.lift_processor_limit().map_err(|error| machine("lift the processor limit", &error))?;
+        }
+        dead = dead || wait_readable(&self.init, DEATH_MS)?;
+        if !dead {
             return Err(internal(&format!("processes did not end within {DEATH_MS} ms of being killed")));
         }
         let reaped = sys::process::wait(self.pid, true).map_err(|error| machine("wait for init", &error))?;
@@ -173,7 +180,7 @@ impl Drop for Sandbox {
 /// Waits until a descriptor is readable; false if it is not in time.
 fn wait_readable(fd: &OwnedFd, patience_ms: i64) -> Result<bool, Fault> {
     let mut poll = [PollFd::new(fd, PollFlags::IN)];
-    let patience = Timespec { tv_sec: patience_ms / 1000, tv_nsec: 0 };
+    let patience = Timespec { tv_sec: patience_ms / 1000, tv_nsec: patience_ms % 1000 * 1_000_000 };
     loop {
         match rustix::event::poll(&mut poll, Some(&patience)) {
             Err(rustix::io::Errno::INTR) => {}

@@ -12,6 +12,7 @@
 //! # control: also lower-limits
 //! ```
 //!
+//! `needs: cgroup` names a layer without which the attack is not held off, where an operator allowed that layer to be missing.
 //! `stopped-by` are names of plan steps, or parts of a step by the names that the tests' `weaken` gives them. Without `expect` the
 //! program must end with `HELD`. The control is a run without the `stopped-by` steps and those named by `control: also`, in which
 //! the attack must succeed; `control: only …` names all that is left out, where `limits` stands for those that the attack asks for;
@@ -19,7 +20,7 @@
 //! `control: none …` gives the reason why there is none.
 //! Knows programs and results only: who runs them, and how, is the caller's.
 
-use model::{Language, Limit, LimitsPatch, Outcome, RunResult, units};
+use model::{Language, Layer, Limit, LimitsPatch, Outcome, RunResult, units};
 
 /// The files, by name, as `build.rs` found them.
 static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/battery_files.rs"));
@@ -46,6 +47,8 @@ pub struct Attack {
     pub stopped_by: Vec<&'static str>,
     /// All of this must be true of the result.
     pub expect: Vec<Expect>,
+    /// Layers without which it is not held off, and of which that is known.
+    pub needs: Vec<Layer>,
     /// The limits to run it with.
     pub limits: LimitsPatch,
     /// How its teeth are shown.
@@ -110,6 +113,8 @@ pub enum Verdict {
     Breached(String),
     /// The attack did not come to its end, so that nothing is known.
     Inconclusive(String),
+    /// What worked, or came out differently, where this layer that it needs is missing: the result says so.
+    Undefended(Layer, String),
 }
 
 /// All attacks, by id and file.
@@ -122,6 +127,15 @@ pub fn attacks() -> Vec<Attack> {
 
 /// Judges the result of an attack that was run as it stands, with its own limits.
 pub fn verdict(attack: &Attack, result: &RunResult) -> Verdict {
+    let missing = attack.needs.iter().find(|layer| result.isolation.missing.contains(layer));
+    match (judge(attack, result), missing) {
+        (Verdict::Breached(what), Some(layer)) => Verdict::Undefended(*layer, what),
+        (verdict, _) => verdict,
+    }
+}
+
+/// Judges by what was expected alone.
+fn judge(attack: &Attack, result: &RunResult) -> Verdict {
     if let Some(fault) = &result.fault {
         return Verdict::Inconclusive(format!("fault: {fault}"));
     }
@@ -228,6 +242,7 @@ fn parse(file: &'static str, text: &'static str) -> Result<Attack, String> {
         file,
         stopped_by: Vec::new(),
         expect: Vec::new(),
+        needs: Vec::new(),
         limits: LimitsPatch::default(),
         control: Control::Without(Vec::new()),
         code: text,
@@ -242,6 +257,7 @@ fn parse(file: &'static str, text: &'static str) -> Result<Attack, String> {
             "title" => attack.title = value,
             "stopped-by" => attack.stopped_by.extend(value.split_whitespace()),
             "expect" => attack.expect.push(Expect::parse(value).map_err(wrong)?),
+            "needs" => attack.needs.extend(named::<Layer>(value).map_err(wrong)?),
             "limits" => attack.limits = limits(value).map_err(wrong)?,
             "control" => control = Some(value),
             // What a reader should know.
@@ -302,6 +318,33 @@ fn limits(text: &str) -> Result<LimitsPatch, String> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn what_needs_a_missing_layer_is_named_and_nothing_else_is_excused() {
+        let needs = parse("RS-03.py", "# id: RS-03\n# needs: cgroup\n# control: none x\n").unwrap();
+        let other = Attack { needs: Vec::new(), ..needs.clone() };
+        let missing = result("BREACH\n", &[Layer::Cgroup]);
+        assert_eq!(verdict(&needs, &missing), Verdict::Undefended(Layer::Cgroup, "BREACH".into()));
+        assert_eq!(verdict(&other, &missing), Verdict::Breached("BREACH".into()));
+        assert_eq!(verdict(&needs, &result("BREACH\n", &[])), Verdict::Breached("BREACH".into()));
+        assert_eq!(verdict(&needs, &result("HELD\n", &[Layer::Cgroup])), Verdict::Held);
+        assert!(matches!(verdict(&needs, &result("", &[Layer::Cgroup])), Verdict::Inconclusive(_)));
+    }
+
+    /// The result of a program that printed this where these layers were missing.
+    fn result(stdout: &str, missing: &[Layer]) -> RunResult {
+        let nothing: [u8; 0] = [];
+        serde_json::from_value(serde_json::json!({
+            "id": "run_0000000000000000000000000", "state": "settled", "outcome": "completed", "exit_code": 0,
+            "stdout": stdout, "stderr": "", "stdout_truncated": false, "stderr_truncated": false,
+            "limits_hit": nothing, "displays": nothing, "artifacts": nothing, "findings": nothing, "egress": nothing,
+            "language": "python", "created_at": "", "metadata": {},
+            "usage": { "wall_ms": 1, "cpu_ms": 1, "memory_peak_bytes": 1, "queue_ms": 0 },
+            "isolation": { "level": "default", "layers": nothing, "missing": missing },
+            "digests": { "code": "", "inputs": "", "image": "", "policy": "", "outputs": "" },
+        }))
+        .unwrap()
+    }
 
     const GOOD: &str = "# id: RS-03\n# title: t\n# stopped-by: join-cgroup seccomp\n# expect: outcome memory_exceeded signalled\n\
                         # limits: timeout=2s memory=64MiB cpus=0.5\n# control: also landlock\n\nprint()\n# id: not the head\n";

@@ -2,7 +2,7 @@
 # title: limits of processor time, set by oneself
 # expect: outcome signalled
 # expect: signal SIGXCPU
-# limits: timeout=5s
+# limits: timeout=20s
 # control: naive guesses-by-exit-code
 
 import resource

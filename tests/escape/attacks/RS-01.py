@@ -1,5 +1,6 @@
 # id: RS-01
 # title: more processes than allowed
+# needs: cgroup
 # stopped-by: create-cgroup join-cgroup lower-limits
 # control: only limits
 # expect: held

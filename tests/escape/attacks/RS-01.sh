@@ -1,5 +1,6 @@
 # id: RS-01
 # title: the fork bomb
+# needs: cgroup
 # expect: limits processes
 # expect: within 1100ms
 # limits: timeout=1s processes=16

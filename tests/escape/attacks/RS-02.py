@@ -1,5 +1,6 @@
 # id: RS-02
 # title: more threads than allowed
+# needs: cgroup
 # stopped-by: create-cgroup join-cgroup lower-limits
 # control: only limits
 # expect: held

@@ -1,5 +1,6 @@
 # id: RS-03
 # title: more heap than there is
+# needs: cgroup
 # stopped-by: create-cgroup join-cgroup
 # control: only limits
 # expect: outcome memory_exceeded

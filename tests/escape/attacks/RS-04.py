@@ -1,5 +1,6 @@
 # id: RS-04
 # title: memory hidden in nameless files
+# needs: cgroup
 # stopped-by: create-cgroup join-cgroup
 # control: only limits
 # expect: outcome memory_exceeded

@@ -1,5 +1,6 @@
 # id: RS-06
 # title: memory hidden in socket buffers
+# needs: cgroup
 # stopped-by: create-cgroup join-cgroup
 # control: only limits
 # expect: outcome memory_exceeded

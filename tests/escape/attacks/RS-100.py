@@ -1,5 +1,6 @@
 # id: RS-100
 # title: memory hidden in System V segments and shared mappings
+# needs: cgroup
 # stopped-by: create-cgroup join-cgroup
 # control: only limits
 # expect: outcome memory_exceeded

@@ -1,5 +1,6 @@
 # id: RS-101
 # title: memory hidden in pipes
+# needs: cgroup
 # stopped-by: create-cgroup join-cgroup
 # control: only limits
 # expect: outcome memory_exceeded

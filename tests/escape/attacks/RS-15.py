@@ -1,5 +1,6 @@
 # id: RS-15
 # title: more processors than allowed
+# needs: cgroup
 # stopped-by: create-cgroup join-cgroup
 # control: only create-cgroup join-cgroup
 # limits: timeout=5s cpus=0.1 processes=8

@@ -1,5 +1,6 @@
 # id: RS-23
 # title: more memory than there is, with all that is not needed at once pushed out to swap
+# needs: cgroup
 # stopped-by: create-cgroup join-cgroup
 # expect: outcome memory_exceeded
 # expect: limits memory

@@ -1,7 +1,8 @@
 # id: SG-04
 # title: memory and environment of init
 # stopped-by: become-user become-undumpable landlock
-# control: none a process that changes its user is undumpable already, and without a user nothing starts; PR-101 shows the probe
+# control: only root become-undumpable landlock
+# note: Root's init changes its user and is undumpable by that; an ordinary user's is not.
 
 import os
 import re
