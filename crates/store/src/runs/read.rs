@@ -36,9 +36,12 @@ impl Reader {
     pub fn runs(&self, scope: &Scope, filter: &Filter, page: &Page) -> Result<Listed<RunRow>, StoreError> {
         check(filter)?;
         self.read("list runs", |db| {
-            let conditions = conditions(db, scope, filter, page.cursor.as_ref())?;
+            let labels = labels(db, scope, filter)?;
+            let conditions = conditions(scope, filter, &labels, page.cursor.as_ref());
             match &filter.text {
-                None => list(db, &conditions, page.rows()),
+                None => {
+                    list(db, &list_sql(filter, &labels, &conditions, page.rows()), &conditions, page.rows())
+                }
                 Some(text) => search(db, &conditions, page.rows(), text),
             }
         })
@@ -54,16 +57,17 @@ fn check(filter: &Filter) -> Result<(), StoreError> {
 }
 
 fn conditions(
-    db: &Connection,
     scope: &Scope,
     filter: &Filter,
+    labels: &[WantedLabel<'_>],
     cursor: Option<&Cursor>,
-) -> Result<Conditions, StoreError> {
+) -> Conditions {
     let mut conditions = Conditions::default();
-    conditions.equal("tenant", scope.tenant().map(str::to_owned));
+    let tenant = || scope.tenant().map(str::to_owned);
+    conditions.equal("tenant", tenant());
     match &filter.state {
         None => {}
-        // As a constant, so that SQLite may use the index of unfinished runs.
+        // As constants: only then may SQLite use the index of unfinished runs.
         Some(RunState::Settled) => conditions.and::<Value>("state = 'settled'", []),
         Some(state) => conditions.and("state <> 'settled' AND state = ?", [word(state)]),
     }
@@ -78,42 +82,73 @@ fn conditions(
     }
     conditions.and_if("created_at >= ?", filter.since_ms);
     conditions.and_if("created_at < ?", filter.until_ms);
-    for (key, value) in &filter.metadata {
-        label(db, scope, key, value, &mut conditions)?;
+    for label in labels {
+        let values = [label.key.to_owned(), label.value.to_owned()].into_iter();
+        let condition = match (label.is_rare, scope) {
+            (false, _) => "EXISTS (SELECT 1 FROM labels WHERE run = seq AND key = ? AND value = ?)",
+            (true, Scope::Admin) => "seq IN (SELECT run FROM labels WHERE key = ? AND value = ?)",
+            (true, Scope::Tenant(_)) => {
+                "seq IN (SELECT run FROM labels WHERE key = ? AND value = ? AND labels.tenant = ?)"
+            }
+        };
+        conditions.and(condition, values.chain(tenant().filter(|_| label.is_rare)));
     }
     conditions.beyond("(created_at, runs.id) < (?, ?)", cursor);
-    Ok(conditions)
+    conditions
 }
 
-/// Demands a label. A rare one (a trace's id) is looked up; a common one (`env=prod`) is tried on each run in the list's order,
-/// where it is soon found.
-fn label(
+/// A label that is asked for. A rare one (a trace's id) is looked up; a common one (`env=prod`) is tried on each run in the list's
+/// order, where it is soon found.
+struct WantedLabel<'a> {
+    key: &'a str,
+    value: &'a str,
+    is_rare: bool,
+}
+
+fn labels<'a>(
     db: &Connection,
     scope: &Scope,
-    key: &str,
-    value: &str,
-    conditions: &mut Conditions,
-) -> Result<(), StoreError> {
-    let sql = "SELECT count(*) FROM (SELECT 1 FROM labels WHERE key = ?1 AND value = ?2 AND (?3 IS NULL OR tenant = ?3) LIMIT ?4)";
-    let found: i64 = db
-        .prepare_cached(sql)?
-        .query_row(params![key, value, scope.tenant(), LABELS_FEW as i64], |row| row.get(0))?;
-    let condition = if count(found) < LABELS_FEW as u64 {
-        "seq IN (SELECT run FROM labels WHERE key = ? AND value = ?)"
-    } else {
-        "EXISTS (SELECT 1 FROM labels WHERE run = seq AND key = ? AND value = ?)"
-    };
-    conditions.and(condition, [key.to_owned(), value.to_owned()]);
-    Ok(())
+    filter: &'a Filter,
+) -> Result<Vec<WantedLabel<'a>>, StoreError> {
+    let mut wanted = Vec::new();
+    for (key, value) in &filter.metadata {
+        let mut conditions = Conditions::default();
+        conditions.and("key = ? AND value = ?", [key.clone(), value.clone()]);
+        conditions.equal("tenant", scope.tenant().map(str::to_owned));
+        let sql =
+            format!("SELECT count(*) FROM (SELECT 1 FROM labels{} LIMIT {LABELS_FEW})", conditions.sql());
+        let mut statement = db.prepare_cached(&sql)?;
+        let found: i64 = statement.query_row(params_from_iter(&conditions.values), |row| row.get(0))?;
+        wanted.push(WantedLabel { key, value, is_rare: count(found) < LABELS_FEW as u64 });
+    }
+    Ok(wanted)
 }
 
-fn list(db: &Connection, conditions: &Conditions, limit: usize) -> Result<Listed<RunRow>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM runs{} ORDER BY created_at DESC, runs.id DESC LIMIT {}",
-        conditions.sql(),
-        limit + 1
-    );
-    let mut statement = db.prepare_cached(&sql)?;
+/// The statement of a list. Where few runs can match, it names the way to them: SQLite, which does not count rows, would rather
+/// walk all of a tenant's runs in the list's order than sort a few.
+fn list_sql(filter: &Filter, labels: &[WantedLabel<'_>], conditions: &Conditions, limit: usize) -> String {
+    let unfinished = matches!(filter.state, Some(RunState::Queued | RunState::Running));
+    let way = if labels.iter().any(|label| label.is_rare) {
+        // But by number, which the labels give.
+        "NOT INDEXED"
+    } else if filter.batch.is_some() {
+        "INDEXED BY runs_by_batch"
+    } else if unfinished {
+        "INDEXED BY runs_unfinished"
+    } else {
+        ""
+    };
+    let order = "ORDER BY created_at DESC, runs.id DESC";
+    format!("SELECT {COLUMNS} FROM runs {way}{} {order} LIMIT {}", conditions.sql(), limit + 1)
+}
+
+fn list(
+    db: &Connection,
+    sql: &str,
+    conditions: &Conditions,
+    limit: usize,
+) -> Result<Listed<RunRow>, StoreError> {
+    let mut statement = db.prepare_cached(sql)?;
     let rows = statement.query(params_from_iter(&conditions.values))?;
     crate::page::collect(rows, limit, row, RunRow::cursor)
 }
@@ -212,7 +247,49 @@ pub(crate) fn seq(db: &Connection, scope: &Scope, id: &RunId) -> Result<Option<i
 
 #[cfg(test)]
 mod tests {
-    use super::contains;
+    use super::*;
+    use crate::{Options, Store};
+    use model::{BatchId, TenantId};
+
+    /// How SQLite goes about a list.
+    fn plan(scope: &Scope, filter: Filter) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Options::default()).unwrap();
+        let cursor = Cursor { number: 0, word: String::new() };
+        let steps = store.reader().read("explain", |db| {
+            let labels = labels(db, scope, &filter)?;
+            let conditions = conditions(scope, &filter, &labels, Some(&cursor));
+            let sql = format!("EXPLAIN QUERY PLAN {}", list_sql(&filter, &labels, &conditions, 10));
+            let mut statement = db.prepare(&sql)?;
+            let steps = statement.query_map(params_from_iter(&conditions.values), |row| row.get(3))?;
+            Ok(steps.collect::<Result<Vec<String>, _>>()?)
+        });
+        steps.unwrap().join("; ")
+    }
+
+    #[test]
+    fn lists_go_by_an_index() {
+        let tenant = Scope::Tenant(TenantId::local());
+        let all = Filter::default();
+        let batch = Filter { batch: Some(BatchId::from_random([0; 16])), ..all.clone() };
+        let queued = Filter { state: Some(RunState::Queued), ..all.clone() };
+        let session = Filter { session: Some("s".to_owned()), ..all.clone() };
+        let label = Filter { metadata: [("k".to_owned(), "v".to_owned())].into(), ..all.clone() };
+        for (scope, filter, way) in [
+            (&tenant, &all, "INDEX runs_by_tenant (tenant=? AND (created_at,id)<(?,?))"),
+            (&Scope::Admin, &all, "INDEX runs_by_time ((created_at,id)<(?,?))"),
+            (&tenant, &batch, "INDEX runs_by_batch (batch=?)"),
+            (&tenant, &queued, "INDEX runs_unfinished"),
+            (&Scope::Admin, &queued, "INDEX runs_unfinished"),
+            (&tenant, &session, "INDEX runs_by_session (session=? AND (created_at,id)<(?,?))"),
+            (&tenant, &label, "SEARCH runs USING INTEGER PRIMARY KEY (rowid=?)"),
+            (&tenant, &label, "INDEX labels_by_value (key=? AND value=? AND tenant=?)"),
+            (&Scope::Admin, &label, "INDEX labels_by_value (key=? AND value=?)"),
+        ] {
+            let plan = plan(scope, filter.clone());
+            assert!(plan.contains(way), "{way}: {plan}");
+        }
+    }
 
     #[test]
     fn a_text_is_found_whatever_its_case() {

@@ -200,6 +200,35 @@ fn long_labels_are_kept_but_not_found() {
 }
 
 #[test]
+fn a_label_that_many_have_is_found_as_well_as_a_rare_one() {
+    let (_directory, store) = store();
+    let many = store::limits::LABELS_FEW as u64 + 100;
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            let store = &store;
+            scope.spawn(move || {
+                for number in (thread..many).step_by(16) {
+                    let mut run = new_run(number);
+                    run.metadata = [("env".to_owned(), "prod".to_owned())].into();
+                    if number % 5000 == 7 {
+                        run.metadata.insert("rare".to_owned(), "yes".to_owned());
+                    }
+                    store.admit(run).wait().unwrap();
+                }
+            });
+        }
+    });
+    let count = |pairs: &[(&str, &str)]| {
+        let metadata = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let filter = Filter { metadata, ..Filter::default() };
+        store.reader().runs(&local(), &filter, &Page { limit: 7, cursor: None }).unwrap().items.len()
+    };
+    assert_eq!(count(&[("env", "prod")]), 7);
+    assert_eq!(count(&[("env", "prod"), ("rare", "yes")]), 3);
+    assert_eq!(count(&[("env", "test")]), 0);
+}
+
+#[test]
 fn too_much_is_refused_before_it_is_queued() {
     let (_directory, store) = store();
     let mut run = new_run(1);

@@ -95,8 +95,10 @@ fn hostile_files_are_put_aside_and_the_rest_is_taken_in() {
         "\"artifacts\":[{\"path\":\"x\",\"mime\":\"\",\"bytes\":1,\"sha256\":\"\"}]}",
     );
     edit(9, "{\"record\":", "{\"extra\":1,\"record\":");
-    fs::remove_file(at(&json(10))).unwrap();
-    symlink("/etc/passwd", at(&json(10))).unwrap();
+    // To a record that would be taken in if it lay there itself.
+    let elsewhere = directory.path().join("elsewhere.json");
+    fs::rename(at(&json(10)), &elsewhere).unwrap();
+    symlink(&elsewhere, at(&json(10))).unwrap();
     fs::remove_file(at(&json(11))).unwrap();
     fs::create_dir(at(&json(11))).unwrap();
     fs::remove_file(at(&json(12))).unwrap();
