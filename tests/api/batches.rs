@@ -157,6 +157,7 @@ fn one_that_is_taken_back_ends_what_runs_and_does_not_try_the_rest() {
 #[test]
 fn a_run_of_another_tenant_and_of_the_same_does_not_wait_for_a_batch() {
     let data = fireclay_tests::server::Data::fresh();
+    super::tenancy::make_key(&data, &["--role", "admin"]);
     let key = |tenant: &str| super::tenancy::make_key(&data, &["--tenant", tenant]);
     let (a, b) = (key("a"), key("b"));
     let server = Server::start_in(&data, &["--set", "concurrency=2"]);
