@@ -1,9 +1,18 @@
 //! The service over real sockets: one file per noun, and what hostile clients, deaths and load do to it.
 
 mod agentrun;
+mod artifacts;
+mod crashes;
 mod docs;
+mod escape;
+mod events;
+mod fairness;
 mod guard;
+mod health;
+mod hostile;
 mod keys;
+mod lifecycle;
 mod runs;
+mod schema;
 mod settings;
 mod tenancy;

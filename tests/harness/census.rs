@@ -116,12 +116,45 @@ fn end_all_of(uid: u32) {
 
 /// Control groups of this name that still exist.
 pub fn cgroups(name: &str) -> Vec<PathBuf> {
-    let parents = match Host::detect().cgroups {
+    trees().into_iter().map(|parent| parent.join(name)).filter(|path| path.exists()).collect()
+}
+
+/// Where control groups of sandboxes are made, a directory for each controller.
+fn trees() -> Vec<PathBuf> {
+    match Host::detect().cgroups {
         Ok(Tree::V1 { memory, pids, cpu }) => vec![memory, pids, cpu],
         Ok(Tree::V2 { parent }) => vec![parent],
         Err(_) => Vec::new(),
+    }
+}
+
+/// A control group of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The process that made it, living or dead.
+    pub maker: rustix::process::Pid,
+}
+
+impl Leaf {
+    /// Whether nobody is left to remove it.
+    pub fn is_orphaned(&self) -> bool {
+        let text =
+            fs::read_to_string(format!("/proc/{}/stat", self.maker.as_raw_nonzero())).unwrap_or_default();
+        // After the name in brackets comes the state (proc(5)).
+        let state = text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        matches!(state, None | Some('Z' | 'X'))
+    }
+}
+
+/// Every control group of a sandbox on this machine.
+pub fn leaves() -> Vec<Leaf> {
+    let leaf = |path: PathBuf| {
+        let maker = path.file_name()?.to_str()?.strip_prefix("fireclay-")?.split('-').next()?.parse().ok()?;
+        Some(Leaf { maker: rustix::process::Pid::from_raw(maker)?, path })
     };
-    parents.into_iter().map(|parent| parent.join(name)).filter(|path| path.exists()).collect()
+    trees().iter().flat_map(|tree| list(tree)).filter_map(leaf).collect()
 }
 
 /// Files in places that anyone may write to which belong to a sandbox's user or have a name that attacks give theirs, and what lies

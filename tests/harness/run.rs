@@ -103,7 +103,7 @@ pub fn feed(command: &mut Command, stdin: &[u8]) -> Ran {
 }
 
 /// The directory that cargo builds into, found from the test's own program: `target/TRIPLE/release/deps/all-…`.
-pub(crate) fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     let own = std::env::current_exe().expect("the program has a path");
     let release = own.ancestors().find(|path| path.ends_with("release") || path.ends_with("debug"));
     release.expect("cargo puts programs below the profile's directory").to_owned()

@@ -268,6 +268,22 @@ impl Server {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("proc(5)") << 10
     }
 
+    /// How many sockets it has open.
+    pub fn sockets(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid().as_raw_nonzero())).expect("it runs");
+        let names = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        names.filter(|name| name.to_string_lossy().starts_with("socket:")).count()
+    }
+
+    /// Waits until it has no more sockets open than these.
+    pub fn wait_for_sockets(&self, most: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.sockets() > most {
+            assert!(Instant::now() < until, "{} sockets are open, not {most}", self.sockets());
+            std::thread::yield_now();
+        }
+    }
+
     /// One figure of `/metrics` without labels.
     pub fn metric(&self, name: &str) -> f64 {
         let (status, text) = self.get("/metrics");

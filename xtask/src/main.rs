@@ -1,6 +1,7 @@
 //! What developers run: `cargo xtask tidy`, `cargo xtask soak 10000`, `cargo xtask bench`.
 
 mod bench;
+mod crashes;
 mod soak;
 mod tidy;
 
@@ -27,6 +28,12 @@ enum Task {
         #[arg(long, default_value = "target/soak-data")]
         data: PathBuf,
     },
+    /// Kill a service under load, again and again, and show that nothing acknowledged is lost and nothing is left
+    Crashes {
+        /// How often
+        #[arg(default_value_t = 100)]
+        times: usize,
+    },
     /// Compare whole-process times of `fireclay run`, the bare interpreter and bubblewrap, interleaved
     Bench {
         /// How many rounds
@@ -45,6 +52,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Tidy => tidy::tidy(),
         Task::Soak { runs, data } => soak::soak(runs, &data),
+        Task::Crashes { times } => crashes::crashes(times),
         Task::Bench { rounds, data, json } => bench::bench(rounds, &data, json),
     }
 }

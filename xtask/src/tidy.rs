@@ -15,7 +15,7 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("worker", &["model", "sandbox", "sys"]),
     ("server", &["model", "store", "sys", "worker"]),
     ("fireclay", &["model", "sandbox", "server", "store", "sys", "worker"]),
-    ("fireclay-tests", &["model", "sandbox", "sys", "worker"]),
+    ("fireclay-tests", &["model", "sandbox", "server", "sys", "worker"]),
     ("fireclay-fuzz", &["model", "sandbox"]),
     ("xtask", &["model", "sandbox", "sys", "worker"]),
 ];

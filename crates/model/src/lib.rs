@@ -8,6 +8,7 @@ pub mod id;
 pub mod isolation;
 pub mod language;
 pub mod limits;
+pub mod object;
 pub mod outcome;
 pub mod policy;
 pub mod rejection;

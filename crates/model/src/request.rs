@@ -1,7 +1,8 @@
 //! A run as a caller says it: nearly everything may be left out.
 
+use crate::object::{self, Object};
 use crate::{Language, LimitsPatch, base64};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// What a caller asks for. [`crate::RunSpec::admit`] makes it complete or rejects it.
@@ -27,14 +28,15 @@ pub struct RunRequest {
     #[cfg_attr(feature = "schema", schema(value_type = Vec<InputFileSaid>))]
     pub files: Vec<InputFile>,
     /// How much it may use.
+    #[serde(deserialize_with = "object::deserialize")]
     pub limits: LimitsPatch,
     /// The caller's own labels, returned unchanged.
     pub metadata: BTreeMap<String, String>,
 }
 
 /// A file that the workspace begins with. In JSON its content is `text`, or `base64` for raw bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "InputFileSaid", into = "InputFileSaid")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "InputFileSaid")]
 pub struct InputFile {
     /// Where, relative to the workspace.
     pub path: String,
@@ -82,6 +84,13 @@ pub struct InputFileSaid {
     executable: bool,
 }
 
+impl<'de> Deserialize<'de> for InputFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Object(said) = Object::<InputFileSaid>::deserialize(deserializer)?;
+        said.try_into().map_err(serde::de::Error::custom)
+    }
+}
+
 impl TryFrom<InputFileSaid> for InputFile {
     type Error = String;
 
@@ -123,6 +132,7 @@ mod tests {
             r#"{"path":"a","text":"","base64":""}"#,
             r#"{"path":"a","base64":"*"}"#,
             r#"{"path":"a","text":"","mode":1}"#,
+            r#"["a","",null,false]"#,
         ] {
             parse(wrong).unwrap_err();
         }

@@ -126,10 +126,16 @@ fn is_orphaned(name: &str) -> bool {
 }
 
 /// When a process started, in clock ticks since the machine did: field 22 of `stat` (proc(5)); the name before it may hold anything.
+/// One that is dead and not reaped has not.
 fn start_time(pid: u32) -> Option<u64> {
     let path = CString::new(format!("/proc/{pid}/stat")).ok()?;
     let text = sys::fs::read_kernel_file(&path).ok()?;
-    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 /// One sandbox's control group. Removed when dropped; its processes must be gone by then.

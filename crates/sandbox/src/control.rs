@@ -114,11 +114,7 @@ pub fn send(socket: BorrowedFd<'_>, message: Message, descriptors: &[BorrowedFd<
 /// Receives one message; `None` when the other end is gone.
 pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Vec<OwnedFd>)>> {
     let mut buffer = [0; MESSAGE_BYTES];
-    let (length, descriptors) = match sys::socket::receive(socket, &mut buffer) {
-        // A peer that died with messages unread resets the connection. That is told once, before what the peer had said.
-        Err(error) if error.errno == libc::ECONNRESET => sys::socket::receive(socket, &mut buffer)?,
-        other => other?,
-    };
+    let (length, descriptors) = sys::socket::receive(socket, &mut buffer)?;
     if length == 0 {
         return Ok(None);
     }

@@ -1,5 +1,6 @@
 //! The doors of fireclay: HTTP, admission, tenants, batches. Knows no kernel; runs are the worker's.
 
+pub mod batches;
 pub mod counters;
 pub mod doctor;
 pub mod http;
@@ -65,12 +66,13 @@ pub async fn serve(
     service.drain();
     let patience = Duration::from_millis(service.settings.drain_timeout_ms);
     let drained = async {
-        drop(tokio::time::timeout(patience, service.machine.idle()).await);
-        service.live.all().iter().for_each(|run| run.cancel());
-        service.machine.idle().await;
+        drop(tokio::time::timeout(patience, service.live.empty()).await);
+        take_back_all(&service).await;
         // Their records are written; whoever waits for an answer gets it.
         ending.send_replace(true);
         drop(tokio::time::timeout(patience, serving).await);
+        // A request that was half in when the drain began may have made one more.
+        take_back_all(&service).await;
     };
     tokio::select! {
         () = drained => {}
@@ -79,6 +81,12 @@ pub async fn serve(
     }
     keeping.abort();
     Ok(())
+}
+
+/// Takes back every run that is on its way; returns when what became of them is in the store.
+async fn take_back_all(service: &Service) {
+    service.live.all().iter().for_each(|run| run.cancel());
+    service.live.empty().await;
 }
 
 /// How often old records are looked for.

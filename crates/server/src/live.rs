@@ -6,18 +6,36 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::RunEvent;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use worker::machine::Canceller;
 use worker::pool::Stream;
 
 /// Output that nobody has read yet grows to this much before a new event begins: a drip of bytes is one event, not thousands.
 const COALESCED_BYTES: usize = 8 << 10;
 
+/// What a batch makes of a result: a word that is recorded with it.
+#[derive(Clone)]
+pub struct Judge(Arc<dyn Fn(&RunResult) -> String + Send + Sync>);
+
+impl Judge {
+    /// A judge of what `judge` says.
+    pub fn new(judge: impl Fn(&RunResult) -> String + Send + Sync + 'static) -> Self {
+        Self(Arc::new(judge))
+    }
+}
+
+impl std::fmt::Debug for Judge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Judge")
+    }
+}
+
 /// One run on its way. Its events only grow.
 #[derive(Debug)]
 pub struct LiveRun {
     /// Whose it is.
     pub tenant: TenantId,
+    judge: Option<Judge>,
     canceller: Mutex<Option<Canceller>>,
     log: Mutex<Log>,
     /// How many events there are, and whether the last one has come.
@@ -38,9 +56,15 @@ struct Log {
 
 impl LiveRun {
     /// A run that was just admitted.
-    pub fn new(tenant: TenantId) -> Arc<Self> {
+    pub fn new(tenant: TenantId, judge: Option<Judge>) -> Arc<Self> {
         let (changed, _) = watch::channel((0, false));
-        Arc::new(Self { tenant, canceller: Mutex::new(None), log: Mutex::new(Log::default()), changed })
+        Arc::new(Self {
+            tenant,
+            judge,
+            canceller: Mutex::new(None),
+            log: Mutex::new(Log::default()),
+            changed,
+        })
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -80,6 +104,11 @@ impl LiveRun {
         let mut log = self.log();
         log.output(stream, bytes, false);
         self.tell(&log);
+    }
+
+    /// What its batch makes of the result.
+    pub fn verdict(&self, result: &RunResult) -> Option<String> {
+        self.judge.as_ref().map(|judge| judge.0(result))
     }
 
     /// Records the end and returns all events but it: they are kept in the store.
@@ -194,6 +223,8 @@ fn whole_characters(bytes: &[u8]) -> usize {
 #[derive(Debug, Default)]
 pub struct Live {
     runs: Mutex<BTreeMap<String, Arc<LiveRun>>>,
+    /// Told when the last one was forgotten.
+    emptied: Notify,
 }
 
 impl Live {
@@ -213,7 +244,24 @@ impl Live {
 
     /// Forgets one.
     pub fn remove(&self, id: &str) {
-        self.runs().remove(id);
+        let mut runs = self.runs();
+        runs.remove(id);
+        if runs.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Returns when there is none.
+    pub async fn empty(&self) {
+        loop {
+            let mut emptied = std::pin::pin!(self.emptied.notified());
+            // Registered before the look, so that no change falls between.
+            emptied.as_mut().enable();
+            if self.runs().is_empty() {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// All of them.

@@ -1,8 +1,9 @@
 //! What the doors share: the machine, the store, the runs on their way, and the way of a run from request to record.
 
+use crate::batches::Batches;
 use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
-use crate::live::{Live, LiveRun};
+use crate::live::{Judge, Live, LiveRun};
 use crate::problem::{Kind, Problem};
 use crate::quotas::Quotas;
 use crate::receipts::Signer;
@@ -51,6 +52,8 @@ pub struct Service {
     pub quotas: Quotas,
     /// Runs on their way.
     pub live: Live,
+    /// Batches on their way.
+    pub batches: Batches,
     /// Signs receipts.
     pub signer: Option<Signer>,
     /// What was counted.
@@ -104,6 +107,7 @@ impl Service {
             reader,
             quotas,
             live: Live::default(),
+            batches: Batches::default(),
             signer,
             counters: Counters::default(),
             doctor: Doctor::new(doctor),
@@ -122,6 +126,15 @@ impl Service {
 
     /// Takes a run in: admitted, recorded and queued when this returns.
     pub async fn submit(self: &Arc<Self>, submission: Submission) -> Result<Submitted, Problem> {
+        self.submit_judged(submission, None).await
+    }
+
+    /// Takes a run in whose verdict is recorded with its result.
+    pub async fn submit_judged(
+        self: &Arc<Self>,
+        submission: Submission,
+        judge: Option<Judge>,
+    ) -> Result<Submitted, Problem> {
         let Submission { tenant, request, idempotency, batch, merge_output } = submission;
         if self.is_draining() {
             return Err(draining());
@@ -153,7 +166,7 @@ impl Service {
         if let Admission::Replayed(first) = admitted.await? {
             return Ok(Submitted::Replayed(first));
         }
-        let live = LiveRun::new(tenant.clone());
+        let live = LiveRun::new(tenant.clone(), judge);
         let order = Order { id: id.clone(), created_at, spec, allow_missing: self.allow_missing() };
         match self.machine.submit(tenant.as_str(), share, order.clone()) {
             Ok(ticket) => {
@@ -226,7 +239,7 @@ impl Service {
             result: (*result).clone(),
             events: live.settle(result.clone()),
             artifacts,
-            verdict: None,
+            verdict: live.verdict(&result),
         };
         if let Err(error) = self.store.settle(id, settlement).await {
             eprintln!("fireclay: {id}: record its result: {error}");
@@ -288,6 +301,7 @@ impl Service {
     /// Takes no new runs in from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.batches.interrupt();
     }
 }
 
@@ -295,14 +309,12 @@ impl Service {
 const RETRY_AFTER_S: u64 = 1;
 
 fn draining() -> Problem {
-    Problem::new(
-        Kind::Unavailable,
-        "the service is ending",
-        "send it again in a moment, to the service that follows",
-    )
+    let hint = "send it again in a moment, to the service that follows";
+    Problem::new(Kind::Unavailable, "the service is ending", hint).retry_safe(true)
 }
 
-fn internal(message: String) -> Problem {
+/// A failure of ours that has no better word.
+pub fn internal(message: String) -> Problem {
     Fault::new(FaultCode::Internal, message).into()
 }
 

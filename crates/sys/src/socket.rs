@@ -31,13 +31,16 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]
 }
 
 /// Receives one message: its length in `buffer`, 0 when the peer is gone, and the descriptors it carried.
+///
+/// A peer that closes while messages of ours are unread leaves ECONNRESET, told once and before what it had said itself
+/// (`unix_release_sock` in the kernel's af_unix.c): what it said is received, then its end.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let message = loop {
         let parts = &mut [IoSliceMut::new(buffer)];
         match rustix::net::recvmsg(socket, parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             other => break other.map_err(Error::of("recvmsg"))?,
         }
     };

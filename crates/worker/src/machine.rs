@@ -184,6 +184,11 @@ impl Machine {
         }
     }
 
+    /// Returns when a place or a place in the queue was given back after the call. Others may have taken it since.
+    pub async fn released(&self) {
+        self.inner.idle.notified().await;
+    }
+
     /// The process id of the spawner, for tests and reports.
     pub fn spawner_id(&self) -> u32 {
         self.inner.pool.spawner_id()

@@ -5,10 +5,12 @@ use crate::service::Service;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, header, request::Parts};
+use http_body::Body as _;
 use http_body_util::BodyExt;
+use model::object::Object;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A body of JSON.
 pub struct Json<T>(pub T);
@@ -52,16 +54,34 @@ pub fn media_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem>
     Err(Problem::new(Kind::MediaType, format!("the body is of type {said:?}"), hint))
 }
 
+/// How much of a body must come, on average, for each time that a pause may take.
+const PACE_BYTES: usize = 64 << 10;
+
 /// Reads a whole body, within the limits of size and patience.
 pub async fn read_all(body: Body, service: &Service) -> Result<Bytes, Problem> {
+    let most = service.settings.body_bytes;
+    let too_large = || {
+        let detail = format!("the body is larger than {most} bytes");
+        Problem::new(Kind::TooLarge, detail, "send less, or raise the setting `body_bytes`")
+    };
+    // What announces itself as too large is not waited for.
+    if body.size_hint().lower() > most {
+        return Err(too_large());
+    }
     let mut pieces = Pieces::new(body, service);
     let mut bytes = Vec::new();
+    let started = Instant::now();
     while let Some(piece) = pieces.next().await? {
-        if (bytes.len() + piece.len()) as u64 > service.settings.body_bytes {
-            let detail = format!("the body is larger than {} bytes", service.settings.body_bytes);
-            return Err(Problem::new(Kind::TooLarge, detail, "send less, or raise the setting `body_bytes`"));
+        if (bytes.len() + piece.len()) as u64 > most {
+            return Err(too_large());
         }
         bytes.extend_from_slice(&piece);
+        // A drip would hold its connection for ever: each pause is short.
+        let earned = u32::try_from(bytes.len() / PACE_BYTES).unwrap_or(u32::MAX).saturating_add(1);
+        if started.elapsed() > pieces.patience.saturating_mul(earned) {
+            let detail = format!("only {} bytes came in {} ms", bytes.len(), started.elapsed().as_millis());
+            return Err(Problem::new(Kind::SlowClient, detail, "send the body at once"));
+        }
     }
     Ok(bytes.into())
 }
@@ -103,7 +123,7 @@ impl Pieces {
 /// Parses JSON; the problem names the field.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();
         let inner = error.into_inner();
         match inner.classify() {

@@ -24,12 +24,11 @@ pub fn live(socket: OwnedFd, host: &Host) -> i32 {
 
 fn serve(socket: &OwnedFd, host: &Host) -> std::io::Result<()> {
     let mut packet = [0; PACKET_BYTES_MAX];
-    let (length, mut descriptors) = match sys::socket::receive(socket.as_fd(), &mut packet) {
+    let (length, mut descriptors) = sys::socket::receive(socket.as_fd(), &mut packet)?;
+    if length == 0 {
         // Nobody needs it any more.
-        Ok((0, _)) => return Ok(()),
-        Err(error) if error.errno == libc::ECONNRESET => return Ok(()),
-        other => other?,
-    };
+        return Ok(());
+    }
     let file = descriptors.pop().filter(|_| packet[..length] == [RUN]);
     let mut text = Vec::new();
     File::from(file.ok_or(std::io::ErrorKind::InvalidData)?).read_to_end(&mut text)?;

@@ -60,10 +60,7 @@ enum Heard {
 
 fn hear(socket: &OwnedFd) -> sys::Result<Heard> {
     let mut tag = [0];
-    let (length, mut descriptors) = match sys::socket::receive(socket.as_fd(), &mut tag) {
-        Err(error) if error.errno == libc::ECONNRESET => return Ok(Heard::End),
-        other => other?,
-    };
+    let (length, mut descriptors) = sys::socket::receive(socket.as_fd(), &mut tag)?;
     Ok(match (length, tag[0], descriptors.pop()) {
         (0, ..) => Heard::End,
         (_, KEEP, Some(theirs)) => Heard::Keep(theirs),

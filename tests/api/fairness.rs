@@ -1,0 +1,216 @@
+//! Many tenants, one machine: who waits for whom, and who is told to come again.
+
+use super::runs::ENDLESS;
+use fireclay_tests::Server;
+use serde_json::{Value, json};
+use std::sync::Mutex;
+
+/// A service with keys, and the key of its administrator.
+struct Keyed {
+    server: Server,
+    admin: String,
+}
+
+impl Keyed {
+    fn start(args: &[&str]) -> Self {
+        let server = Server::start(args);
+        let (status, key) = server.post_json("/v1/keys", &json!({"role": "admin"}));
+        assert_eq!(status, 201, "{key}");
+        Self { admin: plain(&key), server }
+    }
+
+    /// A key of a tenant.
+    fn tenant(&self, name: &str) -> Tenant<'_> {
+        let bearer = format!("Bearer {}", self.admin);
+        let (status, key) =
+            self.server.post_json_with("/v1/keys", &[("authorization", &bearer)], &json!({"tenant": name}));
+        assert_eq!(status, 201, "{key}");
+        Tenant { server: &self.server, bearer: format!("Bearer {}", plain(&key)) }
+    }
+
+    fn admin(&self) -> Tenant<'_> {
+        Tenant { server: &self.server, bearer: format!("Bearer {}", self.admin) }
+    }
+}
+
+fn plain(key: &Value) -> String {
+    key["key"].as_str().unwrap_or_else(|| panic!("{key}")).to_owned()
+}
+
+/// A tenant with its key.
+struct Tenant<'s> {
+    server: &'s Server,
+    bearer: String,
+}
+
+impl Tenant<'_> {
+    fn send(&self, method: &str, path: &str, body: &Value) -> fireclay_tests::http::Answer {
+        let headers = [("authorization", self.bearer.as_str()), ("content-type", "application/json")];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.server.send(method, path, &headers, body.as_bytes())
+    }
+
+    fn json(&self, method: &str, path: &str, body: &Value) -> Value {
+        let answer = self.send(method, path, body);
+        assert!((200..300).contains(&answer.status), "{method} {path}: {answer:?}");
+        answer.into_json().1
+    }
+
+    /// Submits and does not wait.
+    fn submit(&self, code: &str) -> String {
+        let run = self.json("POST", "/v1/runs", &json!({"language": "bash", "code": code, "wait": false}));
+        run["id"].as_str().unwrap().to_owned()
+    }
+
+    fn run(&self, id: &str) -> Value {
+        self.json("GET", &format!("/v1/runs/{id}"), &Value::Null)
+    }
+
+    fn cancel(&self, id: &str) {
+        self.json("DELETE", &format!("/v1/runs/{id}"), &Value::Null);
+    }
+
+    /// All its runs.
+    fn runs(&self, filter: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.json("GET", &format!("/v1/runs?limit=200&{filter}{cursor}"), &Value::Null);
+            items.extend(page["items"].as_array().unwrap().clone());
+            let Some(next) = page["next"].as_str() else { return items };
+            cursor = format!("&cursor={next}");
+        }
+    }
+
+    /// Waits until it has no more unsettled runs than this.
+    fn wait_for_unsettled(&self, most: usize) {
+        while self.runs("state=queued").len() + self.runs("state=running").len() > most {
+            std::thread::yield_now();
+        }
+    }
+
+    fn wait_for_running(&self, id: &str) {
+        while self.run(id)["state"] != "running" {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn one_run_of_b_starts_at_the_next_release_though_a_waits_with_a_thousand() {
+    let service = Keyed::start(&["--set", "concurrency=2"]);
+    let (a, b) = (service.tenant("a"), service.tenant("b"));
+    let running = [a.submit(ENDLESS), a.submit(ENDLESS)];
+    running.iter().for_each(|id| a.wait_for_running(id));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..250).for_each(|_| drop(a.submit("true"))));
+        }
+    });
+    assert_eq!(a.runs("state=queued").len(), 1000);
+    let single = b.submit(ENDLESS);
+    assert_eq!(b.run(&single)["state"], "queued");
+    a.cancel(&running[0]);
+    b.wait_for_running(&single);
+    // The place that became free was the first, and it is B's: of A nothing began since.
+    let outcomes: Vec<Value> = a.runs("state=settled").iter().map(|run| run["outcome"].clone()).collect();
+    assert_eq!(outcomes, [json!("cancelled")]);
+    assert_eq!(a.runs("state=running").len(), 1);
+    for id in a.runs("state=queued").iter().map(|run| run["id"].as_str().unwrap().to_owned()) {
+        a.cancel(&id);
+    }
+    a.cancel(&running[1]);
+    b.cancel(&single);
+    a.wait_for_unsettled(0);
+}
+
+#[test]
+fn ten_tenants_at_equal_load_get_equal_parts() {
+    const EACH: usize = 40;
+    let service = Keyed::start(&["--set", "concurrency=3"]);
+    let admin = service.admin();
+    // Nothing begins before everything is queued.
+    let gate: Vec<String> = (0..3).map(|_| admin.submit(ENDLESS)).collect();
+    gate.iter().for_each(|id| admin.wait_for_running(id));
+    let tenants: Vec<Tenant<'_>> = (0..10).map(|n| service.tenant(&format!("t{n}"))).collect();
+    // Each submits all of its own at once, so that an order of arrival would be no order of service.
+    for tenant in &tenants {
+        (0..EACH).for_each(|_| drop(tenant.submit("true")));
+    }
+    gate.iter().for_each(|id| admin.cancel(id));
+    let mut ends: Vec<(String, usize)> = Vec::new();
+    for (number, tenant) in tenants.iter().enumerate() {
+        tenant.wait_for_unsettled(0);
+        let runs = tenant.runs("");
+        assert!(runs.len() == EACH && runs.iter().all(|run| run["outcome"] == "completed"));
+        ends.extend(runs.iter().map(|run| (run["settled_at"].as_str().unwrap().to_owned(), number)));
+    }
+    ends.sort();
+    let half = tenants.len() * EACH / 2;
+    let mut parts = vec![0usize; tenants.len()];
+    ends.iter().take(half).for_each(|(_, number)| parts[*number] += 1);
+    let fair = half / tenants.len();
+    let (least, most) = (fair * 8 / 10, fair * 12 / 10);
+    assert!(parts.iter().all(|part| (least..=most).contains(part)), "of the first {half}: {parts:?}");
+}
+
+/// RS-24 of the catalogue: one key, two hundred runs at once.
+#[test]
+fn two_hundred_at_once_with_one_key_take_their_own_part_and_the_rest_is_told_to_wait() {
+    let limits = ["--set", "concurrency=4", "--set", "tenant.concurrency=2", "--set", "tenant.queue=20"];
+    let service = Keyed::start(&limits);
+    let (greedy, other) = (service.tenant("greedy"), service.tenant("other"));
+    let statuses = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                let request = json!({"language": "bash", "code": "sleep 0.5"});
+                let answer = greedy.send("POST", "/v1/runs", &request);
+                if answer.status == 429 {
+                    let seconds: u64 = answer.header("retry-after").parse().unwrap();
+                    assert!(seconds >= 1, "{answer:?}");
+                    assert_eq!(serde_json::from_slice::<Value>(&answer.body).unwrap()["retry_safe"], true);
+                }
+                statuses.lock().unwrap().push(answer.status);
+            });
+        }
+        // Others have the rest of the machine meanwhile.
+        let run = other.json("POST", "/v1/runs", &json!({"language": "bash", "code": "echo on"}));
+        assert_eq!(run["stdout"], "on\n");
+    });
+    let statuses = statuses.into_inner().unwrap();
+    let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!(count(200) + count(429), 200, "{statuses:?}");
+    assert!(count(200) >= 22 && count(429) > 0, "{} taken, {} told to wait", count(200), count(429));
+    // Never more than its part at once: starts and ends, in order.
+    let mut moments: Vec<(String, i32)> = Vec::new();
+    for run in greedy.runs("outcome=completed") {
+        moments.push((run["started_at"].as_str().unwrap().to_owned(), 1));
+        moments.push((run["settled_at"].as_str().unwrap().to_owned(), -1));
+    }
+    // In the same millisecond an end comes first.
+    moments.sort();
+    let mut running = 0;
+    let most = moments
+        .iter()
+        .map(|(_, step)| {
+            running += step;
+            running
+        })
+        .max();
+    assert!(most <= Some(2), "{most:?} at once");
+}
+
+#[test]
+fn a_rate_is_kept_and_says_when_to_come_again() {
+    let service = Keyed::start(&["--set", "tenant.rate_per_minute=3"]);
+    let (hasty, other) = (service.tenant("hasty"), service.tenant("other"));
+    let request = json!({"language": "bash", "code": "true"});
+    let statuses: Vec<u16> = (0..5).map(|_| hasty.send("POST", "/v1/runs", &request).status).collect();
+    assert_eq!(statuses[..3], [200; 3]);
+    assert_eq!(statuses[4], 429);
+    let answer = hasty.send("POST", "/v1/runs", &request);
+    let seconds: u64 = answer.header("retry-after").parse().unwrap();
+    assert!((1..=20).contains(&seconds), "{answer:?}");
+    assert_eq!(other.send("POST", "/v1/runs", &request).status, 200);
+}

@@ -1,0 +1,226 @@
+//! How a service ends, is killed, and begins again: nobody who was told something was told a lie, and nothing is left.
+
+use super::runs::ENDLESS;
+use fireclay_tests::server::wait_for;
+use fireclay_tests::{Data, Server, census};
+use model::{FaultCode, Outcome, RunResult};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use serde_json::{Value, json};
+use std::os::fd::OwnedFd;
+
+fn endless() -> Value {
+    json!({"language": "bash", "code": format!("echo on; {ENDLESS}")})
+}
+
+/// Submits a run that never ends and waits until its code runs.
+fn start_endless(server: &Server) -> String {
+    let id = server.submit(&endless());
+    assert!(server.events(&id, None).any(|event| event.text() == "on\n"));
+    id
+}
+
+/// Waits until the service says that it is ending.
+fn wait_for_drain(server: &Server) {
+    while server.get("/readyz").0 != 503 {
+        std::thread::yield_now();
+    }
+}
+
+fn interrupted(result: &RunResult) -> bool {
+    result.fault.as_ref().is_some_and(|fault| fault.code == FaultCode::Interrupted && fault.retry_safe)
+}
+
+/// The parent of a process (proc(5)).
+fn parent(pid: Pid) -> Option<Pid> {
+    let text = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    Pid::from_raw(text.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?)
+}
+
+/// Processes of this data directory that `parent` started.
+fn children(data: &Data, of: Pid) -> Vec<Pid> {
+    data.processes().into_iter().filter(|pid| parent(*pid) == Some(of)).collect()
+}
+
+fn spawner(server: &Server) -> Pid {
+    let spawners = children(&server.data, server.pid());
+    assert_eq!(spawners.len(), 1);
+    spawners[0]
+}
+
+/// Kills a process; what it was can be waited for.
+fn kill(pid: Pid) -> OwnedFd {
+    let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    process
+}
+
+#[test]
+fn sigterm_lets_what_runs_end_and_takes_nothing_new() {
+    let server = Server::start(&[]);
+    let slow = json!({"language": "bash", "code": "echo on; sleep 3; echo done; echo left > file"});
+    let unwatched = server.submit(&slow);
+    std::thread::scope(|scope| {
+        let mut streamed = server.stream(&slow);
+        assert!(streamed.any(|event| event.text().starts_with("on")));
+        let waiting = scope.spawn(|| server.post_json("/v1/runs", &slow));
+        server.wait_for_metric("fireclay_running", 3.0);
+        server.signal(Signal::TERM);
+        wait_for_drain(&server);
+        let (status, problem) = server.post_json("/v1/runs", &slow);
+        assert_eq!((status, &problem["retry_safe"]), (503, &json!(true)), "{problem}");
+        assert_eq!(server.get("/healthz").0, 200);
+        let (status, result) = waiting.join().unwrap();
+        assert_eq!((status, &result["stdout"]), (200, &json!("on\ndone\n")));
+        assert_eq!(streamed.last().unwrap().data["outcome"], "completed");
+    });
+    let data = server.data.clone();
+    assert!(server.ended().success());
+    let next = Server::start_in(&data, &[]);
+    let result = next.settled(&unwatched);
+    assert_eq!((result.outcome, result.stdout.as_str()), (Some(Outcome::Completed), "on\ndone\n"));
+    assert_eq!(next.get(&format!("/v1/runs/{unwatched}/artifacts/file")), (200, b"left\n".to_vec()));
+}
+
+#[test]
+fn what_outlasts_the_drain_is_taken_back_and_told_so() {
+    let server = Server::start(&["--set", "drain_timeout_ms=200", "--set", "concurrency=2"]);
+    let unwatched = start_endless(&server);
+    let watched = start_endless(&server);
+    let queued = server.submit(&endless());
+    let events = server.events(&watched, None);
+    server.signal(Signal::TERM);
+    assert_eq!(events.last().unwrap().data["outcome"], "cancelled");
+    let data = server.data.clone();
+    assert!(server.ended().success());
+    let next = Server::start_in(&data, &[]);
+    for id in [unwatched, watched, queued] {
+        assert_eq!(next.settled(&id).outcome, Some(Outcome::Cancelled));
+    }
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once() {
+    let server = Server::start(&["--set", "drain_timeout_ms=1h"]);
+    let id = start_endless(&server);
+    server.signal(Signal::TERM);
+    wait_for_drain(&server);
+    server.signal(Signal::TERM);
+    let data = server.data.clone();
+    assert!(server.ended().success());
+    // The service waits for the spawner, and that for its keepers.
+    assert_eq!(data.processes(), []);
+    let next = Server::start_in(&data, &[]);
+    let result = next.settled(&id);
+    assert!(interrupted(&result) || result.outcome == Some(Outcome::Cancelled), "{result:?}");
+}
+
+#[test]
+fn history_survives_a_restart() {
+    let server = Server::start(&[]);
+    let result = server.run(
+        &json!({"language": "bash", "code": "echo kept; echo file > f; exit 3", "metadata": {"a": "b"}}),
+    );
+    let look = |server: &Server| {
+        let path = format!("/v1/runs/{}", result.id);
+        let events: Vec<_> = server.events(result.id.as_str(), None).collect();
+        (
+            server.get(&path),
+            server.get(&format!("{path}/artifacts/f")),
+            events,
+            server.get("/v1/runs?metadata=a=b"),
+        )
+    };
+    let before = look(&server);
+    let data = server.data.clone();
+    drop(server);
+    assert_eq!(look(&Server::start_in(&data, &[])), before);
+}
+
+#[test]
+fn kill_9_leaves_nothing_and_its_runs_are_interrupted() {
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let server = Server::start(&["--set", "concurrency=2"]);
+    let before = mounts();
+    let done = server.run(&json!({"language": "bash", "code": "exit 5"}));
+    let unfinished = [start_endless(&server), start_endless(&server), server.submit(&endless())];
+    let makers = server.data.processes();
+    let data = server.kill();
+    data.wait_for_the_last_process();
+    let left: Vec<_> = census::leaves().into_iter().filter(|leaf| makers.contains(&leaf.maker)).collect();
+    assert_eq!(left, []);
+    assert_eq!(mounts(), before);
+    let next = Server::start_in(&data, &[]);
+    for id in &unfinished {
+        let result = next.settled(id);
+        assert!(interrupted(&result), "{result:?}");
+        // It has events too: an end that can be followed.
+        assert_eq!(next.events(id, None).last().unwrap().kind, "settled");
+    }
+    assert_eq!(next.settled(done.id.as_str()), done);
+}
+
+#[test]
+fn a_killed_spawner_is_replaced_and_its_runs_go_on() {
+    let server = Server::start(&[]);
+    let id = start_endless(&server);
+    let first = spawner(&server);
+    wait_for(&kill(first));
+    assert_eq!(server.run(&json!({"language": "bash", "code": "echo next"})).stdout, "next\n");
+    assert_ne!(spawner(&server), first);
+    assert_eq!(server.get_json(&format!("/v1/runs/{id}")).1["state"], "running");
+    assert_eq!(server.delete(&format!("/v1/runs/{id}")).0, 202);
+    assert_eq!(server.settled(&id).outcome, Some(Outcome::Cancelled));
+}
+
+#[test]
+fn a_killed_keeper_is_a_fault_of_its_run_alone() {
+    let server = Server::start(&[]);
+    let mine = start_endless(&server);
+    let keepers = children(&server.data, spawner(&server));
+    assert_eq!(keepers.len(), 1);
+    let other = start_endless(&server);
+    let init = children(&server.data, keepers[0]);
+    assert_eq!(init.len(), 1);
+    let init = pidfd_open(init[0], PidfdFlags::empty()).unwrap();
+    wait_for(&kill(keepers[0]));
+    let result = server.settled(&mine);
+    assert!(interrupted(&result), "{result:?}");
+    wait_for(&init);
+    assert_eq!(server.get_json(&format!("/v1/runs/{other}")).1["state"], "running");
+    assert_eq!(server.delete(&format!("/v1/runs/{other}")).0, 202);
+    assert_eq!(server.settled(&other).outcome, Some(Outcome::Cancelled));
+}
+
+#[test]
+fn a_data_directory_has_one_service() {
+    let server = Server::start(&[]);
+    let said = Server::try_start_in(&server.data, &[]).map(drop).unwrap_err();
+    assert!(
+        said.contains(server.data.path().to_str().unwrap()) && said.contains("is in use by process"),
+        "{said}"
+    );
+    assert_eq!(server.run(&json!({"language": "bash", "code": "echo on"})).stdout, "on\n");
+}
+
+#[test]
+fn a_start_sweeps_what_the_dead_left() {
+    let server = Server::start(&[]);
+    let id = start_endless(&server);
+    let data = server.data.clone();
+    let makers = data.processes();
+    let groups = || census::leaves().into_iter().filter(|leaf| makers.contains(&leaf.maker)).count();
+    assert!(groups() > 0, "the run has no control group");
+    // All of them at once, so that nobody tidies up after another.
+    let dead: Vec<OwnedFd> = makers.iter().map(|pid| kill(*pid)).collect();
+    dead.iter().for_each(wait_for);
+    server.ended();
+    data.wait_for_the_last_process();
+    assert!(groups() > 0, "somebody else removed the control groups");
+    let incoming = data.path().join("incoming/run_x");
+    std::fs::create_dir_all(&incoming).unwrap();
+    std::fs::write(incoming.join("0"), "an artifact that nobody took").unwrap();
+    let next = Server::start_in(&data, &[]);
+    assert_eq!(next.run(&json!({"language": "bash", "code": "echo on"})).stdout, "on\n");
+    assert_eq!((groups(), incoming.exists()), (0, false));
+    assert!(interrupted(&next.settled(&id)));
+}

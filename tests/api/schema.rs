@@ -1,0 +1,63 @@
+//! Schemathesis against `/openapi.json`: whatever is sent, no 5xx, no status and no body that is not described.
+
+use fireclay_tests::Server;
+use fireclay_tests::run::target;
+use serde_json::json;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// From PyPI.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+/// Requests of each kind for each operation; a seed, so that a failure is seen again.
+const EXAMPLES: &str = "30";
+const SEED: &str = "1";
+
+/// The program, in a virtual environment below `target/` that is made once.
+fn schemathesis() -> PathBuf {
+    let venv = target().join(SCHEMATHESIS);
+    let program = venv.join("bin/schemathesis");
+    if !program.exists() {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+        run(Command::new(venv.join("bin/pip")).args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            SCHEMATHESIS,
+        ]));
+    }
+    program
+}
+
+/// Runs a command to its good end; returns what it printed.
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+    said
+}
+
+#[test]
+fn whatever_is_sent_is_answered_as_described() {
+    let program = schemathesis();
+    // Random programs are short-lived: what is tested is the door.
+    let server = Server::start(&["--set", "ceiling.timeout_ms=200", "--set", "limits.timeout_ms=200"]);
+    let (status, key) = server.post_json("/v1/keys", &json!({"role": "admin"}));
+    assert_eq!(status, 201, "{key}");
+    let mut header = String::from("authorization: Bearer ");
+    write!(header, "{}", key["key"].as_str().unwrap()).unwrap();
+    let said = run(Command::new(program)
+        .current_dir(server.data.path())
+        .args(["run", &server.url("/openapi.json"), "--header", &header, "--checks", "all", "--workers", "2"])
+        .args(["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", EXAMPLES, "--seed", SEED])
+        .args([
+            "--generation-database",
+            "none",
+            "--no-color",
+            "--continue-on-failure",
+            "--request-timeout",
+            "60",
+        ]));
+    println!("{said}");
+}
