@@ -111,10 +111,13 @@ async fn run(State(service): State<Arc<Service>>, caller: Caller, request: Reque
         return not_allowed("POST");
     }
     let (parts, body) = request.into_parts();
-    let read = body::read_all(body, &service).await;
-    let code = match read.map_err(refused).and_then(|bytes| code_of(&parts.headers, &bytes)) {
+    let bytes = match body::read_all(body, &service).await {
+        Ok(bytes) => bytes,
+        Err(problem) => return refused(problem),
+    };
+    let code = match code_of(&parts.headers, &bytes) {
         Ok(code) => code,
-        Err(response) => return response,
+        Err(Refusal(status, text)) => return json(status, text),
     };
     match execute(&service, caller, code).await {
         Ok(output) => {
@@ -157,8 +160,11 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
     })
 }
 
+/// A status and JSON, as FastAPI says no.
+struct Refusal(StatusCode, String);
+
 /// The program in a body, or FastAPI's refusal.
-fn code_of(headers: &HeaderMap, bytes: &[u8]) -> Result<String, Response> {
+fn code_of(headers: &HeaderMap, bytes: &[u8]) -> Result<String, Refusal> {
     if bytes.is_empty() {
         return Err(missing(&["body"], "null"));
     }
@@ -168,7 +174,7 @@ fn code_of(headers: &HeaderMap, bytes: &[u8]) -> Result<String, Response> {
         return Err(no_object(&said));
     }
     let unreadable =
-        || json(StatusCode::BAD_REQUEST, r#"{"detail":"There was an error parsing the body"}"#.to_owned());
+        || Refusal(StatusCode::BAD_REQUEST, r#"{"detail":"There was an error parsing the body"}"#.to_owned());
     let text = std::str::from_utf8(bytes).map_err(|_| unreadable())?;
     let body = python_json::read(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|wrong| match wrong {
         Unreadable::TooMuch => unreadable(),
@@ -205,32 +211,34 @@ fn is_json(headers: &HeaderMap) -> bool {
     subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
-fn missing(place: &[&str], input: &str) -> Response {
+fn missing(place: &[&str], input: &str) -> Refusal {
     detail("missing", place, "Field required", input)
 }
 
-fn no_object(input: &str) -> Response {
+fn no_object(input: &str) -> Refusal {
     let message = "Input should be a valid dictionary or object to extract fields from";
     detail("model_attributes_type", &["body"], message, input)
 }
 
 /// One mistake as pydantic tells it; `input` is JSON.
-fn detail(kind: &str, place: &[&str], message: &str, input: &str) -> Response {
+fn detail(kind: &str, place: &[&str], message: &str, input: &str) -> Refusal {
     let (place, message) = (serde_json::json!(place), serde_json::json!(message));
     invalid(&format!(
         r#"{{"type":"{kind}","loc":{place},"msg":{message},"input":{input},"url":"https://errors.pydantic.dev/2.14/v/{kind}"}}"#
     ))
 }
 
-fn invalid(detail: &str) -> Response {
-    json(StatusCode::UNPROCESSABLE_ENTITY, format!(r#"{{"detail":[{detail}]}}"#))
+fn invalid(detail: &str) -> Refusal {
+    Refusal(StatusCode::UNPROCESSABLE_ENTITY, format!(r#"{{"detail":[{detail}]}}"#))
 }
 
 /// A problem of ours: what the program may not be is told as pydantic would, our failures as FastAPI would, the rest as we do.
 fn refused(problem: Problem) -> Response {
     match problem.status() {
         StatusCode::UNPROCESSABLE_ENTITY => {
-            detail("value_error", &["body", "code"], &format!("Value error, {problem}"), "{}")
+            let Refusal(status, text) =
+                detail("value_error", &["body", "code"], &format!("Value error, {problem}"), "{}");
+            json(status, text)
         }
         status @ StatusCode::INTERNAL_SERVER_ERROR => (status, "Internal Server Error").into_response(),
         _ => problem.into_response(),
