@@ -44,7 +44,7 @@ fn no_acknowledged_run_is_lost() {
             *fates.entry(check(&server, &id, &told)).or_default() += 1;
         }
         told = load_and_kill(&server);
-        drop(server.ended());
+        server.ended();
         data.wait_for_the_last_process();
         let orphans: Vec<_> = census::leaves().into_iter().filter(census::Leaf::is_orphaned).collect();
         let swept = Server::start_in(&data, &[]);

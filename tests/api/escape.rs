@@ -4,13 +4,17 @@
 //! are the controls, and inputs that only a driver can give.
 
 use fireclay_tests::{Canaries, Server, census, image};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use worker::battery::{Verdict, attacks, verdict};
+use worker::battery::{Attack, Verdict, attacks, breaches, verdict};
 
 /// Attacks at once.
 const CROWD: usize = 8;
+
+fn request(attack: &Attack) -> Value {
+    json!({"language": attack.language, "code": attack.code, "limits": attack.limits})
+}
 
 #[test]
 fn the_battery_is_held_eight_at_once() {
@@ -19,27 +23,35 @@ fn the_battery_is_held_eight_at_once() {
     let before = census::files(image());
     let attacks = attacks();
     let next = AtomicUsize::new(0);
-    let wrong = Mutex::new(Vec::new());
+    let (wrong, again) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..CROWD {
             scope.spawn(|| {
                 while let Some(attack) = attacks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let request =
-                        json!({"language": attack.language, "code": attack.code, "limits": attack.limits});
-                    let result = server.run(&request);
+                    let result = server.run(&request(attack));
                     let text = serde_json::to_string(&result).unwrap();
-                    let said = match verdict(attack, &result) {
-                        Verdict::Held => canaries.seen_in(&text).map(|word| format!("{word} was seen")),
-                        Verdict::Breached(what) => Some(format!("breached: {what}")),
-                        Verdict::Inconclusive(why) => Some(format!("inconclusive: {why}")),
-                    };
-                    let said = said.map(|said| format!("{}: {said}", attack.file));
-                    wrong.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
+                    let mut list = wrong.lock().unwrap_or_else(PoisonError::into_inner);
+                    let seen =
+                        canaries.seen_in(&text).map(|word| format!("{}: {word} was seen", attack.file));
+                    let worked = breaches(&result).into_iter().map(|line| format!("{}: {line}", attack.file));
+                    list.extend(seen.into_iter().chain(worked));
+                    if verdict(attack, &result) != Verdict::Held {
+                        again.lock().unwrap_or_else(PoisonError::into_inner).push(attack);
+                    }
                 }
             });
         }
     });
-    let wrong = wrong.into_inner().unwrap();
+    let mut wrong = wrong.into_inner().unwrap();
+    // What an attack is expected to do takes time that a crowded machine does not have: what worked is wrong at once, what only came
+    // out differently is tried again alone, and must then come out right.
+    for attack in again.into_inner().unwrap() {
+        match verdict(attack, &server.run(&request(attack))) {
+            Verdict::Held => println!("{} needed the machine for itself", attack.file),
+            Verdict::Breached(what) => wrong.push(format!("{}: breached: {what}", attack.file)),
+            Verdict::Inconclusive(why) => wrong.push(format!("{}: inconclusive: {why}", attack.file)),
+        }
+    }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), attacks.len(), wrong.join("\n"));
     drop(canaries);
     let left: Vec<_> = census::files(image()).difference(&before).cloned().collect();

@@ -2,6 +2,7 @@
 
 mod agentrun;
 mod artifacts;
+mod batches;
 mod crashes;
 mod docs;
 mod escape;

@@ -139,7 +139,7 @@ fn bodies_that_are_not_a_request_are_answered_by_what_is_wrong_with_them() {
     assert_eq!(status(&json_type, br#"{"language": "bash", "limits": [1000]}"#), 422);
     assert_eq!(status(&json_type, br#"{"language": "bash", "files": [["a", "text"]]}"#), 422);
     assert_eq!(status(&json_type, br#"{"code": "true", "code": "false"}"#), 422);
-    assert_eq!(status(&json_type, format!("{{\"code\": {}", "[".repeat(50_000)).as_bytes()), 422);
+    assert_eq!(status(&json_type, format!("{{\"code\": {}", "[".repeat(50_000)).as_bytes()), 400);
     assert_eq!(status(&[("content-type", "text/plain")], b"{}"), 415);
     assert_eq!(status(&[("content-type", "application/x-www-form-urlencoded")], b"a=b"), 415);
     assert_eq!(status(&[], b"{}"), 415);

@@ -13,6 +13,11 @@ use worker::battery::{Attack, BREACH, Control, Verdict, breaches, verdict};
 const GRACE_MS: u64 = 100;
 /// What the process that supervises a run may ever have resident, whatever the code says and does.
 const SUPERVISOR_BYTES: u64 = 32 << 20;
+/// How often it may read: at all, in each millisecond (two looks at memory and disk, three streams that drip), and besides for each
+/// piece of what is large. Code that writes drops must not have its supervisor work for each of them.
+const READS: u64 = 1000;
+const READS_PER_MS: u64 = 8;
+const PIECE_BYTES: u64 = 4096;
 /// How often what is kept of the output may be in memory: as it came and as text, of each stream, and as JSON.
 const COPIES: u64 = 6;
 
@@ -55,9 +60,10 @@ pub fn held_off(attack: &Attack, canaries: &Canaries) -> Came {
     let usage = &result.usage;
     let after_ms = report.whole_ms.saturating_sub(usage.wall_ms);
     let note = format!(
-        "{} ms and {after_ms} ms around it, supervisor {} KiB",
+        "{} ms and {after_ms} ms around it, supervisor {} KiB, {} reads",
         usage.wall_ms,
-        report.peak_bytes >> 10
+        report.peak_bytes >> 10,
+        report.reads
     );
     if !wrong.is_empty() {
         wrong.push(format!("it printed: {}", shown(&result)));
@@ -79,6 +85,12 @@ fn wrong_with(attack: &Attack, result: &RunResult, report: &Report) -> Vec<Strin
     }
     if report.peak_bytes > SUPERVISOR_BYTES + COPIES * limits.output_bytes {
         wrong.push(format!("the supervisor grew to {} MiB", report.peak_bytes >> 20));
+    }
+    let artifacts = &result.artifacts;
+    let large = report.output_bytes + artifacts.iter().map(|artifact| artifact.bytes).sum::<u64>();
+    let most = READS + READS_PER_MS * result.usage.wall_ms + 2 * artifacts.len() as u64 + large / PIECE_BYTES;
+    if report.reads > most {
+        wrong.push(format!("the supervisor read {} times, of {most}", report.reads));
     }
     wrong
 }

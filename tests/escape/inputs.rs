@@ -1,11 +1,10 @@
 //! Hostile requests: what is refused before anything runs, and what is taken as the data it is.
 
-use fireclay_tests::census::Report;
-use fireclay_tests::run::{driver, feed, result_in};
+use fireclay_tests::run::{driver, feed, interactive};
 use fireclay_tests::{Order, drive, fireclay};
-use model::{Language, LimitsPatch, Outcome, RunRequest, RunResult};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{ChildStdin, Stdio};
+use model::{Language, LimitsPatch, Outcome, RunRequest};
+use std::io::Write;
+use std::process::ChildStdin;
 
 /// As for any run: see `attack.rs`.
 const SUPERVISOR_BYTES: u64 = 32 << 20;
@@ -141,14 +140,14 @@ fn in_14_a_language_is_one_of_a_list() {
 fn in_16_any_amount_of_input_read_or_not() {
     const PIECE: usize = 1 << 20;
     const PIECES: usize = 256;
-    let flood = |stdin: &mut ChildStdin| (0..PIECES).try_for_each(|_| stdin.write_all(&[0; PIECE]));
+    let flood = |_, stdin: &mut ChildStdin| (0..PIECES).try_for_each(|_| stdin.write_all(&[0; PIECE]));
     // Nobody reads it, and it never ends: the program does.
-    let (result, report, written) = interactive("print('unread')", false, flood);
+    let (result, report, written) = interactive(python("print('unread')"), false, flood);
     assert_eq!((result.outcome, result.stdout.as_str()), (Some(Outcome::Completed), "ready\nunread\n"));
     assert!(written.is_err(), "256 MiB went somewhere");
     assert!(report.peak_bytes < SUPERVISOR_BYTES, "the supervisor grew to {} MiB", report.peak_bytes >> 20);
     let (result, report, written) =
-        interactive("import sys; print(len(sys.stdin.buffer.read()) >> 20)", true, flood);
+        interactive(python("import sys; print(len(sys.stdin.buffer.read()) >> 20)"), true, flood);
     assert_eq!((result.outcome, result.stdout.as_str()), (Some(Outcome::Completed), "ready\n256\n"));
     assert!(written.is_ok());
     assert!(report.peak_bytes < SUPERVISOR_BYTES, "the supervisor grew to {} MiB", report.peak_bytes >> 20);
@@ -166,34 +165,4 @@ fn in_17_encodings_are_the_interpreters_affair() {
         let result = drive(&python(code));
         assert_eq!((result.outcome, result.stdout.as_str()), (Some(outcome), said), "{code:?}: {result:?}");
     }
-}
-
-/// Runs a program whose standard input is written by `write` while it runs, and closed after that only if it is to `end`.
-fn interactive(
-    code: &str,
-    end: bool,
-    write: impl FnOnce(&mut ChildStdin) -> io::Result<()>,
-) -> (RunResult, Report, io::Result<()>) {
-    let mut order = Order { interactive: true, ..python(code) };
-    // A word before anything is written: the driver must have read its order, and no more, by then.
-    order.request.code.insert_str(0, "import os; os.write(1, b'ready\\n')\n");
-    let mut child = driver()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the driver starts");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    serde_json::to_writer(&mut stdin, &order).expect("the driver reads its order");
-    let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
-    let mut lines = String::new();
-    said.read_line(&mut lines).expect("the pipe is read");
-    assert_eq!(lines, "ready\n");
-    let written = write(&mut stdin);
-    let kept = (!end).then_some(stdin);
-    said.read_to_string(&mut lines).expect("the pipe is read");
-    drop(kept);
-    let output = child.wait_with_output().expect("it ends");
-    let report = lines.lines().next_back().unwrap_or_default();
-    (result_in(&output.into()), serde_json::from_str(report).expect("the driver reports"), written)
 }

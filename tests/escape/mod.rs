@@ -7,6 +7,7 @@ mod attack;
 mod inputs;
 mod naive;
 mod surface;
+mod swap;
 mod twice;
 
 use fireclay_tests::census;

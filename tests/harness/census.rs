@@ -69,6 +69,12 @@ pub fn peak_bytes() -> u64 {
     line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
 }
 
+/// How often the calling thread has read anything (proc(5)). Its process's count would have that of its children in it.
+pub fn reads() -> u64 {
+    let io = fs::read_to_string("/proc/thread-self/io").unwrap_or_default();
+    io.lines().find_map(|line| line.strip_prefix("syscr: ")?.parse().ok()).unwrap_or(0)
+}
+
 /// What the driver saw of itself around a run; the last line of its standard error.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
@@ -76,6 +82,10 @@ pub struct Report {
     pub left: Vec<String>,
     /// Its peak memory.
     pub peak_bytes: u64,
+    /// How often it read anything.
+    pub reads: u64,
+    /// How much the program wrote, kept or not.
+    pub output_bytes: u64,
     /// The whole run with building and settling, in milliseconds.
     pub whole_ms: u64,
 }
@@ -117,6 +127,14 @@ fn end_all_of(uid: u32) {
 /// Control groups of this name that still exist.
 pub fn cgroups(name: &str) -> Vec<PathBuf> {
     trees().into_iter().map(|parent| parent.join(name)).filter(|path| path.exists()).collect()
+}
+
+/// Control groups that this process made for its sandboxes, in each hierarchy.
+pub fn cgroups_of(process: u32) -> Vec<PathBuf> {
+    let prefix = format!("fireclay-{process}-");
+    let own =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+    trees().iter().flat_map(|tree| list(tree)).filter(own).collect()
 }
 
 /// Where control groups of sandboxes are made, a directory for each controller.

@@ -8,9 +8,10 @@ use fireclay_tests::naive::{self, Weaknesses};
 use fireclay_tests::{Order, show_host, weaken};
 use model::request::FileContent;
 use model::{InputFile, Policy, RunId, RunSpec};
+use sandbox::forward::Live;
 use sandbox::host::Host;
 use sandbox::run::{Refused, Setting};
-use sandbox::supervise::{Io, Live, Stdin};
+use sandbox::supervise::{Io, Stdin};
 use serde::Deserialize as _;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -56,22 +57,25 @@ fn main() -> anyhow::Result<()> {
     let io = Io { stdin, stdout: interactive.then(live), stderr: interactive.then(live), cancel: None };
     let created_at = worker::run::now();
     census::adopt_orphans();
-    let (before, started) = (Own::take(), Instant::now());
+    let (before, reads, started) = (Own::take(), census::reads(), Instant::now());
     let settled = if naive.is_empty() {
         sandbox::run::run(&spec, &setting, io)
     } else {
         naive::run(&spec, &setting, &Weaknesses::of(&naive))
     };
+    let whole_ms = started.elapsed().as_millis() as u64;
+    let reads = census::reads() - reads;
+    let streams = settled.as_ref().map(|settled| [&settled.watched.stdout, &settled.watched.stderr]);
+    let output_bytes = streams.map_or(0, |streams| streams.map(|stream| stream.total_bytes()).iter().sum());
     let result = match settled {
         Ok(settled) => worker::run::result_of(id, created_at, &spec, &image, &settled),
         Err(Refused::Fault(fault)) => worker::run::result_of_fault(id, created_at, &spec, &image, fault),
         Err(Refused::Rejected(rejection)) => anyhow::bail!("{rejection}"),
     };
-    let whole_ms = started.elapsed().as_millis() as u64;
     println!("\n{}", serde_json::to_string(&result)?);
     let mut left = Own::take().since(&before);
     left.extend(census::cgroups(&name).into_iter().map(|path| format!("control group {}", path.display())));
-    let report = Report { left, peak_bytes: census::peak_bytes(), whole_ms };
+    let report = Report { left, peak_bytes: census::peak_bytes(), reads, output_bytes, whole_ms };
     census::bury_children();
     eprintln!("\n{}", serde_json::to_string(&report)?);
     Ok(())

@@ -1,9 +1,10 @@
 //! Runs the binary or the driver, as a user's shell would.
 
 use crate::Order;
-use std::io::Write;
+use crate::census::Report;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// What a command left.
@@ -100,6 +101,43 @@ pub fn feed(command: &mut Command, stdin: &[u8]) -> Ran {
     // A program that did not read its input to the end is no failure of the test's.
     drop(writer.join().expect("the writer does not panic"));
     output.into()
+}
+
+/// Runs a Python program that reads what `write` writes while it runs; its standard input is closed after that only if it is to
+/// `end`. `write` is told the driver's process id. Answers the result, the driver's report and what `write` said.
+pub fn interactive<T>(
+    order: Order,
+    end: bool,
+    write: impl FnOnce(u32, &mut ChildStdin) -> T,
+) -> (model::RunResult, Report, T) {
+    let mut order = Order { interactive: true, ..order };
+    // A word before anything is written: the driver must have read its order, and no more, by then.
+    order.request.code.insert_str(0, "import os; os.write(1, b'ready\\n')\n");
+    let mut child = driver()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the driver starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    serde_json::to_writer(&mut stdin, &order).expect("the driver reads its order");
+    let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut lines = String::new();
+    said.read_line(&mut lines).expect("the pipe is read");
+    assert_eq!(lines, "ready\n");
+    let written = write(child.id(), &mut stdin);
+    let kept = (!end).then_some(stdin);
+    said.read_to_string(&mut lines).expect("the pipe is read");
+    drop(kept);
+    let output = child.wait_with_output().expect("it ends");
+    let report = lines.lines().next_back().unwrap_or_default();
+    (result_in(&output.into()), serde_json::from_str(report).expect("the driver reports"), written)
+}
+
+/// Says something that must be seen although the test passes, past the test runner's capture.
+pub fn loudly(text: &str) {
+    let line = format!("\n*** {text}\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("standard error is open");
 }
 
 /// The directory that cargo builds into, found from the test's own program: `target/TRIPLE/release/deps/all-…`.

@@ -5,11 +5,12 @@ use model::Rejection;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
-use ureq::Agent;
 use ureq::http::Request;
+use ureq::{Agent, SendBody};
 
 /// Says who serves a data directory, and where; in it.
 pub const SERVER_FILE: &str = "server.json";
@@ -49,6 +50,15 @@ impl Client {
         Ok(Self { agent: agent.into(), url: url.trim_end_matches('/').to_owned(), key })
     }
 
+    /// Asks the service that owns a data directory, if one answers there.
+    pub fn answering(data: &Path, key: Option<String>) -> Option<Self> {
+        let text = std::fs::read(data.join(SERVER_FILE)).ok()?;
+        let serving: Serving = serde_json::from_slice(&text).ok()?;
+        // One that was killed leaves its file.
+        TcpStream::connect_timeout(&serving.address, PATIENCE).ok()?;
+        Self::of(data, key).ok()
+    }
+
     /// Asks the service that owns a data directory.
     pub fn of(data: &Path, key: Option<String>) -> anyhow::Result<Self> {
         let path = data.join(SERVER_FILE);
@@ -83,6 +93,23 @@ impl Client {
         }
         serde_json::from_str(if text.is_empty() { "null" } else { &text })
             .with_context(|| format!("understand what {} says", self.url))
+    }
+
+    /// Sends lines and returns the lines that are answered, as they come. Takes as long as it takes.
+    pub fn lines(&self, path: &str, mut lines: impl Read) -> anyhow::Result<Box<dyn BufRead>> {
+        let mut request = Request::builder().method("POST").uri(format!("{}{path}", self.url));
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let body = SendBody::from_reader(&mut lines);
+        let request = request.header("content-type", "application/x-ndjson").body(body)?;
+        let request = self.agent.configure_request(request).timeout_global(None).build();
+        let mut answer = self.agent.run(request).with_context(|| format!("ask {}", self.url))?;
+        if !answer.status().is_success() {
+            let text = answer.body_mut().read_to_string().unwrap_or_default();
+            return Err(self.refused(answer.status().as_u16(), &text));
+        }
+        Ok(Box::new(BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader())))
     }
 
     fn refused(&self, status: u16, text: &str) -> anyhow::Error {

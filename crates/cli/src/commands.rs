@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub mod batch;
 pub mod complete;
 pub mod doctor;
 pub mod image;

@@ -37,6 +37,11 @@ pub fn settings(arguments: &Arguments) -> Settings {
     Settings { data: arguments.data.clone().unwrap_or_else(default_data), path, color, url, api_key }
 }
 
+/// A key in a variable of the caller's choice.
+pub fn key_in(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// Every variable that may be a setting of the service.
 pub fn of_the_service() -> Vec<(String, String)> {
     std::env::vars_os()

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let settings = env::settings(&arguments);
     let done = match &arguments.command {
         Command::Run(run) => commands::run::run(run, &settings),
+        Command::Batch(batch) => commands::batch::batch(batch, &settings),
         Command::Image(image) => commands::image::image(image, &settings),
         Command::Serve(serve) => commands::serve::serve(serve, &settings),
         Command::Key(key) => commands::key::key(key, &settings),

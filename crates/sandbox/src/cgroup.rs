@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -188,7 +189,10 @@ impl Leaf {
     /// File cache in use now: what the kernel could take back without asking.
     pub fn file_cache_bytes(&self) -> io::Result<u64> {
         let prefix = if self.version == 1 { "total_" } else { "" };
-        let text = fs::read_to_string(self.memory("memory.stat"))?;
+        // Asked up to a thousand times a second where code lives on file cache.
+        let path = CString::new(self.memory("memory.stat").into_os_string().into_vec())?;
+        let text =
+            sys::fs::read_kernel_file(&path).map_err(|error| io::Error::from_raw_os_error(error.errno))?;
         let field = |name: &str| keyed(&text, &format!("{prefix}{name}"));
         Ok(field("inactive_file") + field("active_file"))
     }

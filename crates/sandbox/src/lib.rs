@@ -9,6 +9,7 @@ pub mod command;
 pub mod control;
 pub mod errand;
 pub mod files;
+pub mod forward;
 pub mod frames;
 pub mod host;
 pub mod image;

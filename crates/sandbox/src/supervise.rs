@@ -4,6 +4,7 @@
 //! is room, and the deadline holds whatever the code or the reader of its output does.
 
 use crate::control::{self, Message};
+use crate::forward::{Forward, Live};
 use crate::frames::{Frames, Said};
 use crate::inputs;
 use crate::judge::{Seen, Stop};
@@ -17,17 +18,17 @@ use model::{Fault, FaultCode, Limits, RunSpec};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 use sys::process::Ended;
 
 /// Most bytes moved in one step: a pipe's usual capacity.
 const PIECE_BYTES: usize = 65_536;
-/// Bytes that can be written to a pipe without waiting when poll says there is room (pipe(7), PIPE_BUF).
-const ROOM_BYTES: usize = 4_096;
-/// Most bytes of one packet: far below what a socket's buffer holds (`/proc/sys/net/core/wmem_default`), as a packet is sent whole.
-pub const PACKET_BYTES: usize = 32_768;
+/// A smaller piece is a drop. A stream that drips is left alone for [`PAUSE`], so that code which writes byte by byte does not have
+/// its supervisor work for each of them; the pipe holds what comes meanwhile.
+const DROP_BYTES: usize = 4_096;
+/// How long, and so how late a drop may be shown.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Shortest and longest time between two looks at memory and disk.
 const SAMPLE: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(50);
 /// The fastest that code can fill memory: what two cores reach here by touching new pages, doubled.
@@ -41,19 +42,6 @@ pub enum Stdin<'a> {
     Bytes(&'a [u8]),
     /// A descriptor of the caller, copied as it becomes readable, never handed in.
     Descriptor(BorrowedFd<'a>),
-}
-
-/// Makes of a piece of output what is shown of it.
-pub type Transform<'a> = Box<dyn FnMut(&[u8]) -> Vec<u8> + 'a>;
-
-/// A descriptor that output is forwarded to as it comes.
-pub struct Live<'a> {
-    /// Where to.
-    pub fd: BorrowedFd<'a>,
-    /// What to make of each piece first.
-    pub transform: Transform<'a>,
-    /// For a seqpacket socket that both streams share: each piece is one packet that begins with this byte.
-    pub tag: Option<u8>,
 }
 
 /// The caller's side of a run.
@@ -150,12 +138,17 @@ fn settle(mut watch: Watch<'_>, sandbox: &Sandbox, wall: Duration, cpu_us: u64) 
     Ok(Watched { seen, stdout, stderr, said: watch.frames.finish(), wall, cpu_us, memory_peak_bytes })
 }
 
+/// The result channel's place among the streams from the guest, after the two outputs.
+const RESULT: usize = 2;
+
 /// The state of one watch.
 struct Watch<'a> {
     limits: Limits,
     started: Instant,
     next_sample: Instant,
     streams: Streams,
+    /// When the outputs and the result channel are looked at again.
+    next_look: [Instant; 3],
     stdin: Feed<'a>,
     captured: [Captured; 2],
     live: [Option<Forward<'a>>; 2],
@@ -174,29 +167,6 @@ struct Feed<'a> {
     pending: VecDeque<u8>,
 }
 
-/// Output on its way out.
-struct Forward<'a> {
-    live: Live<'a>,
-    queue: VecDeque<u8>,
-}
-
-impl Forward<'_> {
-    /// Writes one piece of the queue.
-    fn write(&mut self) -> rustix::io::Result<()> {
-        let piece = self.queue.make_contiguous();
-        let written = match self.live.tag {
-            None => rustix::io::write(self.live.fd, &piece[..piece.len().min(ROOM_BYTES)])?,
-            Some(tag) => {
-                let piece = &piece[..piece.len().min(PACKET_BYTES)];
-                rustix::io::writev(self.live.fd, &[IoSlice::new(&[tag]), IoSlice::new(piece)])?;
-                piece.len()
-            }
-        };
-        self.queue.drain(..written);
-        Ok(())
-    }
-}
-
 impl<'a> Watch<'a> {
     fn new(limits: &Limits, streams: Streams, io: Io<'a>) -> Self {
         let stdin = match io.stdin {
@@ -210,6 +180,7 @@ impl<'a> Watch<'a> {
             started,
             next_sample: started + *SAMPLE.start(),
             streams,
+            next_look: [started; 3],
             stdin,
             captured: [Captured::new(limits.output_bytes), Captured::new(limits.output_bytes)],
             live: [forward(io.stdout), forward(io.stderr)],
@@ -243,10 +214,12 @@ impl<'a> Watch<'a> {
         for source in ready {
             match source {
                 Source::Output(index) => {
-                    self.read_output(index);
+                    let length = self.read_output(index);
+                    self.pause(index, length);
                 }
                 Source::Result => {
-                    self.read_result();
+                    let length = self.read_result();
+                    self.pause(RESULT, length);
                 }
                 Source::StdinRoom => self.feed(),
                 Source::StdinMore => self.read_stdin(),
@@ -261,14 +234,24 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
+    /// Leaves a stream alone for a while after a drop.
+    fn pause(&mut self, stream: usize, length: usize) {
+        if length < DROP_BYTES {
+            self.next_look[stream] = Instant::now() + PAUSE;
+        }
+    }
+
     /// Blocks until a source is ready or the next look is due.
     fn wait(&self, sandbox: &Sandbox) -> Result<Vec<Source>, Fault> {
-        let until = self.deadline().min(self.next_sample).saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let looks = self.next_look.into_iter().filter(|look| *look > now);
+        let until =
+            looks.fold(self.deadline().min(self.next_sample), Instant::min).saturating_duration_since(now);
         let timeout = rustix::time::Timespec {
             tv_sec: until.as_secs() as i64,
             tv_nsec: i64::from(until.subsec_nanos()),
         };
-        let sources = self.sources(sandbox);
+        let sources = self.sources(sandbox, now);
         let mut polls: Vec<PollFd<'_>> =
             sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         match rustix::event::poll(&mut polls, Some(&timeout)) {
@@ -280,15 +263,17 @@ impl<'a> Watch<'a> {
     }
 
     /// Everything that is waited for now.
-    fn sources<'s>(&'s self, sandbox: &'s Sandbox) -> Vec<(Source, BorrowedFd<'s>, PollFlags)> {
+    fn sources<'s>(&'s self, sandbox: &'s Sandbox, now: Instant) -> Vec<(Source, BorrowedFd<'s>, PollFlags)> {
         let mut sources = vec![(Source::Control, sandbox.control(), PollFlags::IN)];
         if let Some(cancel) = self.cancel {
             sources.push((Source::Cancel, cancel, PollFlags::IN));
         }
-        for (index, output) in self.streams.outputs.iter().enumerate() {
-            sources.extend(output.as_ref().map(|fd| (Source::Output(index), fd.as_fd(), PollFlags::IN)));
+        let kinds = [Source::Output(0), Source::Output(1), Source::Result];
+        let streams = self.streams.outputs.iter().chain([&self.streams.result]);
+        for ((kind, stream), look) in kinds.into_iter().zip(streams).zip(self.next_look) {
+            let stream = stream.as_ref().filter(|_| look <= now);
+            sources.extend(stream.map(|fd| (kind, fd.as_fd(), PollFlags::IN)));
         }
-        sources.extend(self.streams.result.as_ref().map(|fd| (Source::Result, fd.as_fd(), PollFlags::IN)));
         if let Some(stdin) = &self.streams.stdin {
             match self.stdin.source {
                 Some(source) if self.stdin.pending.is_empty() => {

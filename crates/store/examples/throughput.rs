@@ -130,6 +130,7 @@ fn settlement(number: u64) -> Settlement {
             missing: Vec::new(),
         },
         digests: model::result::Digests::default(),
+        receipt: None,
     };
     Settlement { settled_at_ms: 0, result, events: Vec::new(), artifacts: Vec::new(), verdict: None }
 }

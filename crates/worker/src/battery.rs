@@ -95,6 +95,8 @@ pub enum Expect {
     Artifacts(usize),
     /// None of them is larger, in bytes.
     LargestBytes(u64),
+    /// All of standard output came, so many bytes.
+    StdoutBytes(u64),
     /// Standard output contains this text.
     Prints(&'static str),
 }
@@ -179,6 +181,7 @@ impl Expect {
             Self::Truncated => result.stdout_truncated,
             Self::Artifacts(most) => result.artifacts.len() <= *most,
             Self::LargestBytes(most) => result.artifacts.iter().all(|artifact| artifact.bytes <= *most),
+            Self::StdoutBytes(bytes) => result.stdout.len() as u64 == *bytes && !result.stdout_truncated,
             Self::Prints(text) => result.stdout.contains(text),
         }
     }
@@ -198,6 +201,7 @@ impl Expect {
             "truncated" => Self::Truncated,
             "artifacts" => Self::Artifacts(number()? as usize),
             "largest" => Self::LargestBytes(units::parse_bytes(rest)?),
+            "stdout" => Self::StdoutBytes(number()?),
             "prints" => Self::Prints(rest),
             _ => return Err(format!("unknown expectation {text:?}")),
         })

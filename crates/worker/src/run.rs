@@ -6,6 +6,7 @@ use model::{Fault, Isolation, Outcome, RunId, RunResult, RunSpec};
 use sandbox::run::Settled;
 use sandbox::{files::Left, seccomp};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// The image as a sandbox needs it.
@@ -65,7 +66,7 @@ pub fn result_of(
         result: said.result.clone(),
         displays: said.displays.clone(),
         error: said.error.clone(),
-        artifacts: settled.collected.files.iter().map(artifact_of).collect(),
+        artifacts: artifacts_of(&settled.collected.files),
         usage: Usage {
             wall_ms: rounded_ms(watched.wall.as_micros()),
             cpu_ms: rounded_ms(u128::from(watched.cpu_us)),
@@ -136,8 +137,20 @@ fn empty(id: RunId, created_at: String, spec: &RunSpec, isolation: Isolation) ->
     }
 }
 
-fn artifact_of(left: &Left) -> Artifact {
-    let path = left.path.to_string_lossy().into_owned();
+/// Files under names that are text. Of names that become the same, the later ones get a number, so that each file can be fetched.
+fn artifacts_of(files: &[Left]) -> Vec<Artifact> {
+    let mut taken = BTreeSet::new();
+    let mut artifact = |left: &Left| {
+        let name = left.path.to_string_lossy();
+        let numbered = (2..).map(|number| format!("{name}~{number}"));
+        let mut free = std::iter::once(name.to_string()).chain(numbered);
+        let path = free.find(|path| taken.insert(path.clone())).expect("there are more numbers than files");
+        artifact_of(left, path)
+    };
+    files.iter().map(&mut artifact).collect()
+}
+
+fn artifact_of(left: &Left, path: String) -> Artifact {
     let mime = mime_guess::from_path(&left.path).first_or_octet_stream().to_string();
     Artifact { path, bytes: left.bytes, sha256: hex(&left.sha256), mime }
 }

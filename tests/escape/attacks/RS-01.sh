@@ -2,14 +2,13 @@
 # title: the fork bomb
 # expect: limits processes
 # expect: within 1100ms
-# limits: timeout=1s processes=32
+# limits: timeout=1s processes=16
 # control: only limits
 
 bomb() { bomb | bomb & }
 bomb 2>/dev/null
 while :; do
-  # Its own processes only, and no process is needed to count them.
+  # Its own processes only; to count them takes no further process, for which the shell would wait.
   all=(/proc/[0-9]*)
-  [ ${#all[@]} -le 34 ] || echo "BREACH ${#all[@]} processes"
-  sleep 0.1 || :
-done 2>/dev/null
+  [ ${#all[@]} -le 18 ] || { echo "BREACH ${#all[@]} processes"; break; }
+done

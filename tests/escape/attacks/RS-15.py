@@ -1,8 +1,8 @@
 # id: RS-15
 # title: more processors than allowed
 # stopped-by: create-cgroup join-cgroup
-# control: only limits
-# limits: timeout=5s cpus=0.3 processes=8
+# control: only create-cgroup join-cgroup
+# limits: timeout=5s cpus=0.1 processes=8
 
 import os
 import resource
@@ -21,6 +21,6 @@ for pid in children:
 usage = resource.getrusage(resource.RUSAGE_CHILDREN)
 rate = (usage.ru_utime + usage.ru_stime) / (time.monotonic() - started)
 print(f"{rate:.2f}")
-if rate > 0.5:
+if rate > 0.15:
     print("BREACH", rate)
 print("HELD")

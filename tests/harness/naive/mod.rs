@@ -48,6 +48,8 @@ pub enum Weakness {
     CountsProcessorTime,
     /// Watches at the lowest priority, and counts the deadline in naps of its own.
     CountsItsNaps,
+    /// Reads byte by byte.
+    ReadsByteByByte,
     /// Keeps all output.
     KeepsAllOutput,
     /// Makes room for frames as long as they say they are, and keeps all that is in them.
@@ -74,7 +76,7 @@ use Weakness::*;
 
 impl Weakness {
     /// All of them.
-    pub const ALL: [Weakness; 20] = [
+    pub const ALL: [Weakness; 21] = [
         PassesItsEnvironment,
         LeavesInputOpen,
         RunsItsOwnRunner,
@@ -85,6 +87,7 @@ impl Weakness {
         WaitsForSilence,
         CountsProcessorTime,
         CountsItsNaps,
+        ReadsByteByByte,
         KeepsAllOutput,
         TrustsFrames,
         BelievesFrames,
@@ -104,7 +107,7 @@ impl Weakness {
 }
 
 /// The parts of a supervisor in which a weakness needs another way of watching, or of collecting.
-const WATCHING: [Weakness; 9] = [
+const WATCHING: [Weakness; 10] = [
     LeavesInputOpen,
     UnpicklesResults,
     WaitsForStreams,
@@ -112,6 +115,7 @@ const WATCHING: [Weakness; 9] = [
     WaitsForSilence,
     CountsProcessorTime,
     CountsItsNaps,
+    ReadsByteByByte,
     KeepsAllOutput,
     TrustsFrames,
 ];

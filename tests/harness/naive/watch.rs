@@ -29,6 +29,8 @@ const MEMORY_BYTES: u64 = 1 << 30;
 /// The time between two looks at a running program's files.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// The most that a pipe of a user's may hold (`/proc/sys/fs/pipe-max-size`, by default).
+const PIPE_BYTES_MAX: usize = 1 << 20;
 /// How long who waits for streams waits for the program then.
 const FAREWELL: Duration = Duration::from_millis(100);
 /// The lowest priority.
@@ -101,7 +103,7 @@ impl<'a> Watch<'a> {
             trusted: Vec::new(),
             ended: None,
             stop: None,
-            buffer: vec![0; 65_536],
+            buffer: vec![0; if weak.has(Weakness::ReadsByteByByte) { 1 } else { 65_536 }],
             naps: 0,
         })
     }
@@ -236,10 +238,10 @@ impl<'a> Watch<'a> {
     /// Reads what is left and tells what was seen.
     fn settle(mut self, limits: &Limits, wall: Duration, cpu_us: u64) -> Result<Watched, Fault> {
         for index in 0..3 {
-            // What was ended for its flood has a pipe full left; more than that is nobody's.
-            let mut pieces = 0;
-            while self.stop.is_none() && pieces < 1024 && self.read(index)? > 0 {
-                pieces += 1;
+            // No pipe holds more.
+            let mut left = PIPE_BYTES_MAX;
+            while let (None, length @ 1..) = (self.stop, self.read(index)?.min(left)) {
+                left -= length;
             }
         }
         let mut said =

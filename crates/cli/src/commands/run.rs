@@ -11,9 +11,10 @@ use model::request::FileContent;
 use model::{
     InputFile, Language, Layer, LimitsPatch, Outcome, Policy, Rejection, RunId, RunRequest, RunSpec, units,
 };
+use sandbox::forward::Live;
 use sandbox::host::Host;
 use sandbox::run::{Refused, Setting, Settled, plan_of};
-use sandbox::supervise::{Io, Live, Stdin};
+use sandbox::supervise::{Io, Stdin};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};

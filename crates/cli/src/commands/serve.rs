@@ -10,21 +10,47 @@ use server::doctor::DoctorCommand;
 use server::receipts::Signer;
 use server::service::{self, Parts, Service};
 use server::settings::Settings;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use store::{Durability, Options, Store};
+use tokio::runtime::Runtime;
 use worker::machine::{self, Machine};
 use worker::pool::{Pool, SpawnerCommand};
 
 /// Where artifacts lie between a sandbox's end and the store.
 const INCOMING: &str = "incoming";
 
+/// A service that has everything but a listener.
+pub struct Started {
+    /// Its threads.
+    pub runtime: Runtime,
+    /// Itself.
+    pub service: Arc<Service>,
+    /// Keeps the image from being removed.
+    _hold: File,
+}
+
 /// Serves until it is told to end.
 pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow::Result<u8> {
+    let Started { runtime, service, _hold } = start(|| settings_of(arguments), surroundings)?;
+    let server_file = surroundings.data.join(client::SERVER_FILE);
+    let done = runtime.block_on(server::serve(service.clone(), |address| announce(&server_file, address)));
+    drop(std::fs::remove_file(&server_file));
+    done?;
+    Ok(0)
+}
+
+/// Starts a service on the data directory: the spawner first, then settings, image, records.
+pub fn start(
+    settings: impl FnOnce() -> anyhow::Result<Settings>,
+    surroundings: &Surroundings,
+) -> anyhow::Result<Started> {
     let program = PathBuf::from("/proc/self/exe");
     // Before anything secret is read, and before there is a second thread.
     let command = SpawnerCommand { program: program.clone(), args: vec!["spawner".to_owned()] };
     let pool = Pool::start(command).context("start the spawner")?;
-    let settings = settings_of(arguments)?;
+    let settings = settings()?;
     let (image, _hold) = ensure(&settings.image, surroundings)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
@@ -49,20 +75,13 @@ pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow:
     let service =
         Service::new(Parts { settings, machine, store, alone_missing: usually_missing(), signer, doctor });
     drop(entered);
-    let server_file = data.join(client::SERVER_FILE);
-    let done = runtime.block_on(async {
-        let interrupted = service.store.interrupt_unfinished(service::now_ms()).await?;
-        if !interrupted.is_empty() {
-            eprintln!(
-                "fireclay: {} runs were interrupted by the end of the service before this",
-                interrupted.len()
-            );
-        }
-        server::serve(service.clone(), |address| announce(&server_file, address)).await?;
-        anyhow::Ok(())
-    });
-    drop(std::fs::remove_file(&server_file));
-    done.map(|()| 0)
+    let interrupted =
+        runtime.block_on(async { service.store.interrupt_unfinished(service::now_ms()).await })?;
+    if !interrupted.is_empty() {
+        let count = interrupted.len();
+        eprintln!("fireclay: {count} runs were interrupted by the end of the service before this");
+    }
+    Ok(Started { runtime, service, _hold })
 }
 
 fn settings_of(arguments: &ServeArguments) -> anyhow::Result<Settings> {

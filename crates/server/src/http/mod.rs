@@ -16,14 +16,16 @@ mod usage;
 
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
+use model::TenantId;
 use std::sync::Arc;
+use store::{Actor, Role};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -108,6 +110,13 @@ pub fn router(service: Arc<Service>) -> Router {
         .layer(middleware::from_fn_with_state(service.clone(), agentrun::cors))
         .layer(middleware::from_fn(harden))
         .with_state(service)
+}
+
+/// The API for one who owns the data directory: in this process, without a listener, and so without a key.
+pub fn local_router(service: Arc<Service>) -> Router {
+    let (router, _) = api();
+    let owner = guard::Caller { tenant: TenantId::local(), role: Role::Admin, actor: Actor::Local };
+    router.layer(Extension(owner)).with_state(service)
 }
 
 async fn nothing_here(uri: Uri) -> Problem {

@@ -2,7 +2,7 @@
 
 use crate::http::body::{self, Query};
 use crate::http::guard::Caller;
-use crate::http::sse;
+use crate::http::sse::{self, StreamEvent};
 use crate::live::LiveRun;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, Submission, Submitted, now_ms, read};
@@ -123,9 +123,9 @@ impl From<RunRow> for RunSummary {
 ///
 /// Answers when it is settled; with `"wait": false` as soon as it is recorded; with `stream=true` or `Accept: text/event-stream` with
 /// its events as they happen.
-#[utoipa::path(post, path = "/v1/runs", operation_id = "submit_run", tag = "runs", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, description = "The same key with the same request is the same run, for 24 hours")),
+#[utoipa::path(post, path = "/v1/runs", operation_id = "submit_run", tag = "runs", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[\\x21-\\x7e]+$", description = "The same key with the same request is the same run, for 24 hours")),
     request_body = SubmitRun,
-    responses((status = 200, description = "Settled; or the stream of its events", body = RunResult), (status = 202, description = "Recorded and on its way", body = RunSummary),
+    responses((status = 200, description = "Settled; or the stream of its events", content((RunResult = "application/json"), (StreamEvent = "text/event-stream"))), (status = 202, description = "Recorded and on its way", body = RunSummary),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn submit(
     State(service): State<Arc<Service>>,
@@ -397,7 +397,7 @@ fn own_live(service: &Service, caller: &Caller, id: &RunId) -> Option<Arc<LiveRu
 /// Server-sent events: `started`, `stdout` and `stderr` with `text`, at last `settled` with the result. `Last-Event-ID` resumes.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", operation_id = "follow_run", tag = "runs",
     params(("id" = String, Path, description = "The run"), ("last-event-id" = Option<String>, Header, description = "The last event that was seen")),
-    responses((status = 200, description = "Events", body = String, content_type = "text/event-stream"),
+    responses((status = 200, description = "Events", body = StreamEvent, content_type = "text/event-stream"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn events(
     State(service): State<Arc<Service>>,

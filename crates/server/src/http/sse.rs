@@ -9,6 +9,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use store::RunEvent;
+use utoipa::ToSchema;
+
+/// One event of a stream, as its fields.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the schema; axum writes the fields")]
+pub struct StreamEvent {
+    /// Its number in the run, from 1 on: what `Last-Event-ID` takes.
+    id: String,
+    /// `started`, `stdout`, `stderr`, `settled`, or `problem` when the end could not be recorded.
+    event: String,
+    /// JSON: `{}`, `{"text": …}`, or the settled run.
+    data: String,
+}
 
 /// How often a comment is sent when nothing happens, so that no proxy gives the connection up.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

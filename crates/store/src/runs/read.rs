@@ -108,7 +108,11 @@ fn label(
 }
 
 fn list(db: &Connection, conditions: &Conditions, limit: usize) -> Result<Listed<RunRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM runs{} ORDER BY seq DESC LIMIT {}", conditions.sql(), limit + 1);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM runs{} ORDER BY created_at DESC, runs.id DESC LIMIT {}",
+        conditions.sql(),
+        limit + 1
+    );
     let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query(params_from_iter(&conditions.values))?;
     crate::page::collect(rows, limit, row, RunRow::cursor)

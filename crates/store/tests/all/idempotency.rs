@@ -81,18 +81,20 @@ fn a_key_is_remembered_for_a_day() {
 #[test]
 fn a_batch_claims_a_key_too() {
     let (_directory, store) = store();
-    let batch = |number: u8, body| NewBatch {
-        id: BatchId::from_random([number; 16]),
-        tenant: model::TenantId::local(),
-        created_at_ms: NOW,
-        total: 1,
-        options: json!({}),
-        idempotency: keyed(0, "k", body).idempotency,
+    let batch = |number: u8, body| {
+        let id = BatchId::from_random([number; 16]);
+        let tenant = model::TenantId::local();
+        let new = NewBatch { id: id.clone(), tenant, created_at_ms: NOW, options: json!({}) };
+        store.create_batch(new).wait().unwrap();
+        store.add_batch_items(&id, 0, vec![b"{}".to_vec()]).wait().unwrap();
+        store.seal_batch(&id, keyed(0, "k", body).idempotency, NOW).wait()
     };
-    assert_eq!(store.create_batch(batch(1, 1)).wait().unwrap(), BatchAdmission::Admitted);
+    assert_eq!(batch(1, 1).unwrap(), BatchAdmission::Admitted);
     let first = BatchId::from_random([1; 16]);
-    assert_eq!(store.create_batch(batch(2, 1)).wait().unwrap(), BatchAdmission::Replayed(first));
-    assert!(matches!(store.create_batch(batch(3, 2)).wait(), Err(StoreError::IdempotencyConflict)));
+    assert_eq!(batch(2, 1).unwrap(), BatchAdmission::Replayed(first));
+    let second = BatchId::from_random([2; 16]);
+    assert_eq!(store.reader().batch(&crate::harness::local(), &second).unwrap(), None);
+    assert!(matches!(batch(3, 2), Err(StoreError::IdempotencyConflict)));
     assert!(matches!(store.admit(keyed(1, "k", 1)).wait(), Err(StoreError::IdempotencyConflict)));
 }
 

@@ -3,9 +3,10 @@
 use super::{Job, PACKET_BYTES_MAX, RUN, SETTLED, STDERR, STDOUT};
 use crate::run::{result_of, result_of_fault};
 use model::{Fault, FaultCode, RunResult};
+use sandbox::forward::Live;
 use sandbox::host::Host;
 use sandbox::run::{Refused, Setting, Settled};
-use sandbox::supervise::{Io, Live, Stdin};
+use sandbox::supervise::{Io, Stdin};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -37,7 +37,7 @@ pub(crate) const STDERR: u8 = b'e';
 pub(crate) const SETTLED: u8 = b's';
 
 /// Longest packet: a tag and a piece of output.
-pub(crate) const PACKET_BYTES_MAX: usize = 1 + sandbox::supervise::PACKET_BYTES;
+pub(crate) const PACKET_BYTES_MAX: usize = 1 + sandbox::forward::PACKET_BYTES;
 
 /// One run for a keeper.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -117,7 +117,7 @@ async fn run(State(service): State<Arc<Service>>, caller: Caller, request: Reque
     };
     let code = match code_of(&parts.headers, &bytes) {
         Ok(code) => code,
-        Err(Refusal(status, text)) => return json(status, text),
+        Err(response) => return *response,
     };
     match execute(&service, caller, code).await {
         Ok(output) => {
@@ -160,21 +160,22 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
     })
 }
 
-/// A status and JSON, as FastAPI says no.
-struct Refusal(StatusCode, String);
-
 /// The program in a body, or FastAPI's refusal.
-fn code_of(headers: &HeaderMap, bytes: &[u8]) -> Result<String, Refusal> {
+fn code_of(headers: &HeaderMap, bytes: &[u8]) -> Result<String, Box<Response>> {
     if bytes.is_empty() {
-        return Err(missing(&["body"], "null"));
+        return Err(missing(&["body"], "null").into());
     }
     if !is_json(headers) {
         let mut said = String::new();
         quote(&String::from_utf8_lossy(bytes), &mut said);
-        return Err(no_object(&said));
+        return Err(no_object(&said).into());
     }
-    let unreadable =
-        || Refusal(StatusCode::BAD_REQUEST, r#"{"detail":"There was an error parsing the body"}"#.to_owned());
+    let unreadable = || {
+        Box::new(json(
+            StatusCode::BAD_REQUEST,
+            r#"{"detail":"There was an error parsing the body"}"#.to_owned(),
+        ))
+    };
     let text = std::str::from_utf8(bytes).map_err(|_| unreadable())?;
     let body = python_json::read(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|wrong| match wrong {
         Unreadable::TooMuch => unreadable(),
@@ -183,6 +184,7 @@ fn code_of(headers: &HeaderMap, bytes: &[u8]) -> Result<String, Refusal> {
             invalid(&format!(
                 r#"{{"type":"json_invalid","loc":["body",{at}],"msg":"JSON decode error","input":{{}},"ctx":{{"error":{what}}}}}"#
             ))
+            .into()
         }
     })?;
     match body.kind {
@@ -192,13 +194,14 @@ fn code_of(headers: &HeaderMap, bytes: &[u8]) -> Result<String, Refusal> {
             &["body", "code"],
             "Input should be a valid string, unable to parse raw data as a unicode string",
             &code,
-        )),
+        )
+        .into()),
         Kind::Object(Some(Code::Other(code))) => {
-            Err(detail("string_type", &["body", "code"], "Input should be a valid string", &code))
+            Err(detail("string_type", &["body", "code"], "Input should be a valid string", &code).into())
         }
-        Kind::Object(None) => Err(missing(&["body", "code"], &body.text)),
-        Kind::Null => Err(missing(&["body"], "null")),
-        Kind::Other => Err(no_object(&body.text)),
+        Kind::Object(None) => Err(missing(&["body", "code"], &body.text).into()),
+        Kind::Null => Err(missing(&["body"], "null").into()),
+        Kind::Other => Err(no_object(&body.text).into()),
     }
 }
 
@@ -211,34 +214,32 @@ fn is_json(headers: &HeaderMap) -> bool {
     subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
-fn missing(place: &[&str], input: &str) -> Refusal {
+fn missing(place: &[&str], input: &str) -> Response {
     detail("missing", place, "Field required", input)
 }
 
-fn no_object(input: &str) -> Refusal {
+fn no_object(input: &str) -> Response {
     let message = "Input should be a valid dictionary or object to extract fields from";
     detail("model_attributes_type", &["body"], message, input)
 }
 
 /// One mistake as pydantic tells it; `input` is JSON.
-fn detail(kind: &str, place: &[&str], message: &str, input: &str) -> Refusal {
+fn detail(kind: &str, place: &[&str], message: &str, input: &str) -> Response {
     let (place, message) = (serde_json::json!(place), serde_json::json!(message));
     invalid(&format!(
         r#"{{"type":"{kind}","loc":{place},"msg":{message},"input":{input},"url":"https://errors.pydantic.dev/2.14/v/{kind}"}}"#
     ))
 }
 
-fn invalid(detail: &str) -> Refusal {
-    Refusal(StatusCode::UNPROCESSABLE_ENTITY, format!(r#"{{"detail":[{detail}]}}"#))
+fn invalid(detail: &str) -> Response {
+    json(StatusCode::UNPROCESSABLE_ENTITY, format!(r#"{{"detail":[{detail}]}}"#))
 }
 
 /// A problem of ours: what the program may not be is told as pydantic would, our failures as FastAPI would, the rest as we do.
 fn refused(problem: Problem) -> Response {
     match problem.status() {
         StatusCode::UNPROCESSABLE_ENTITY => {
-            let Refusal(status, text) =
-                detail("value_error", &["body", "code"], &format!("Value error, {problem}"), "{}");
-            json(status, text)
+            detail("value_error", &["body", "code"], &format!("Value error, {problem}"), "{}")
         }
         status @ StatusCode::INTERNAL_SERVER_ERROR => (status, "Internal Server Error").into_response(),
         _ => problem.into_response(),
