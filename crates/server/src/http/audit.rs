@@ -51,7 +51,7 @@ struct ListQuery {
 
 /// A recorded act.
 #[derive(Debug, Serialize, ToSchema)]
-struct Act {
+struct AuditAct {
     /// Its place in the log, from 1.
     seq: u64,
     /// When, RFC 3339.
@@ -70,7 +70,7 @@ struct Act {
     hash: String,
 }
 
-impl From<AuditRow> for Act {
+impl From<AuditRow> for AuditAct {
     fn from(row: AuditRow) -> Self {
         let AuditRow { seq, at_ms, actor, tenant, action, object, detail, hash } = row;
         Self { seq, at: worker::run::time(at_ms), actor, tenant, action, object, detail, hash }
@@ -79,9 +79,9 @@ impl From<AuditRow> for Act {
 
 /// A page of acts.
 #[derive(Debug, Serialize, ToSchema)]
-struct ActList {
+struct AuditList {
     /// Newest first.
-    items: Vec<Act>,
+    items: Vec<AuditAct>,
     /// Where the next page begins; absent when this is the last.
     next: Option<String>,
 }
@@ -89,14 +89,14 @@ struct ActList {
 /// Read the audit log
 ///
 /// Acts on the tenant's own things; with the role admin all.
-#[utoipa::path(get, path = "/v1/audit", tag = "audit", params(ListQuery),
-    responses((status = 200, description = "A page", body = ActList),
+#[utoipa::path(get, path = "/v1/audit", operation_id = "read_audit", tag = "audit", params(ListQuery),
+    responses((status = 200, description = "A page", body = AuditList),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn list(
     State(service): State<Arc<Service>>,
     caller: Caller,
     Query(query): Query<ListQuery>,
-) -> Result<Json<ActList>, Problem> {
+) -> Result<Json<AuditList>, Problem> {
     let page = page_of(query.limit, query.cursor.as_deref())?;
     let scope = caller.scope_of(query.tenant)?;
     let filter = AuditFilter {
@@ -107,13 +107,13 @@ async fn list(
         until_ms: time_of("until", query.until)?,
     };
     let listed = read(&service.reader, move |reader| reader.audit(&scope, &filter, &page)).await?;
-    let items = listed.items.into_iter().map(Act::from).collect();
-    Ok(Json(ActList { items, next: listed.next.map(|cursor| cursor.to_string()) }))
+    let items = listed.items.into_iter().map(AuditAct::from).collect();
+    Ok(Json(AuditList { items, next: listed.next.map(|cursor| cursor.to_string()) }))
 }
 
 /// Whether the log is as it was written.
 #[derive(Debug, Serialize, ToSchema)]
-struct Verdict {
+struct LogVerdict {
     /// Whether every row follows from the one before.
     whole: bool,
     /// How many rows there are, if it is whole.
@@ -129,17 +129,17 @@ struct Verdict {
 /// Check the audit log
 ///
 /// Needs the role admin. Reads all of it.
-#[utoipa::path(get, path = "/v1/audit/verify", tag = "audit",
-    responses((status = 200, description = "What was found", body = Verdict),
+#[utoipa::path(get, path = "/v1/audit/verify", operation_id = "verify_audit", tag = "audit",
+    responses((status = 200, description = "What was found", body = LogVerdict),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
-async fn verify(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<Verdict>, Problem> {
+async fn verify(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<LogVerdict>, Problem> {
     caller.admin()?;
     Ok(Json(match read(&service.reader, store::Reader::verify_audit).await? {
         AuditVerdict::Whole { rows, head } => {
-            Verdict { whole: true, rows: Some(rows), head: Some(head), broken_at: None, why: None }
+            LogVerdict { whole: true, rows: Some(rows), head: Some(head), broken_at: None, why: None }
         }
         AuditVerdict::Broken { seq, why } => {
-            Verdict { whole: false, rows: None, head: None, broken_at: Some(seq), why: Some(why) }
+            LogVerdict { whole: false, rows: None, head: None, broken_at: Some(seq), why: Some(why) }
         }
     }))
 }

@@ -113,7 +113,7 @@ impl From<BatchRow> for BatchSummary {
 /// One item in each line, read as it comes. The answer begins with `{"batch": "bat_…"}`, has a line for each item as it is done, in
 /// any order and with its `index`, and ends with `{"summary": {…}}`. What is wrong with one line is that line's answer. A client that
 /// goes away takes the batch back, unless it gave an idempotency key or `wait=false`.
-#[utoipa::path(post, path = "/v1/batches", tag = "batches", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, description = "The same key with the same request is the same batch, for 24 hours; items then run once all have come")),
+#[utoipa::path(post, path = "/v1/batches", operation_id = "submit_batch", tag = "batches", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, description = "The same key with the same request is the same batch, for 24 hours; items then run once all have come")),
     request_body(content = BatchLine, content_type = "application/x-ndjson"),
     responses((status = 200, description = "A line for each item", body = Answer, content_type = "application/x-ndjson"), (status = 202, description = "Recorded and on its way", body = BatchSummary),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
@@ -273,7 +273,7 @@ pub struct BatchList {
 }
 
 /// List batches
-#[utoipa::path(get, path = "/v1/batches", tag = "batches", params(PageQuery),
+#[utoipa::path(get, path = "/v1/batches", operation_id = "list_batches", tag = "batches", params(PageQuery),
     responses((status = 200, description = "A page", body = BatchList), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn list(
     State(service): State<Arc<Service>>,
@@ -293,7 +293,7 @@ fn batch_id(text: &str) -> Result<BatchId, Problem> {
 }
 
 /// Look at a batch
-#[utoipa::path(get, path = "/v1/batches/{id}", tag = "batches", params(("id" = String, Path, description = "The batch")),
+#[utoipa::path(get, path = "/v1/batches/{id}", operation_id = "show_batch", tag = "batches", params(("id" = String, Path, description = "The batch")),
     responses((status = 200, description = "The batch", body = BatchSummary), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn show(
     State(service): State<Arc<Service>>,
@@ -306,7 +306,7 @@ async fn show(
 /// Take back a batch that is on its way
 ///
 /// What runs is cancelled, what waits is not tried. Answers when it has ended.
-#[utoipa::path(delete, path = "/v1/batches/{id}", tag = "batches", params(("id" = String, Path, description = "The batch")),
+#[utoipa::path(delete, path = "/v1/batches/{id}", operation_id = "cancel_batch", tag = "batches", params(("id" = String, Path, description = "The batch")),
     responses((status = 200, description = "The batch, ended", body = BatchSummary), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn cancel(
     State(service): State<Arc<Service>>,
@@ -340,7 +340,7 @@ pub struct ItemsQuery {
 ///
 /// Lines as `POST /v1/batches` gives them, by index. Of a batch on its way, those that there are: the answer may have gaps, which
 /// `after` cannot see. Items of an ended batch that were not tried are `cancelled`, or a fault that may be sent again.
-#[utoipa::path(get, path = "/v1/batches/{id}/items", tag = "batches", params(("id" = String, Path, description = "The batch"), ItemsQuery),
+#[utoipa::path(get, path = "/v1/batches/{id}/items", operation_id = "list_batch_items", tag = "batches", params(("id" = String, Path, description = "The batch"), ItemsQuery),
     responses((status = 200, description = "A line for each item", body = Answer, content_type = "application/x-ndjson"), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn items(
     State(service): State<Arc<Service>>,

@@ -113,7 +113,7 @@ impl From<KeyRow> for Key {
 /// Make a key
 ///
 /// Needs the role admin. From the first key on, no request is answered without one, also when it is revoked later.
-#[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = CreateKey,
+#[utoipa::path(post, path = "/v1/keys", operation_id = "create_key", tag = "keys", request_body = CreateKey,
     responses((status = 201, description = "Made; the key is shown this once", body = CreatedKey),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn create(
@@ -181,7 +181,7 @@ pub struct KeyList {
 /// List keys
 ///
 /// The tenant's own; with the role admin those of all tenants.
-#[utoipa::path(get, path = "/v1/keys", tag = "keys", params(ListQuery),
+#[utoipa::path(get, path = "/v1/keys", operation_id = "list_keys", tag = "keys", params(ListQuery),
     responses((status = 200, description = "A page", body = KeyList),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn list(
@@ -199,7 +199,7 @@ async fn list(
 /// Revoke a key
 ///
 /// Needs the role admin. Nothing is answered to the key from the answer to this on. It stays in the list.
-#[utoipa::path(delete, path = "/v1/keys/{id}", tag = "keys", params(("id" = String, Path, description = "The key's public part")),
+#[utoipa::path(delete, path = "/v1/keys/{id}", operation_id = "revoke_key", tag = "keys", params(("id" = String, Path, description = "The key's public part")),
     responses((status = 204, description = "Revoked, or was before"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn revoke(
@@ -229,7 +229,7 @@ pub struct ReceiptKey {
 /// Fetch the public key of receipts
 ///
 /// Needs no key: who was given a result can check it.
-#[utoipa::path(get, path = "/v1/keys/receipt", tag = "keys", security(()),
+#[utoipa::path(get, path = "/v1/keys/receipt", operation_id = "receipt_key", tag = "keys", security(()),
     responses((status = 200, description = "The key", body = ReceiptKey),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn receipt(State(service): State<Arc<Service>>) -> Result<axum::Json<ReceiptKey>, Problem> {

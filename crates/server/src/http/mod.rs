@@ -144,6 +144,19 @@ async fn harden(request: Request, next: Next) -> Response {
 mod tests {
     use super::*;
 
+    /// Generated clients name their functions by these.
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let description: serde_json::Value = serde_json::from_str(&openapi()).unwrap();
+        let paths = description["paths"].as_object().unwrap().values();
+        let names = paths
+            .flat_map(|path| path.as_object().unwrap().values())
+            .map(|one| one["operationId"].to_string());
+        let mut seen = std::collections::BTreeSet::new();
+        assert!(names.clone().count() > 20);
+        assert_eq!(names.filter(|name| !seen.insert(name.clone())).collect::<Vec<_>>(), [""; 0]);
+    }
+
     /// `UPDATE_GOLDEN=1` writes it anew.
     #[test]
     fn the_committed_description_is_fresh() {

@@ -123,7 +123,7 @@ impl From<RunRow> for RunSummary {
 ///
 /// Answers when it is settled; with `"wait": false` as soon as it is recorded; with `stream=true` or `Accept: text/event-stream` with
 /// its events as they happen.
-#[utoipa::path(post, path = "/v1/runs", tag = "runs", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[\\x21-\\x7e]+$", description = "The same key with the same request is the same run, for 24 hours")),
+#[utoipa::path(post, path = "/v1/runs", operation_id = "submit_run", tag = "runs", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[\\x21-\\x7e]+$", description = "The same key with the same request is the same run, for 24 hours")),
     request_body = SubmitRun,
     responses((status = 200, description = "Settled; or the stream of its events", content((RunResult = "application/json"), (StreamEvent = "text/event-stream"))), (status = 202, description = "Recorded and on its way", body = RunSummary),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
@@ -262,7 +262,7 @@ pub struct RunList {
 }
 
 /// List runs
-#[utoipa::path(get, path = "/v1/runs", tag = "runs", params(ListQuery),
+#[utoipa::path(get, path = "/v1/runs", operation_id = "list_runs", tag = "runs", params(ListQuery),
     responses((status = 200, description = "A page", body = RunList), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn list(
     State(service): State<Arc<Service>>,
@@ -346,7 +346,7 @@ pub fn run_id(text: &str) -> Result<RunId, Problem> {
 /// Look at a run
 ///
 /// Its whole result once it is settled, a summary before.
-#[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run")),
+#[utoipa::path(get, path = "/v1/runs/{id}", operation_id = "show_run", tag = "runs", params(("id" = String, Path, description = "The run")),
     responses((status = 200, description = "The run", body = RunResult), (status = 202, description = "Not settled yet", body = RunSummary),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn show(
@@ -365,7 +365,7 @@ async fn show(
 }
 
 /// Take back a run that is on its way, or forget a settled one
-#[utoipa::path(delete, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run")),
+#[utoipa::path(delete, path = "/v1/runs/{id}", operation_id = "remove_run", tag = "runs", params(("id" = String, Path, description = "The run")),
     responses((status = 202, description = "Taken back; it settles as cancelled unless it was over", body = RunSummary), (status = 204, description = "Forgotten, with its events and artifacts"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn remove(
@@ -395,7 +395,7 @@ fn own_live(service: &Service, caller: &Caller, id: &RunId) -> Option<Arc<LiveRu
 /// Follow a run
 ///
 /// Server-sent events: `started`, `stdout` and `stderr` with `text`, at last `settled` with the result. `Last-Event-ID` resumes.
-#[utoipa::path(get, path = "/v1/runs/{id}/events", tag = "runs",
+#[utoipa::path(get, path = "/v1/runs/{id}/events", operation_id = "follow_run", tag = "runs",
     params(("id" = String, Path, description = "The run"), ("last-event-id" = Option<String>, Header, description = "The last event that was seen")),
     responses((status = 200, description = "Events", body = StreamEvent, content_type = "text/event-stream"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
@@ -432,7 +432,7 @@ async fn events_of(service: &Service, caller: &Caller, id: &RunId, after: u64) -
 }
 
 /// Fetch a file that a run left behind
-#[utoipa::path(get, path = "/v1/runs/{id}/artifacts/{*path}", tag = "runs",
+#[utoipa::path(get, path = "/v1/runs/{id}/artifacts/{*path}", operation_id = "fetch_artifact", tag = "runs",
     params(("id" = String, Path, description = "The run"), ("path" = String, Path, description = "Where the file lay, relative to the workspace")),
     responses((status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]

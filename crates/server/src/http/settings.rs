@@ -31,7 +31,7 @@ struct LimitsInForce {
 }
 
 /// Read the limits in force for the caller
-#[utoipa::path(get, path = "/v1/limits", tag = "runs",
+#[utoipa::path(get, path = "/v1/limits", operation_id = "read_limits", tag = "runs",
     responses((status = 200, description = "The limits", body = LimitsInForce),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn limits(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<LimitsInForce>, Problem> {
@@ -42,7 +42,7 @@ async fn limits(State(service): State<Arc<Service>>, caller: Caller) -> Result<J
 
 /// One setting.
 #[derive(Debug, Serialize, ToSchema)]
-struct Setting {
+struct SettingRow {
     /// Its name in the file; a dot is a table.
     name: &'static str,
     /// Its name in the environment.
@@ -59,13 +59,13 @@ struct Setting {
 #[derive(Debug, Serialize, ToSchema)]
 struct SettingList {
     /// In the order of the reference page. None is secret.
-    items: Vec<Setting>,
+    items: Vec<SettingRow>,
 }
 
 /// Read the settings in force
 ///
 /// Needs the role admin.
-#[utoipa::path(get, path = "/v1/settings", tag = "service",
+#[utoipa::path(get, path = "/v1/settings", operation_id = "read_settings", tag = "service",
     responses((status = 200, description = "All settings", body = SettingList),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn settings(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<SettingList>, Problem> {
@@ -74,7 +74,13 @@ async fn settings(State(service): State<Arc<Service>>, caller: Caller) -> Result
         .map_err(|error| Fault::new(FaultCode::Internal, format!("show settings: {error}")))?;
     let row = |row: &crate::settings::Row| {
         let value = row.name.split('.').fold(&all, |value, part| &value[part]).clone();
-        Setting { name: row.name, variable: variable_of(row.name), value, default: row.default, doc: row.doc }
+        SettingRow {
+            name: row.name,
+            variable: variable_of(row.name),
+            value,
+            default: row.default,
+            doc: row.doc,
+        }
     };
     Ok(Json(SettingList { items: TABLE.iter().map(row).collect() }))
 }
@@ -82,7 +88,7 @@ async fn settings(State(service): State<Arc<Service>>, caller: Caller) -> Result
 /// What a doctor found.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its schema is used: the report is the command's own")]
-struct Report {
+struct DoctorReport {
     /// The level of isolation that was asked for.
     level: String,
     /// `ready`, `degraded` or `refused`.
@@ -94,8 +100,8 @@ struct Report {
 /// Examine the machine
 ///
 /// Needs the role admin. Performs every act that a sandbox needs, once at a time; the report is kept for some seconds.
-#[utoipa::path(get, path = "/v1/doctor", tag = "service",
-    responses((status = 200, description = "The report of `fireclay doctor --json`", body = Report),
+#[utoipa::path(get, path = "/v1/doctor", operation_id = "read_doctor", tag = "service",
+    responses((status = 200, description = "The report of `fireclay doctor --json`", body = DoctorReport),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn doctor(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.admin()?;

@@ -95,7 +95,7 @@ struct ListQuery {
 /// List tenants
 ///
 /// The caller's own; with the role admin all that a key or a quota ever named.
-#[utoipa::path(get, path = "/v1/tenants", tag = "tenants", params(ListQuery),
+#[utoipa::path(get, path = "/v1/tenants", operation_id = "list_tenants", tag = "tenants", params(ListQuery),
     responses((status = 200, description = "A page", body = TenantList),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn list(
@@ -131,7 +131,7 @@ struct QuotaInForce {
 }
 
 /// Look at the caller's own quota
-#[utoipa::path(get, path = "/v1/quotas", tag = "tenants",
+#[utoipa::path(get, path = "/v1/quotas", operation_id = "own_quota", tag = "tenants",
     responses((status = 200, description = "The quota", body = QuotaInForce),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn own(
@@ -144,7 +144,7 @@ async fn own(
 /// Look at a tenant's quota
 ///
 /// Another tenant's needs the role admin. One that nobody named has the defaults.
-#[utoipa::path(get, path = "/v1/quotas/{tenant}", tag = "tenants", params(("tenant" = TenantId, Path, description = "Whose")),
+#[utoipa::path(get, path = "/v1/quotas/{tenant}", operation_id = "show_quota", tag = "tenants", params(("tenant" = TenantId, Path, description = "Whose")),
     responses((status = 200, description = "The quota", body = QuotaInForce),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn show(
@@ -162,7 +162,7 @@ async fn show(
 /// Set a tenant's quota
 ///
 /// Needs the role admin. Replaces what was set before, and holds for all that is submitted from the answer on.
-#[utoipa::path(put, path = "/v1/quotas/{tenant}", tag = "tenants", params(("tenant" = TenantId, Path, description = "Whose")),
+#[utoipa::path(put, path = "/v1/quotas/{tenant}", operation_id = "put_quota", tag = "tenants", params(("tenant" = TenantId, Path, description = "Whose")),
     request_body = Quota,
     responses((status = 200, description = "The quota now", body = QuotaInForce),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]

@@ -43,7 +43,7 @@ struct ListQuery {
 
 /// One hour of one tenant.
 #[derive(Debug, Serialize, ToSchema)]
-struct Hour {
+struct UsageHour {
     /// Who.
     tenant: TenantId,
     /// When it begins, RFC 3339; a run counts in the hour it settled.
@@ -62,7 +62,7 @@ struct Hour {
     output_bytes: u64,
 }
 
-impl From<UsageRow> for Hour {
+impl From<UsageRow> for UsageHour {
     fn from(row: UsageRow) -> Self {
         let UsageRow { tenant, hour_ms, runs, faults, outcomes, wall_ms, cpu_ms, output_bytes } = row;
         let hour = worker::run::time(hour_ms);
@@ -72,9 +72,9 @@ impl From<UsageRow> for Hour {
 
 /// A page of hours.
 #[derive(Debug, Serialize, ToSchema)]
-struct HourList {
+struct UsageList {
     /// Oldest first, each hour by tenant. Hours without a run are not listed.
-    items: Vec<Hour>,
+    items: Vec<UsageHour>,
     /// Where the next page begins; absent when this is the last.
     next: Option<String>,
 }
@@ -82,19 +82,19 @@ struct HourList {
 /// Read usage by the hour
 ///
 /// The tenant's own; with the role admin that of all tenants.
-#[utoipa::path(get, path = "/v1/usage", tag = "tenants", params(ListQuery),
-    responses((status = 200, description = "A page", body = HourList),
+#[utoipa::path(get, path = "/v1/usage", operation_id = "read_usage", tag = "tenants", params(ListQuery),
+    responses((status = 200, description = "A page", body = UsageList),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn list(
     State(service): State<Arc<Service>>,
     caller: Caller,
     Query(query): Query<ListQuery>,
-) -> Result<Json<HourList>, Problem> {
+) -> Result<Json<UsageList>, Problem> {
     let page = page_of(query.limit, query.cursor.as_deref())?;
     let scope = caller.scope_of(query.tenant)?;
     let from_ms = time_of("since", query.since)?.unwrap_or(0);
     let to_ms = time_of("until", query.until)?.unwrap_or(i64::MAX);
     let listed = read(&service.reader, move |reader| reader.usage(&scope, from_ms, to_ms, &page)).await?;
-    let items = listed.items.into_iter().map(Hour::from).collect();
-    Ok(Json(HourList { items, next: listed.next.map(|cursor| cursor.to_string()) }))
+    let items = listed.items.into_iter().map(UsageHour::from).collect();
+    Ok(Json(UsageList { items, next: listed.next.map(|cursor| cursor.to_string()) }))
 }
