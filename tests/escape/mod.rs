@@ -105,6 +105,27 @@ fn attacks_without_a_control() {
     insta::assert_snapshot!(list);
 }
 
+#[test]
+fn the_figures_that_are_promised_are_true() {
+    let attacks = attacks();
+    let count = |of: fn(&Attack) -> bool| attacks.iter().filter(|attack| of(attack)).count();
+    let without = count(|attack| matches!(attack.control, Control::Without(_)));
+    let naive = count(|attack| matches!(attack.control, Control::Naive { .. }));
+    let needs = count(|attack| !attack.needs.is_empty());
+    let all = attacks.len();
+    for figure in [
+        format!("{} of {all} attacks have a positive control", without + naive),
+        format!("{without} in a sandbox whose plan lacks the steps"),
+        format!("{naive} against a naive supervisor"),
+        format!("{needs} attacks are not held off then"),
+    ] {
+        assert!(SECURITY.contains(&figure), "SECURITY.md does not say: {figure}");
+    }
+}
+
+/// Where the figures are.
+const SECURITY: &str = include_str!("../../SECURITY.md");
+
 /// Only some of the attacks: those whose file name starts with this. For work on one of them.
 const ONLY: &str = "FIRECLAY_ATTACK";
 
