@@ -63,7 +63,11 @@ fn open(file: &str) -> anyhow::Result<Box<dyn Read + Send>> {
         return Ok(Box::new(std::io::stdin()));
     }
     let opened = File::open(file).map_err(|error| {
-        Rejection::new("FILE", format!("cannot read {file}: {error}"), "name a file that exists and is readable")
+        Rejection::new(
+            "FILE",
+            format!("cannot read {file}: {error}"),
+            "name a file that exists and is readable",
+        )
     });
     Ok(Box::new(opened?))
 }
@@ -134,7 +138,13 @@ struct Tally {
 
 impl Tally {
     /// Takes a line of the answer: an item's goes to `out`, under its place in the file.
-    fn take(&mut self, mut answer: Value, sent: &Mutex<Vec<u64>>, out: &mut Out, bar: &Bar) -> anyhow::Result<()> {
+    fn take(
+        &mut self,
+        mut answer: Value,
+        sent: &Mutex<Vec<u64>>,
+        out: &mut Out,
+        bar: &Bar,
+    ) -> anyhow::Result<()> {
         if let Some(summary) = answer.get_mut("summary") {
             self.summary = Some(summary.take());
             return Ok(());
@@ -165,7 +175,8 @@ impl Tally {
         }
         if let Some(summary) = &self.summary {
             let verdicts = summary["verdicts"].as_object().into_iter().flatten();
-            let verdicts: Vec<String> = verdicts.map(|(verdict, count)| format!("{count} {verdict}")).collect();
+            let verdicts: Vec<String> =
+                verdicts.map(|(verdict, count)| format!("{count} {verdict}")).collect();
             let seconds = summary["wall_ms"].as_u64().unwrap_or_default() as f64 / 1000.0;
             eprintln!("fireclay: {} in {seconds:.1} s", verdicts.join(", "));
         }

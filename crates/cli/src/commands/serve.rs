@@ -35,8 +35,7 @@ pub struct Started {
 pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow::Result<u8> {
     let Started { runtime, service, _hold } = start(|| settings_of(arguments), surroundings)?;
     let server_file = surroundings.data.join(client::SERVER_FILE);
-    let done =
-        runtime.block_on(server::serve(service.clone(), |address| announce(&server_file, address)));
+    let done = runtime.block_on(server::serve(service.clone(), |address| announce(&server_file, address)));
     drop(std::fs::remove_file(&server_file));
     done?;
     Ok(0)
@@ -76,7 +75,8 @@ pub fn start(
     let service =
         Service::new(Parts { settings, machine, store, alone_missing: usually_missing(), signer, doctor });
     drop(entered);
-    let interrupted = runtime.block_on(async { service.store.interrupt_unfinished(service::now_ms()).await })?;
+    let interrupted =
+        runtime.block_on(async { service.store.interrupt_unfinished(service::now_ms()).await })?;
     if !interrupted.is_empty() {
         let count = interrupted.len();
         eprintln!("fireclay: {count} runs were interrupted by the end of the service before this");

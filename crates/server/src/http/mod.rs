@@ -16,13 +16,13 @@ mod usage;
 
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
-use axum::{Extension, Router};
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use model::TenantId;
 use std::sync::Arc;
 use store::{Actor, Role};

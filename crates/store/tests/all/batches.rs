@@ -63,8 +63,12 @@ fn items_are_recorded_as_they_come_and_answered_in_any_order() {
     let first = store.reader().batch_items(&local(), &batch_id(1), &page).unwrap();
     page.cursor = first.next;
     let second = store.reader().batch_items(&local(), &batch_id(1), &page).unwrap();
-    let answers: Vec<_> = first.items.into_iter().chain(second.items).map(|item| (item.request, item.answer)).collect();
-    assert_eq!(answers, [(None, Some("answer 0".to_owned())), (None, None), (None, Some("answer 2".to_owned()))]);
+    let answers: Vec<_> =
+        first.items.into_iter().chain(second.items).map(|item| (item.request, item.answer)).collect();
+    assert_eq!(
+        answers,
+        [(None, Some("answer 0".to_owned())), (None, None), (None, Some("answer 2".to_owned()))]
+    );
 }
 
 #[test]

@@ -29,7 +29,11 @@ impl Embedded {
     }
 
     /// Sends lines and returns the lines that are answered, as they come. The service ends with them.
-    pub fn lines(self, path: &str, mut lines: impl Read + Send + 'static) -> anyhow::Result<Box<dyn BufRead>> {
+    pub fn lines(
+        self,
+        path: &str,
+        mut lines: impl Read + Send + 'static,
+    ) -> anyhow::Result<Box<dyn BufRead>> {
         let (sender, receiver) = mpsc::channel(PIECES_MAX);
         std::thread::spawn(move || {
             let mut piece = vec![0; PIECE_BYTES];
