@@ -27,15 +27,12 @@ struct Quota {
     #[serde(default)]
     ceiling: LimitsPatch,
     /// Runs at once. 0 holds all of them back.
-    #[schema(format = Int64, maximum = 4_294_967_295_u64)]
     #[serde(skip_serializing_if = "Option::is_none")]
     concurrency: Option<u32>,
     /// Runs that may wait.
-    #[schema(format = Int64, maximum = 4_294_967_295_u64)]
     #[serde(skip_serializing_if = "Option::is_none")]
     queue_length: Option<u32>,
     /// Submissions in a minute; 0 is any number.
-    #[schema(format = Int64, maximum = 4_294_967_295_u64)]
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_per_minute: Option<u32>,
 }
