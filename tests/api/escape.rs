@@ -50,6 +50,9 @@ fn the_battery_is_held_eight_at_once() {
             Verdict::Held => println!("{} needed the machine for itself", attack.file),
             Verdict::Breached(what) => wrong.push(format!("{}: breached: {what}", attack.file)),
             Verdict::Inconclusive(why) => wrong.push(format!("{}: inconclusive: {why}", attack.file)),
+            Verdict::Undefended(layer, what) => {
+                wrong.push(format!("{}: without {layer}: {what}", attack.file))
+            }
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), attacks.len(), wrong.join("\n"));
