@@ -335,7 +335,7 @@ mod tests {
     fn result(stdout: &str, missing: &[Layer]) -> RunResult {
         let nothing: [u8; 0] = [];
         serde_json::from_value(serde_json::json!({
-            "id": "run_0000000000000000000000000", "state": "settled", "outcome": "completed", "exit_code": 0,
+            "id": "run_00000000000000000000000000", "state": "settled", "outcome": "completed", "exit_code": 0,
             "stdout": stdout, "stderr": "", "stdout_truncated": false, "stderr_truncated": false,
             "limits_hit": nothing, "displays": nothing, "artifacts": nothing, "findings": nothing, "egress": nothing,
             "language": "python", "created_at": "", "metadata": {},
