@@ -24,7 +24,7 @@ pub fn routes() -> OpenApiRouter<Arc<Service>> {
 #[serde(deny_unknown_fields)]
 struct Quota {
     /// The most that one run may ask for; narrows the service's ceiling.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "model::object::deserialize")]
     ceiling: LimitsPatch,
     /// Runs at once. 0 holds all of them back.
     #[serde(skip_serializing_if = "Option::is_none")]
