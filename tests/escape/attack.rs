@@ -92,7 +92,7 @@ fn wrong_with(attack: &Attack, result: &RunResult, report: &Report) -> Vec<Strin
         wrong.push(format!("the supervisor grew to {} MiB", report.peak_bytes >> 20));
     }
     let artifacts = &result.artifacts;
-    let large = report.output_bytes + artifacts.iter().map(|artifact| artifact.bytes).sum::<u64>();
+    let large = report.read_bytes + artifacts.iter().map(|artifact| artifact.bytes).sum::<u64>();
     let most = READS + READS_PER_MS * result.usage.wall_ms + 2 * artifacts.len() as u64 + large / PIECE_BYTES;
     if report.reads > most {
         wrong.push(format!("the supervisor read {} times, of {most}", report.reads));

@@ -69,10 +69,12 @@ pub fn peak_bytes() -> u64 {
     line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
 }
 
-/// How often the calling thread has read anything (proc(5)). Its process's count would have that of its children in it.
-pub fn reads() -> u64 {
+/// How often the calling thread has read anything, and how many bytes (proc(5)). Its process's count would have that of its children
+/// in it.
+pub fn reads() -> (u64, u64) {
     let io = fs::read_to_string("/proc/thread-self/io").unwrap_or_default();
-    io.lines().find_map(|line| line.strip_prefix("syscr: ")?.parse().ok()).unwrap_or(0)
+    let count = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).unwrap_or(0);
+    (count("syscr: "), count("rchar: "))
 }
 
 /// What the driver saw of itself around a run; the last line of its standard error.
@@ -84,8 +86,8 @@ pub struct Report {
     pub peak_bytes: u64,
     /// How often it read anything.
     pub reads: u64,
-    /// How much the program wrote, kept or not.
-    pub output_bytes: u64,
+    /// How many bytes that were: what the program wrote and said, kept or not.
+    pub read_bytes: u64,
     /// The whole run with building and settling, in milliseconds.
     pub whole_ms: u64,
 }

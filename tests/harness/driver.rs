@@ -64,9 +64,8 @@ fn main() -> anyhow::Result<()> {
         naive::run(&spec, &setting, &Weaknesses::of(&naive))
     };
     let whole_ms = started.elapsed().as_millis() as u64;
-    let reads = census::reads() - reads;
-    let streams = settled.as_ref().map(|settled| [&settled.watched.stdout, &settled.watched.stderr]);
-    let output_bytes = streams.map_or(0, |streams| streams.map(|stream| stream.total_bytes()).iter().sum());
+    let after = census::reads();
+    let (reads, read_bytes) = (after.0 - reads.0, after.1 - reads.1);
     let result = match settled {
         Ok(settled) => worker::run::result_of(id, created_at, &spec, &image, &settled),
         Err(Refused::Fault(fault)) => worker::run::result_of_fault(id, created_at, &spec, &image, fault),
@@ -75,7 +74,7 @@ fn main() -> anyhow::Result<()> {
     println!("\n{}", serde_json::to_string(&result)?);
     let mut left = Own::take().since(&before);
     left.extend(census::cgroups(&name).into_iter().map(|path| format!("control group {}", path.display())));
-    let report = Report { left, peak_bytes: census::peak_bytes(), reads, output_bytes, whole_ms };
+    let report = Report { left, peak_bytes: census::peak_bytes(), reads, read_bytes, whole_ms };
     census::bury_children();
     eprintln!("\n{}", serde_json::to_string(&report)?);
     Ok(())
