@@ -31,7 +31,7 @@
 //! store.create_key(NewKey, [u8; KEY_RANDOM_BYTES], Actor, at_ms) -> Write<CreatedKey>   audited
 //! store.revoke_key(Scope, &KeyId, Actor, at_ms)      -> Write<()>             audited; in force before it answers
 //! store.verify_key(&str, now_ms)                     -> Option<Principal>     never blocks, never reads the disk
-//! store.has_admin_key(now_ms) / has_key(now_ms)      -> bool                  likewise
+//! store.has_admin_key(now_ms), has_key(now_ms), has_made_key() -> bool        likewise
 //!
 //! store.put_tenant(TenantId, Quota, Actor, at_ms)    -> Write<()>             audited
 //! store.audit(NewAudit)                              -> Write<u64>
@@ -52,7 +52,7 @@
 //! reader.artifact(&Scope, &RunId, path)              -> Option<(ArtifactRow, File)>
 //! reader.batch(&Scope, &BatchId)                     -> Option<BatchRow>
 //! reader.batches(&Scope, &Page)                      -> Listed<BatchRow>      newest first
-//! reader.batch_item(&BatchId, index)                 -> Option<BatchItem>
+//! reader.batch_item(&Scope, &BatchId, index)         -> Option<BatchItem>
 //! reader.batch_items(&Scope, &BatchId, &Page)        -> Listed<BatchItem>     by index
 //! reader.keys(&Scope, &Page)                         -> Listed<KeyRow>        never the secrets
 //! reader.tenant(&TenantId)                           -> Option<TenantRow>
