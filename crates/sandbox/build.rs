@@ -29,16 +29,21 @@ fn main() -> ExitCode {
 fn generate() -> Result<(), String> {
     let numbers =
         policy::parse_numbers(&read("syscalls-x86_64.toml")?).map_err(within("syscalls-x86_64.toml"))?;
-    let tables = table("JOB", "job.toml", &numbers)? + &table("INIT", "init.toml", &numbers)?;
+    let (job, init) = (parse("job.toml", &numbers)?, parse("init.toml", &numbers)?);
+    let zygote = job.clone().replaced_by(parse("zygote.toml", &numbers)?);
+    let tables = table("JOB", &job)? + &table("INIT", &init)? + &table("ZYGOTE", &zygote)?;
     let directory = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: cargo runs this program")?;
     let path = Path::new(&directory).join("seccomp.rs");
     fs::write(&path, tables).map_err(within(&path.display().to_string()))
 }
 
+fn parse(file: &str, numbers: &policy::Numbers) -> Result<policy::Policy, String> {
+    policy::Policy::parse(&read(file)?, numbers).map_err(within(file))
+}
+
 /// Renders one policy as a `static` of instructions.
-fn table(name: &str, file: &str, numbers: &policy::Numbers) -> Result<String, String> {
-    let policy = policy::Policy::parse(&read(file)?, numbers).map_err(within(file))?;
-    let program = compile::compile(&policy).map_err(within(file))?;
+fn table(name: &str, policy: &policy::Policy) -> Result<String, String> {
+    let program = compile::compile(policy).map_err(within(name))?;
     let mut text = format!("static {name}: [libc::sock_filter; {}] = [\n", program.len());
     for compile::Instruction { code, jt, jf, k } in program {
         writeln!(text, "    libc::sock_filter {{ code: {code:#x}, jt: {jt}, jf: {jf}, k: {k:#x} }},")

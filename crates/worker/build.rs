@@ -1,8 +1,10 @@
-//! Lists the files of `guest/`, with their digest, as a table that `src/image/guest.rs` includes, so that the binary carries its runners;
+//! Lists the files of `guest/`, with their digest, as a table that `src/image/guest.rs` includes, so that the binary carries its runners, the
+//! native half of the zygote among them;
 //! and the attacks of `tests/escape/attacks/` as one that `src/battery.rs` includes, so that it can test the machine it is on.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs, io};
 
 use sha2::{Digest, Sha256};
@@ -24,12 +26,36 @@ fn main() -> io::Result<()> {
         writeln!(table, "    ({name:?}, include_bytes!({:?})),", fs::canonicalize(file)?)
             .map_err(io::Error::other)?;
     }
+    let native = native(&guest.join("zygote/src"))?;
+    hash.update(fs::read(&native)?);
+    writeln!(table, "    (\"python/fork.so\", include_bytes!({native:?})),").map_err(io::Error::other)?;
     // Hashed here because every run compares it.
     let digest = hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let table = format!("(\"sha256:{digest}\", &[\n{table}])");
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
     fs::write(Path::new(&out).join("guest_files.rs"), table)?;
     fs::write(Path::new(&out).join("battery_files.rs"), battery()?)
+}
+
+/// Compiles the native half of the zygote: a library without any other, so that the flags of the workspace's static programs do not
+/// apply and no C library's version matters.
+fn native(source: &Path) -> io::Result<PathBuf> {
+    println!("cargo::rerun-if-changed={}", source.display());
+    let variable =
+        |name: &str| env::var_os(name).ok_or_else(|| io::Error::other(format!("cargo sets {name}")));
+    let library = Path::new(&variable("OUT_DIR")?).join("fork.so");
+    let status = Command::new(variable("RUSTC")?)
+        .args(["--edition=2024", "--crate-type=cdylib", "--crate-name=fork", "--cap-lints=allow", "--target"])
+        .arg(variable("TARGET")?)
+        .args(["-Copt-level=2", "-Cpanic=abort", "-Cstrip=symbols", "-Clink-arg=-nostdlib", "-o"])
+        .arg(&library)
+        .arg(source.join("lib.rs"))
+        .status()?;
+    if status.success() {
+        Ok(library)
+    } else {
+        Err(io::Error::other("the zygote's native half did not compile"))
+    }
 }
 
 /// The attacks, by file name.

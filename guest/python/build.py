@@ -1,4 +1,4 @@
-"""Compiles the runner: `python3 build.py runner.py runner.pyc`, with the interpreter that will run it.
+"""Compiles a runner: `python3 build.py runner.py runner.pyc`, with the interpreter that will run it.
 
 A frame counts as started from its first RESUME on; before, the interpreter shows it to nobody: not in tracebacks, `f_back`,
 `sys._getframe`, `inspect.stack` (`_PyFrame_IsIncomplete` in CPython 3.11 to 3.14). Code without RESUME therefore runs unseen.
@@ -31,10 +31,11 @@ def hide(code):
 def main(source, target):
     with open(source, "rb") as file:
         text = file.read()
-    with open(os.path.join(os.path.dirname(source), "values.py"), "rb") as file:
-        values = marshal.dumps(compile(file.read(), "<fireclay>", "exec", dont_inherit=True, optimize=2))
-    assert text.count(b'VALUES, VALUES_LOADED = b""') == 1
-    text = text.replace(b'VALUES, VALUES_LOADED = b""', b"VALUES, VALUES_LOADED = " + repr(values).encode())
+    if os.path.basename(source) == "runner.py":
+        with open(os.path.join(os.path.dirname(source), "values.py"), "rb") as file:
+            values = marshal.dumps(compile(file.read(), "<fireclay>", "exec", dont_inherit=True, optimize=2))
+        assert text.count(b'VALUES, VALUES_LOADED = b""') == 1
+        text = text.replace(b'VALUES, VALUES_LOADED = b""', b"VALUES, VALUES_LOADED = " + repr(values).encode())
     code = hide(compile(text, "<fireclay>", "exec", dont_inherit=True, optimize=2))
     with open(target, "wb") as file:
         file.write(bootstrap._code_to_hash_pyc(code, importlib.util.source_hash(text), False))

@@ -157,9 +157,11 @@ def listen(own, namespace):
 def read(path):
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
-        chunks = [posix.read(fd, 1 << 16)]
-        while chunks[-1]:
-            chunks.append(posix.read(fd, 1 << 16))
+        # One more than there is: a full read is not the end.
+        size = posix.fstat(fd).st_size + 1
+        chunks = [posix.read(fd, size)]
+        while len(chunks[-1]) == size:
+            chunks.append(posix.read(fd, size))
         return b"".join(chunks)
     finally:
         posix.close(fd)
@@ -457,6 +459,17 @@ def hide_depth():
     sys.getrecursionlimit = getrecursionlimit
 
 
+def furnish():
+    """What every program finds, whatever it is."""
+    FURNISHED.append(True)
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(line_buffering=True)
+    add_packages()
+    for name in ("exit", "quit", "copyright", "credits", "license", "help"):
+        setattr(BUILTINS, name, Lazy(name))
+    BUILTINS.display = display
+
+
 def prepare():
     """Everything before the program's first instruction; returns the arguments of `run`."""
     channel.open()
@@ -480,17 +493,14 @@ def prepare():
             sys.stderr.write(source.warnings)
         except Exception:
             pass
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(line_buffering=True)
-    add_packages()
-    for name in ("exit", "quit", "copyright", "credits", "license", "help"):
-        setattr(BUILTINS, name, Lazy(name))
-    BUILTINS.display = display
+    if not FURNISHED:
+        furnish()
     namespace = new_main(path)
     hide_depth()
     return namespace, path, source.line, body, tail
 
 
+FURNISHED = []
 VALUES, VALUES_LOADED = b"", {"__name__": "fireclay", "__builtins__": __builtins__}  # build.py fills VALUES.
 FUNCTION, BUILTINS, FRAMES_BELOW = type(run), __builtins__, 2
 MAIN_NAMES = [name for name in sys.modules["__main__"].__dict__ if name[:2] == "__"]

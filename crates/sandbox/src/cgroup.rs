@@ -66,7 +66,13 @@ impl Tree {
             Self::V1 { memory, pids, cpu } => vec![memory.join(name), pids.join(name), cpu.join(name)],
             Self::V2 { parent } => vec![parent.join(name)],
         };
-        let mut leaf = Leaf { directories: Vec::new(), version: self.version(), files: None };
+        let mut leaf = Leaf {
+            directories: Vec::new(),
+            version: self.version(),
+            limits: *limits,
+            files: None,
+            before: Counters::default(),
+        };
         for directory in directories {
             fs::create_dir(&directory)?;
             // Registered as soon as it exists: a failure further on removes it by `Drop`.
@@ -143,8 +149,15 @@ fn start_time(pid: u32) -> Option<u64> {
 pub struct Leaf {
     directories: Vec<PathBuf>,
     version: u8,
+    limits: CgroupLimits,
     files: Option<Files>,
+    /// What it had counted before its present sandbox.
+    before: Counters,
 }
+
+/// A leaf that is charged with more than this when it is empty is not used again: what a sandbox uses must be its own. The kernel
+/// charges in batches of 64 pages for each processor (`MEMCG_CHARGE_BATCH`).
+const REMAINDER_BYTES: u64 = 64 * 4096 * 2;
 
 /// The files that are read of every leaf, opened while nobody waits.
 #[derive(Debug)]
@@ -174,11 +187,13 @@ impl Leaf {
         self.version
     }
 
-    /// Version 1: descriptors through which a process joins by writing `0`, one per controller.
+    /// Descriptors through which a process joins by writing `0`: one per controller in version 1, one in version 2. The right to do
+    /// so is that of the opener (for version 2 since Linux 5.16).
     pub fn join_descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        let file = if self.version == 1 { "tasks" } else { "cgroup.procs" };
         self.directories
             .iter()
-            .map(|directory| Ok(fs::File::options().write(true).open(directory.join("tasks"))?.into()))
+            .map(|directory| Ok(fs::File::options().write(true).open(directory.join(file))?.into()))
             .collect()
     }
 
@@ -216,9 +231,31 @@ impl Leaf {
         Ok(Counters {
             // Where the kernel does not keep the peak, what is in use now is the best that can be said.
             memory_peak_bytes: parse_number(&read_small(files.peak.as_ref().unwrap_or(&files.usage))?)?,
-            oom_kills: keyed(&text(&files.kills)?, "oom_kill"),
-            process_refusals: keyed(&text(&files.refusals)?, "max"),
+            oom_kills: keyed(&text(&files.kills)?, "oom_kill").saturating_sub(self.before.oom_kills),
+            process_refusals: keyed(&text(&files.refusals)?, "max")
+                .saturating_sub(self.before.process_refusals),
         })
+    }
+
+    /// Makes it ready for another sandbox with the same limits, where it is as good as a new one: empty, nothing charged to it, no
+    /// limit lifted, its peak forgotten. Else `None`, and it is removed.
+    pub fn renewed(mut self, limits: &CgroupLimits) -> Option<Self> {
+        match self.renew(limits) {
+            Ok(true) => Some(self),
+            _ => None,
+        }
+    }
+
+    fn renew(&mut self, limits: &CgroupLimits) -> io::Result<bool> {
+        // Version 2 forgets a peak only for one reader (cgroup-v2.rst, memory.peak).
+        if self.version != 1 || self.limits != *limits || self.processes()? > 0 {
+            return Ok(false);
+        }
+        write(&self.memory("memory.max_usage_in_bytes"), 0)?;
+        let counters = self.counters()?;
+        self.before.oom_kills += counters.oom_kills;
+        self.before.process_refusals += counters.process_refusals;
+        Ok(self.memory_bytes()? <= REMAINDER_BYTES)
     }
 
     fn files(&self) -> io::Result<&Files> {
@@ -243,7 +280,9 @@ impl Leaf {
 
     /// Takes the processor limit away, and gives the group the most weight there is: processes that are killed need time to die,
     /// which a throttled group cannot give them, nor one of little weight where the machine has other work.
-    pub fn lift_processor_limit(&self) -> io::Result<()> {
+    pub fn lift_processor_limit(&mut self) -> io::Result<()> {
+        // It is not what it was made as any more.
+        self.limits.cpus = f64::INFINITY;
         match self.directories.as_slice() {
             [_, _, cpu] => {
                 fs::write(cpu.join("cpu.cfs_quota_us"), "-1")?;

@@ -74,9 +74,9 @@ impl Command {
     }
 }
 
-/// Exactly these variables, then the caller's own, which win.
-fn environment(spec: &RunSpec, image: &Image) -> Vec<String> {
-    let own = [
+/// The variables that every job has.
+pub(crate) fn own_environment(image: &Image) -> [(&'static str, &str); 7] {
+    [
         ("HOME", HOME),
         ("LANG", "C.UTF-8"),
         ("LOGNAME", INSIDE_USER),
@@ -84,7 +84,12 @@ fn environment(spec: &RunSpec, image: &Image) -> Vec<String> {
         ("SHELL", "/bin/bash"),
         ("TMPDIR", "/tmp"),
         ("USER", INSIDE_USER),
-    ];
+    ]
+}
+
+/// Exactly those, then the caller's own, which win.
+fn environment(spec: &RunSpec, image: &Image) -> Vec<String> {
+    let own = own_environment(image);
     let own = own
         .iter()
         .filter(|(name, _)| !spec.env.contains_key(*name))

@@ -5,9 +5,11 @@
 //!     ── mapped ──────────────────────►   ids are mapped: begin to build
 //!     ── joinable + [tasks …] ────────►   version 1 control groups, made while init builds: join them
 //!     ── start + [errand, 0, 1, 2, 3] ►   what to do, in a memory file, and the streams; may be sent before init is ready
-//!     ◄───────── ready + [scratch] ────   built; the descriptor is the root of the scratch file system
+//!     ── furnish + [errand, ready] ───►   instead: write the inputs, say on `ready` that they are written
+//!     ── adopt(pid) ──────────────────►   then: the job is this process, forked into the sandbox from outside
+//!     ◄───────── ready + [scratch …] ──   built: the root of the scratch file system, then what a fork enters by
 //!     ◄───────── started ───────────────  the job became its program
-//!     ◄───────── ended(status) ────────   the job ended; init ends with all that is left
+//!     ◄───────── ended(status, time) ──   the job ended; init ends with all that is left
 //!     ◄───────── refused(index, errno) ─   instead of both: an input could not be written; init ends
 //!     ◄───────── failed(step, errno) ──   at any time: a step failed; init ends
 //! ```
@@ -35,10 +37,19 @@ pub enum Message {
     },
     /// The job is about to become its program.
     Started,
+    /// Write the inputs for a job that comes from outside.
+    Furnish,
+    /// The job that came.
+    Adopt {
+        /// Its id inside.
+        pid: i32,
+    },
     /// The job ended with this status of `wait(2)`.
     Ended {
         /// The status word.
         status: i32,
+        /// Processor time of init and of all that it reaped, in microseconds; what is left may have used more.
+        cpu_us: u64,
     },
     /// A step failed.
     Failed {
@@ -53,7 +64,9 @@ pub enum Message {
 
 /// Longest name of a call that a failure carries.
 pub const CALL_BYTES: usize = 48;
-const MESSAGE_BYTES: usize = 9 + CALL_BYTES;
+const MESSAGE_BYTES: usize = HEAD_BYTES + CALL_BYTES;
+/// Kind and two numbers.
+const HEAD_BYTES: usize = 1 + 4 + 8;
 
 impl Message {
     /// A failure of step `step`.
@@ -73,33 +86,38 @@ impl Message {
             Self::Ready => (2, 0, 0),
             Self::Start => (3, 0, 0),
             Self::Started => (4, 0, 0),
-            Self::Ended { status } => (5, status, 0),
-            Self::Refused { index, errno } => (8, index as i32, errno),
+            Self::Furnish => (9, 0, 0),
+            Self::Adopt { pid } => (10, pid, 0),
+            Self::Ended { status, cpu_us } => (5, status, cpu_us),
+            Self::Refused { index, errno } => (8, index as i32, errno as u64),
             Self::Failed { step, errno, call } => {
-                bytes[9..].copy_from_slice(&call);
-                (6, step as i32, errno)
+                bytes[HEAD_BYTES..].copy_from_slice(&call);
+                (6, step as i32, errno as u64)
             }
         };
         bytes[0] = kind;
         bytes[1..5].copy_from_slice(&first.to_le_bytes());
-        bytes[5..9].copy_from_slice(&second.to_le_bytes());
+        bytes[5..HEAD_BYTES].copy_from_slice(&second.to_le_bytes());
         bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let number = |at: usize| Some(i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        let first = || Some(i32::from_le_bytes(bytes.get(1..5)?.try_into().ok()?));
+        let second = || Some(u64::from_le_bytes(bytes.get(5..HEAD_BYTES)?.try_into().ok()?));
         Some(match bytes.first()? {
             1 => Self::Mapped,
             7 => Self::Joinable,
             2 => Self::Ready,
             3 => Self::Start,
             4 => Self::Started,
-            5 => Self::Ended { status: number(1)? },
-            8 => Self::Refused { index: number(1)? as u32, errno: number(5)? },
+            9 => Self::Furnish,
+            10 => Self::Adopt { pid: first()? },
+            5 => Self::Ended { status: first()?, cpu_us: second()? },
+            8 => Self::Refused { index: first()? as u32, errno: second()? as i32 },
             6 => Self::Failed {
-                step: number(1)? as u32,
-                errno: number(5)?,
-                call: bytes.get(9..)?.try_into().ok()?,
+                step: first()? as u32,
+                errno: second()? as i32,
+                call: bytes.get(HEAD_BYTES..)?.try_into().ok()?,
             },
             _ => return None,
         })
@@ -132,9 +150,12 @@ mod tests {
         let (ours, theirs) = sys::socket::pair().unwrap();
         use std::os::fd::AsFd;
         send(ours.as_fd(), Message::Start, &[]).unwrap();
-        send(theirs.as_fd(), Message::Ended { status: 9 }, &[]).unwrap();
+        send(theirs.as_fd(), Message::Ended { status: 9, cpu_us: 7 }, &[]).unwrap();
         drop(theirs);
-        assert_eq!(receive(ours.as_fd()).unwrap().map(|heard| heard.0), Some(Message::Ended { status: 9 }));
+        assert_eq!(
+            receive(ours.as_fd()).unwrap().map(|heard| heard.0),
+            Some(Message::Ended { status: 9, cpu_us: 7 })
+        );
         assert!(receive(ours.as_fd()).unwrap().is_none());
     }
 
@@ -147,13 +168,15 @@ mod tests {
             Message::Ready,
             Message::Start,
             Message::Started,
-            Message::Ended { status: 0x8b },
+            Message::Ended { status: 0x8b, cpu_us: u64::MAX },
+            Message::Furnish,
+            Message::Adopt { pid: 3 },
             Message::Refused { index: 3, errno: 28 },
             failed,
         ] {
             assert_eq!(Message::decode(&message.encode()), Some(message));
         }
-        assert_eq!(Message::decode(&[9]), None);
+        assert_eq!(Message::decode(&[77]), None);
         assert_eq!(Message::decode(&[]), None);
         assert_eq!(Message::decode(&[5, 0]), None);
     }

@@ -15,7 +15,9 @@ pub mod host;
 pub mod image;
 mod init;
 pub mod inputs;
+pub mod joining;
 pub mod judge;
+mod mounts;
 pub mod output;
 pub mod place;
 pub mod plan;
@@ -26,5 +28,6 @@ pub mod seccomp;
 pub mod streams;
 pub mod supervise;
 mod verify;
+pub mod zygote;
 
 pub use image::Image;

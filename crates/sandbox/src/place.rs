@@ -5,8 +5,9 @@ use crate::control::{self, Message};
 use crate::host::Host;
 use crate::image::Image;
 use crate::init::{self, Birth};
+use crate::joining::{self, Belongings, NotJoined, Offer};
 use crate::plan::{Action, Actor, Needs, Plan};
-use crate::procfs;
+use crate::{procfs, streams};
 use model::{Fault, FaultCode, Layer};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
@@ -32,6 +33,12 @@ pub struct Sandbox {
     control: OwnedFd,
     scratch: OwnedFd,
     cgroup: Option<Leaf>,
+    /// Set when init has built its part.
+    built: bool,
+    /// What a zygote's fork enters by, once it is built and if its plan has that.
+    offer: Option<Offer>,
+    /// Files through which a fork joins the control group.
+    tasks: Vec<OwnedFd>,
     /// The user and group that the code has outside.
     ids: (u32, u32),
     /// Set when init has been waited for, with the processor time that all of it used.
@@ -56,7 +63,9 @@ pub struct Site<'a> {
 /// What the supervisor's steps made so far; dropping it undoes them in reverse.
 #[derive(Default)]
 struct Making {
+    spare: Option<Leaf>,
     cgroup: Option<Leaf>,
+    tasks: Vec<OwnedFd>,
     child: Option<(i32, OwnedFd)>,
     ids: Option<(u32, u32)>,
 }
@@ -64,19 +73,24 @@ struct Making {
 impl Sandbox {
     /// Performs the supervisor's part of the plan; init then builds, until [`Sandbox::await_built`]. The caller must have a single
     /// thread.
-    pub fn build(plan: &Plan, site: &Site<'_>) -> Result<Self, Fault> {
+    ///
+    /// A `spare` control group is used again if it is as good as a new one.
+    pub fn build(plan: &Plan, site: &Site<'_>, spare: Option<Leaf>) -> Result<Self, Fault> {
         let (control, init_control) =
             sys::socket::pair().map_err(|error| machine("control socket", &error))?;
-        let mut making = Making::default();
+        let mut making = Making { spare, ..Making::default() };
         let done = perform(plan, site, &control, init_control, &mut making);
-        let Making { cgroup, child, ids } = making;
+        let Making { cgroup, tasks, child, ids, spare } = making;
+        drop(spare);
         let Some((pid, init)) = child else {
             return Err(done.err().unwrap_or_else(|| internal("the plan clones nothing")));
         };
         // From here on dropping the sandbox kills and reaps what was cloned. Its scratch descriptor comes with `Ready`.
         let scratch = control.try_clone().map_err(|error| machine("duplicate", &error))?;
+        let ids = ids.unwrap_or_default();
+        let (built, offer) = (false, None);
         let mut sandbox =
-            Self { pid, init, control, scratch, cgroup, ids: ids.unwrap_or_default(), cpu_us: None };
+            Self { pid, init, control, scratch, cgroup, built, offer, tasks, ids, cpu_us: None };
         match done {
             // Init is gone: it said why before it went.
             Err(fault) if fault.code == FaultCode::Interrupted => {
@@ -89,13 +103,18 @@ impl Sandbox {
 
     /// Waits until init has built its part. What is to be done may be sent before: then nobody waits for anybody.
     pub fn await_built(&mut self, plan: &Plan) -> Result<(), Fault> {
+        if self.built {
+            return Ok(());
+        }
         if !wait_readable(&self.control, BUILD_MS)? {
             let message = format!("init did not build the sandbox within {BUILD_MS} ms");
             return Err(Fault::new(FaultCode::ResourcesExhausted, message));
         }
         match control::receive(self.control.as_fd()).map_err(|error| machine("receive from init", &error))? {
-            Some((Message::Ready, mut descriptors)) if descriptors.len() == 1 => {
+            Some((Message::Ready, mut descriptors)) if !descriptors.is_empty() => {
                 self.scratch = descriptors.remove(0);
+                self.offer = Offer::of(descriptors);
+                self.built = true;
                 Ok(())
             }
             Some((message, _)) => Err(failure(plan, message)),
@@ -108,6 +127,41 @@ impl Sandbox {
     pub fn start(&mut self, errand: BorrowedFd<'_>, streams: [BorrowedFd<'_>; 4]) -> Result<(), Fault> {
         let [stdin, stdout, stderr, result] = streams;
         tell(&self.control, Message::Start, &[errand, stdin, stdout, stderr, result])
+    }
+
+    /// Has the zygote behind `zygote` fork the one job into it, once it is built.
+    pub fn fork(
+        &mut self,
+        zygote: BorrowedFd<'_>,
+        plan: &Plan,
+        errand: BorrowedFd<'_>,
+        streams: [BorrowedFd<'_>; 4],
+    ) -> Result<(), NotJoined> {
+        let offer = self.offer.as_ref().ok_or_else(|| internal("the plan lets no fork in"));
+        let offer = offer.map_err(NotJoined::NoFork)?;
+        let made = || -> sys::Result<_> {
+            let (ready, said) = sys::fs::pipe_to_read()?;
+            // The fork waits for it as any program would.
+            streams::clear_nonblocking(ready.as_fd())?;
+            Ok((ready, said))
+        };
+        let (ready, said) = made().map_err(|error| NotJoined::NoFork(machine("pipe", &error)))?;
+        tell(&self.control, Message::Furnish, &[errand, said.as_fd()]).map_err(NotJoined::Failed)?;
+        drop(said);
+        let belongings = Belongings { tasks: &self.tasks, streams, errand, ready: ready.as_fd() };
+        let pid = joining::fork(zygote, plan, offer, &belongings)?;
+        tell(&self.control, Message::Adopt { pid }, &[]).map_err(NotJoined::Failed)
+    }
+
+    /// Which input init refused before it went, and why, if it did: in the order of [`crate::inputs::of`].
+    pub fn refusal(&self) -> Option<(u32, i32)> {
+        if !wait_readable(&self.control, 0).ok()? {
+            return None;
+        }
+        match control::receive(self.control.as_fd()).ok()?? {
+            (Message::Refused { index, errno }, _) => Some((index, errno)),
+            _ => None,
+        }
     }
 
     /// Init's end of the conversation: readable when init says something or is gone.
@@ -135,6 +189,12 @@ impl Sandbox {
         self.cgroup.as_ref()
     }
 
+    /// Gives what is killed all processors, to die.
+    pub fn lift_processor_limit(&mut self) -> Result<(), Fault> {
+        let Some(leaf) = &mut self.cgroup else { return Ok(()) };
+        leaf.lift_processor_limit().map_err(|error| machine("lift the processor limit", &error))
+    }
+
     /// Kills everything inside and waits until the kernel has ended it all; returns the processor time in microseconds.
     pub fn kill(&mut self) -> Result<u64, Fault> {
         if let Some(cpu_us) = self.cpu_us {
@@ -146,7 +206,7 @@ impl Sandbox {
             _ => {}
         }
         let mut dead = wait_readable(&self.init, EASY_DEATH_MS)?;
-        if let (false, Some(leaf)) = (dead, &self.cgroup) {
+        if let (false, Some(leaf)) = (dead, &mut self.cgroup) {
             leaf.lift_processor_limit().map_err(|error| machine("lift the processor limit", &error))?;
         }
         dead = dead || wait_readable(&self.init, DEATH_MS)?;
@@ -160,12 +220,17 @@ impl Sandbox {
     }
 
     /// Kills, then removes the control group. What init mounted went with its namespace.
-    pub fn destroy(mut self) -> Result<(), Fault> {
-        self.kill()?;
-        match self.cgroup.take() {
+    pub fn destroy(self) -> Result<(), Fault> {
+        match self.dismantle()? {
             Some(leaf) => leaf.remove().map_err(|error| machine("remove control group", &error)),
             None => Ok(()),
         }
+    }
+
+    /// Kills, and leaves the control group, empty, for another sandbox.
+    pub fn dismantle(mut self) -> Result<Option<Leaf>, Fault> {
+        self.kill()?;
+        Ok(self.cgroup.take())
     }
 }
 
@@ -206,8 +271,14 @@ fn perform(
         match &step.action {
             Action::CreateCgroup(limits) => {
                 let tree = site.host.cgroups.as_ref().map_err(|reason| failed(reason))?;
-                let leaf = tree.leaf(site.name, limits).map_err(|error| failed(&error))?;
+                let leaf = match making.spare.take().and_then(|spare| spare.renewed(limits)) {
+                    Some(renewed) => renewed,
+                    None => tree.leaf(site.name, limits).map_err(|error| failed(&error))?,
+                };
                 let leaf = making.cgroup.insert(leaf);
+                if !plan.joining.is_empty() {
+                    making.tasks = leaf.join_descriptors().map_err(|error| failed(&error))?;
+                }
                 if making.child.is_some() {
                     let join = leaf.join_descriptors().map_err(|error| failed(&error))?;
                     let join: Vec<BorrowedFd<'_>> = join.iter().map(AsFd::as_fd).collect();

@@ -3,6 +3,9 @@
 //! Three actors perform a plan. The *supervisor* makes the control group and clones *init*, PID 1 of the new namespaces; init
 //! builds the file system, sheds its rights and, when told what to run, forks the *job*; the job restricts itself and becomes
 //! the user's program. The last three steps are always no_new_privs → Landlock → seccomp.
+//!
+//! Or the job is a fork of a warm interpreter, a zygote's, which enters the finished sandbox from outside: then [`Plan::joining`]
+//! takes the place of the job's steps. They end alike.
 
 use crate::cgroup::CgroupLimits;
 use crate::host::{Host, Outside};
@@ -49,6 +52,8 @@ pub enum Actor {
     Init,
     /// The process that becomes the user's program.
     Job,
+    /// A zygote's fork, which becomes the user's program where it stands.
+    Fork,
 }
 
 /// One thing to do.
@@ -114,10 +119,20 @@ pub enum Action {
     DropCapabilities,
     /// No program gains rights by being executed.
     NoNewPrivileges,
+    /// Opens the sandbox's namespaces for a fork to enter.
+    OfferNamespaces,
+    /// Makes the job's rules for files and signals, for a fork to restrict itself by.
+    OfferLandlock,
     /// Waits for a command and forks the job.
     ForkJob,
     /// Restricts init to what reaping and reporting need.
     FilterInit,
+    /// Leaves every namespace it is in but the PID namespace, into which it was born, for the sandbox's.
+    EnterNamespaces,
+    /// Waits until init has written the inputs.
+    AwaitInputs,
+    /// Opens this process to others of its id again: they are its own.
+    BecomeDumpable,
     /// A session without a terminal.
     NewSession,
     /// Standard streams, the result channel, and nothing else.
@@ -155,6 +170,8 @@ pub struct Step {
 pub struct Plan {
     /// The steps.
     pub steps: Vec<Step>,
+    /// What a zygote's fork does instead of the job's steps; empty where none can.
+    pub joining: Vec<Step>,
     /// Layers that the machine lacks and the operator allowed to be absent.
     pub missing: BTreeSet<Layer>,
 }
@@ -166,6 +183,8 @@ pub struct Needs {
     pub limits: Limits,
     /// Layers that may be absent if the machine lacks them.
     pub allow_missing: BTreeSet<Layer>,
+    /// Whether a zygote's fork may be the job.
+    pub joinable: bool,
 }
 
 /// Why no plan can be made: a required layer is not to be had here.
@@ -200,9 +219,14 @@ pub fn plan(needs: &Needs, host: &Host) -> Result<Plan, Unsupported> {
     let mut steps = Vec::new();
     let mut add = |actor, layer, action| steps.push(Step { actor, layer, action });
     supervisor_steps(needs, host, outside, cgroup_version, &mut add);
-    init_steps(needs, cgroup_version, &mut add);
+    init_steps(needs, host.landlock, cgroup_version, &mut add);
     job_steps(needs, host, cgroup_version, &mut add);
-    Ok(Plan { steps, missing })
+    let mut joining = Vec::new();
+    if needs.joinable {
+        let mut add = |layer, action| joining.push(Step { actor: Actor::Fork, layer, action });
+        joining_steps(needs, host, cgroup_version, &mut add);
+    }
+    Ok(Plan { steps, joining, missing })
 }
 
 type Add<'a> = dyn FnMut(Actor, Layer, Action) + 'a;
@@ -232,7 +256,7 @@ fn supervisor_steps(needs: &Needs, host: &Host, outside: Outside, cgroup: Option
     }
 }
 
-fn init_steps(needs: &Needs, cgroup: Option<u8>, add: &mut Add<'_>) {
+fn init_steps(needs: &Needs, landlock: i32, cgroup: Option<u8>, add: &mut Add<'_>) {
     let bytes = needs.limits.disk_bytes;
     let inodes = (bytes / BYTES_PER_INODE).clamp(*INODES.start(), *INODES.end());
     let mut init = |layer, action| add(Actor::Init, layer, action);
@@ -261,29 +285,26 @@ fn init_steps(needs: &Needs, cgroup: Option<u8>, add: &mut Add<'_>) {
     }
     // After the mounts, which need anonymous namespaces, and before the pivot, through the host's process file system.
     init(Layer::Userns, Action::ForbidNamespaces);
+    if needs.joinable {
+        init(Layer::Mountns, Action::OfferNamespaces);
+    }
     init(Layer::Mountns, Action::PivotRoot);
     init(Layer::Mountns, Action::VerifyMounts);
     init(Layer::Capabilities, Action::DropCapabilities);
     init(Layer::NoNewPrivs, Action::NoNewPrivileges);
+    if needs.joinable && landlock > 0 {
+        init(Layer::Landlock, Action::OfferLandlock);
+    }
     init(Layer::Pidns, Action::ForkJob);
     init(Layer::Seccomp, Action::FilterInit);
 }
 
 fn job_steps(needs: &Needs, host: &Host, cgroup: Option<u8>, add: &mut Add<'_>) {
-    let limits = &needs.limits;
     let mut job = |layer, action| add(Actor::Job, layer, action);
     job(Layer::Pidns, Action::DieWithParent);
     job(Layer::Pidns, Action::NewSession);
     job(Layer::Mountns, Action::PlaceDescriptors);
-    job(
-        Layer::Cgroup,
-        Action::LowerLimits {
-            file_bytes: limits.disk_bytes,
-            // Init is one of them. Where a control group counts too, it must be the first to refuse: it also says that it did.
-            processes: limits.processes.saturating_add(if cgroup.is_some() { PROCESS_SLACK } else { 1 }),
-            data_bytes: cgroup.is_none().then_some(limits.memory_bytes),
-        },
-    );
+    job(Layer::Cgroup, lower_limits(&needs.limits, cgroup));
     job(Layer::Pidns, Action::ResetSignals);
     job(Layer::NoNewPrivs, Action::NoNewPrivileges);
     if host.landlock > 0 {
@@ -292,10 +313,44 @@ fn job_steps(needs: &Needs, host: &Host, cgroup: Option<u8>, add: &mut Add<'_>) 
     job(Layer::Seccomp, Action::Seccomp);
 }
 
+fn lower_limits(limits: &Limits, cgroup: Option<u8>) -> Action {
+    Action::LowerLimits {
+        file_bytes: limits.disk_bytes,
+        // Init is one of them. Where a control group counts too, it must be the first to refuse: it also says that it did.
+        processes: limits.processes.saturating_add(if cgroup.is_some() { PROCESS_SLACK } else { 1 }),
+        data_bytes: cgroup.is_none().then_some(limits.memory_bytes),
+    }
+}
+
+/// What init did for an executed job before it was one, then what such a job does itself.
+fn joining_steps(needs: &Needs, host: &Host, cgroup: Option<u8>, fork: &mut dyn FnMut(Layer, Action)) {
+    // Before it is inside, where others of its id may be.
+    fork(Layer::Pidns, Action::BecomeUndumpable);
+    if cgroup.is_some() {
+        // By descriptors whose paths it will not see any more.
+        fork(Layer::Cgroup, Action::JoinCgroup);
+    }
+    fork(Layer::Userns, Action::EnterNamespaces);
+    fork(Layer::Pidns, Action::NewSession);
+    fork(Layer::Cgroup, lower_limits(&needs.limits, cgroup));
+    fork(Layer::Userns, Action::BecomeUser);
+    fork(Layer::Userns, Action::NewKeyring);
+    fork(Layer::Capabilities, Action::DropCapabilities);
+    fork(Layer::Mountns, Action::AwaitInputs);
+    fork(Layer::Mountns, Action::PlaceDescriptors);
+    fork(Layer::Pidns, Action::BecomeDumpable);
+    fork(Layer::NoNewPrivs, Action::NoNewPrivileges);
+    if host.landlock > 0 {
+        fork(Layer::Landlock, Action::Landlock);
+    }
+    fork(Layer::Seccomp, Action::Seccomp);
+}
+
 impl Plan {
     /// This plan without the steps of these names, for positive controls: an attack must succeed when its walls are gone.
     pub fn without(mut self, names: &[&str]) -> Plan {
         self.steps.retain(|step| !names.contains(&step.action.name()));
+        self.joining.retain(|step| !names.contains(&step.action.name()));
         self
     }
 
@@ -350,6 +405,11 @@ impl Action {
             Self::NoNewPrivileges => "no-new-privileges",
             Self::ForkJob => "fork-job",
             Self::FilterInit => "filter-init",
+            Self::OfferNamespaces => "offer-namespaces",
+            Self::OfferLandlock => "offer-landlock",
+            Self::EnterNamespaces => "enter-namespaces",
+            Self::AwaitInputs => "await-inputs",
+            Self::BecomeDumpable => "become-dumpable",
             Self::NewSession => "new-session",
             Self::PlaceDescriptors => "place-descriptors",
             Self::LowerLimits { .. } => "lower-limits",
@@ -392,7 +452,7 @@ impl Action {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, step) in self.steps.iter().enumerate() {
+        for (index, step) in self.steps.iter().chain(&self.joining).enumerate() {
             let actor = format!("{:?}", step.actor).to_lowercase();
             let line =
                 format!("{index:>2}  {actor:<10}  {:<20}  {}", step.action.name(), step.action.details());

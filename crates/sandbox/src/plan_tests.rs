@@ -20,7 +20,7 @@ fn host(cgroup: u8, landlock: i32, root: bool) -> Host {
 }
 
 fn needs(limits: Limits) -> Needs {
-    Needs { limits, allow_missing: [Layer::Cgroup, Layer::Landlock].into() }
+    Needs { limits, allow_missing: [Layer::Cgroup, Layer::Landlock].into(), joinable: false }
 }
 
 #[test]
@@ -34,8 +34,14 @@ fn the_default_plan_of_an_ordinary_user_without_cgroups() {
 }
 
 #[test]
+fn the_plan_of_a_sandbox_that_a_fork_may_enter() {
+    let needs = Needs { joinable: true, ..needs(Policy::DEFAULT.limits) };
+    insta::assert_snapshot!(plan(&needs, &host(1, 7, true)).unwrap());
+}
+
+#[test]
 fn a_required_layer_that_is_not_to_be_had_is_refused_by_name() {
-    let strict = Needs { limits: Policy::DEFAULT.limits, allow_missing: BTreeSet::new() };
+    let strict = Needs { limits: Policy::DEFAULT.limits, allow_missing: BTreeSet::new(), joinable: false };
     insta::assert_snapshot!(plan(&strict, &host(0, 7, false)).unwrap_err(), @"this machine cannot give the layer cgroup: none here");
     insta::assert_snapshot!(plan(&strict, &host(2, 0, true)).unwrap_err(), @"this machine cannot give the layer landlock: the kernel has no Landlock, or it is switched off");
 }
@@ -64,6 +70,28 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 proptest! {
+    #[test]
+    fn a_fork_sheds_what_an_executed_job_has_not(limits in limits(), cgroup in 0u8..3, landlock in 0i32..9, root in any::<bool>()) {
+        let needs = Needs { joinable: true, ..needs(limits) };
+        let plan = plan(&needs, &host(cgroup, landlock, root)).unwrap();
+        let names: Vec<&str> = plan.joining.iter().map(|step| step.action.name()).collect();
+        let place = |name: &str| names.iter().position(|other| *other == name);
+        let end: &[&str] = if landlock > 0 { &["no-new-privileges", "landlock", "seccomp"] } else { &["no-new-privileges", "seccomp"] };
+        prop_assert!(names.ends_with(end));
+        prop_assert_eq!(place("join-cgroup").is_some(), cgroup > 0);
+        // Its paths are out of sight afterwards, and so is the zygote's own group.
+        prop_assert!(place("join-cgroup") < place("enter-namespaces"));
+        prop_assert!(place("become-undumpable") < place("enter-namespaces"));
+        prop_assert!(place("enter-namespaces") < place("become-user"));
+        prop_assert!(place("become-user") < place("drop-capabilities"));
+        prop_assert!(place("drop-capabilities") < place("become-dumpable"));
+        // Whatever an executed job sheds, a fork does.
+        let executed = plan.of(Actor::Job).map(|(_, step)| step.action.name());
+        for name in executed.filter(|name| !["die-with-parent", "reset-signals"].contains(name)) {
+            prop_assert!(names.contains(&name), "{name}");
+        }
+    }
+
     #[test]
     fn every_plan_keeps_the_promises(limits in limits(), cgroup in 0u8..3, landlock in 0i32..9, root in any::<bool>()) {
         let plan = plan(&needs(limits), &host(cgroup, landlock, root)).unwrap();

@@ -168,7 +168,11 @@ mod tests {
 
     #[test]
     fn memory_and_processors_are_the_limits() {
-        let needs = Needs { limits: model::Policy::DEFAULT.limits, allow_missing: Default::default() };
+        let needs = Needs {
+            limits: model::Policy::DEFAULT.limits,
+            allow_missing: Default::default(),
+            joinable: false,
+        };
         let [(_, meminfo), (_, stat)] = facts(&needs, 2, 7);
         assert!(meminfo.starts_with("MemTotal:         524288 kB\n"), "{meminfo}");
         assert_eq!(stat.lines().filter(|line| line.starts_with("cpu")).count(), 3);

@@ -1,11 +1,13 @@
 //! One run from its spec to what became of it: plan, build, execute, judge, settle.
 
+use crate::cgroup::Leaf;
 use crate::command::Command;
 use crate::errand;
 use crate::files::{self, Collected};
 use crate::host::Host;
 use crate::image::Image;
 use crate::inputs;
+use crate::joining::NotJoined;
 use crate::judge::{Judgement, judge};
 use crate::place::{Sandbox, Site};
 use crate::plan::{Needs, Plan, plan};
@@ -13,7 +15,8 @@ use crate::streams::{self, GuestEnds};
 use crate::supervise::{self, Io, Watched};
 use model::{Fault, FaultCode, Isolation, Layer, Rejection, RunSpec};
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 /// A run that cannot be carried out: the caller's mistake or ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,69 +60,141 @@ pub struct Settled {
     pub collected: Collected,
     /// What stood around it.
     pub isolation: Isolation,
+    /// How long it took until the program began.
+    pub starting: Duration,
+    /// How long it took, when the program was over, to see what it left.
+    pub collecting: Duration,
 }
 
-/// Plans the isolation of a run.
-pub fn plan_of(spec: &RunSpec, host: &Host, allow_missing: &BTreeSet<Layer>) -> Result<(Needs, Plan), Fault> {
-    let needs = Needs { limits: spec.limits, allow_missing: allow_missing.clone() };
-    let plan = plan(&needs, host).map_err(|lack| {
+/// Plans the isolation of a run, or of a sandbox for several shapes of job.
+pub fn plan_of(needs: &Needs, host: &Host) -> Result<Plan, Fault> {
+    plan(needs, host).map_err(|lack| {
         let without = match lack.layer {
             Layer::Cgroup | Layer::Landlock => format!("; `--allow-missing {}` runs without it", lack.layer),
             _ => String::new(),
         };
         Fault::new(FaultCode::IsolationFailed, format!("{lack}; `fireclay doctor` says more{without}"))
-    })?;
-    Ok((needs, plan))
+    })
 }
 
 /// Runs one spec in a sandbox of its own. The caller must have a single thread. Nothing is left behind, whatever happens.
 pub fn run(spec: &RunSpec, setting: &Setting<'_>, io: Io<'_>) -> Result<Settled, Refused> {
-    let (needs, plan) = plan_of(spec, setting.host, &setting.allow_missing)?;
-    let plan = (setting.amend)(plan);
+    let needs = Needs { limits: spec.limits, allow_missing: setting.allow_missing.clone(), joinable: false };
+    // Before anything is made.
     let command = Command::of(spec, setting.image)?;
-    let site = Site {
-        image: setting.image,
-        host: setting.host,
-        needs: &needs,
-        name: &setting.name,
-        fail_at: setting.fail_at,
-    };
-    let mut sandbox = Sandbox::build(&plan, &site)?;
-    let settled = execute(spec, &plan, &command, &mut sandbox, setting.meanwhile, io);
+    let mut place = Place::make(&needs, setting, None)?;
+    let settled = place.execute(spec, &command, None, setting.meanwhile, io);
     // Destroyed before the answer, also on the way of an error.
-    let destroyed = sandbox.destroy();
+    let destroyed = place.destroy();
     let settled = settled?;
     destroyed?;
     Ok(settled)
 }
 
-fn execute(
-    spec: &RunSpec,
-    plan: &Plan,
-    command: &Command,
-    sandbox: &mut Sandbox,
-    meanwhile: &dyn Fn(),
-    io: Io<'_>,
-) -> Result<Settled, Refused> {
-    let exhausted = |error: sys::Error| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
-    let inputs = inputs::of(spec);
-    let (streams, GuestEnds { streams: ends }) = streams::make(spec.merge_output).map_err(exhausted)?;
-    let errand = errand::write(command, &inputs).map_err(exhausted)?;
-    let started =
-        sandbox.start(errand.as_fd(), [ends[0].as_fd(), ends[1].as_fd(), ends[2].as_fd(), ends[3].as_fd()]);
-    // Ours are copies: as long as one is open, a stream of the guest's does not end.
-    drop((ends, errand));
-    // All this while init builds.
-    let digests = inputs::digests(&inputs);
-    meanwhile();
-    // If init is gone, it said why before it went.
-    sandbox.await_built(plan)?;
-    started?;
-    let watched = supervise::watch(sandbox, plan, spec, streams, io)?;
-    let judgement = judge(&watched.seen)
-        .ok_or_else(|| Fault::new(FaultCode::Interrupted, "the sandbox died under the run"))?;
-    let collected = files::collect(sandbox.scratch(), sandbox.ids(), &digests, spec.limits.disk_bytes)?;
-    let missing = plan.missing.iter().copied().collect();
-    let isolation = Isolation { level: "default".into(), layers: plan.layers(), missing };
-    Ok(Settled { judgement, watched, cpu_us: sandbox.kill()?, collected, isolation })
+/// A sandbox that waits for its one run.
+#[derive(Debug)]
+pub struct Place {
+    plan: Plan,
+    sandbox: Sandbox,
+    /// Set when a zygote made no fork: then nothing of the run has begun.
+    untouched: bool,
+}
+
+impl Place {
+    /// Makes one; init may still be building when this returns. The caller must have a single thread. A `spare` control group of an
+    /// earlier one is used again if it is as good as new.
+    pub fn make(needs: &Needs, setting: &Setting<'_>, spare: Option<Leaf>) -> Result<Self, Fault> {
+        let plan = (setting.amend)(plan_of(needs, setting.host)?);
+        let site = Site {
+            image: setting.image,
+            host: setting.host,
+            needs,
+            name: &setting.name,
+            fail_at: setting.fail_at,
+        };
+        let sandbox = Sandbox::build(&plan, &site, spare)?;
+        Ok(Self { plan, sandbox, untouched: false })
+    }
+
+    /// Waits until it is built.
+    pub fn await_built(&mut self) -> Result<(), Fault> {
+        self.sandbox.await_built(&self.plan)
+    }
+
+    /// Whether a run failed because its zygote made no fork. It may be run elsewhere; this sandbox has no use any more.
+    pub fn is_untouched(&self) -> bool {
+        self.untouched
+    }
+
+    /// Readable when init says something or is gone: after it is built, only the latter.
+    pub fn control(&self) -> BorrowedFd<'_> {
+        self.sandbox.control()
+    }
+
+    /// Kills what is in it and removes what it was made of.
+    pub fn destroy(self) -> Result<(), Fault> {
+        self.sandbox.destroy()
+    }
+
+    /// Kills what is in it and leaves its control group for another.
+    pub fn dismantle(self) -> Result<Option<Leaf>, Fault> {
+        self.sandbox.dismantle()
+    }
+
+    /// Runs a command in it, or what a fork of the zygote behind `zygote` makes of the same command. Everything inside is dead
+    /// when this returns, but init, which may be on its way out.
+    pub fn execute(
+        &mut self,
+        spec: &RunSpec,
+        command: &Command,
+        zygote: Option<BorrowedFd<'_>>,
+        meanwhile: &dyn Fn(),
+        io: Io<'_>,
+    ) -> Result<Settled, Refused> {
+        let Self { plan, sandbox, untouched } = self;
+        let began = Instant::now();
+        let exhausted = |error: sys::Error| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
+        let inputs = inputs::of(spec);
+        let (streams, GuestEnds { streams: ends }) = streams::make(spec.merge_output).map_err(exhausted)?;
+        let errand = errand::write(command, &inputs).map_err(exhausted)?;
+        let borrowed = [ends[0].as_fd(), ends[1].as_fd(), ends[2].as_fd(), ends[3].as_fd()];
+        let started = match zygote {
+            Some(zygote) => {
+                sandbox.await_built(plan)?;
+                sandbox.fork(zygote, plan, errand.as_fd(), borrowed).map_err(|not| match not {
+                    NotJoined::NoFork(fault) => {
+                        *untouched = true;
+                        fault
+                    }
+                    NotJoined::Failed(fault) => fault,
+                })
+            }
+            None => sandbox.start(errand.as_fd(), borrowed),
+        };
+        // Ours are copies: as long as one is open, a stream of the guest's does not end.
+        drop((ends, errand));
+        // All this while init builds, or the code begins.
+        let digests = inputs::digests(&inputs);
+        meanwhile();
+        // If init is gone, it said why before it went.
+        sandbox.await_built(plan)?;
+        if let Err(fault) = started {
+            // A fork whose inputs were refused does not know why.
+            let refused = zygote.and_then(|_| sandbox.refusal());
+            return Err(refused.map_or(fault.into(), |(index, errno)| inputs::refused(spec, index, errno)));
+        }
+        let starting = began.elapsed();
+        let watched = supervise::watch(sandbox, plan, spec, streams, io)?;
+        let judgement = judge(&watched.seen)
+            .ok_or_else(|| Fault::new(FaultCode::Interrupted, "the sandbox died under the run"))?;
+        let collected = files::collect(sandbox.scratch(), sandbox.ids(), &digests, spec.limits.disk_bytes)?;
+        let missing = plan.missing.iter().copied().collect();
+        let isolation = Isolation { level: "default".into(), layers: plan.layers(), missing };
+        let cpu_us = match watched.cpu_us {
+            Some(cpu_us) => cpu_us,
+            None => sandbox.kill()?,
+        };
+        let collecting = began.elapsed().saturating_sub(starting + watched.wall);
+        Ok(Settled { judgement, watched, cpu_us, collected, isolation, starting, collecting })
+    }
 }

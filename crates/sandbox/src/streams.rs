@@ -36,7 +36,8 @@ pub fn make(merge_output: bool) -> sys::Result<(Streams, GuestEnds)> {
     Ok((ours, GuestEnds { streams: [stdin_read, guest_stdout, guest_stderr, guest_result] }))
 }
 
-fn clear_nonblocking(fd: BorrowedFd<'_>) -> sys::Result<()> {
+/// Has reads and writes wait, as any program expects.
+pub(crate) fn clear_nonblocking(fd: BorrowedFd<'_>) -> sys::Result<()> {
     let flags = rustix::fs::fcntl_getfl(fd).map_err(sys::Error::of("fcntl(F_GETFL)"))?;
     let flags = flags.difference(rustix::fs::OFlags::NONBLOCK);
     rustix::fs::fcntl_setfl(fd, flags).map_err(sys::Error::of("fcntl(F_SETFL)"))

@@ -71,6 +71,8 @@ pub struct Watched {
     pub wall: Duration,
     /// Most memory at once.
     pub memory_peak_bytes: u64,
+    /// Processor time of everything inside in microseconds, if nothing outlived the job: else it is known when init has ended.
+    pub cpu_us: Option<u64>,
 }
 
 /// Watches a started sandbox until everything in it has ended but init, which may still be on its way out.
@@ -89,40 +91,41 @@ pub fn watch(
     if raised {
         sys::process::set_nice(usual).map_err(|error| Fault::new(FaultCode::Internal, error.to_string()))?;
     }
-    Ok(settle(watch, sandbox, watched?)?)
+    let (wall, alone) = watched?;
+    Ok(settle(watch, sandbox, wall, alone)?)
 }
 
 /// The nice value while watching.
 const WATCHING_NICE: i32 = -15;
 
-/// Watches until the run is over, then until everything inside is dead but init. Returns the time it ran.
+/// Watches until the run is over, then until everything inside is dead but init. Returns the time it ran, and whether nothing
+/// outlived the job.
 fn watch_to_the_end(
     watch: &mut Watch<'_>,
     sandbox: &mut Sandbox,
     plan: &Plan,
     spec: &RunSpec,
-) -> Result<Duration, Refused> {
+) -> Result<(Duration, bool), Refused> {
     while watch.ended.is_none() && watch.stop.is_none() {
         watch.step(sandbox, plan, spec)?;
     }
     let wall = watch.started.elapsed();
     watch.look_at_disk(sandbox);
-    if let (Some(_), Some(leaf)) = (watch.stop, sandbox.cgroup()) {
-        let lifted = leaf.lift_processor_limit();
-        lifted
-            .map_err(|error| Fault::new(FaultCode::Internal, format!("lift the processor limit: {error}")))?;
+    if watch.stop.is_some() {
+        sandbox.lift_processor_limit()?;
     }
     // Init takes long to end, since its mounts end with it: where the kernel says that nothing else is left, there is no waiting
     // for that before the streams and files are read.
     let down_to_init = |leaf: &crate::cgroup::Leaf| leaf.processes().is_ok_and(|processes| processes == 1);
-    if watch.stop.is_some() || !sandbox.cgroup().is_some_and(down_to_init) {
+    let alone = watch.stop.is_none() && sandbox.cgroup().is_some_and(down_to_init);
+    if !alone {
         sandbox.kill()?;
     }
-    Ok(wall)
+    Ok((wall, alone))
 }
 
 /// Reads what is left and tells what was seen.
-fn settle(mut watch: Watch<'_>, sandbox: &Sandbox, wall: Duration) -> Result<Watched, Fault> {
+fn settle(mut watch: Watch<'_>, sandbox: &Sandbox, wall: Duration, alone: bool) -> Result<Watched, Fault> {
     watch.drain();
     let counters = sandbox.cgroup().map(crate::cgroup::Leaf::counters).transpose();
     let counters = counters
@@ -138,7 +141,8 @@ fn settle(mut watch: Watch<'_>, sandbox: &Sandbox, wall: Duration) -> Result<Wat
         output_truncated: stdout.dropped_bytes() > 0 || stderr.dropped_bytes() > 0,
     };
     let memory_peak_bytes = counters.memory_peak_bytes.max(watch.memory_peak_bytes);
-    Ok(Watched { seen, stdout, stderr, said: watch.frames.finish(), wall, memory_peak_bytes })
+    let cpu_us = watch.cpu_us.filter(|_| alone);
+    Ok(Watched { seen, stdout, stderr, said: watch.frames.finish(), wall, memory_peak_bytes, cpu_us })
 }
 
 /// The result channel's place among the streams from the guest, after the two outputs.
@@ -158,6 +162,7 @@ struct Watch<'a> {
     frames: Frames,
     cancel: Option<BorrowedFd<'a>>,
     ended: Option<Ended>,
+    cpu_us: Option<u64>,
     stop: Option<Stop>,
     disk_full: bool,
     memory_peak_bytes: u64,
@@ -190,6 +195,7 @@ impl<'a> Watch<'a> {
             frames: Frames::default(),
             cancel: io.cancel,
             ended: None,
+            cpu_us: None,
             stop: None,
             disk_full: false,
             memory_peak_bytes: 0,
@@ -384,8 +390,9 @@ impl<'a> Watch<'a> {
             .map_err(|error| Fault::new(FaultCode::Interrupted, format!("receive from init: {error}")))?
         {
             Some((Message::Started, _)) => Ok(()),
-            Some((Message::Ended { status }, _)) => {
+            Some((Message::Ended { status, cpu_us }, _)) => {
                 self.ended = Some(Ended::from_status(status));
+                self.cpu_us = Some(cpu_us);
                 Ok(())
             }
             Some((Message::Refused { index, errno }, _)) => Err(inputs::refused(spec, index, errno)),

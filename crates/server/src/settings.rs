@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use toml::{Table, Value};
+use worker::pool::PoolSize;
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,17 @@ pub const TABLE: &[Row] = &[
     ),
     row("image", "\"default\"", "The image that runs see"),
     row("concurrency", "0", "Runs at once; 0 is twice the processors"),
+    row("pool.min", "4", "Sandboxes that always wait, built, for runs with the default limits"),
+    row(
+        "pool.max",
+        "64",
+        "Most sandboxes that wait, for runs with any limits; as many do as lately ran at once",
+    ),
+    row(
+        "pool.memory",
+        "\"256MiB\"",
+        "Memory that waiting sandboxes may take, at 2 MiB for each; the fewer of this and `pool.max` holds",
+    ),
     row("queue", "10000", "Runs that may wait for a place, of all tenants together"),
     row("queue_bytes", "\"1GiB\"", "Code, input and files that may wait with them, in memory"),
     row(
@@ -86,6 +98,8 @@ pub struct Settings {
     pub image: String,
     /// Runs at once.
     pub concurrency: usize,
+    /// Sandboxes built ahead.
+    pub pool: PoolSettings,
     /// Waiting runs.
     pub queue: usize,
     /// What waits with them.
@@ -126,6 +140,22 @@ pub struct Settings {
     /// AgentRun's routes.
     pub agentrun: AgentRunSettings,
 }
+
+/// Sandboxes built ahead of need.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolSettings {
+    /// Always waiting.
+    pub min: usize,
+    /// Waiting at most.
+    pub max: usize,
+    /// Memory they may take.
+    #[serde(deserialize_with = "bytes")]
+    pub memory: u64,
+}
+
+/// What one sandbox that waits takes of `pool.memory`: what the benchmark holds it to.
+const IDLE_BYTES: u64 = 2 << 20;
 
 /// What one tenant may do, unless its quota says otherwise.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -226,6 +256,13 @@ impl Settings {
     /// Runs at once, on a machine with `processors`.
     pub fn places(&self, processors: usize) -> usize {
         if self.concurrency == 0 { 2 * processors } else { self.concurrency }
+    }
+
+    /// How many sandboxes may wait.
+    pub fn pool_size(&self) -> PoolSize {
+        let affordable = usize::try_from(self.pool.memory / IDLE_BYTES).unwrap_or(usize::MAX);
+        let max = self.pool.max.min(affordable);
+        PoolSize { min: self.pool.min.min(max), max }
     }
 
     /// The reference page.

@@ -94,44 +94,63 @@ pub fn new_session_keyring() -> Result<()> {
 }
 
 /// The newest capability number any kernel may know; the first unknown one ends the loop (capabilities(7)).
-const CAPABILITY_MAX: libc::c_ulong = 63;
+pub const CAPABILITY_MAX: libc::c_ulong = 63;
+
+/// All bits and all locks of capabilities(7) but KEEP_CAPS, which cannot be locked on: noroot, no setuid fixup, no ambient raise.
+pub const SECUREBITS: libc::c_ulong = 0b1110_1111;
+/// Operation of `prctl(2)` on the ambient set.
+pub const PR_CAP_AMBIENT: libc::c_int = 47;
+/// Empties the ambient set.
+pub const PR_CAP_AMBIENT_CLEAR_ALL: libc::c_ulong = 4;
+const PR_CAP_AMBIENT_RAISE: libc::c_ulong = 2;
+
+/// The highest capability that this kernel has; 40 where it does not say (Linux 5.9, CAP_CHECKPOINT_RESTORE).
+pub fn last_capability() -> libc::c_ulong {
+    let text = crate::fs::read_kernel_file(c"/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+    text.trim().parse().unwrap_or(40)
+}
 
 /// Empties every capability set of the calling thread and locks securebits, so that nothing brings one back.
 pub fn drop_capabilities() -> Result<()> {
-    const PR_CAP_AMBIENT: libc::c_int = 47;
-    const PR_CAP_AMBIENT_CLEAR_ALL: libc::c_ulong = 4;
-    // All bits and all locks of capabilities(7) but KEEP_CAPS, which cannot be locked on: noroot, no setuid fixup, no ambient raise.
-    const SECUREBITS: libc::c_ulong = 0b1110_1111;
-    for capability in 0..=CAPABILITY_MAX {
-        // SAFETY: plain numbers.
-        let answer = check("prctl(PR_CAPBSET_DROP)", unsafe {
-            libc::c_long::from(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0))
-        });
-        match answer {
-            Err(error) if error.errno == libc::EINVAL => break,
-            other => other?,
-        };
-    }
-    // SAFETY: plain numbers.
-    check("prctl(PR_CAP_AMBIENT)", unsafe {
-        libc::c_long::from(libc::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
-    })?;
-    // SAFETY: plain numbers.
-    check("prctl(PR_SET_SECUREBITS)", unsafe {
-        libc::c_long::from(libc::prctl(libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0))
-    })?;
-    set_capabilities_to_none()
+    drop_bounding_set(None)?;
+    prctl("prctl(PR_CAP_AMBIENT)", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0)?;
+    prctl("prctl(PR_SET_SECUREBITS)", libc::PR_SET_SECUREBITS, SECUREBITS, 0)?;
+    set_capabilities(&CAPSET_NONE)
 }
 
-fn set_capabilities_to_none() -> Result<()> {
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
+/// Becomes another user and keeps one capability, also through the next exec: what a zygote needs to enter sandboxes.
+pub fn become_user_with_sys_admin(uid: u32, gid: u32) -> Result<()> {
+    const CAP_SYS_ADMIN: libc::c_ulong = 21;
+    drop_bounding_set(Some(CAP_SYS_ADMIN))?;
+    prctl("prctl(PR_SET_KEEPCAPS)", libc::PR_SET_KEEPCAPS, 1, 0)?;
+    become_user(uid, gid)?;
+    let one = 1u32 << CAP_SYS_ADMIN;
+    set_capabilities(&[one, one, one, 0, 0, 0])?;
+    prctl("prctl(PR_CAP_AMBIENT)", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN)
+}
+
+fn drop_bounding_set(but: Option<libc::c_ulong>) -> Result<()> {
+    for capability in (0..=CAPABILITY_MAX).filter(|capability| Some(*capability) != but) {
+        match prctl("prctl(PR_CAPBSET_DROP)", libc::PR_CAPBSET_DROP, capability, 0) {
+            Err(error) if error.errno == libc::EINVAL => break,
+            other => other?,
+        }
     }
-    // _LINUX_CAPABILITY_VERSION_3 of capget(2), which takes two words of each set.
-    let header = Header { version: 0x2008_0522, pid: 0 };
-    let none = [0u32; 6];
+    Ok(())
+}
+
+fn prctl(call: &'static str, option: libc::c_int, first: libc::c_ulong, second: libc::c_ulong) -> Result<()> {
+    // SAFETY: plain numbers; none of the options used here takes an address.
+    check(call, libc::c_long::from(unsafe { libc::prctl(option, first, second, 0, 0) })).map(drop)
+}
+
+/// The header of `capset(2)` for the calling thread: _LINUX_CAPABILITY_VERSION_3, which takes two words of each set.
+pub const CAPSET_HEADER: [u32; 2] = [0x2008_0522, 0];
+/// Effective, permitted and inheritable sets, low words, then high words: all empty.
+pub const CAPSET_NONE: [u32; 6] = [0; 6];
+
+fn set_capabilities(sets: &[u32; 6]) -> Result<()> {
     // SAFETY: the header names version 3, for which the kernel reads exactly these six words.
-    check("capset", unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) }).map(drop)
+    check("capset", unsafe { libc::syscall(libc::SYS_capset, CAPSET_HEADER.as_ptr(), sets.as_ptr()) })
+        .map(drop)
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use landlock::{
-    ABI, Access as _, AccessFs, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
+    ABI, Access as _, AccessFs, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, Scope,
 };
 use std::os::fd::OwnedFd;
@@ -53,8 +53,27 @@ pub fn errata() -> i32 {
 /// Restricts the calling thread for ever: files by `rules`, all else denied; no signal and no abstract socket beyond the
 /// domain where the kernel has scopes. Uses what the kernel has, up to version 6.
 pub fn restrict(rules: &[(OwnedFd, Rights)]) -> Result<()> {
-    // The crate says only that it failed, not with which errno; all its calls are refused by EINVAL, E2BIG or ENOMEM.
-    let refused = |_| Error { call: "landlock", errno: libc::EINVAL };
+    let status = created(rules)?.restrict_self().map_err(refused)?;
+    match status.ruleset {
+        landlock::RulesetStatus::NotEnforced => Err(NONE),
+        _ => Ok(()),
+    }
+}
+
+/// The same rules as a descriptor, for another process to restrict itself with (`landlock_restrict_self(2)`).
+pub fn ruleset(rules: &[(OwnedFd, Rights)]) -> Result<OwnedFd> {
+    Option::<OwnedFd>::from(created(rules)?).ok_or(NONE)
+}
+
+/// What a kernel without Landlock answers.
+const NONE: Error = Error { call: "landlock", errno: libc::ENOSYS };
+
+/// The crate says only that it failed, not with which errno; all its calls are refused by EINVAL, E2BIG or ENOMEM.
+fn refused(_: landlock::RulesetError) -> Error {
+    Error { call: "landlock", errno: libc::EINVAL }
+}
+
+fn created(rules: &[(OwnedFd, Rights)]) -> Result<RulesetCreated> {
     let abi = ABI::V6;
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -67,11 +86,7 @@ pub fn restrict(rules: &[(OwnedFd, Rights)]) -> Result<()> {
     for (fd, access) in rules {
         ruleset = ruleset.add_rule(PathBeneath::new(fd, bits(*access, abi))).map_err(refused)?;
     }
-    let status = ruleset.restrict_self().map_err(refused)?;
-    match status.ruleset {
-        landlock::RulesetStatus::NotEnforced => Err(Error { call: "landlock", errno: libc::ENOSYS }),
-        _ => Ok(()),
-    }
+    Ok(ruleset)
 }
 
 fn bits(access: Rights, abi: ABI) -> landlock::BitFlags<AccessFs> {

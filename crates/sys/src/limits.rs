@@ -7,13 +7,18 @@ pub type Resource = libc::__rlimit_resource_t;
 
 /// Lowers the soft and hard limit to `value`, or leaves a hard limit that is lower already.
 pub fn lower(resource: Resource, value: u64) -> Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a live, writable rlimit.
-    check("getrlimit", libc::c_long::from(unsafe { libc::getrlimit(resource, &raw mut limit) }))?;
-    let value = value.min(limit.rlim_max);
+    let value = lowered(resource, value)?;
     let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
     // SAFETY: the pointer is to a live rlimit.
     check("setrlimit", libc::c_long::from(unsafe { libc::setrlimit(resource, &raw const limit) })).map(drop)
+}
+
+/// What [`lower`] would set: `value`, or the caller's hard limit if that is lower.
+pub fn lowered(resource: Resource, value: u64) -> Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live, writable rlimit.
+    check("getrlimit", libc::c_long::from(unsafe { libc::getrlimit(resource, &raw mut limit) }))?;
+    Ok(value.min(limit.rlim_max))
 }
 
 /// Asks the kernel to prefer the calling process as a victim when memory runs out; children inherit it.

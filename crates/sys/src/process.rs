@@ -85,8 +85,18 @@ pub fn start_sharing(mut work: &mut dyn FnMut() -> i32) -> Result<i32> {
 
 /// Whether the calling process has exactly one thread, as the kernel counts them.
 fn is_single_threaded() -> bool {
-    // The link count of a directory is its subdirectories and two: one `stat` instead of a listing.
-    std::fs::metadata("/proc/self/task").is_ok_and(|meta| std::os::unix::fs::MetadataExt::nlink(&meta) == 3)
+    threads_in("/proc/self/task") == Some(1)
+}
+
+/// How many threads a process has; `None` if there is no such process, or it is dead.
+pub fn threads_of(pid: i32) -> Option<u64> {
+    threads_in(&format!("/proc/{pid}/task"))
+}
+
+/// The link count of a directory is its subdirectories and two: one `stat` instead of a listing.
+fn threads_in(directory: &str) -> Option<u64> {
+    let meta = std::fs::metadata(directory).ok()?;
+    std::os::unix::fs::MetadataExt::nlink(&meta).checked_sub(2)
 }
 
 /// Replaces the program. Returns only if that failed.
@@ -148,9 +158,25 @@ pub fn wait(pid: i32, block: bool) -> Result<Option<Reaped>> {
         "wait4",
         libc::c_long::from(unsafe { libc::wait4(pid, &raw mut status, options, &raw mut usage) }),
     )?;
-    let us = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
-    let reaped = Reaped { pid: pid as i32, status, cpu_us: us(usage.ru_utime) + us(usage.ru_stime) };
+    let cpu_us = time_us(usage.ru_utime) + time_us(usage.ru_stime);
+    let reaped = Reaped { pid: pid as i32, status, cpu_us };
     Ok((pid != 0).then_some(reaped))
+}
+
+/// Processor time of the caller and of all children that it has waited for, in microseconds.
+pub fn cpu_us() -> Result<u64> {
+    let of = |who: libc::c_int| {
+        // SAFETY: all-zero bytes are a valid rusage.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a live, writable rusage.
+        check("getrusage", libc::c_long::from(unsafe { libc::getrusage(who, &raw mut usage) }))?;
+        Ok(time_us(usage.ru_utime) + time_us(usage.ru_stime))
+    };
+    Ok(of(libc::RUSAGE_SELF)? + of(libc::RUSAGE_CHILDREN)?)
+}
+
+fn time_us(time: libc::timeval) -> u64 {
+    time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64
 }
 
 /// Sends a signal to the process that `pidfd` names: never to another that got its number.

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Most descriptors of one message.
-pub const DESCRIPTORS_MAX: usize = 8;
+pub const DESCRIPTORS_MAX: usize = 24;
 
 /// Two connected ends, closed on exec.
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {

@@ -3,8 +3,11 @@
 pub mod artifacts;
 pub mod battery;
 pub mod image;
+mod json;
 pub mod machine;
+pub mod phases;
 pub mod pool;
 pub mod queue;
 pub mod run;
+mod shelf;
 pub mod spawner;

@@ -1,11 +1,12 @@
 //! One machine at work: takes runs in, gives each its turn and a sandbox, and tells what happens to it.
 
 use crate::image::Image;
-use crate::pool::{Happened, Pool, Stream};
+use crate::phases::{Phase, Phases};
+use crate::pool::{Happened, Pool, PoolLoad, PoolSize, Stream};
 use crate::queue::{FairQueue, Full, Share};
 use crate::run::{result_of_cancelled, result_of_fault, root_of};
-use crate::spawner::Job;
-use model::{Fault, Layer, Rejection, RunId, RunResult, RunSpec};
+use crate::spawner::{Job, Shape, Warm};
+use model::{Fault, Layer, Limits, Rejection, RunId, RunResult, RunSpec};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,12 @@ pub struct Parts {
     pub waiting_max: usize,
     /// Bytes of code, input and files that may wait with them.
     pub waiting_bytes_max: u64,
+    /// Sandboxes that may wait for runs.
+    pub size: PoolSize,
+    /// What a run is limited to that names no limits: of this shape some sandboxes always wait.
+    pub limits: Limits,
+    /// Layers that sandboxes may do without.
+    pub allow_missing: BTreeSet<Layer>,
 }
 
 /// One run to be done.
@@ -58,11 +65,13 @@ struct Inner {
     artifacts: PathBuf,
     queue: Mutex<FairQueue<Pending>>,
     idle: Notify,
+    phases: Phases,
 }
 
 #[derive(Debug)]
 struct Pending {
     job: Box<Job>,
+    shape: Box<Shape>,
     since: Instant,
     events: mpsc::Sender<Event>,
     cancel: Arc<Notify>,
@@ -106,14 +115,22 @@ pub struct Load {
     pub queued: usize,
 }
 
+/// The shape of the sandbox that a run with these limits needs: time and output are watched from outside.
+fn shape_of(image: sandbox::Image, limits: &Limits, allow_missing: BTreeSet<Layer>) -> Shape {
+    let limits = Limits { timeout_ms: 0, output_bytes: 0, ..*limits };
+    Shape { image, limits, allow_missing }
+}
+
 impl Machine {
     /// A machine at rest.
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, image, artifacts, places, waiting_max, waiting_bytes_max } = parts;
+        let Parts { pool, image, artifacts, places, waiting_max, waiting_bytes_max, .. } = parts;
         let queue = Mutex::new(FairQueue::new(places, waiting_max, waiting_bytes_max));
         let image = root_of(&image);
+        let warm = Warm { image: image.clone(), modules: Vec::new() };
+        pool.open(parts.size, shape_of(image.clone(), &parts.limits, parts.allow_missing), warm);
         let idle = Notify::new();
-        Self { inner: Arc::new(Inner { pool, image, artifacts, queue, idle }) }
+        Self { inner: Arc::new(Inner { pool, image, artifacts, queue, idle, phases: Phases::default() }) }
     }
 
     /// Says whether the image can run this at all.
@@ -146,18 +163,17 @@ impl Machine {
         let Order { id, created_at, spec, allow_missing } = order;
         let files = spec.files.iter().map(|file| file.content.as_bytes().len());
         let weight = files.chain([spec.code.len(), spec.stdin.len()]).sum::<usize>() as u64;
-        let job = Job {
-            artifacts: self.artifacts_of(&id),
-            id,
-            created_at,
-            spec,
-            image: self.inner.image.clone(),
-            allow_missing,
-        };
+        let shape = shape_of(self.inner.image.clone(), &spec.limits, allow_missing);
+        let job = Job { artifacts: self.artifacts_of(&id), id, created_at, spec };
         let (sender, events) = mpsc::channel(HAPPENED_MAX);
         let cancel = Arc::new(Notify::new());
-        let pending =
-            Pending { job: Box::new(job), since: Instant::now(), events: sender, cancel: cancel.clone() };
+        let pending = Pending {
+            job: Box::new(job),
+            shape: Box::new(shape),
+            since: Instant::now(),
+            events: sender,
+            cancel: cancel.clone(),
+        };
         let number = self.queue().push(tenant, share, weight, pending)?;
         self.dispatch();
         let canceller = Canceller { machine: self.clone(), tenant: tenant.to_owned(), number, cancel };
@@ -189,6 +205,16 @@ impl Machine {
         self.inner.idle.notified().await;
     }
 
+    /// Where the time of runs went.
+    pub fn phases(&self) -> &Phases {
+        &self.inner.phases
+    }
+
+    /// How many sandboxes wait.
+    pub fn pool(&self) -> PoolLoad {
+        self.inner.pool.load()
+    }
+
     /// The process id of the spawner, for tests and reports.
     pub fn spawner_id(&self) -> u32 {
         self.inner.pool.spawner_id()
@@ -204,10 +230,11 @@ impl Machine {
         while let Some((tenant, pending)) = { self.queue().take() } {
             let machine = self.clone();
             tokio::spawn(async move {
-                let Pending { job, since, events, cancel } = pending;
-                let queue_ms = since.elapsed().as_millis() as u64;
-                let mut result = machine.execute(&job, &events, &cancel).await;
-                result.usage.queue_ms = queue_ms;
+                let Pending { job, shape, since, events, cancel } = pending;
+                let queued = since.elapsed();
+                machine.inner.phases.add(Phase::Queue, queued);
+                let mut result = machine.execute(&job, &shape, &events, &cancel).await;
+                result.usage.queue_ms = queued.as_millis() as u64;
                 machine.queue().release(&tenant);
                 machine.dispatch();
                 machine.inner.idle.notify_waiters();
@@ -217,14 +244,20 @@ impl Machine {
         }
     }
 
-    async fn execute(&self, job: &Job, events: &mpsc::Sender<Event>, cancel: &Notify) -> Box<RunResult> {
-        match self.follow(job, events, cancel).await {
+    async fn execute(
+        &self,
+        job: &Job,
+        shape: &Shape,
+        events: &mpsc::Sender<Event>,
+        cancel: &Notify,
+    ) -> Box<RunResult> {
+        match self.follow(job, shape, events, cancel).await {
             Ok(result) => result,
             Err(fault) => Box::new(result_of_fault(
                 job.id.clone(),
                 job.created_at.clone(),
                 &job.spec,
-                &job.image,
+                &self.inner.image,
                 fault,
             )),
         }
@@ -233,17 +266,25 @@ impl Machine {
     async fn follow(
         &self,
         job: &Job,
+        shape: &Shape,
         events: &mpsc::Sender<Event>,
         cancel: &Notify,
     ) -> Result<Box<RunResult>, Fault> {
-        let mut running = self.inner.pool.lease()?.run(job)?;
+        let (pool, began) = (&self.inner.pool, Instant::now());
+        // One that waited may have died since it was looked at; what it never got may be given to another.
+        let running = pool.lease(shape)?.run(job).or_else(|_| pool.lease(shape)?.run(job));
+        let mut running = running?;
+        self.inner.phases.add(Phase::Lease, began.elapsed());
         // A listener that is gone does not end a run.
         drop(events.send(Event::Started).await);
         loop {
             tokio::select! {
                 happened = running.next() => match happened? {
                     Happened::Output(stream, bytes) => drop(events.send(Event::Output(stream, bytes)).await),
-                    Happened::Settled(result) => return Ok(result),
+                    Happened::Settled(result, measured) => {
+                        self.inner.phases.add_measured(&measured);
+                        return Ok(result);
+                    }
                 },
                 () = cancel.notified() => running.cancel(),
             }
@@ -272,7 +313,7 @@ impl Canceller {
             self.cancel.notify_one();
             return;
         };
-        let mut result = result_of_cancelled(job.id, job.created_at, &job.spec, &job.image);
+        let mut result = result_of_cancelled(job.id, job.created_at, &job.spec, &self.machine.inner.image);
         result.usage.queue_ms = since.elapsed().as_millis() as u64;
         tokio::spawn(async move { drop(events.send(Event::Settled(Box::new(result))).await) });
         self.machine.inner.idle.notify_waiters();

@@ -1,17 +1,24 @@
-//! Sandboxes for a service: starts the spawner, leases keepers from it, and turns what a keeper says into events.
+//! Sandboxes for a service: starts the spawner, keeps sandboxes ready ahead of need, leases them, and turns what a keeper says into
+//! events.
 //!
-//! A lease is for one run. Today a keeper is cloned when it is leased; warm ones will wait here.
+//! A lease is for one run. Sandboxes of one [`Shape`] are alike until then, whoever's run it will be: nothing of a tenant is in them.
 
-use crate::spawner::{CANCEL, Job, KEEP, PACKET_BYTES_MAX, RUN, SETTLED, STDERR, STDOUT};
+use crate::json::{self, memory};
+use crate::phases::Measured;
+use crate::shelf::{Idle, Shelves};
+use crate::spawner::{
+    BUILT, CANCEL, Job, KEEP, PACKET_BYTES_MAX, RUN, SETTLED, STDERR, STDOUT, Shape, Told, Warm, ZYGOTE,
+};
 use model::{Fault, FaultCode, RunResult};
-use std::fs::File;
-use std::io::{Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+
+pub use crate::shelf::{PoolLoad, PoolSize};
 
 /// How a spawner is started.
 #[derive(Debug, Clone)]
@@ -22,10 +29,23 @@ pub struct SpawnerCommand {
     pub args: Vec<String>,
 }
 
-/// The machine's sandboxes.
-#[derive(Debug)]
+/// How often a pool that nobody leases from is looked after.
+const TEND: Duration = Duration::from_millis(500);
+
+/// The number of the zygote that has Python warm.
+const PYTHON: u8 = 0;
+
+/// The machine's sandboxes. Cheap to clone; all clones are the same.
+#[derive(Debug, Clone)]
 pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     command: SpawnerCommand,
+    shelves: Mutex<Shelves>,
+    // Dropped after the shelves: it ends when the last keeper has.
     spawner: Mutex<Spawner>,
 }
 
@@ -33,11 +53,13 @@ pub struct Pool {
 struct Spawner {
     socket: OwnedFd,
     process: Child,
+    /// What its zygote has warm.
+    warm: Option<Warm>,
 }
 
 impl Spawner {
     /// Starts the process without any of our environment: nothing of it is a sandbox's business.
-    fn start(command: &SpawnerCommand) -> std::io::Result<Self> {
+    fn start(command: &SpawnerCommand, warm: Option<Warm>) -> std::io::Result<Self> {
         let (socket, theirs) = sys::socket::pair()?;
         let process = Command::new(&command.program)
             .args(&command.args)
@@ -45,7 +67,21 @@ impl Spawner {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()?;
-        Ok(Self { socket, process })
+        let spawner = Self { socket, process, warm };
+        spawner.tell_of_zygote()?;
+        Ok(spawner)
+    }
+
+    fn tell_of_zygote(&self) -> std::io::Result<()> {
+        if let Some(warm) = &self.warm {
+            let warm = memory(c"warm", warm)?;
+            sys::socket::send(self.socket.as_fd(), &[ZYGOTE, PYTHON], &[warm.as_fd()])?;
+        }
+        Ok(())
+    }
+
+    fn keep(&self, theirs: BorrowedFd<'_>, shape: BorrowedFd<'_>) -> sys::Result<()> {
+        sys::socket::send(self.socket.as_fd(), &[KEEP, PYTHON], &[theirs, shape])
     }
 }
 
@@ -65,32 +101,135 @@ impl Drop for Spawner {
 impl Pool {
     /// Starts the spawner. To be called before secrets are read.
     pub fn start(command: SpawnerCommand) -> std::io::Result<Self> {
-        let spawner = Mutex::new(Spawner::start(&command)?);
-        Ok(Self { command, spawner })
+        let spawner = Mutex::new(Spawner::start(&command, None)?);
+        let shelves = Mutex::new(Shelves::default());
+        Ok(Self { inner: Arc::new(Inner { command, shelves, spawner }) })
+    }
+
+    /// Says how many sandboxes may wait, of which shape some always do, and what is warm in them. Needs a tokio runtime.
+    pub fn open(&self, size: PoolSize, shape: Shape, warm: Warm) {
+        {
+            let mut spawner = self.spawner();
+            spawner.warm = Some(warm);
+            if let Err(error) = spawner.tell_of_zygote() {
+                // It is started again with the first lease.
+                eprintln!("fireclay: tell the spawner what to have warm: {error}");
+            }
+        }
+        self.shelves().open(size, shape);
+        self.fill();
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(TEND);
+            loop {
+                tick.tick().await;
+                // Ends with the last of the others.
+                let Some(inner) = weak.upgrade() else { return };
+                let pool = Pool { inner };
+                pool.heal();
+                pool.fill();
+            }
+        });
     }
 
     /// The process id of the spawner, for tests and reports.
     pub fn spawner_id(&self) -> u32 {
-        self.spawner.lock().unwrap_or_else(PoisonError::into_inner).process.id()
+        self.spawner().process.id()
     }
 
-    /// Leases a keeper. A spawner that died is started again: its other runs go on.
-    pub fn lease(&self) -> Result<Lease, Fault> {
-        let lease = || -> std::io::Result<Lease> {
-            let (ours, theirs) = sys::socket::pair()?;
-            sys::fs::set_nonblocking(ours.as_fd())?;
-            let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
-            let keep =
-                |spawner: &Spawner| sys::socket::send(spawner.socket.as_fd(), &[KEEP], &[theirs.as_fd()]);
-            if keep(&spawner).is_err() {
-                *spawner = Spawner::start(&self.command)?;
-                keep(&spawner)?;
-            }
-            let ours = std::os::unix::net::UnixStream::from(ours);
-            Ok(Lease { socket: UnixStream::from_std(ours)? })
+    /// How full it is.
+    pub fn load(&self) -> PoolLoad {
+        self.shelves().load()
+    }
+
+    /// Leases a sandbox of this shape: one that waits, else one that is only now built.
+    pub fn lease(&self, shape: &Shape) -> Result<Lease, Fault> {
+        let (waiting, number) = self.shelves().take(shape);
+        let leased = Leased { pool: self.clone(), number };
+        let socket = match waiting {
+            Some(idle) => Ok(idle),
+            None => self.make(shape),
         };
-        lease()
-            .map_err(|error| Fault::new(FaultCode::ResourcesExhausted, format!("lease a sandbox: {error}")))
+        let socket = socket.map_err(|error| {
+            Fault::new(FaultCode::ResourcesExhausted, format!("lease a sandbox: {error}"))
+        })?;
+        Ok(Lease { socket, leased })
+    }
+
+    /// Has a keeper started. A spawner that died is started again: its other runs go on.
+    fn make(&self, shape: &Shape) -> std::io::Result<UnixStream> {
+        let (ours, theirs) = sys::socket::pair()?;
+        sys::fs::set_nonblocking(ours.as_fd())?;
+        let shape = memory(c"shape", shape)?;
+        let mut spawner = self.spawner();
+        if spawner.keep(theirs.as_fd(), shape.as_fd()).is_err() {
+            self.replace(&mut spawner)?;
+            spawner.keep(theirs.as_fd(), shape.as_fd())?;
+        }
+        UnixStream::from_std(std::os::unix::net::UnixStream::from(ours))
+    }
+
+    fn replace(&self, spawner: &mut Spawner) -> std::io::Result<()> {
+        let warm = spawner.warm.take();
+        *spawner = Spawner::start(&self.inner.command, warm)?;
+        Ok(())
+    }
+
+    /// Starts another spawner if this one died. Sandboxes that wait are let go of: their zygote died with it.
+    fn heal(&self) {
+        let mut spawner = self.spawner();
+        if matches!(spawner.process.try_wait(), Ok(None)) {
+            return;
+        }
+        match self.replace(&mut spawner) {
+            Ok(()) => {
+                drop(spawner);
+                self.shelves().clear();
+            }
+            Err(error) => eprintln!("fireclay: start the spawner again: {error}"),
+        }
+    }
+
+    /// Has sandboxes built until as many wait as should, and lets go of those that are too many or too old.
+    pub fn fill(&self) {
+        let wanted = self.shelves().wanted(Instant::now());
+        for (number, shape) in wanted {
+            match self.make(&shape) {
+                Ok(socket) => self.shelves().put(number, Idle::new(socket)),
+                Err(error) => {
+                    self.shelves().put_nothing(number);
+                    eprintln!("fireclay: build a sandbox ahead: {error}");
+                }
+            }
+        }
+    }
+
+    fn spawner(&self) -> MutexGuard<'_, Spawner> {
+        self.inner.spawner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+        self.inner.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One sandbox in use.
+#[derive(Debug)]
+struct Leased {
+    pool: Pool,
+    number: u64,
+}
+
+impl Leased {
+    /// The run is over, and its keeper builds another sandbox.
+    fn goes_on(&self, socket: UnixStream) {
+        self.pool.shelves().put_back(self.number, Idle::new(socket));
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        self.pool.shelves().give_back(self.number);
     }
 }
 
@@ -99,19 +238,17 @@ impl Pool {
 pub struct Lease {
     /// A seqpacket socket in truth: the runtime's type lends only its readiness, packets are sent and received by `sys`.
     socket: UnixStream,
+    leased: Leased,
 }
 
 impl Lease {
     /// Gives it the job.
     pub fn run(self, job: &Job) -> Result<Running, Fault> {
-        let send = || -> std::io::Result<()> {
-            let mut file = File::from(sys::fs::memory_file(c"job")?);
-            file.write_all(&serde_json::to_vec(job)?)?;
-            file.rewind()?;
-            Ok(sys::socket::send(self.socket.as_fd(), &[RUN], &[file.as_fd()])?)
-        };
-        send().map_err(|error| Fault::new(FaultCode::Interrupted, format!("start a run: {error}")))?;
-        Ok(Running { socket: self.socket, cancelled: false })
+        json::send(self.socket.as_fd(), [RUN, 0], job)
+            .map_err(|error| Fault::new(FaultCode::Interrupted, format!("start a run: {error}")))?;
+        // While it runs, the next one is built.
+        self.leased.pool.fill();
+        Ok(Running { keeper: Some((self.socket, self.leased)), cancelled: false })
     }
 }
 
@@ -126,48 +263,57 @@ pub enum Stream {
 
 /// What happens to a run.
 #[derive(Debug)]
-pub enum Happened {
+pub(crate) enum Happened {
     /// It wrote something.
     Output(Stream, Vec<u8>),
-    /// It is settled. `usage.queue_ms` is not known here.
-    Settled(Box<RunResult>),
+    /// It is settled: the result, of which `usage.queue_ms` is not known here, and where its time went.
+    Settled(Box<RunResult>, Measured),
 }
 
 /// A run on its way. Dropping it cancels it.
 #[derive(Debug)]
 pub struct Running {
-    socket: UnixStream,
+    /// Until it is settled.
+    keeper: Option<(UnixStream, Leased)>,
     cancelled: bool,
 }
 
 impl Running {
     /// Waits for what happens next. After [`Happened::Settled`] nothing does. Safe to drop between: nothing is lost.
-    pub async fn next(&mut self) -> Result<Happened, Fault> {
-        let mut packet = vec![0; PACKET_BYTES_MAX];
-        let receive = || Ok(sys::socket::receive(self.socket.as_fd(), &mut packet)?);
-        let received = self.socket.async_io(Interest::READABLE, receive).await;
+    pub(crate) async fn next(&mut self) -> Result<Happened, Fault> {
         let lost = |why: &str| Fault::new(FaultCode::Interrupted, format!("the sandbox's keeper {why}"));
-        let (length, mut descriptors) = received.map_err(|error| lost(&format!("is gone: {error}")))?;
-        match (packet[..length].first(), descriptors.pop()) {
-            (None, _) => Err(lost("died")),
-            (Some(&STDOUT), _) => Ok(Happened::Output(Stream::Stdout, packet[1..length].to_vec())),
-            (Some(&STDERR), _) => Ok(Happened::Output(Stream::Stderr, packet[1..length].to_vec())),
-            (Some(&SETTLED), Some(file)) => {
-                let mut text = Vec::new();
-                let read = File::from(file).read_to_end(&mut text);
-                read.map_err(|error| lost(&format!("sent a result that cannot be read: {error}")))?;
-                let result = serde_json::from_slice(&text);
-                Ok(Happened::Settled(result.map_err(|error| lost(&format!("sent a wrong result: {error}")))?))
+        let mut packet = vec![0; PACKET_BYTES_MAX];
+        loop {
+            let Some((socket, _)) = &self.keeper else { return Err(lost("has settled the run")) };
+            let receive = || Ok(sys::socket::receive(socket.as_fd(), &mut packet)?);
+            let received = socket.async_io(Interest::READABLE, receive).await;
+            let (length, descriptors) = received.map_err(|error| lost(&format!("is gone: {error}")))?;
+            match packet[..length].first() {
+                None => return Err(lost("died")),
+                // It was leased before that.
+                Some(&BUILT) => {}
+                Some(&STDOUT) => return Ok(Happened::Output(Stream::Stdout, packet[1..length].to_vec())),
+                Some(&STDERR) => return Ok(Happened::Output(Stream::Stderr, packet[1..length].to_vec())),
+                Some(&SETTLED) => {
+                    let told = json::read::<Told>(&packet[..length], descriptors.first());
+                    if let (Some((socket, leased)), [_, 1]) = (self.keeper.take(), &packet[..length.min(2)]) {
+                        leased.goes_on(socket);
+                    }
+                    let Told { result, measured } =
+                        told.map_err(|error| lost(&format!("sent a wrong result: {error}")))?;
+                    return Ok(Happened::Settled(Box::new(result), measured));
+                }
+                _ => return Err(lost("said something unknown")),
             }
-            _ => Err(lost("said something unknown")),
         }
     }
 
     /// Takes the run back: it settles as cancelled, unless it was over already.
     pub fn cancel(&mut self) {
         // One is enough. A keeper that is gone has ended its run, which `next` tells.
-        if !std::mem::replace(&mut self.cancelled, true)
-            && let Err(error) = sys::socket::send(self.socket.as_fd(), &[CANCEL], &[])
+        if let Some((socket, _)) = &self.keeper
+            && !std::mem::replace(&mut self.cancelled, true)
+            && let Err(error) = sys::socket::send(socket.as_fd(), &[CANCEL], &[])
             && !matches!(error.errno, libc::EPIPE | libc::ECONNRESET)
         {
             self.cancelled = false;

@@ -13,13 +13,14 @@ use model::{Fault, FaultCode, InputFile, RunSpec, request::FileContent};
 use sandbox::command::Command;
 use sandbox::files::{self, Collected};
 use sandbox::place::{Sandbox, Site};
-use sandbox::plan::Plan;
+use sandbox::plan::{Needs, Plan};
 use sandbox::run::{Refused, Setting, Settled, plan_of};
 use sandbox::supervise::{self, Io, Stdin};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// What a naive supervisor says first when the code made it stumble.
 pub const VOICE: &str = "naive: ";
@@ -159,12 +160,12 @@ pub fn run(spec: &RunSpec, setting: &Setting<'_>, weak: &Weaknesses) -> Result<S
 }
 
 fn once(spec: &RunSpec, setting: &Setting<'_>, weak: &Weaknesses) -> Result<Settled, Refused> {
-    let (needs, plan) = plan_of(spec, setting.host, &setting.allow_missing)?;
-    let plan = (setting.amend)(plan);
+    let needs = Needs { limits: spec.limits, allow_missing: setting.allow_missing.clone(), joinable: false };
+    let plan = (setting.amend)(plan_of(&needs, setting.host)?);
     let command = guest::command(Command::of(spec, setting.image)?, spec, weak);
     let site =
         Site { image: setting.image, host: setting.host, needs: &needs, name: &setting.name, fail_at: None };
-    let mut sandbox = Sandbox::build(&plan, &site)?;
+    let mut sandbox = Sandbox::build(&plan, &site, None)?;
     let settled = execute(spec, &plan, &command, &mut sandbox, weak);
     let destroyed = sandbox.destroy();
     let settled = settled?;
@@ -209,7 +210,15 @@ fn execute(
         layers: plan.layers(),
         missing: plan.missing.iter().copied().collect(),
     };
-    Ok(Settled { judgement, watched, cpu_us: sandbox.kill()?, collected, isolation })
+    Ok(Settled {
+        judgement,
+        watched,
+        cpu_us: sandbox.kill()?,
+        collected,
+        isolation,
+        starting: Duration::ZERO,
+        collecting: Duration::ZERO,
+    })
 }
 
 /// What the code made it stumble over, and what it should have got along with.

@@ -175,7 +175,7 @@ impl<'a> Watch<'a> {
 
     fn hear(&mut self, sandbox: &Sandbox) -> Result<(), Fault> {
         match control::receive(sandbox.control()).map_err(fault)? {
-            Some((Message::Ended { status }, _)) => self.ended = Some(Ended::from_status(status)),
+            Some((Message::Ended { status, .. }, _)) => self.ended = Some(Ended::from_status(status)),
             Some((Message::Started, _)) => {}
             other => return Err(fault(format!("init said {:?}", other.map(|heard| heard.0)))),
         }
@@ -265,7 +265,15 @@ impl<'a> Watch<'a> {
         let told = |kept: Captured| {
             if kept.total_bytes() > BACKSTOP_BYTES / 4 { Captured::new(limits.output_bytes) } else { kept }
         };
-        Ok(Watched { seen, stdout: told(stdout), stderr: told(stderr), said, wall, memory_peak_bytes: 0 })
+        Ok(Watched {
+            seen,
+            stdout: told(stdout),
+            stderr: told(stderr),
+            said,
+            wall,
+            memory_peak_bytes: 0,
+            cpu_us: None,
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use model::{
 };
 use sandbox::forward::Live;
 use sandbox::host::Host;
+use sandbox::plan::Needs;
 use sandbox::run::{Refused, Setting, Settled, plan_of};
 use sandbox::supervise::{Io, Stdin};
 use std::collections::BTreeSet;
@@ -29,7 +30,8 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let host = Host::detect();
     let allow_missing = allowed_missing(arguments);
     if arguments.show_plan {
-        let (_, plan) = plan_of(&spec, &host, &allow_missing).map_err(fault)?;
+        let needs = Needs { limits: spec.limits, allow_missing, joinable: false };
+        let plan = plan_of(&needs, &host).map_err(fault)?;
         print!("{plan}");
         return Ok(0);
     }

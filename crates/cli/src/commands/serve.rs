@@ -67,6 +67,9 @@ pub fn start(
         places: settings.places(processors),
         waiting_max: settings.queue,
         waiting_bytes_max: settings.queue_bytes,
+        size: settings.pool_size(),
+        limits: settings.policy().limits,
+        allow_missing: usually_missing().into_iter().chain(settings.allow_missing.iter().copied()).collect(),
     });
     let signer =
         settings.receipts.then(|| Signer::open(data)).transpose().context("read the receipts' key")?;

@@ -2,7 +2,7 @@
 
 use super::{Failure, Found, Trial};
 use crate::host::Outside;
-use crate::init::STAGES;
+use crate::mounts::STAGES;
 use crate::plan::DEVICES;
 use rustix::fs::{Mode, OFlags};
 use std::ffi::{CStr, CString};

@@ -15,10 +15,16 @@ pub fn init() -> &'static [libc::sock_filter] {
     &INIT
 }
 
+/// Returns the filter of a zygote; its forks install [`job`] on top.
+pub fn zygote() -> &'static [libc::sock_filter] {
+    &ZYGOTE
+}
+
 /// The text of every policy file the filters are made of, for the digest of the policy in force.
 pub const POLICY_TEXT: &str = concat!(
     include_str!("../../../../policy/seccomp/job.toml"),
     include_str!("../../../../policy/seccomp/init.toml"),
+    include_str!("../../../../policy/seccomp/zygote.toml"),
     include_str!("../../../../policy/seccomp/syscalls-x86_64.toml"),
 );
 

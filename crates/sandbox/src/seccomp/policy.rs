@@ -170,6 +170,12 @@ impl Policy {
             None => Ok(policy),
         }
     }
+
+    /// This policy with the rules of another in place of its own for the same calls.
+    pub fn replaced_by(mut self, other: Self) -> Self {
+        self.rules.extend(other.rules);
+        self
+    }
 }
 
 impl RowText {

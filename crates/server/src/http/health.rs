@@ -75,9 +75,21 @@ async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Result<
     gauge("places", "Runs at once, at most", load.places as u64);
     gauge("running", "Runs that have a place", load.running as u64);
     gauge("queued", "Runs that wait for a place", load.queued as u64);
+    let pool = service.machine.pool();
+    gauge("pool_idle", "Sandboxes that wait for runs, built or being built", pool.idle as u64);
+    gauge("pool_target", "Sandboxes that there should be, those in use included", pool.target as u64);
+    gauge("pool_leased", "Sandboxes in use", pool.leased as u64);
     gauge("store_bytes", "Size of the database", sizes.db_bytes);
     gauge("artifact_bytes", "Size of all artifacts", sizes.blob_bytes);
     gauge("stored_runs", "Runs in the store", sizes.runs);
+    writeln!(
+        text,
+        "# HELP fireclay_leases_total Sandboxes given to runs\n# TYPE fireclay_leases_total counter\n\
+         fireclay_leases_total{{start=\"warm\"}} {}\nfireclay_leases_total{{start=\"cold\"}} {}",
+        pool.warm, pool.cold
+    )
+    .expect("a String takes all");
+    service.machine.phases().write(&mut text);
     service.counters.write(&mut text);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

@@ -44,7 +44,7 @@ pub use store::ImageStore;
 pub const DEFAULT_NAME: &str = "default";
 
 /// The version of the layout and content of images; an image of another one is rebuilt.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 /// What to build an image from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,7 +20,7 @@ const COMPILERS: usize = 4;
 /// The directory of [`guest::GUEST_DIRECTORY`] in a tree.
 const RUNNERS: &str = "opt/fireclay/";
 /// The one of them that its own compiler makes bytecode of; it reads the others itself.
-const RUNNER: &str = "opt/fireclay/python/runner.py";
+const COMPILED: [&str; 2] = ["opt/fireclay/python/runner.py", "opt/fireclay/python/zygote.py"];
 
 /// Compiles the named files into `__pycache__`, but runners, which are run as bytecode, beside their source. What has
 /// no valid syntax, such as a template, is left to its users.
@@ -196,7 +196,7 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 /// Compiles every source, so that no sandbox has to. The bytecode is trusted without looking at the source (PEP 552,
 /// unchecked hash): times, which the image does not keep, do not matter.
 fn compile(python: &Path, root: &Path, sources: &[Copy]) -> Result<(), ImageError> {
-    let own = |name: &&str| guest::compiler().is_some() && *name == RUNNER;
+    let own = |name: &&str| guest::compiler().is_some() && COMPILED.contains(name);
     let (runners, modules): (Vec<&str>, Vec<&str>) = sources.iter().map(|copy| copy.place).partition(own);
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), ImageError> {

@@ -1,20 +1,34 @@
-//! A keeper: waits for one job, runs it, says what became of it, ends.
+//! A keeper: builds a sandbox, waits for a job, runs it in there, says what became of it, and builds another.
 
-use super::{Job, PACKET_BYTES_MAX, RUN, SETTLED, STDERR, STDOUT};
+use super::{BUILT, CANCEL, Job, RUN, SETTLED, STDERR, STDOUT, Shape, Told};
+use crate::json;
+use crate::phases::Measured;
 use crate::run::{result_of, result_of_fault};
-use model::{Fault, FaultCode, RunResult};
+use model::{Fault, FaultCode, Language, RunResult};
+use rustix::event::{PollFd, PollFlags};
+use sandbox::cgroup::Leaf;
+use sandbox::command::Command;
 use sandbox::forward::Live;
 use sandbox::host::Host;
-use sandbox::run::{Refused, Setting, Settled};
+use sandbox::plan::Needs;
+use sandbox::run::{Place, Refused, Setting, Settled};
 use sandbox::supervise::{Io, Stdin};
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::Seek;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-/// Serves one job over `socket`; returns the exit code of the process.
-pub fn live(socket: OwnedFd, host: &Host) -> i32 {
-    match serve(&socket, host) {
+/// How many sandboxes a keeper builds, one after the other. It changes nothing for what is in them, and spares the machine a process
+/// for each.
+const SANDBOXES_MAX: u32 = 100;
+/// How much a keeper that builds ahead gives way to those whose run somebody waits for.
+const BUILDING_NICE: i32 = 5;
+
+/// Serves jobs over `socket`, each in a new sandbox of the shape in the memory file `shape`; returns the exit code of the process.
+pub fn live(socket: OwnedFd, shape: &OwnedFd, zygote: Option<OwnedFd>, host: &Host) -> i32 {
+    let served = json::read_memory(shape).and_then(|shape| Keeper { shape, zygote, host }.serve(&socket));
+    match served {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("fireclay: keeper: {error}");
@@ -23,62 +37,203 @@ pub fn live(socket: OwnedFd, host: &Host) -> i32 {
     }
 }
 
-fn serve(socket: &OwnedFd, host: &Host) -> std::io::Result<()> {
-    let mut packet = [0; PACKET_BYTES_MAX];
-    let (length, mut descriptors) = sys::socket::receive(socket.as_fd(), &mut packet)?;
-    if length == 0 {
-        // Nobody needs it any more.
-        return Ok(());
-    }
-    let file = descriptors.pop().filter(|_| packet[..length] == [RUN]);
-    let mut text = Vec::new();
-    File::from(file.ok_or(std::io::ErrorKind::InvalidData)?).read_to_end(&mut text)?;
-    let job: Job = serde_json::from_slice(&text)?;
-    drop(text);
-    sys::fs::set_nonblocking(socket.as_fd())?;
-    let result = run(&job, socket.as_fd(), host);
-    tell(socket.as_fd(), &result)
+struct Keeper<'a> {
+    shape: Shape,
+    zygote: Option<OwnedFd>,
+    host: &'a Host,
 }
 
-fn run(job: &Job, socket: BorrowedFd<'_>, host: &Host) -> RunResult {
-    let setting = Setting {
-        host,
-        image: &job.image,
-        allow_missing: job.allow_missing.clone(),
-        name: sandbox::cgroup::leaf_name(),
-        amend: &std::convert::identity,
-        meanwhile: &|| {},
-        fail_at: None,
-    };
-    let live = |tag| Some(Live { fd: socket, transform: Box::new(<[u8]>::to_vec), tag: Some(tag) });
-    let io = Io {
-        stdin: Stdin::Bytes(&job.spec.stdin),
-        stdout: live(STDOUT),
-        stderr: live(STDERR),
-        // Whatever comes, or the end: the service wants it no more.
-        cancel: Some(socket),
-    };
-    let settled = match sandbox::run::run(&job.spec, &setting, io) {
-        Ok(settled) => settled,
-        Err(Refused::Fault(fault)) => return failed(job, fault),
-        // Admission finds these; what is left is a limit that only the file system knew.
-        Err(Refused::Rejected(rejection)) => {
-            return failed(
-                job,
-                Fault { retry_safe: false, ..Fault::new(FaultCode::Internal, rejection.to_string()) },
+fn us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What a keeper waits for.
+enum Came {
+    Job(Box<Job>),
+    /// Nobody needs it any more.
+    End,
+}
+
+impl Keeper<'_> {
+    fn serve(self, socket: &OwnedFd) -> std::io::Result<()> {
+        sys::fs::set_nonblocking(socket.as_fd())?;
+        // Only who may take it back gives way.
+        let gives_way = rustix::process::geteuid().is_root();
+        let usual = sys::process::nice()?;
+        let mut spare = None;
+        let mut teardown = None;
+        for number in 1..=SANDBOXES_MAX {
+            if gives_way {
+                sys::process::set_nice(BUILDING_NICE)?;
+            }
+            let began = Instant::now();
+            let mut place = self.make(self.zygote.is_some(), spare.take());
+            let (came, built) = self.wait(socket, &mut place)?;
+            if gives_way {
+                sys::process::set_nice(usual)?;
+            }
+            let Came::Job(job) = came else {
+                return place.map_or(Ok(()), Place::destroy).map_err(std::io::Error::other);
+            };
+            let mut measured =
+                Measured { build: built.map(|at| us(at - began)), teardown, ..Measured::default() };
+            let (result, place) = self.run(&job, socket.as_fd(), place, &mut measured);
+            let goes_on = number < SANDBOXES_MAX && place.is_ok();
+            tell(socket.as_fd(), &Told { result, measured }, goes_on)?;
+            let answered = Instant::now();
+            // After the answer: all inside is dead, and nobody waits for the rest.
+            let place = place.map_err(std::io::Error::other)?;
+            if goes_on {
+                spare = place.dismantle().map_err(std::io::Error::other)?;
+            } else {
+                place.destroy().map_err(std::io::Error::other)?;
+            }
+            teardown = Some(us(answered.elapsed()));
+        }
+        Ok(())
+    }
+
+    fn setting(&self) -> Setting<'_> {
+        Setting {
+            host: self.host,
+            image: &self.shape.image,
+            allow_missing: self.shape.allow_missing.clone(),
+            name: sandbox::cgroup::leaf_name(),
+            amend: &std::convert::identity,
+            meanwhile: &|| {},
+            fail_at: None,
+        }
+    }
+
+    fn make(&self, joinable: bool, spare: Option<Leaf>) -> Result<Place, Fault> {
+        let Shape { limits, allow_missing, .. } = &self.shape;
+        let needs = Needs { limits: *limits, allow_missing: allow_missing.clone(), joinable };
+        Place::make(&needs, &self.setting(), spare)
+    }
+
+    /// Waits for the job, and tells when the sandbox is built. A sandbox that cannot be had is told to the job.
+    fn wait(
+        &self,
+        socket: &OwnedFd,
+        place: &mut Result<Place, Fault>,
+    ) -> std::io::Result<(Came, Option<Instant>)> {
+        let mut built = None;
+        loop {
+            let mut polls = vec![PollFd::new(socket, PollFlags::IN)];
+            polls.extend(
+                place.as_ref().ok().map(|place| PollFd::from_borrowed_fd(place.control(), PollFlags::IN)),
             );
+            match rustix::event::poll(&mut polls, None) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            }
+            let (spoken, init) =
+                (!polls[0].revents().is_empty(), polls.get(1).is_some_and(|poll| !poll.revents().is_empty()));
+            if spoken {
+                match receive(socket)? {
+                    Some(came) => return Ok((came, built)),
+                    None => continue,
+                }
+            }
+            if init && built.is_some() {
+                // It has no reason to say anything, so it is gone; whoever leases this sees our end.
+                return Ok((Came::End, built));
+            }
+            if let (true, Ok(building)) = (init, &mut *place) {
+                match building.await_built() {
+                    Ok(()) => {
+                        built = Some(Instant::now());
+                        sys::socket::send(socket.as_fd(), &[BUILT], &[])?;
+                    }
+                    Err(fault) => *place = Err(fault),
+                }
+            }
         }
-    };
-    match keep_artifacts(&job.artifacts, &settled) {
-        Ok(()) => result_of(job.id.clone(), job.created_at.clone(), &job.spec, &job.image, &settled),
-        Err(error) => {
-            failed(job, Fault::new(FaultCode::ResourcesExhausted, format!("keep artifacts: {error}")))
+    }
+
+    /// Runs the job; returns also the place, to be destroyed.
+    fn run(
+        &self,
+        job: &Job,
+        socket: BorrowedFd<'_>,
+        place: Result<Place, Fault>,
+        measured: &mut Measured,
+    ) -> (RunResult, Result<Place, Fault>) {
+        let mut place = match place {
+            Ok(place) => place,
+            Err(fault) => return (self.failed(job, fault.clone()), Err(fault)),
+        };
+        let mut ran = self.attempt(job, socket, &mut place, self.zygote.as_ref());
+        // A zygote that is gone took nothing of the run with it: a new sandbox runs it without one.
+        if ran.is_err() && place.is_untouched() {
+            let replaced = place.destroy().and_then(|()| self.make(false, None));
+            place = match replaced {
+                Ok(place) => place,
+                Err(fault) => return (self.failed(job, fault.clone()), Err(fault)),
+            };
+            ran = self.attempt(job, socket, &mut place, None);
         }
+        if let Ok(settled) = &ran {
+            measured.fork = Some(us(settled.starting));
+            measured.guest = Some(us(settled.watched.wall));
+            measured.collect = Some(us(settled.collecting));
+        }
+        let result = match ran {
+            Ok(settled) => match keep_artifacts(&job.artifacts, &settled) {
+                Ok(()) => {
+                    result_of(job.id.clone(), job.created_at.clone(), &job.spec, &self.shape.image, &settled)
+                }
+                Err(error) => self.failed(
+                    job,
+                    Fault::new(FaultCode::ResourcesExhausted, format!("keep artifacts: {error}")),
+                ),
+            },
+            Err(Refused::Fault(fault)) => self.failed(job, fault),
+            // Admission finds these; what is left is a limit that only the file system knew.
+            Err(Refused::Rejected(rejection)) => {
+                let fault = Fault::new(FaultCode::Internal, rejection.to_string());
+                self.failed(job, Fault { retry_safe: false, ..fault })
+            }
+        };
+        (result, Ok(place))
+    }
+
+    fn attempt(
+        &self,
+        job: &Job,
+        socket: BorrowedFd<'_>,
+        place: &mut Place,
+        zygote: Option<&OwnedFd>,
+    ) -> Result<Settled, Refused> {
+        let live = |tag| Some(Live { fd: socket, transform: Box::new(<[u8]>::to_vec), tag: Some(tag) });
+        let io = Io {
+            stdin: Stdin::Bytes(&job.spec.stdin),
+            stdout: live(STDOUT),
+            stderr: live(STDERR),
+            // Whatever comes, or the end: the service wants it no more.
+            cancel: Some(socket),
+        };
+        let command = Command::of(&job.spec, &self.shape.image)?;
+        let zygote = zygote.filter(|_| job.spec.language == Language::Python).map(AsFd::as_fd);
+        place.execute(&job.spec, &command, zygote, &|| {}, io)
+    }
+
+    fn failed(&self, job: &Job, fault: Fault) -> RunResult {
+        result_of_fault(job.id.clone(), job.created_at.clone(), &job.spec, &self.shape.image, fault)
     }
 }
 
-fn failed(job: &Job, fault: Fault) -> RunResult {
-    result_of_fault(job.id.clone(), job.created_at.clone(), &job.spec, &job.image, fault)
+/// `None` for what came too late: a cancellation of the run before.
+fn receive(socket: &OwnedFd) -> std::io::Result<Option<Came>> {
+    let mut packet = vec![0; json::PACKET_BYTES_MAX];
+    let (length, descriptors) = sys::socket::receive(socket.as_fd(), &mut packet)?;
+    match &packet[..length] {
+        [] => Ok(Some(Came::End)),
+        whole @ [RUN, ..] => Ok(Some(Came::Job(Box::new(json::read(whole, descriptors.first())?)))),
+        [CANCEL] => Ok(None),
+        _ => Err(std::io::ErrorKind::InvalidData.into()),
+    }
 }
 
 /// Copies artifacts out of the dead sandbox, under numbers: no name of the guest's is ever a path of the host's.
@@ -95,13 +250,10 @@ fn keep_artifacts(directory: &Path, settled: &Settled) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Sends the result. A service that is gone needs none.
-fn tell(socket: BorrowedFd<'_>, result: &RunResult) -> std::io::Result<()> {
-    let mut file = File::from(sys::fs::memory_file(c"result")?);
-    file.write_all(&serde_json::to_vec(result)?)?;
-    file.rewind()?;
+/// Sends the result, and whether another sandbox is built for another run. A service that is gone needs none.
+fn tell(socket: BorrowedFd<'_>, told: &Told, goes_on: bool) -> std::io::Result<()> {
     loop {
-        match sys::socket::send(socket, &[SETTLED], &[file.as_fd()]) {
+        match json::send(socket, [SETTLED, u8::from(goes_on)], told) {
             Err(error) if error.errno == libc::EAGAIN => {
                 let mut poll =
                     [rustix::event::PollFd::from_borrowed_fd(socket, rustix::event::PollFlags::OUT)];

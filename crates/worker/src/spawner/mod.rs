@@ -1,31 +1,44 @@
 //! The processes that make sandboxes for a service, and what they are told.
 //!
 //! ```text
-//! service (tokio, holds secrets)          spawner (one thread, no secrets)      keeper (one for each sandbox)
-//!     ── keep + [its socket] ───────────────► clones a keeper ──────────────────► waits
-//!     ── job in a memory file ──────────────────────────────────────────────────► runs it
-//!     ◄──────────────────────────────── packets of output, as they come ────────
-//!     ── anything, or the end of the socket ────────────────────────────────────► cancels
-//!     ◄──────────────────────────────── settled: result in a memory file ───────  ends
+//! service (tokio, holds secrets)      spawner (one thread, no secrets)     keeper (one for each sandbox)        zygote
+//!     ── zygote + [what it has warm] ───► clones it ───────────────────────────────────────────────────────────► imports
+//!     ── keep + [its socket, shape] ────► clones a keeper ─────────────────► builds a sandbox of that shape
+//!     ◄──────────────────────────────────────────────────────── built ─────
+//!     ── job ────────────────────────────────────────────────────────────► runs it in there, or has a fork of
+//!                                                                            the zygote run it ────────────────► forks
+//!     ◄──────────────────────────────── packets of output, as they come ───
+//!     ── anything, or the end of the socket ───────────────────────────────► cancels
+//!     ◄──────────────────────────────── settled: result ───────────────── destroys the sandbox,
+//!                                                                            builds the next
 //! ```
 //!
 //! All sockets are seqpacket: a packet is one message, its first byte says which. The spawner is the same binary, started before
-//! any secret is loaded, so that no sandbox is ever a copy of a process that held one. A keeper serves one sandbox and ends; if it
-//! dies, only its own run is lost. If the service dies, every keeper sees the end of its socket and destroys its sandbox.
+//! any secret is loaded, so that no sandbox is ever a copy of a process that held one. A keeper has one sandbox at a time; if it
+//! dies, only its own run is lost. If the service dies, every keeper sees the end of its socket and destroys its sandbox; when the
+//! last keeper and the spawner are gone, a zygote sees the end of its own.
 
 mod keeper;
 mod process;
+mod zygotes;
 
 pub use process::live;
 
-use model::{Layer, RunId, RunSpec};
+use crate::phases::Measured;
+use model::{Layer, Limits, RunId, RunResult, RunSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// To the spawner: clone a keeper that speaks over the socket that comes with this.
+/// To the spawner: clone a keeper that speaks over the socket that comes with this, for a sandbox of the [`Shape`] in the memory file
+/// that comes too. The second byte names its zygote, or none.
 pub(crate) const KEEP: u8 = b'k';
-/// To a keeper: run the job in the memory file that comes with this.
+/// To the spawner: keep a zygote, described by the [`Warm`] in the memory file that comes with this, under the number in the second
+/// byte.
+pub(crate) const ZYGOTE: u8 = b'z';
+/// From a keeper: the sandbox is built.
+pub(crate) const BUILT: u8 = b'b';
+/// To a keeper: run the job that comes with this.
 pub(crate) const RUN: u8 = b'r';
 /// To a keeper: end the run.
 pub(crate) const CANCEL: u8 = b'c';
@@ -33,11 +46,42 @@ pub(crate) const CANCEL: u8 = b'c';
 pub(crate) const STDOUT: u8 = b'o';
 /// From a keeper: bytes of standard error.
 pub(crate) const STDERR: u8 = b'e';
-/// From a keeper: the run is settled; its [`model::RunResult`] is in the memory file that comes with this.
+/// From a keeper: the run is settled; its `Told` comes with this. The second byte is 1 if
+/// another sandbox is being built, for another run, and 0 if the keeper ends.
 pub(crate) const SETTLED: u8 = b's';
 
-/// Longest packet: a tag and a piece of output.
-pub(crate) const PACKET_BYTES_MAX: usize = 1 + sandbox::forward::PACKET_BYTES;
+/// Longest packet from a keeper: a tag and a piece of output, or a value.
+pub(crate) const PACKET_BYTES_MAX: usize = {
+    let output = 1 + sandbox::forward::PACKET_BYTES;
+    if output > crate::json::PACKET_BYTES_MAX { output } else { crate::json::PACKET_BYTES_MAX }
+};
+
+/// What a sandbox is made for, before its run is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    /// What it sees.
+    pub image: sandbox::Image,
+    /// What it is limited to. Time and output are the run's own.
+    pub limits: Limits,
+    /// Layers that may be absent if the machine lacks them.
+    pub allow_missing: BTreeSet<Layer>,
+}
+
+/// What a zygote has warm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Warm {
+    /// Whose Python it is.
+    pub image: sandbox::Image,
+    /// What it imports, besides what every program may want.
+    pub modules: Vec<String>,
+}
+
+/// What a keeper tells of a settled run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub result: RunResult,
+    pub measured: Measured,
+}
 
 /// One run for a keeper.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,10 +92,6 @@ pub struct Job {
     pub created_at: String,
     /// What to run.
     pub spec: RunSpec,
-    /// On what.
-    pub image: sandbox::Image,
-    /// Layers that may be absent if the machine lacks them.
-    pub allow_missing: BTreeSet<Layer>,
     /// Where to copy artifacts: the n-th of the result is the file `n` there. The directory is made when there are any.
     pub artifacts: PathBuf,
 }

@@ -1,6 +1,7 @@
-//! The spawner's own process: one loop that clones keepers and reaps them. It parses nothing but one byte.
+//! The spawner's own process: one loop that clones keepers and zygotes and reaps them. It parses nothing but two bytes.
 
-use super::{KEEP, keeper};
+use super::zygotes::{Started, Zygotes};
+use super::{KEEP, ZYGOTE, keeper};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use sandbox::host::Host;
@@ -9,7 +10,7 @@ use sys::process::Cloned;
 
 /// Serves one service over `socket` until it is gone and every keeper has ended. The caller has a single thread.
 ///
-/// Returns the exit code of a keeper to the keeper's own process, and 0 to the spawner's.
+/// Returns the exit code of a keeper or of a zygote that could not start to that process, and 0 to the spawner's.
 pub fn live(socket: OwnedFd) -> sys::Result<i32> {
     sys::signal::ignore_broken_pipes()?;
     // A terminal's Ctrl-C goes to the whole group; when to end is the service's to say, by closing the socket.
@@ -18,7 +19,8 @@ pub fn live(socket: OwnedFd) -> sys::Result<i32> {
     sweep(&host);
     let mut socket = Some(socket);
     let mut keepers = 0usize;
-    while socket.is_some() || keepers > 0 {
+    let mut zygotes = Zygotes::default();
+    while socket.is_some() || keepers > 0 || zygotes.count() > 0 {
         let mut polls = vec![PollFd::new(&signals, PollFlags::IN)];
         polls.extend(socket.as_ref().map(|socket| PollFd::new(socket, PollFlags::IN)));
         match rustix::event::poll(&mut polls, None) {
@@ -27,24 +29,43 @@ pub fn live(socket: OwnedFd) -> sys::Result<i32> {
         }
         let spoken = polls.get(1).is_some_and(|poll| !poll.revents().is_empty());
         while sys::signal::take(signals.as_fd())?.is_some() {}
-        keepers -= reap()?;
-        if spoken && let Some(open) = &socket {
-            match hear(open)? {
-                Heard::Keep(theirs) => {
-                    // A keeper must hold neither the service's socket nor the spawner's signals.
+        for pid in reap()? {
+            keepers -= usize::from(!zygotes.forget(pid));
+        }
+        let heard = match &socket {
+            Some(open) if spoken => hear(open)?,
+            _ => Heard::Nothing,
+        };
+        let mut started = Started::Spawner;
+        match heard {
+            Heard::Keep { theirs, shape, number } => {
+                let zygote;
+                (zygote, started) = zygotes.of(number);
+                if matches!(started, Started::Spawner) {
+                    // A keeper must hold neither the service's socket nor the spawner's signals nor another's zygote.
                     match sys::process::clone_process(0, None) {
                         Ok(Cloned::Child) => {
+                            zygotes.release();
                             drop((socket.take(), signals));
-                            return Ok(keeper::live(theirs, &host));
+                            return Ok(keeper::live(theirs, &shape, zygote, &host));
                         }
                         Ok(Cloned::Parent { .. }) => keepers += 1,
                         // The service sees its end of the keeper's socket close, and says that resources are exhausted.
                         Err(error) => eprintln!("fireclay: clone a keeper: {error}"),
                     }
                 }
-                Heard::Nothing => {}
-                Heard::End => socket = None,
             }
+            Heard::Zygote { warm, number } => started = zygotes.define(number, warm, &host),
+            Heard::Nothing => {}
+            Heard::End => {
+                socket = None;
+                zygotes.release();
+            }
+        }
+        if let Started::Child(newborn) = started {
+            zygotes.release();
+            drop((socket.take(), signals));
+            return Ok(newborn.live(&host));
         }
     }
     sweep(&host);
@@ -53,27 +74,30 @@ pub fn live(socket: OwnedFd) -> sys::Result<i32> {
 
 /// What the service said.
 enum Heard {
-    Keep(OwnedFd),
+    Keep { theirs: OwnedFd, shape: OwnedFd, number: u8 },
+    Zygote { warm: OwnedFd, number: u8 },
     Nothing,
     End,
 }
 
 fn hear(socket: &OwnedFd) -> sys::Result<Heard> {
-    let mut tag = [0];
-    let (length, mut descriptors) = sys::socket::receive(socket.as_fd(), &mut tag)?;
-    Ok(match (length, tag[0], descriptors.pop()) {
+    let mut packet = [0; 2];
+    let (length, descriptors) = sys::socket::receive(socket.as_fd(), &mut packet)?;
+    let mut descriptors = descriptors.into_iter();
+    Ok(match (length, packet, descriptors.next(), descriptors.next()) {
         (0, ..) => Heard::End,
-        (_, KEEP, Some(theirs)) => Heard::Keep(theirs),
+        (_, [KEEP, number], Some(theirs), Some(shape)) => Heard::Keep { theirs, shape, number },
+        (_, [ZYGOTE, number], Some(warm), None) => Heard::Zygote { warm, number },
         _ => Heard::Nothing,
     })
 }
 
-/// Reaps every keeper that has ended; returns how many.
-fn reap() -> sys::Result<usize> {
-    let mut ended = 0;
+/// Reaps every child that has ended.
+fn reap() -> sys::Result<Vec<i32>> {
+    let mut ended = Vec::new();
     loop {
         match sys::process::wait(-1, false) {
-            Ok(Some(_)) => ended += 1,
+            Ok(Some(reaped)) => ended.push(reaped.pid),
             Ok(None) => return Ok(ended),
             Err(error) if error.errno == libc::ECHILD => return Ok(ended),
             Err(error) => return Err(error),

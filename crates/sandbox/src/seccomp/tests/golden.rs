@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::{env, fs};
 
 use super::interpreter::{Call, run};
-use super::{Action, Policy, Rule, Term, init_policy, instructions, job_policy, numbers};
+use super::{Action, Policy, Rule, Term, init_policy, instructions, job_policy, numbers, zygote_policy};
 use crate::seccomp::policy::ERRNOS;
 
 fn action(action: Action) -> &'static str {
@@ -79,6 +79,11 @@ fn job_table_is_the_reviewed_one() {
 #[test]
 fn init_table_is_the_reviewed_one() {
     check("init.txt", &init_policy(), super::super::init());
+}
+
+#[test]
+fn zygote_table_is_the_reviewed_one() {
+    check("zygote.txt", &zygote_policy(), super::super::zygote());
 }
 
 /// Install cost grows with both; feasibility.md measured 80 µs for a tree of this size.

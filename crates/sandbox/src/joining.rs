@@ -1,0 +1,332 @@
+//! How a zygote's fork enters a finished sandbox: the plan's joining steps as system calls, sent to the zygote as data.
+//!
+//! The zygote's native half (`guest/zygote`) performs them in the fork, in order, and stops at the first that fails. So a forked job
+//! is confined by what stands in the plan, and by nothing that the zygote decides.
+
+use crate::plan::{Action, INSIDE_UID, Plan};
+use crate::{init, seccomp};
+use model::{Fault, FaultCode};
+use rustix::event::{PollFd, PollFlags};
+use rustix::time::Timespec;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::identity;
+
+#[path = "../../../guest/zygote/src/request.rs"]
+mod request;
+use request::{
+    CONFINED, Call, DATA, DESCRIPTOR, DESCRIPTORS_MAX, FAILED, FORKED, Header, KEPT, LITERAL, MAGIC,
+    PID_NAMESPACE, REFUSED, REPORT, REQUEST_BYTES_MAX,
+};
+
+/// How long a zygote may take: it may still be importing what it is to have warm.
+const FORK_MS: i64 = 10_000;
+
+/// Why no fork came in.
+#[derive(Debug)]
+pub enum NotJoined {
+    /// None was made: nothing of the run has begun, and it may be done another way.
+    NoFork(Fault),
+    /// One was made, and a step of its failed.
+    Failed(Fault),
+}
+
+/// The namespaces that a fork enters, in this order; it is born into the first. Names of `/proc/self/ns` (namespaces(7)).
+pub const NAMESPACES: [&std::ffi::CStr; 7] = [c"pid", c"user", c"mnt", c"net", c"ipc", c"uts", c"cgroup"];
+
+/// What init offers a fork to enter by.
+#[derive(Debug)]
+pub struct Offer {
+    /// In the order of [`NAMESPACES`].
+    pub namespaces: Vec<OwnedFd>,
+    /// The rules for files and signals, where the kernel has Landlock.
+    pub ruleset: Option<OwnedFd>,
+}
+
+impl Offer {
+    /// Reads what came with init's word that it is ready; `None` if that was no offer.
+    pub fn of(mut descriptors: Vec<OwnedFd>) -> Option<Self> {
+        let rest = descriptors.split_off(NAMESPACES.len().min(descriptors.len()));
+        (descriptors.len() == NAMESPACES.len())
+            .then(|| Self { namespaces: descriptors, ruleset: rest.into_iter().next() })
+    }
+}
+
+/// What a fork is to have, besides the offer.
+pub struct Belongings<'a> {
+    /// Files through which it joins its control groups.
+    pub tasks: &'a [OwnedFd],
+    /// Standard input, output, error, and the result channel.
+    pub streams: [BorrowedFd<'a>; 4],
+    /// What to do.
+    pub errand: BorrowedFd<'a>,
+    /// Readable when init has written the inputs.
+    pub ready: BorrowedFd<'a>,
+}
+
+/// Has the zygote behind `zygote` fork into a sandbox. Returns the fork's process id inside, when every step succeeded.
+pub fn fork(
+    zygote: BorrowedFd<'_>,
+    plan: &Plan,
+    offer: &Offer,
+    belongings: &Belongings<'_>,
+) -> Result<i32, NotJoined> {
+    let (report, theirs) = sys::fs::pipe_to_read().map_err(|error| no_fork(&error))?;
+    let mut places = Places::default();
+    let mut descriptors: Vec<BorrowedFd<'_>> = Vec::new();
+    let mut add = |fd| {
+        descriptors.push(fd);
+        descriptors.len() as u64 - 1
+    };
+    places.namespaces = vec![add(offer.namespaces[0].as_fd())];
+    add(theirs.as_fd());
+    places.namespaces.extend(offer.namespaces[1..].iter().map(|namespace| add(namespace.as_fd())));
+    places.kept = belongings.streams.iter().chain([&belongings.errand]).map(|fd| add(*fd)).collect();
+    places.ready = add(belongings.ready);
+    places.ruleset = offer.ruleset.as_ref().map(|ruleset| add(ruleset.as_fd()));
+    places.tasks = belongings.tasks.iter().map(|tasks| add(tasks.as_fd())).collect();
+    debug_assert_eq!((places.namespaces[0], REPORT), (PID_NAMESPACE as u64, 1));
+    let compiled = compile(plan, &places).map_err(NotJoined::NoFork)?;
+    let bytes = compiled.bytes();
+    if bytes.len() > REQUEST_BYTES_MAX || descriptors.len() > DESCRIPTORS_MAX {
+        return Err(no_fork(&"the way into the sandbox is too long for one request"));
+    }
+    sys::socket::send(zygote, &bytes, &descriptors).map_err(|error| no_fork(&error))?;
+    drop(theirs);
+    hear(report, plan, &compiled)
+}
+
+/// Hears the report to its end.
+fn hear(report: OwnedFd, plan: &Plan, compiled: &Compiled) -> Result<i32, NotJoined> {
+    let mut heard = Vec::new();
+    loop {
+        let mut poll = [PollFd::new(&report, PollFlags::IN)];
+        let patience = Timespec { tv_sec: FORK_MS / 1000, tv_nsec: 0 };
+        match rustix::event::poll(&mut poll, Some(&patience)) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Ok(1..) => {}
+            _ => break,
+        }
+        let mut records = [0; 16];
+        match rustix::io::read(&report, &mut records) {
+            Ok(0) => break,
+            Ok(length) => heard.extend(&records[..length]),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Err(_) => break,
+        }
+    }
+    let words: Vec<u32> =
+        heard.chunks_exact(4).map(|word| word.try_into().map_or(0, u32::from_ne_bytes)).collect();
+    let records: Vec<(u32, i32)> =
+        words.chunks_exact(2).map(|record| (record[0], record[1] as i32)).collect();
+    let said = |wanted: u32| records.iter().find(|(tag, _)| *tag == wanted).map(|(_, value)| *value);
+    if let Some((tag, errno)) = records.iter().find(|(tag, _)| *tag >= FAILED) {
+        let step = compiled.steps.get((tag - FAILED) as usize).copied().unwrap_or(usize::MAX);
+        let name = plan.joining.get(step).map_or("unknown", |step| step.action.name());
+        let error = std::io::Error::from_raw_os_error(*errno);
+        let index = plan.steps.len().saturating_add(step);
+        let fault = Fault::new(FaultCode::IsolationFailed, format!("step {index} {name}: {error}"));
+        return Err(NotJoined::Failed(fault));
+    }
+    match (said(FORKED), said(CONFINED), said(REFUSED)) {
+        (Some(pid), Some(_), _) => Ok(pid),
+        (None, None, Some(errno)) => Err(no_fork(&std::io::Error::from_raw_os_error(errno))),
+        (None, None, None) => Err(no_fork(&"the zygote is gone")),
+        _ => {
+            let message = "a fork ended before it was confined";
+            Err(NotJoined::Failed(Fault::new(FaultCode::Interrupted, message)))
+        }
+    }
+}
+
+fn no_fork(error: &dyn std::fmt::Display) -> NotJoined {
+    let message = format!("fork a warm interpreter: {error}");
+    NotJoined::NoFork(Fault::new(FaultCode::ResourcesExhausted, message))
+}
+
+/// Where what is sent lies among the descriptors.
+#[derive(Default)]
+struct Places {
+    namespaces: Vec<u64>,
+    /// What the fork keeps, in the order of its numbers from 0 on.
+    kept: Vec<u64>,
+    ready: u64,
+    ruleset: Option<u64>,
+    tasks: Vec<u64>,
+}
+
+/// A request in the making.
+#[derive(Default)]
+struct Compiled {
+    calls: Vec<Call>,
+    /// For each call the joining step that it is part of.
+    steps: Vec<usize>,
+    relocations: Vec<u32>,
+    data: Vec<u8>,
+}
+
+/// An argument of a call.
+#[derive(Clone, Copy)]
+enum Argument {
+    Number(u64),
+    Data(u64),
+    Descriptor(u64),
+}
+use Argument::{Data, Descriptor, Number};
+
+impl Compiled {
+    /// Adds a call that must not fail.
+    fn call(&mut self, step: usize, number: libc::c_long, arguments: &[Argument]) -> &mut Call {
+        let mut call =
+            Call { number: number as u32, kinds: 0, tolerated: 0, expected: -1, arguments: [0; 6] };
+        for (place, argument) in arguments.iter().enumerate() {
+            let (kind, value) = match argument {
+                Number(value) => (LITERAL, value),
+                Data(value) => (DATA, value),
+                Descriptor(value) => (DESCRIPTOR, value),
+            };
+            call.kinds |= kind << (2 * place);
+            call.arguments[place] = *value;
+        }
+        self.calls.push(call);
+        self.steps.push(step);
+        let last = self.calls.len() - 1;
+        &mut self.calls[last]
+    }
+
+    /// Adds data, aligned to eight bytes.
+    fn data(&mut self, bytes: impl IntoIterator<Item = u8>) -> Argument {
+        self.data.resize(self.data.len().next_multiple_of(8), 0);
+        let at = self.data.len();
+        self.data.extend(bytes);
+        Data(at as u64)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(REQUEST_BYTES_MAX);
+        let header: Header =
+            [MAGIC, self.calls.len() as u32, self.relocations.len() as u32, self.data.len() as u32];
+        bytes.extend(header.iter().flat_map(|word| word.to_ne_bytes()));
+        for call in &self.calls {
+            let Call { number, kinds, tolerated, expected, arguments } = call;
+            for word in [*number, *kinds, *tolerated, *expected as u32] {
+                bytes.extend(word.to_ne_bytes());
+            }
+            bytes.extend(arguments.iter().flat_map(|argument| argument.to_ne_bytes()));
+        }
+        bytes.extend(self.relocations.iter().flat_map(|offset| offset.to_ne_bytes()));
+        bytes.extend(&self.data);
+        bytes
+    }
+}
+
+/// The joining steps as calls.
+fn compile(plan: &Plan, places: &Places) -> Result<Compiled, Fault> {
+    let mut compiled = Compiled::default();
+    for (index, step) in plan.joining.iter().enumerate() {
+        compile_step(&step.action, index, places, &mut compiled)
+            .map_err(|error| Fault::new(FaultCode::Internal, format!("{}: {error}", step.action.name())))?;
+    }
+    Ok(compiled)
+}
+
+fn compile_step(action: &Action, step: usize, places: &Places, compiled: &mut Compiled) -> sys::Result<()> {
+    let prctl =
+        |option: libc::c_int, value: u64| [Number(option as u64), Number(value), Number(0), Number(0)];
+    match action {
+        Action::BecomeUndumpable => {
+            compiled.call(step, libc::SYS_prctl, &prctl(libc::PR_SET_DUMPABLE, 0));
+        }
+        Action::BecomeDumpable => {
+            compiled.call(step, libc::SYS_prctl, &prctl(libc::PR_SET_DUMPABLE, 1));
+        }
+        Action::JoinCgroup => {
+            let zero = compiled.data(*b"0");
+            for tasks in &places.tasks {
+                compiled.call(step, libc::SYS_write, &[Descriptor(*tasks), zero, Number(1)]).expected = 1;
+            }
+        }
+        Action::EnterNamespaces => {
+            for namespace in &places.namespaces[1..] {
+                compiled.call(step, libc::SYS_setns, &[Descriptor(*namespace), Number(0)]);
+            }
+        }
+        Action::NewSession => {
+            compiled.call(step, libc::SYS_setsid, &[]);
+        }
+        Action::LowerLimits { file_bytes, processes, data_bytes } => {
+            for (resource, value) in init::limits(*file_bytes, *processes, *data_bytes) {
+                let value = sys::limits::lowered(resource, value)?.to_ne_bytes();
+                let limit = compiled.data(value.into_iter().chain(value));
+                let arguments = [Number(0), Number(u64::from(resource)), limit, Number(0)];
+                compiled.call(step, libc::SYS_prlimit64, &arguments);
+            }
+        }
+        Action::BecomeUser => {
+            let id = Number(u64::from(INSIDE_UID));
+            // Denied where an ordinary user made the namespace (user_namespaces(7)).
+            compiled.call(step, libc::SYS_setgroups, &[Number(0), Number(0)]).tolerated = libc::EPERM as u32;
+            compiled.call(step, libc::SYS_setresgid, &[id, id, id]);
+            compiled.call(step, libc::SYS_setresuid, &[id, id, id]);
+        }
+        Action::NewKeyring => {
+            const JOIN_SESSION_KEYRING: u64 = 1;
+            let arguments = [Number(JOIN_SESSION_KEYRING), Number(0)];
+            compiled.call(step, libc::SYS_keyctl, &arguments).tolerated = libc::ENOSYS as u32;
+        }
+        Action::DropCapabilities => drop_capabilities(step, compiled),
+        Action::AwaitInputs => {
+            let place = compiled.data([0; 8]);
+            compiled.call(step, libc::SYS_read, &[Descriptor(places.ready), place, Number(1)]).expected = 1;
+        }
+        Action::PlaceDescriptors => {
+            debug_assert_eq!(places.kept.len() as u64, KEPT);
+            for (target, kept) in places.kept.iter().enumerate() {
+                compiled.call(step, libc::SYS_dup2, &[Descriptor(*kept), Number(target as u64)]);
+            }
+        }
+        Action::NoNewPrivileges => {
+            compiled.call(step, libc::SYS_prctl, &prctl(libc::PR_SET_NO_NEW_PRIVS, 1));
+        }
+        Action::Landlock => {
+            let ruleset = places.ruleset.ok_or(sys::Error { call: "ruleset", errno: libc::ENOENT })?;
+            compiled.call(step, libc::SYS_landlock_restrict_self, &[Descriptor(ruleset), Number(0)]);
+        }
+        Action::Seccomp => filter(step, compiled),
+        other => return Err(sys::Error { call: other.name(), errno: libc::ENOSYS }),
+    }
+    Ok(())
+}
+
+/// As `sys::identity::drop_capabilities` does it.
+fn drop_capabilities(step: usize, compiled: &mut Compiled) {
+    let prctl = |option: libc::c_int, first: u64, second: u64| {
+        [Number(option as u64), Number(first), Number(second), Number(0), Number(0)]
+    };
+    for capability in 0..=identity::last_capability() {
+        compiled.call(step, libc::SYS_prctl, &prctl(libc::PR_CAPBSET_DROP, capability, 0));
+    }
+    let clear = prctl(identity::PR_CAP_AMBIENT, identity::PR_CAP_AMBIENT_CLEAR_ALL, 0);
+    compiled.call(step, libc::SYS_prctl, &clear);
+    compiled.call(step, libc::SYS_prctl, &prctl(libc::PR_SET_SECUREBITS, identity::SECUREBITS, 0));
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+    let header = compiled.data(words(&identity::CAPSET_HEADER));
+    let none = compiled.data(words(&identity::CAPSET_NONE));
+    compiled.call(step, libc::SYS_capset, &[header, none]);
+}
+
+/// `struct sock_fprog`: a count, then the address of the instructions.
+fn filter(step: usize, compiled: &mut Compiled) {
+    let program = seccomp::job();
+    let instructions = program.iter().flat_map(|one| {
+        let [low, high] = one.code.to_ne_bytes();
+        [low, high, one.jt, one.jf].into_iter().chain(one.k.to_ne_bytes())
+    });
+    let instructions: Vec<u8> = instructions.collect();
+    let Data(at) = compiled.data(instructions) else { return };
+    let head = (program.len() as u64).to_ne_bytes();
+    let head = compiled.data(head.into_iter().chain(at.to_ne_bytes()));
+    let Data(head_at) = head else { return };
+    compiled.relocations.push(head_at as u32 + 8);
+    let mode = Number(u64::from(libc::SECCOMP_SET_MODE_FILTER));
+    compiled.call(step, libc::SYS_seccomp, &[mode, Number(0), head]);
+}

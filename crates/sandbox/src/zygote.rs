@@ -1,0 +1,112 @@
+//! A zygote from the outside: an interpreter that imports what is to be warm, then waits to be forked into sandboxes.
+//!
+//! It runs our code only and parses nothing of a tenant's, but its memory is what every fork begins with: so it is confined for
+//! itself. A root and a network of its own with nothing in it, an unprivileged id, one capability (CAP_SYS_ADMIN, without which no
+//! namespace can be entered), `policy/seccomp/zygote.toml`. Its forks shed the rest (`joining.rs`).
+
+use crate::host::{Host, Outside};
+use crate::image::Image;
+use crate::plan::INSIDE_USER;
+use crate::{command, mounts, seccomp};
+use rustix::fs::{Mode, OFlags};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use sys::{Error, Result};
+
+/// The program that an interpreter becomes a zygote by.
+const PROGRAM: &str = "/opt/fireclay/python/zygote.pyc";
+/// Where it finds its socket.
+const SOCKET: i32 = 3;
+/// The lowest number of what it receives: those that a fork places things at are taken before.
+const FIRST_FREE: i32 = 16;
+/// What it may write, for libraries that want a place for their caches.
+const SCRATCH_BYTES: u64 = 64 << 20;
+const SCRATCH_INODES: u64 = 4096;
+
+/// Whether this machine can have zygotes: they need a user that is nobody else's.
+pub fn possible(host: &Host) -> bool {
+    matches!(host.outside, Ok(Outside::Reserved { .. }))
+}
+
+/// Becomes a zygote of the image's Python with these modules imported, which serves `socket` until its other end is gone; what it
+/// complains of goes to `complaints`. The caller is a process made for this, with one thread. Returns only the failure.
+pub fn live(image: &Image, host: &Host, modules: &[String], socket: &OwnedFd, complaints: &OwnedFd) -> Error {
+    match confine(image, host, socket, complaints) {
+        Err(error) => error,
+        Ok(()) => {
+            let word = |text: &str| CString::new(text).unwrap_or_default();
+            let python = word(image.python.as_deref().unwrap_or_default());
+            let args: Vec<CString> = [c"-S".to_owned(), word(PROGRAM)]
+                .into_iter()
+                .chain(modules.iter().map(|name| word(name)))
+                .collect();
+            let args: Vec<&CStr> = std::iter::once(&python).chain(&args).map(CString::as_c_str).collect();
+            let env: Vec<CString> = command::own_environment(image)
+                .into_iter()
+                .map(|(name, value)| word(&format!("{name}={value}")))
+                .collect();
+            let env: Vec<&CStr> = env.iter().map(CString::as_c_str).collect();
+            sys::process::execute(&python, &args, &env)
+        }
+    }
+}
+
+fn confine(image: &Image, host: &Host, socket: &OwnedFd, complaints: &OwnedFd) -> Result<()> {
+    let Ok(Outside::Reserved { base, .. }) = host.outside else {
+        return Err(Error { call: "zygote", errno: libc::ENOTSUP });
+    };
+    sys::signal::reset()?;
+    sys::process::new_session()?;
+    sys::limits::prefer_as_oom_victim()?;
+    sys::limits::lower(libc::RLIMIT_CORE, 1)?;
+    sys::identity::new_session_keyring()?;
+    sys::process::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS)?;
+    sys::net::set_host_name(INSIDE_USER)?;
+    file_system(image)?;
+    descriptors(socket, complaints)?;
+    // The id below those of sandboxes: nobody's.
+    sys::identity::become_user_with_sys_admin(base - 1, base - 1)?;
+    // After the change of id, which clears it. If the parent died before, the end of the socket says so.
+    sys::process::die_with_parent()?;
+    sys::identity::set_no_new_privileges()?;
+    sys::seccomp::install(seccomp::zygote())
+}
+
+fn file_system(image: &Image) -> Result<()> {
+    let path = |path: &std::path::Path| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    sys::mount::make_all_private()?;
+    let layers = mounts::open_layers(&path(&image.skeleton), &path(&image.rootfs))?;
+    let root = mounts::root(&layers)?;
+    drop(layers);
+    drop(mounts::scratch(root.as_fd(), SCRATCH_BYTES, SCRATCH_INODES)?);
+    mounts::directories(root.as_fd())?;
+    mounts::devices(root.as_fd())?;
+    sys::mount::pivot_into(root.as_fd())
+}
+
+/// Pipes at 0 to 2, as every fork will have: the interpreter remembers what kind of file it started with.
+fn descriptors(socket: &OwnedFd, complaints: &OwnedFd) -> Result<()> {
+    let (input, _) = sys::fs::pipe_to_read()?;
+    let (_, output) = sys::fs::pipe_to_read()?;
+    let copies = [
+        sys::process::duplicate_above(input.as_fd(), 64)?,
+        sys::process::duplicate_above(output.as_fd(), 64)?,
+        sys::process::duplicate_above(complaints.as_fd(), 64)?,
+        sys::process::duplicate_above(socket.as_fd(), 64)?,
+    ];
+    // Their numbers may be among those that are taken now.
+    drop((input, output));
+    let null =
+        rustix::fs::open(c"/dev/null", OFlags::RDONLY, Mode::empty()).map_err(Error::of("open null"))?;
+    let high_null = sys::process::duplicate_above(null.as_fd(), 64)?;
+    drop(null);
+    for (copy, target) in copies.iter().zip(0..) {
+        sys::process::place_descriptor(copy.as_fd(), target)?;
+    }
+    debug_assert_eq!(copies.len() as i32, SOCKET + 1);
+    for taken in SOCKET + 1..FIRST_FREE {
+        sys::process::place_descriptor(high_null.as_fd(), taken)?;
+    }
+    sys::process::close_from_on_exec(FIRST_FREE as u32)
+}

@@ -1,0 +1,156 @@
+"""Keeps an interpreter warm and forks it into sandboxes: `python -S zygote.pyc MODULE…`, a seqpacket socket at descriptor 3.
+
+Everything here is done once, before any tenant's code exists; a fork does the rest of `runner.py` and is the program. The
+forking itself, and all that confines the fork, is native (`guest/zygote`). Descriptors 4 to 15 are taken, so that what a request
+brings is above them; in a fork 4 is its errand. Protocol: ../PROTOCOL.md.
+"""
+
+import atexit
+import marshal
+import posix
+import sys
+from gc import collect, freeze
+from os import environ
+
+SOCKET, ERRAND, HEAD = 3, 4, 8
+DIRECTORY = sys.argv[0].rpartition("/")[0]
+# What plain Python has imported by the time a program starts, and what programs import most.
+MODULES = "os io re json math time random datetime collections itertools functools string typing traceback _ast".split()
+# Variables that the interpreter, its C library or its loader read at their start.
+AT_START = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "MALLOC_", "GLIBC_")
+
+
+def load(name):
+    """The namespace of a runner of ours, without running its program."""
+    namespace = {"__name__": "fireclay", "__builtins__": __builtins__}
+    with open(f"{DIRECTORY}/{name}", "rb") as file:
+        exec(marshal.loads(file.read()[16:]), namespace)
+    return namespace
+
+
+def load_fork():
+    """The native half."""
+    import _imp
+
+    module = _imp.create_dynamic(type(sys.implementation)(name="fork", origin=f"{DIRECTORY}/fork.so"))
+    sys.modules.pop("fork", None)
+    return module.serve
+
+
+def import_all(names):
+    for name in names:
+        try:
+            __import__(name)
+        except Exception as error:
+            # A program that imports it will see why; one that does not must not miss the rest.
+            sys.stderr.write(f"zygote: {name}: {error}\n")
+
+
+def rehearse():
+    """Runs what every program needs once, so that no fork builds those tables."""
+    scope = {}
+    exec(compile("def f(x):\n    return [y for y in x]\nf('a')\n", "<rehearsal>", "exec", 0, True), scope)
+    runner["values"]()["bundle"]([1, "a", {"b": None}])
+    runner["render"](ValueError("rehearsal"), None)
+
+
+def read_errand():
+    """Arguments, environment and working directory, as `crates/sandbox/src/errand.rs` writes them; all bytes."""
+    size = posix.fstat(ERRAND).st_size
+    head = posix.pread(ERRAND, min(size, 4096), 2 * HEAD)
+    length = int.from_bytes(posix.pread(ERRAND, HEAD, HEAD), "little")
+    while len(head) < length:
+        head += posix.pread(ERRAND, length - len(head), 2 * HEAD + len(head))
+    posix.close(ERRAND)
+    counts = [int.from_bytes(head[at : at + 4], "little") for at in (0, 4)]
+    words = head[8:length].split(b"\0")
+    return words[: counts[0]], words[counts[0] : sum(counts)], words[sum(counts)]
+
+
+def is_plain(environment, directory):
+    """Whether a fork can be what a new interpreter with this environment, for a program in this directory, would be."""
+    for variable in environment:
+        name = variable.partition(b"=")[0].decode("utf-8", "surrogateescape")
+        if name.startswith(AT_START) and variable not in AT_BIRTH:
+            return False
+    # A program's own files come before the library's: what is imported already must not be among them.
+    return not any(name.partition(".")[0] in sys.modules for name in posix.listdir(directory))
+
+
+def reseed():
+    """Makes different in every fork what must be. (`random` does so itself, by `os.register_at_fork`.)"""
+    loaded = sys.modules.get
+    if numpy := loaded("numpy.random"):
+        numpy.seed()
+    if ssl := loaded("_ssl"):
+        ssl.RAND_add(posix.urandom(32), 32.0)
+    if tempfile := loaded("tempfile"):
+        tempfile._name_sequence = None
+    if uuid := loaded("uuid"):
+        uuid._node = uuid._last_timestamp = None
+
+
+def become():
+    """Turns the fork into the program's interpreter; returns the arguments of `run`."""
+    arguments, environment, directory = read_errand()
+    posix.chdir(directory)
+    if not is_plain(environment, arguments[3].decode("utf-8", "surrogateescape").rpartition("/")[0]):
+        posix.execve(arguments[0], arguments, dict(variable.split(b"=", 1) for variable in environment))
+    if environment != BIRTH:
+        environ.clear()
+        posix.environ.clear()
+        for variable in environment:
+            name, _, value = variable.partition(b"=")
+            posix.environ[name] = value
+            environ[name.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
+    if PID == posix.getpid():
+        posix._exit(70)  # Libraries tell a fork by its number.
+    reseed()
+    runner["channel"].pid = posix.getpid()
+    # As `python -S runner.pyc FILE ARGS…` finds them.
+    sys.argv[:] = [argument.decode("utf-8", "surrogateescape") for argument in arguments[2:]]
+    return runner["prepare"]()
+
+
+def finish(namespace):
+    """Ends a program that left nothing behind which needs the interpreter's own, slow end. Else returns."""
+    threading = sys.modules.get("threading")
+    if len(sys.modules) != LOADED or (threading and len(threading._active) > 1):
+        return
+    if sys.stdout is not STDOUT or sys.stderr is not STDERR:
+        return
+    atexit._run_exitfuncs()
+    # What the program's names held is let go, so that files are written and `__del__` is called.
+    for name in [name for name in namespace if name[:1] == "_" and name[1:2] != "_"]:
+        namespace[name] = None
+    for name in [name for name in namespace if name != "__builtins__"]:
+        namespace[name] = None
+    collect()
+    try:
+        STDOUT.flush()
+        STDERR.flush()
+    except BaseException:
+        return
+    posix._exit(0)
+
+
+import_all([*MODULES, *sys.argv[1:]])
+runner = load("runner.pyc")
+serve = load_fork()
+runner["RENAMED_MAX"] = 0  # `compile` is warm here.
+runner["is_real"] = lambda path: True  # Nobody has been in a fork's workspace before it.
+runner["furnish"]()
+rehearse()
+STDOUT, STDERR, PID, LOADED = sys.stdout, sys.stderr, posix.getpid(), len(sys.modules)
+BIRTH = [name + b"=" + value for name, value in posix.environ.items()]
+AT_BIRTH = frozenset(BIRTH)
+collect()
+freeze()
+
+posix.write(SOCKET, b"ready")
+answer = serve(SOCKET)
+if answer != 1:
+    posix._exit(-answer)
+program = become()
+runner["run"](*program)
+finish(program[0])
