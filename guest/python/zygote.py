@@ -55,26 +55,32 @@ def rehearse():
 
 
 def read_errand():
-    """Arguments, environment and working directory, as `crates/sandbox/src/errand.rs` writes them; all bytes."""
-    size = posix.fstat(ERRAND).st_size
-    head = posix.pread(ERRAND, min(size, 4096), 2 * HEAD)
-    length = int.from_bytes(posix.pread(ERRAND, HEAD, HEAD), "little")
-    while len(head) < length:
-        head += posix.pread(ERRAND, length - len(head), 2 * HEAD + len(head))
+    """Arguments, environment, working directory, and whether the program has files besides itself; all bytes. The format is that of
+    `crates/sandbox/src/errand.rs`."""
+    head = posix.pread(ERRAND, 4096, 0)
+    size, length = int.from_bytes(head[:HEAD], "little"), int.from_bytes(head[HEAD : 2 * HEAD], "little")
+    while len(head) < HEAD + size:
+        head += posix.pread(ERRAND, HEAD + size - len(head), len(head))
     posix.close(ERRAND)
-    counts = [int.from_bytes(head[at : at + 4], "little") for at in (0, 4)]
-    words = head[8:length].split(b"\0")
-    return words[: counts[0]], words[counts[0] : sum(counts)], words[sum(counts)]
+    command = 2 * HEAD
+    counts = [int.from_bytes(head[at : at + 4], "little") for at in (command, command + 4)]
+    words = head[command + 8 : command + length].split(b"\0")
+    # An input is a kind, a length and a path with its NUL: of the first, the program, only the path has one of unknown length.
+    inputs = head[command + length : HEAD + size]
+    alone = inputs.find(b"\0", 1 + HEAD) == len(inputs) - 1
+    return words[: counts[0]], words[counts[0] : sum(counts)], words[sum(counts)], alone
 
 
-def is_plain(environment, directory):
-    """Whether a fork can be what a new interpreter with this environment, for a program in this directory, would be."""
-    for variable in environment:
-        name = variable.partition(b"=")[0].decode("utf-8", "surrogateescape")
-        if name.startswith(AT_START) and variable not in AT_BIRTH:
-            return False
+def is_plain(path, environment, alone):
+    """Whether a fork can be what a new interpreter with this environment, for the program at this path, would be."""
+    if environment != BIRTH:
+        for variable in environment:
+            if variable not in AT_BIRTH and variable.decode("utf-8", "surrogateescape").startswith(AT_START):
+                return False
     # A program's own files come before the library's: what is imported already must not be among them.
-    return not any(name.partition(".")[0] in sys.modules for name in posix.listdir(directory))
+    directory, _, name = path.rpartition("/")
+    names = (name,) if alone else posix.listdir(directory)
+    return not any(name.partition(".")[0] in sys.modules for name in names)
 
 
 def reseed():
@@ -92,9 +98,11 @@ def reseed():
 
 def become():
     """Turns the fork into the program's interpreter; returns the arguments of `run`."""
-    arguments, environment, directory = read_errand()
+    arguments, environment, directory, alone = read_errand()
     posix.chdir(directory)
-    if not is_plain(environment, arguments[3].decode("utf-8", "surrogateescape").rpartition("/")[0]):
+    # As `python -S runner.pyc FILE ARGS…` finds them.
+    sys.argv[:] = [argument.decode("utf-8", "surrogateescape") for argument in arguments[2:]]
+    if not is_plain(sys.argv[1], environment, alone):
         posix.execve(arguments[0], arguments, dict(variable.split(b"=", 1) for variable in environment))
     if environment != BIRTH:
         environ.clear()
@@ -107,8 +115,6 @@ def become():
         posix._exit(70)  # Libraries tell a fork by its number.
     reseed()
     runner["channel"].pid = posix.getpid()
-    # As `python -S runner.pyc FILE ARGS…` finds them.
-    sys.argv[:] = [argument.decode("utf-8", "surrogateescape") for argument in arguments[2:]]
     return runner["prepare"]()
 
 

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Where leaves can be made.
 #[derive(Debug, Clone)]
@@ -114,8 +115,14 @@ const LEAF_PREFIX: &str = "fireclay-";
 /// A name for a leaf that no other on this machine has: who makes it, since when that process runs, and which of its leaves it is.
 pub fn leaf_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
+    static MAKER: Mutex<(u32, u64)> = Mutex::new((0, 0));
     let pid = std::process::id();
-    let start = start_time(pid).unwrap_or(0);
+    let mut maker = MAKER.lock().unwrap_or_else(PoisonError::into_inner);
+    // A clone of the maker is another one.
+    if maker.0 != pid {
+        *maker = (pid, start_time(pid).unwrap_or(0));
+    }
+    let start = maker.1;
     format!("{LEAF_PREFIX}{pid}-{start}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 

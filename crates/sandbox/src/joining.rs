@@ -4,7 +4,7 @@
 //! is confined by what stands in the plan, and by nothing that the zygote decides.
 
 use crate::plan::{Action, INSIDE_UID, Plan};
-use crate::{init, seccomp};
+use crate::{init, seccomp, streams};
 use model::{Fault, FaultCode};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
@@ -59,40 +59,68 @@ pub struct Belongings<'a> {
     pub streams: [BorrowedFd<'a>; 4],
     /// What to do.
     pub errand: BorrowedFd<'a>,
-    /// Readable when init has written the inputs.
-    pub ready: BorrowedFd<'a>,
 }
 
-/// Has the zygote behind `zygote` fork into a sandbox. Returns the fork's process id inside, when every step succeeded.
-pub fn fork(
-    zygote: BorrowedFd<'_>,
-    plan: &Plan,
-    offer: &Offer,
-    belongings: &Belongings<'_>,
-) -> Result<i32, NotJoined> {
-    let (report, theirs) = sys::fs::pipe_to_read().map_err(|error| no_fork(&error))?;
-    let mut places = Places::default();
-    let mut descriptors: Vec<BorrowedFd<'_>> = Vec::new();
-    let mut add = |fd| {
-        descriptors.push(fd);
-        descriptors.len() as u64 - 1
-    };
-    places.namespaces = vec![add(offer.namespaces[0].as_fd())];
-    add(theirs.as_fd());
-    places.namespaces.extend(offer.namespaces[1..].iter().map(|namespace| add(namespace.as_fd())));
-    places.kept = belongings.streams.iter().chain([&belongings.errand]).map(|fd| add(*fd)).collect();
-    places.ready = add(belongings.ready);
-    places.ruleset = offer.ruleset.as_ref().map(|ruleset| add(ruleset.as_fd()));
-    places.tasks = belongings.tasks.iter().map(|tasks| add(tasks.as_fd())).collect();
-    debug_assert_eq!((places.namespaces[0], REPORT), (PID_NAMESPACE as u64, 1));
-    let compiled = compile(plan, &places).map_err(NotJoined::NoFork)?;
-    let bytes = compiled.bytes();
-    if bytes.len() > REQUEST_BYTES_MAX || descriptors.len() > DESCRIPTORS_MAX {
-        return Err(no_fork(&"the way into the sandbox is too long for one request"));
+/// The way into one sandbox, prepared before anybody goes it.
+#[derive(Debug)]
+pub struct Way {
+    compiled: Compiled,
+    /// What is sent to the zygote.
+    request: Vec<u8>,
+    /// Readable when init has written the inputs, which it says on the other end.
+    ready: OwnedFd,
+    said: OwnedFd,
+    report: OwnedFd,
+    reporting: OwnedFd,
+}
+
+impl Way {
+    /// Prepares the way by this plan, with so many files to join control groups by.
+    pub fn into(plan: &Plan, offer: &Offer, tasks: usize) -> Result<Self, Fault> {
+        let exhausted = |error: sys::Error| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
+        let compiled = compile(plan, &Places::of(offer, tasks))?;
+        let request = compiled.bytes();
+        if request.len() > REQUEST_BYTES_MAX {
+            return Err(Fault::new(
+                FaultCode::Internal,
+                "the way into the sandbox is too long for one request",
+            ));
+        }
+        let (ready, said) = sys::fs::pipe_to_read().map_err(exhausted)?;
+        // The fork waits for it as any program would.
+        streams::clear_nonblocking(ready.as_fd()).map_err(exhausted)?;
+        let (report, reporting) = sys::fs::pipe_to_read().map_err(exhausted)?;
+        Ok(Self { compiled, request, ready, said, report, reporting })
     }
-    sys::socket::send(zygote, &bytes, &descriptors).map_err(|error| no_fork(&error))?;
-    drop(theirs);
-    hear(report, plan, &compiled)
+
+    /// Where init says that the inputs are written.
+    pub fn said(&self) -> BorrowedFd<'_> {
+        self.said.as_fd()
+    }
+
+    /// Has the zygote behind `zygote` fork into the sandbox. Returns the fork's process id inside, when every step succeeded.
+    pub fn fork(
+        self,
+        zygote: BorrowedFd<'_>,
+        plan: &Plan,
+        offer: &Offer,
+        belongings: &Belongings<'_>,
+    ) -> Result<i32, NotJoined> {
+        let Self { compiled, request, ready, said, report, reporting } = self;
+        // If init goes without a word, its end is the last.
+        drop(said);
+        let Offer { namespaces, ruleset } = offer;
+        let mut descriptors = vec![namespaces[0].as_fd(), reporting.as_fd()];
+        descriptors.extend(namespaces[1..].iter().map(AsFd::as_fd));
+        descriptors.extend(belongings.streams);
+        descriptors.extend([belongings.errand, ready.as_fd()]);
+        descriptors.extend(ruleset.iter().map(AsFd::as_fd));
+        descriptors.extend(belongings.tasks.iter().map(AsFd::as_fd));
+        debug_assert!(descriptors.len() <= DESCRIPTORS_MAX);
+        sys::socket::send(zygote, &request, &descriptors).map_err(|error| no_fork(&error))?;
+        drop(reporting);
+        hear(report, plan, &compiled)
+    }
 }
 
 /// Hears the report to its end.
@@ -144,7 +172,7 @@ fn no_fork(error: &dyn std::fmt::Display) -> NotJoined {
 }
 
 /// Where what is sent lies among the descriptors.
-#[derive(Default)]
+#[derive(Debug)]
 struct Places {
     namespaces: Vec<u64>,
     /// What the fork keeps, in the order of its numbers from 0 on.
@@ -154,8 +182,26 @@ struct Places {
     tasks: Vec<u64>,
 }
 
+impl Places {
+    /// In the order that [`Way::fork`] sends.
+    fn of(offer: &Offer, tasks: usize) -> Self {
+        let mut next = 0..;
+        let mut take = || next.next().unwrap_or(u64::MAX);
+        let pid = take();
+        let report = take();
+        debug_assert_eq!((pid, report), (PID_NAMESPACE as u64, REPORT as u64));
+        Self {
+            namespaces: std::iter::once(pid).chain((1..NAMESPACES.len()).map(|_| take())).collect(),
+            kept: (0..KEPT).map(|_| take()).collect(),
+            ready: take(),
+            ruleset: offer.ruleset.is_some().then(&mut take),
+            tasks: (0..tasks).map(|_| take()).collect(),
+        }
+    }
+}
+
 /// A request in the making.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Compiled {
     calls: Vec<Call>,
     /// For each call the joining step that it is part of.

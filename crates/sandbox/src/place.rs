@@ -5,9 +5,9 @@ use crate::control::{self, Message};
 use crate::host::Host;
 use crate::image::Image;
 use crate::init::{self, Birth};
-use crate::joining::{self, Belongings, NotJoined, Offer};
+use crate::joining::{Belongings, NotJoined, Offer, Way};
 use crate::plan::{Action, Actor, Needs, Plan};
-use crate::{procfs, streams};
+use crate::procfs;
 use model::{Fault, FaultCode, Layer};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
@@ -39,6 +39,8 @@ pub struct Sandbox {
     offer: Option<Offer>,
     /// Files through which a fork joins the control group.
     tasks: Vec<OwnedFd>,
+    /// What a fork needs of us, once it is prepared.
+    way: Option<Way>,
     /// The user and group that the code has outside.
     ids: (u32, u32),
     /// Set when init has been waited for, with the processor time that all of it used.
@@ -88,9 +90,9 @@ impl Sandbox {
         // From here on dropping the sandbox kills and reaps what was cloned. Its scratch descriptor comes with `Ready`.
         let scratch = control.try_clone().map_err(|error| machine("duplicate", &error))?;
         let ids = ids.unwrap_or_default();
-        let (built, offer) = (false, None);
+        let (built, offer, way) = (false, None, None);
         let mut sandbox =
-            Self { pid, init, control, scratch, cgroup, built, offer, tasks, ids, cpu_us: None };
+            Self { pid, init, control, scratch, cgroup, built, offer, tasks, way, ids, cpu_us: None };
         match done {
             // Init is gone: it said why before it went.
             Err(fault) if fault.code == FaultCode::Interrupted => {
@@ -129,6 +131,14 @@ impl Sandbox {
         tell(&self.control, Message::Start, &[errand, stdin, stdout, stderr, result])
     }
 
+    /// Prepares what a fork needs, while nobody waits for it.
+    pub fn prepare_fork(&mut self, plan: &Plan) -> Result<(), Fault> {
+        if let Some(offer) = &self.offer {
+            self.way = Some(Way::into(plan, offer, self.tasks.len())?);
+        }
+        Ok(())
+    }
+
     /// Has the zygote behind `zygote` fork the one job into it, once it is built.
     pub fn fork(
         &mut self,
@@ -139,17 +149,13 @@ impl Sandbox {
     ) -> Result<(), NotJoined> {
         let offer = self.offer.as_ref().ok_or_else(|| internal("the plan lets no fork in"));
         let offer = offer.map_err(NotJoined::NoFork)?;
-        let made = || -> sys::Result<_> {
-            let (ready, said) = sys::fs::pipe_to_read()?;
-            // The fork waits for it as any program would.
-            streams::clear_nonblocking(ready.as_fd())?;
-            Ok((ready, said))
+        let way = match self.way.take() {
+            Some(way) => way,
+            None => Way::into(plan, offer, self.tasks.len()).map_err(NotJoined::NoFork)?,
         };
-        let (ready, said) = made().map_err(|error| NotJoined::NoFork(machine("pipe", &error)))?;
-        tell(&self.control, Message::Furnish, &[errand, said.as_fd()]).map_err(NotJoined::Failed)?;
-        drop(said);
-        let belongings = Belongings { tasks: &self.tasks, streams, errand, ready: ready.as_fd() };
-        let pid = joining::fork(zygote, plan, offer, &belongings)?;
+        tell(&self.control, Message::Furnish, &[errand, way.said()]).map_err(NotJoined::Failed)?;
+        let belongings = Belongings { tasks: &self.tasks, streams, errand };
+        let pid = way.fork(zygote, plan, offer, &belongings)?;
         tell(&self.control, Message::Adopt { pid }, &[]).map_err(NotJoined::Failed)
     }
 
@@ -276,13 +282,16 @@ fn perform(
                     None => tree.leaf(site.name, limits).map_err(|error| failed(&error))?,
                 };
                 let leaf = making.cgroup.insert(leaf);
-                if !plan.joining.is_empty() {
-                    making.tasks = leaf.join_descriptors().map_err(|error| failed(&error))?;
-                }
-                if making.child.is_some() {
-                    let join = leaf.join_descriptors().map_err(|error| failed(&error))?;
-                    let join: Vec<BorrowedFd<'_>> = join.iter().map(AsFd::as_fd).collect();
-                    tell(control, Message::Joinable, &join)?;
+                let joined_later = making.child.is_some();
+                if joined_later || !plan.joining.is_empty() {
+                    let tasks = leaf.join_descriptors().map_err(|error| failed(&error))?;
+                    if joined_later {
+                        let join: Vec<BorrowedFd<'_>> = tasks.iter().map(AsFd::as_fd).collect();
+                        tell(control, Message::Joinable, &join)?;
+                    }
+                    if !plan.joining.is_empty() {
+                        making.tasks = tasks;
+                    }
                 }
             }
             Action::CloneInit { namespaces } => {

@@ -129,6 +129,21 @@ fn cover_with_fact(scratch: BorrowedFd<'_>, proc: BorrowedFd<'_>, path: &CStr, t
     sys::mount::attach(sys::mount::copy(scratch, path, HIDDEN)?.as_fd(), proc, path)
 }
 
+/// Files that usually only their owner may use. The others are covered without a look: a file of a new process file system costs
+/// more to look at than a list to keep, and a cover too many hides nothing that could be seen.
+const OWNERS_ONLY: [&str; 10] = [
+    "kcore",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "pagetypeinfo",
+    "slabinfo",
+    "sysrq-trigger",
+    "timer_list",
+    "vmallocinfo",
+];
+
 /// Entries of the root that are neither processes nor links, and whether each is a directory.
 ///
 /// Files that only their owner may use are left: that is the host's root, whom no one in a sandbox can be.
@@ -146,6 +161,7 @@ fn entries(proc: BorrowedFd<'_>) -> Result<Vec<(String, bool)>> {
         match entry.file_type() {
             FileType::Symlink => {}
             FileType::Directory => found.push((name.to_owned(), true)),
+            _ if !OWNERS_ONLY.contains(&name) => found.push((name.to_owned(), false)),
             _ => {
                 let stat = rustix::fs::statat(proc, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
                     .map_err(Error::of("fstatat"))?;

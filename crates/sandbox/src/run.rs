@@ -11,7 +11,7 @@ use crate::joining::NotJoined;
 use crate::judge::{Judgement, judge};
 use crate::place::{Sandbox, Site};
 use crate::plan::{Needs, Plan, plan};
-use crate::streams::{self, GuestEnds};
+use crate::streams::{self, GuestEnds, Streams};
 use crate::supervise::{self, Io, Watched};
 use model::{Fault, FaultCode, Isolation, Layer, Rejection, RunSpec};
 use std::collections::BTreeSet;
@@ -96,6 +96,8 @@ pub fn run(spec: &RunSpec, setting: &Setting<'_>, io: Io<'_>) -> Result<Settled,
 pub struct Place {
     plan: Plan,
     sandbox: Sandbox,
+    /// Made ahead, for a run whose outputs are apart.
+    streams: Option<(Streams, GuestEnds)>,
     /// Set when a zygote made no fork: then nothing of the run has begun.
     untouched: bool,
 }
@@ -113,12 +115,17 @@ impl Place {
             fail_at: setting.fail_at,
         };
         let sandbox = Sandbox::build(&plan, &site, spare)?;
-        Ok(Self { plan, sandbox, untouched: false })
+        Ok(Self { plan, sandbox, streams: None, untouched: false })
     }
 
-    /// Waits until it is built.
+    /// Waits until it is built, and prepares what can be before the run is known.
     pub fn await_built(&mut self) -> Result<(), Fault> {
-        self.sandbox.await_built(&self.plan)
+        self.sandbox.await_built(&self.plan)?;
+        self.sandbox.prepare_fork(&self.plan)?;
+        let made = streams::make(false);
+        let made = made.map_err(|error| Fault::new(FaultCode::ResourcesExhausted, error.to_string()))?;
+        self.streams = Some(made);
+        Ok(())
     }
 
     /// Whether a run failed because its zygote made no fork. It may be run elsewhere; this sandbox has no use any more.
@@ -151,11 +158,15 @@ impl Place {
         meanwhile: &dyn Fn(),
         io: Io<'_>,
     ) -> Result<Settled, Refused> {
-        let Self { plan, sandbox, untouched } = self;
+        let Self { plan, sandbox, streams, untouched } = self;
         let began = Instant::now();
         let exhausted = |error: sys::Error| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
         let inputs = inputs::of(spec);
-        let (streams, GuestEnds { streams: ends }) = streams::make(spec.merge_output).map_err(exhausted)?;
+        let made = match streams.take().filter(|_| !spec.merge_output) {
+            Some(made) => made,
+            None => streams::make(spec.merge_output).map_err(exhausted)?,
+        };
+        let (streams, GuestEnds { streams: ends }) = made;
         let errand = errand::write(command, &inputs).map_err(exhausted)?;
         let borrowed = [ends[0].as_fd(), ends[1].as_fd(), ends[2].as_fd(), ends[3].as_fd()];
         let started = match zygote {

@@ -3,12 +3,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The guest's ends of the streams, given to the job and then closed here.
+#[derive(Debug)]
 pub struct GuestEnds {
     /// In the order of their numbers: 0, 1, 2, 3.
     pub streams: [OwnedFd; 4],
 }
 
 /// Our ends of the streams; none of them ever makes us wait.
+#[derive(Debug)]
 pub struct Streams {
     /// To standard input, until it has its end.
     pub stdin: Option<OwnedFd>,

@@ -39,7 +39,7 @@ pub type Header = [u32; 4];
 
 /// One system call.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Call {
     /// Its number.
     pub number: u32,
