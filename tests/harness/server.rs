@@ -261,10 +261,20 @@ impl Server {
 
     /// What of its memory is resident, in bytes.
     pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most of its memory that ever was resident, in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// A line of `/proc/PID/status` that is a size.
+    fn status_bytes(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
         let mut status = String::new();
         File::open(path).and_then(|mut file| file.read_to_string(&mut status)).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("proc(5)");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("proc(5)");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("proc(5)") << 10
     }
 

@@ -3,6 +3,7 @@
 pub mod batches;
 pub mod counters;
 pub mod doctor;
+pub mod events;
 pub mod http;
 mod listen;
 pub mod live;

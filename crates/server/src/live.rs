@@ -1,17 +1,15 @@
 //! Runs that are on their way: what happened to each so far, for anyone who listens now or comes later.
 
+use crate::events::Log;
 use crate::problem::Problem;
 use model::{Fault, FaultCode, RunResult, TenantId};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::RunEvent;
 use tokio::sync::{Notify, watch};
 use worker::machine::Canceller;
 use worker::pool::Stream;
-
-/// Output that nobody has read yet grows to this much before a new event begins: a drip of bytes is one event, not thousands.
-const COALESCED_BYTES: usize = 8 << 10;
 
 /// What a batch makes of a result: a word that is recorded with it.
 #[derive(Clone)]
@@ -40,18 +38,6 @@ pub struct LiveRun {
     log: Mutex<Log>,
     /// How many events there are, and whether the last one has come.
     changed: watch::Sender<(usize, bool)>,
-}
-
-#[derive(Debug, Default)]
-struct Log {
-    events: Vec<RunEvent>,
-    /// Events before this one were handed out and stay as they are.
-    read: usize,
-    /// Bytes of each stream that do not yet make a character.
-    partial: [Vec<u8>; 2],
-    result: Option<Arc<RunResult>>,
-    failure: Option<Problem>,
-    cancelled: bool,
 }
 
 impl LiveRun {
@@ -99,10 +85,11 @@ impl LiveRun {
         self.tell(&log);
     }
 
-    /// Records output. Bytes that are not UTF-8 are replaced; a character is never split between two events.
+    /// Records output, within the bounds of [`crate::events`]. Bytes that are not UTF-8 are replaced; a character is never split
+    /// between two events.
     pub fn output(&self, stream: Stream, bytes: &[u8]) {
         let mut log = self.log();
-        log.output(stream, bytes, false);
+        log.output(stream, bytes);
         self.tell(&log);
     }
 
@@ -114,10 +101,8 @@ impl LiveRun {
     /// Records the end and returns all events but it: they are kept in the store.
     pub fn settle(&self, result: Arc<RunResult>) -> Vec<RunEvent> {
         let mut log = self.log();
-        log.output(Stream::Stdout, &[], true);
-        log.output(Stream::Stderr, &[], true);
-        log.result = Some(result);
-        log.events.clone()
+        log.settle(result);
+        log.all()
     }
 
     /// Says that the end could not be written down: nobody may be told that it was.
@@ -133,7 +118,7 @@ impl LiveRun {
     }
 
     fn tell(&self, log: &Log) {
-        self.changed.send_modify(|state| state.0 = log.events.len());
+        self.changed.send_modify(|state| state.0 = log.len());
     }
 
     /// Waits until it is settled and in the store, and returns what became of it.
@@ -158,65 +143,16 @@ impl LiveRun {
 
     /// How many events there are, the end apart.
     pub fn events(&self) -> usize {
-        self.log().events.len()
+        self.log().len()
     }
 
-    /// The events from `from` on; waits for one if there is none yet. `None` when all have been told.
+    /// The next events from `from` on, a bounded number; waits for one if there is none yet. `None` when all have been told.
     pub async fn after(&self, from: usize) -> Option<Vec<RunEvent>> {
         let mut changed = self.changed.subscribe();
         drop(changed.wait_for(|state| state.0 > from || state.1).await);
-        let mut log = self.log();
-        log.read = log.read.max(log.events.len());
-        let events = log.events.get(from..).unwrap_or_default().to_vec();
+        let events = self.log().page(from);
         (!events.is_empty()).then_some(events)
     }
-}
-
-impl Log {
-    fn push(&mut self, kind: &str, data: Value) {
-        let seq = self.events.len() as u64 + 1;
-        self.events.push(RunEvent { seq, kind: kind.to_owned(), data });
-    }
-
-    fn output(&mut self, stream: Stream, bytes: &[u8], last: bool) {
-        let (kind, partial) = match stream {
-            Stream::Stdout => ("stdout", &mut self.partial[0]),
-            Stream::Stderr => ("stderr", &mut self.partial[1]),
-        };
-        partial.extend_from_slice(bytes);
-        let whole = if last { partial.len() } else { whole_characters(partial) };
-        if whole == 0 {
-            return;
-        }
-        let text = String::from_utf8_lossy(&partial[..whole]).into_owned();
-        partial.drain(..whole);
-        let unread = self.events.len() > self.read;
-        if let Some(event) = self.events.last_mut().filter(|event| unread && event.kind == kind)
-            && let Some(Value::String(before)) = event.data.get_mut("text")
-            && before.len() + text.len() <= COALESCED_BYTES
-        {
-            before.push_str(&text);
-            return;
-        }
-        self.push(kind, json!({ "text": text }));
-    }
-}
-
-/// How many of these bytes are surely whole characters: all but the beginning of one at the end.
-fn whole_characters(bytes: &[u8]) -> usize {
-    for back in 1..=bytes.len().min(3) {
-        let at = bytes.len() - back;
-        let needed = match bytes[at] {
-            0xc2..=0xdf => 2,
-            0xe0..=0xef => 3,
-            0xf0..=0xf4 => 4,
-            // The middle of a character: look further back.
-            0x80..=0xbf => continue,
-            _ => 1,
-        };
-        return if needed > back { at } else { bytes.len() };
-    }
-    bytes.len()
 }
 
 /// The runs of this process that are not settled.
@@ -267,35 +203,5 @@ impl Live {
     /// All of them.
     pub fn all(&self) -> Vec<Arc<LiveRun>> {
         self.runs().values().cloned().collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn characters_are_never_split_and_drips_are_joined() {
-        let mut log = Log::default();
-        for byte in "aé€😀z".bytes() {
-            log.output(Stream::Stdout, &[byte], false);
-        }
-        log.output(Stream::Stderr, b"\xff\xe2\x82", false);
-        log.output(Stream::Stderr, b"", true);
-        let told: Vec<_> = log
-            .events
-            .iter()
-            .map(|event| (event.kind.as_str(), event.data["text"].as_str().unwrap()))
-            .collect();
-        assert_eq!(told, [("stdout", "aé€😀z"), ("stderr", "\u{fffd}\u{fffd}")]);
-    }
-
-    #[test]
-    fn what_was_read_is_not_changed() {
-        let mut log = Log::default();
-        log.output(Stream::Stdout, b"a", false);
-        log.read = 1;
-        log.output(Stream::Stdout, b"b", false);
-        assert_eq!(log.events.len(), 2);
     }
 }
