@@ -36,14 +36,24 @@ pub struct LiveRun {
     judge: Option<Judge>,
     canceller: Mutex<Option<Canceller>>,
     log: Mutex<Log>,
-    /// How many events there are, and whether the last one has come.
-    changed: watch::Sender<(usize, bool)>,
+    changed: watch::Sender<State>,
+}
+
+/// What those who wait for a run wait for.
+#[derive(Debug, Default)]
+struct State {
+    /// How many events there are.
+    events: usize,
+    /// Whether it was recorded and has a place in the queue.
+    queued: bool,
+    /// Whether all is over: the last event has come, or it was never taken in.
+    finished: bool,
 }
 
 impl LiveRun {
-    /// A run that was just admitted.
+    /// A run that is about to be recorded.
     pub fn new(tenant: TenantId, judge: Option<Judge>) -> Arc<Self> {
-        let (changed, _) = watch::channel((0, false));
+        let (changed, _) = watch::channel(State::default());
         Arc::new(Self {
             tenant,
             judge,
@@ -67,6 +77,18 @@ impl LiveRun {
         if asked {
             canceller.cancel();
         }
+    }
+
+    /// Says that it is recorded and queued: it will end with a result.
+    pub fn is_taken_in(&self) {
+        self.changed.send_modify(|state| state.queued = true);
+    }
+
+    /// Waits until it is recorded and queued, or fails as that did.
+    pub async fn taken_in(&self) -> Result<(), Problem> {
+        let mut changed = self.changed.subscribe();
+        drop(changed.wait_for(|state| state.queued || state.finished).await);
+        self.log().failure.clone().map_or(Ok(()), Err)
     }
 
     /// Takes it back.
@@ -105,27 +127,27 @@ impl LiveRun {
         log.all()
     }
 
-    /// Says that the end could not be written down: nobody may be told that it was.
+    /// Says why there is no result to be told: it was not taken in, or its end could not be written down.
     pub fn fail(&self, problem: Problem) {
         self.log().failure = Some(problem);
     }
 
     /// Tells listeners that the end is in the store: only now may they see it.
     pub fn finish(&self) {
-        self.changed.send_modify(|state| state.1 = true);
+        self.changed.send_modify(|state| state.finished = true);
         let log = self.log();
         self.tell(&log);
     }
 
     fn tell(&self, log: &Log) {
-        self.changed.send_modify(|state| state.0 = log.len());
+        self.changed.send_modify(|state| state.events = log.len());
     }
 
     /// Waits until it is settled and in the store, and returns what became of it.
     pub async fn finished(&self) -> Result<Arc<RunResult>, Problem> {
         let mut changed = self.changed.subscribe();
         // The sender lives as long as we do, so this never fails.
-        drop(changed.wait_for(|state| state.1).await);
+        drop(changed.wait_for(|state| state.finished).await);
         let log = self.log();
         match (&log.failure, &log.result) {
             (None, Some(result)) => Ok(result.clone()),
@@ -138,7 +160,7 @@ impl LiveRun {
 
     /// Whether its end is in the store.
     pub fn is_finished(&self) -> bool {
-        self.changed.borrow().1
+        self.changed.borrow().finished
     }
 
     /// How many events there are, the end apart.
@@ -149,7 +171,7 @@ impl LiveRun {
     /// The next events from `from` on, a bounded number; waits for one if there is none yet. `None` when all have been told.
     pub async fn after(&self, from: usize) -> Option<Vec<RunEvent>> {
         let mut changed = self.changed.subscribe();
-        drop(changed.wait_for(|state| state.0 > from || state.1).await);
+        drop(changed.wait_for(|state| state.events > from || state.finished).await);
         let events = self.log().page(from);
         (!events.is_empty()).then_some(events)
     }

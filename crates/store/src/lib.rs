@@ -13,6 +13,7 @@
 //! Store::open(&Path, Options) -> Result<Store, StoreError>              blocks; one owner per data directory
 //!
 //! store.admit(NewRun)                                -> Write<Admission>      before the 2xx leaves
+//! store.withdraw(&RunId, Option<&str>)               -> Write<()>             it was queued nowhere: as if never admitted
 //! store.started(&RunId, at_ms)                       -> Write<()>
 //! store.settle(&RunId, Settlement)                   -> Write<()>             with usage and the batch's counters
 //! store.record(NewRun, started_at_ms, Settlement)    -> Write<Admission>      admit and settle in one transaction
