@@ -255,6 +255,10 @@ impl From<store::StoreError> for Problem {
             E::Exists { .. } | E::NotSettled | E::AlreadySettled => {
                 return Self::new(Kind::Conflict, said, "look at it again before changing it");
             }
+            E::LastAdmin => {
+                let hint = "make another key with the role admin first: without one, nobody could make or revoke keys";
+                return Self::new(Kind::Conflict, said, hint);
+            }
             E::BadCursor => {
                 return Self::new(Kind::InvalidRequest, said, "use `next` of a page of this list")
                     .of_field("cursor");
