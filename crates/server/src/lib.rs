@@ -8,6 +8,7 @@ pub mod http;
 mod listen;
 pub mod live;
 pub mod problem;
+pub mod pulse;
 pub mod quotas;
 pub mod receipts;
 pub mod service;

@@ -5,6 +5,7 @@ use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Judge, Live, LiveRun};
 use crate::problem::{Kind, Problem};
+use crate::pulse::Pulse;
 use crate::quotas::Quotas;
 use crate::receipts::Signer;
 use crate::settings::Settings;
@@ -61,6 +62,8 @@ pub struct Service {
     pub counters: Counters,
     /// Examines the machine.
     pub doctor: Doctor,
+    /// Whether records can be written.
+    pub pulse: Pulse,
     alone_missing: BTreeSet<Layer>,
     draining: AtomicBool,
 }
@@ -120,6 +123,7 @@ impl Service {
             signer,
             counters: Counters::default(),
             doctor: Doctor::new(doctor),
+            pulse: Pulse::default(),
             alone_missing,
             draining: AtomicBool::new(false),
         })

@@ -37,6 +37,7 @@
 //! store.put_tenant(TenantId, Quota, Actor, at_ms)    -> Write<()>             audited
 //! store.audit(NewAudit)                              -> Write<u64>
 //! store.retain(Retention, now_ms)                    -> Write<Retained>       one bounded step; again while `more`
+//! store.probe()                                      -> Write<()>             changes nothing; says whether writing works
 //! store.reader()                                     -> Reader
 //! ```
 //!
