@@ -334,7 +334,8 @@ impl Service {
     /// Takes in what one-shot commands left, and removes what is too old or too much, a step at a time.
     pub async fn keep_house(&self) -> Result<(), Problem> {
         let store = self.store.clone();
-        let ingested = tokio::task::spawn_blocking(move || store.ingest_spool(now_ms())).await;
+        let ingested =
+            tokio::task::spawn_blocking(move || store.ingest_spool(SPOOL_RECORDS_MAX, now_ms())).await;
         for (name, wrong) in ingested.unwrap_or(Err(StoreError::Closed))?.bad {
             eprintln!("fireclay: the record {name} was put aside: {wrong}");
         }
@@ -361,6 +362,8 @@ impl Service {
     }
 }
 
+/// Most records of one-shot commands that are taken in at once; the rest waits for the next time.
+const SPOOL_RECORDS_MAX: usize = 10_000;
 /// What a client that found the queue full is told to wait.
 const RETRY_AFTER_S: u64 = 1;
 

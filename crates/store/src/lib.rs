@@ -20,7 +20,8 @@
 //! store.delete_run(Scope, &RunId, Actor, at_ms)      -> Write<()>             settled ones only; audited
 //! store.interrupt_unfinished(at_ms)                  -> Write<Vec<RunId>>     once at start: what the predecessor left
 //! store.stage(&mut dyn Read, bytes_max)              -> Result<Staged, _>     blocks; an artifact's content, before settle
-//! store.ingest_spool(now_ms)                         -> Result<Ingested, _>   blocks
+//! store.ingest_spool(records_max, now_ms)            -> Result<Ingested, _>   blocks
+//! spool::backlog(&Path, files_max)                   -> Result<Backlog, _>    blocks; what waits there; needs no store
 //! spool::write(&Path, Record, Vec<ToSpool>, Durability) -> Result<(), _>      blocks; for one-shot commands, needs no store
 //!
 //! store.create_batch(NewBatch)                       -> Write<()>
