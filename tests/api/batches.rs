@@ -3,6 +3,7 @@
 mod cheats;
 mod command;
 mod grading;
+mod residue;
 
 use fireclay_tests::server::Server;
 use serde_json::{Value, json};

@@ -1,6 +1,8 @@
 //! `/docs` and `/openapi.json`: the reference works offline, and fetches nothing from elsewhere.
 
 use fireclay_tests::Server;
+use fireclay_tests::browser::Browser;
+use serde_json::json;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -46,6 +48,47 @@ fn the_reference_fetches_only_what_this_service_has() {
         assert!(start.text().contains(off), "{off}");
     }
     assert!(!start.text().contains("://"));
+}
+
+/// What a person sees: every route by its name, without a word to anybody else and without a complaint.
+#[test]
+fn a_browser_shows_every_route_and_asks_nobody_else() {
+    let server = Server::start(&[]);
+    let (_, description) = server.get_json("/openapi.json");
+    let operations = description["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|path| path.as_object().unwrap().values());
+    let names: Vec<&str> = operations.map(|operation| operation["summary"].as_str().unwrap()).collect();
+    assert!(names.len() > 20);
+    let mut browser = Browser::start();
+    browser.open(&server.url("/docs"));
+    let all_there = format!("{}.every(name => document.body.innerText.includes(name))", json!(names));
+    browser.wait_until(&all_there);
+    // What it would send a request of a reader's to: this service, by paths that it has.
+    let text = browser.evaluate("document.documentElement.outerHTML");
+    assert!(!text.as_str().unwrap().contains(&format!("{}/", server.url("/"))), "a path with two slashes");
+    // Scalar compares descriptions with its own idea of OpenAPI, which lacks parts of 3.1 (such as a list of types), says in two lines
+    // that ours is beyond it, and shows it all the same.
+    let own = browser.complaints.iter().position(|said| said.contains("document validation errors"));
+    own.into_iter().for_each(|at| drop(browser.complaints.drain(at..at + 2)));
+    assert_eq!(browser.complaints, [""; 0]);
+    let ours = |url: &&String| {
+        url.starts_with(&server.url("/")) || url.starts_with("data:") || url.starts_with("blob:")
+    };
+    assert!(browser.requests.iter().any(|url| *url == server.url("/openapi.json")), "{:?}", browser.requests);
+    assert_eq!(browser.requests.iter().filter(|url| !ours(url)).collect::<Vec<_>>(), [""; 0]);
+
+    // Had it tried to, it would have been stopped and noticed.
+    let tried = browser.evaluate("fetch('http://elsewhere.invalid/').then(() => 'let out', () => 'stopped')");
+    assert_eq!(tried, "stopped");
+    browser.evaluate("0");
+    assert!(
+        browser.complaints.iter().any(|said| said.contains("Content Security Policy")),
+        "{:?}",
+        browser.complaints
+    );
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use super::runs::ENDLESS;
 use fireclay_tests::Server;
 use fireclay_tests::http::Event;
+use model::Outcome;
 use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 /// Writes numbered lines until it is ended, a few in a second.
 const DRIP: &str = "for ((i = 0; ; i++)); do echo $i; read -t 0.02 <> <(:); done";
@@ -127,4 +130,60 @@ fn output_that_is_not_text_is_told_as_text() {
     in_order(&events);
     assert_eq!(text(&events, "stdout"), "a\u{fffd}€😀\u{0}\u{fffd}");
     assert_eq!(events.last().unwrap().data["stdout"].as_str().unwrap(), text(&events, "stdout"));
+}
+
+/// Says, as the program ends, that the events are less than what was printed.
+#[test]
+fn what_events_leave_out_is_said_once() {
+    let server = Server::start(&[]);
+    let request =
+        json!({"language": "bash", "code": "printf %100s x; echo e >&2", "limits": {"output_bytes": 10}});
+    let events: Vec<_> = server.stream(&request).collect();
+    in_order(&events);
+    let omitted: Vec<_> = events.iter().filter(|event| event.kind == "omitted").collect();
+    assert_eq!(omitted.iter().map(|event| &event.data).collect::<Vec<_>>(), [&json!({"stream": "stdout"})]);
+    assert_eq!((text(&events, "stdout"), text(&events, "stderr")), (" ".repeat(10), "e\n".to_owned()));
+    let result = &events.last().unwrap().data;
+    assert_eq!((&result["stdout_truncated"], &result["stderr_truncated"]), (&json!(true), &json!(false)));
+    assert_eq!(server.events(result["id"].as_str().unwrap(), None).collect::<Vec<_>>(), events);
+}
+
+/// 200 MB are printed, 60 MiB of them within the run's own limit, and eight clients that do not read ask for all of it.
+#[test]
+fn a_flood_that_nobody_reads_holds_little_memory() {
+    const MOST: u64 = 64 << 20;
+    let server = Server::start(&[]);
+    let before = server.resident_bytes();
+    let code = format!("head -c 200000000 /dev/zero | tr '\\0' x; echo end >&2; {ENDLESS}");
+    let limits = json!({"output_bytes": 60 << 20, "timeout_ms": 60_000});
+    let id = server.submit(&json!({"language": "bash", "code": code, "limits": limits}));
+    // One who does read hears when all is printed, and that it was not told all of it.
+    let mut heard = server.events(&id, None);
+    let told: Vec<Event> = heard.by_ref().take_while(|event| event.kind != "stderr").collect();
+    let shown = text(&told, "stdout").len();
+    drop(heard);
+    let deaf: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut stream = server.connect();
+            write!(stream, "GET /v1/runs/{id}/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+            // Its answer has begun: from here on it is up to the service what it holds.
+            stream.read_exact(&mut [0; 4096]).unwrap();
+            stream
+        })
+        .collect();
+    let (held, peak) =
+        (server.resident_bytes().saturating_sub(before), server.peak_bytes().saturating_sub(before));
+    println!(
+        "a_flood_that_nobody_reads: {shown} bytes told, {held} bytes held, {peak} at the peak, of 200000000 printed"
+    );
+    assert!(peak < MOST, "{peak}");
+    assert!((1 << 20..16 << 20).contains(&shown), "{shown}");
+    assert_eq!(
+        told.last().map(|event| (event.kind.as_str(), &event.data["stream"])),
+        Some(("omitted", &json!("stdout")))
+    );
+    drop(deaf);
+    assert_eq!(server.delete(&format!("/v1/runs/{id}")).0, 202);
+    let result = server.settled(&id);
+    assert_eq!((result.outcome, result.stdout_truncated), (Some(Outcome::Cancelled), true));
 }

@@ -3,6 +3,7 @@
 use super::runs::ENDLESS;
 use fireclay_tests::Server;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 /// A service with keys, and the key of its administrator.
@@ -183,6 +184,8 @@ fn two_hundred_at_once_with_one_key_take_their_own_part_and_the_rest_is_told_to_
     let run = other.json("POST", "/v1/runs", &json!({"language": "bash", "code": "echo on"}));
     assert_eq!(run["stdout"], "on\n");
     assert_eq!((greedy.runs("state=running").len(), greedy.runs("state=queued").len()), (2, 20));
+    // Of those that lost the last room to another while they were written down nothing is left either.
+    assert_eq!((greedy.runs("fault=true").len(), greedy.runs("since=2020-01-01T00:00:00Z").len()), (0, 22));
     for unsettled in [greedy.runs("state=queued"), greedy.runs("state=running")].concat() {
         greedy.cancel(unsettled["id"].as_str().unwrap());
     }
@@ -201,4 +204,43 @@ fn a_rate_is_kept_and_says_when_to_come_again() {
     let seconds: u64 = answer.header("retry-after").parse().unwrap();
     assert!((1..=20).contains(&seconds), "{answer:?}");
     assert_eq!(other.send("POST", "/v1/runs", &request).status, 200);
+}
+
+/// Two clients for each key, one machine that is full for most of them: both are told the same, and who was refused may repeat it.
+#[test]
+fn who_was_told_to_wait_may_send_the_same_again() {
+    const KEYS: usize = 20;
+    let server = Server::start(&["--set", "concurrency=1", "--set", "tenant.queue=3"]);
+    let submit = |key: usize, code: &str| {
+        let request = json!({"language": "bash", "code": code, "wait": false});
+        server.post_json_with("/v1/runs", &[("idempotency-key", &format!("key-{key}"))], &request)
+    };
+    let told = Mutex::new(vec![Vec::new(); KEYS]);
+    std::thread::scope(|scope| {
+        for client in 0..2 * KEYS {
+            let (told, submit) = (&told, &submit);
+            scope.spawn(move || {
+                let answer = submit(client % KEYS, ENDLESS);
+                told.lock().unwrap()[client % KEYS].push(answer);
+            });
+        }
+    });
+    let told = told.into_inner().unwrap();
+    let id = |answer: &(u16, Value)| (answer.0 == 202).then(|| answer.1["id"].as_str().unwrap().to_owned());
+    let mut accepted = BTreeSet::new();
+    for answers in &told {
+        assert!(answers.iter().all(|(status, _)| matches!(status, 202 | 429)), "{answers:?}");
+        let ids: BTreeSet<String> = answers.iter().filter_map(id).collect();
+        assert!(ids.len() <= 1, "one key, two runs: {answers:?}");
+        accepted.extend(ids);
+    }
+    assert_eq!(accepted.len(), 4, "one has the place, three wait");
+    let listed = server.get_json("/v1/runs?limit=200").1["items"].as_array().unwrap().clone();
+    let listed: BTreeSet<String> = listed.iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(listed, accepted);
+    accepted.iter().for_each(|id| assert_eq!(server.delete(&format!("/v1/runs/{id}")).0, 202));
+    accepted.iter().for_each(|id| drop(server.settled(id)));
+    let refused = told.iter().position(|answers| answers.iter().all(|answer| answer.0 == 429)).unwrap();
+    // Nothing claims its key: another request may have it too.
+    assert_eq!(submit(refused, "true").0, 202);
 }

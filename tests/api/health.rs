@@ -1,8 +1,12 @@
 //! What watches the service: liveness, readiness, version, metrics.
 
 use fireclay_tests::Server;
+use fireclay_tests::server::PATIENCE;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 #[test]
 fn it_is_alive_ready_and_says_which_it_is() {
@@ -14,6 +18,51 @@ fn it_is_alive_ready_and_says_which_it_is() {
     assert!(version["image"].as_str().is_some_and(|digest| !digest.is_empty()));
     let (status, description) = server.get_json("/openapi.json");
     assert_eq!((status, description["openapi"].as_str().map(|version| &version[..4])), (200, Some("3.1.")));
+}
+
+/// Takes the database's only lock for writing, says so, and keeps it until its input ends.
+const HOLD: &str = "import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute('BEGIN IMMEDIATE')
+print('held', flush=True)
+sys.stdin.read()";
+
+#[test]
+fn it_is_not_ready_while_nothing_can_be_written() {
+    let server = Server::start(&[]);
+    assert_eq!(server.get("/readyz").0, 200);
+    let database = server.data.path().join("fireclay.db");
+    let mut command = Command::new("python3");
+    command.arg("-c").arg(HOLD).arg(&database).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "held\n");
+    let until = Instant::now() + PATIENCE;
+    // What was heard a moment ago holds for a second.
+    let problem = loop {
+        let answer = server.send("GET", "/readyz", &[], b"");
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(Instant::now() < until, "it stays ready");
+    };
+    assert_eq!((problem.status, problem.header("content-type")), (503, "application/problem+json"));
+    let (_, problem) = problem.into_json();
+    assert_eq!((&problem["type"], &problem["retry_safe"]), (&json!("/problems/unavailable"), &json!(true)));
+    // It lives, and many who ask do not make it worse.
+    assert_eq!(server.get("/healthz").0, 200);
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| assert_eq!(server.get("/readyz").0, 503));
+        }
+    });
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+    while server.get("/readyz").0 != 200 {
+        assert!(Instant::now() < until, "it does not get ready again");
+    }
+    assert_eq!(server.run(&json!({"language": "bash", "code": "echo on"})).stdout, "on\n");
 }
 
 /// The text format 0.0.4: every sample has a type, labels are quoted, buckets only grow and end with all.

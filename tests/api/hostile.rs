@@ -2,10 +2,12 @@
 
 use super::runs::ENDLESS;
 use fireclay_tests::Server;
+use fireclay_tests::server::PATIENCE;
 use model::Outcome;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
 
 /// What a service may hold beyond what it held when it had just started.
 const GROWTH_BYTES: u64 = 48 << 20;
@@ -245,4 +247,33 @@ fn a_listener_that_does_not_read_does_not_stop_the_run() {
     assert!(server.events(&id, None).any(|event| event.kind == "stderr"));
     assert_eq!(server.delete(&format!("/v1/runs/{id}")).0, 202);
     assert_eq!(server.settled(&id).outcome, Some(Outcome::Cancelled));
+}
+
+/// At every moment between the request and the answer: what was recorded is also run, and nothing waits for ever.
+#[test]
+fn a_client_that_breaks_off_leaves_no_run_that_nobody_starts() {
+    const CLIENTS: u64 = 400;
+    let server = Server::start(&[]);
+    let body = json!({"language": "bash", "code": "true", "wait": false}).to_string();
+    let request = format!("{HEAD}content-length: {}\r\n\r\n{body}", body.len());
+    for client in 0..CLIENTS {
+        let mut stream = server.connect();
+        assert!(pour(&mut stream, request.as_bytes()));
+        // Not a wait for anything: each breaks off a little later than the one before, up to when it would have been answered.
+        let until = Instant::now() + Duration::from_micros(client * 5);
+        while Instant::now() < until {}
+        drop(stream);
+    }
+    // Every record is settled once all runs are done.
+    server.wait_for_metric("fireclay_queued", 0.0);
+    server.wait_for_metric("fireclay_running", 0.0);
+    let until = Instant::now() + PATIENCE;
+    for state in ["queued", "running"] {
+        while server.get_json(&format!("/v1/runs?state={state}")).1["items"] != json!([]) {
+            assert!(Instant::now() < until, "a run stays {state}");
+        }
+    }
+    let recorded = server.metric("fireclay_stored_runs");
+    println!("a_client_that_breaks_off: {recorded} of {CLIENTS} were recorded");
+    assert!(recorded > 0.0, "all broke off before anything was recorded");
 }

@@ -27,6 +27,21 @@ fn a_key_is_shown_once_and_listed_without_its_secret() {
 }
 
 #[test]
+fn the_last_administrator_cannot_lock_everybody_out() {
+    let tenancy = Tenancy::start();
+    let id = |key: &str| format!("/v1/keys/{}", key.split('_').nth(1).unwrap());
+    let (status, problem) = tenancy.ask(&tenancy.admin, "DELETE", &id(&tenancy.admin));
+    assert_eq!((status, &problem["type"]), (409, &json!("/problems/conflict")), "{problem}");
+    assert!(problem["hint"].as_str().unwrap().contains("another key with the role admin"), "{problem}");
+    assert_eq!(tenancy.ask(&tenancy.admin, "DELETE", &id(&tenancy.a)).0, 204);
+    let (_, other) = tenancy.tell(&tenancy.admin, "POST", "/v1/keys", &json!({"role": "admin"}));
+    assert_eq!(tenancy.ask(&tenancy.admin, "DELETE", &id(&tenancy.admin)).0, 204);
+    assert_eq!(tenancy.ask(&tenancy.admin, "GET", "/v1/keys").0, 401);
+    let other = other["key"].as_str().unwrap();
+    assert_eq!(tenancy.ask(other, "DELETE", &id(other)).0, 409);
+}
+
+#[test]
 fn wrong_keys_are_not_made() {
     let server = Server::start(&[]);
     let refused = |body: Value| {

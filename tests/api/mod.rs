@@ -13,6 +13,7 @@ mod health;
 mod hostile;
 mod keys;
 mod lifecycle;
+mod problems;
 mod runs;
 mod schema;
 mod settings;

@@ -60,6 +60,22 @@ fn the_first_key_must_be_an_administrators() {
 }
 
 #[test]
+fn the_last_administrators_key_stays() {
+    let data = Data::fresh();
+    let make = || keys(&data, None, &["create", "--role", "admin"]).1.trim_end().to_owned();
+    let first = make();
+    let (code, said, told) = keys(&data, None, &["revoke", &first]);
+    assert!(code == 2 && said.is_empty() && told.contains("--role admin"), "{told}");
+    let server = Server::start_in(&data, &[]);
+    let (code, _, told) = keys(&data, Some(&first), &["revoke", &first]);
+    assert!(code == 2 && told.contains("last key of an administrator"), "{told}");
+    drop(server);
+    let second = make();
+    assert_eq!(keys(&data, None, &["revoke", &first]).0, 0);
+    assert_eq!(keys(&data, None, &["revoke", &second]).0, 2);
+}
+
+#[test]
 fn a_receipt_is_proof_for_others() {
     let server = Server::start(&[]);
     let result = server.post_json("/v1/runs", &json!({"language": "python", "code": "print(6 * 7)"})).1;

@@ -1,11 +1,12 @@
 //! `fireclay run`: output, exit codes, limits, files, mistakes.
 
 use fireclay_tests::run::{command, feed};
-use fireclay_tests::{Ran, fireclay, image};
+use fireclay_tests::{Data, Ran, Server, fireclay, image};
 use serde_json::Value;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 fn run(args: &[&str]) -> Ran {
     fireclay(&[&["run"], args].concat(), b"")
@@ -351,4 +352,50 @@ fn the_result_has_every_field_of_the_table() {
 fn sha256(text: &str) -> String {
     let ran = feed(&mut std::process::Command::new("sha256sum"), text.as_bytes());
     ran.stdout.split_whitespace().next().unwrap().to_owned()
+}
+
+/// Records of one-shot runs in the spool of a data directory.
+fn spooled(data: &Data) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(data.path().join("spool")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
+}
+
+fn run_in(data: &Data, code: &str) {
+    let output = data.command(&["run", "-l", "bash", "-c", code]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+/// A service on this data directory comes to know of so many runs: it takes in what is left, too.
+fn are_recorded(data: &Data, runs: f64) {
+    Server::start_in(data, &[]).wait_for_metric("fireclay_stored_runs", runs);
+}
+
+#[test]
+fn records_are_taken_in_when_there_are_many_and_none_is_lost() {
+    let data = Data::fresh();
+    for number in 1..64 {
+        run_in(&data, "true");
+        assert_eq!(spooled(&data).len(), number);
+    }
+    run_in(&data, "true");
+    assert_eq!(spooled(&data).len(), 0);
+    run_in(&data, "true");
+    assert_eq!(spooled(&data).len(), 1);
+    are_recorded(&data, 65.0);
+}
+
+#[test]
+fn records_are_taken_in_when_one_is_old_or_they_are_large() {
+    let data = Data::fresh();
+    run_in(&data, "true");
+    let long_ago = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+    std::fs::File::options().write(true).open(&spooled(&data)[0]).unwrap().set_modified(long_ago).unwrap();
+    run_in(&data, "true");
+    assert_eq!(spooled(&data).len(), 0);
+    run_in(&data, "head -c 200M /dev/zero > first");
+    assert_eq!(spooled(&data).len(), 1);
+    run_in(&data, "head -c 80M /dev/zero > second");
+    assert_eq!(spooled(&data).len(), 0);
+    are_recorded(&data, 4.0);
 }

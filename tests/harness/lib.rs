@@ -1,5 +1,6 @@
 //! What every test of the built engine needs: the binary, one image, one way to run something and see what came of it.
 
+pub mod browser;
 pub mod bystander;
 pub mod canary;
 pub mod census;

@@ -68,6 +68,15 @@ impl Data {
         ours.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
     }
 
+    /// Waits until no more than so many processes are left. Panics when that takes too long.
+    pub fn wait_until_no_more_than(&self, most: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.processes().len() > most {
+            assert!(Instant::now() < until, "processes are left: {:?}", self.processes());
+            std::thread::yield_now();
+        }
+    }
+
     /// Waits until no process is left; an init takes the programs of its sandbox with it. Panics when that takes too long.
     pub fn wait_for_the_last_process(&self) {
         let until = Instant::now() + PATIENCE;
@@ -261,11 +270,26 @@ impl Server {
 
     /// What of its memory is resident, in bytes.
     pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most of its memory that ever was resident, in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// A line of `/proc/PID/status` that is a size.
+    fn status_bytes(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
         let mut status = String::new();
         File::open(path).and_then(|mut file| file.read_to_string(&mut status)).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("proc(5)");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("proc(5)");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("proc(5)") << 10
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid().as_raw_nonzero())).expect("it runs").count()
     }
 
     /// How many sockets it has open.

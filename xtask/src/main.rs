@@ -1,7 +1,7 @@
 //! What developers run: `cargo xtask tidy`, `cargo xtask soak 10000`, `cargo xtask bench`.
 
 mod bench;
-mod crashes;
+mod proofs;
 mod soak;
 mod tidy;
 
@@ -34,6 +34,12 @@ enum Task {
         #[arg(default_value_t = 100)]
         times: usize,
     },
+    /// Have one large batch answered by a service, and show that it is whole, in order, and leaves nothing
+    Batch {
+        /// How many items
+        #[arg(default_value_t = 10_000)]
+        items: usize,
+    },
     /// Compare whole-process times of `fireclay run`, the bare interpreter and bubblewrap, interleaved
     Bench {
         /// How many rounds
@@ -52,7 +58,8 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Tidy => tidy::tidy(),
         Task::Soak { runs, data } => soak::soak(runs, &data),
-        Task::Crashes { times } => crashes::crashes(times),
+        Task::Crashes { times } => proofs::crashes(times),
+        Task::Batch { items } => proofs::batch(items),
         Task::Bench { rounds, data, json } => bench::bench(rounds, &data, json),
     }
 }

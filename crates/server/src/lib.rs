@@ -3,10 +3,12 @@
 pub mod batches;
 pub mod counters;
 pub mod doctor;
+pub mod events;
 pub mod http;
 mod listen;
 pub mod live;
 pub mod problem;
+pub mod pulse;
 pub mod quotas;
 pub mod receipts;
 pub mod service;

@@ -1,17 +1,15 @@
 //! Runs that are on their way: what happened to each so far, for anyone who listens now or comes later.
 
+use crate::events::Log;
 use crate::problem::Problem;
 use model::{Fault, FaultCode, RunResult, TenantId};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::RunEvent;
 use tokio::sync::{Notify, watch};
 use worker::machine::Canceller;
 use worker::pool::Stream;
-
-/// Output that nobody has read yet grows to this much before a new event begins: a drip of bytes is one event, not thousands.
-const COALESCED_BYTES: usize = 8 << 10;
 
 /// What a batch makes of a result: a word that is recorded with it.
 #[derive(Clone)]
@@ -38,26 +36,24 @@ pub struct LiveRun {
     judge: Option<Judge>,
     canceller: Mutex<Option<Canceller>>,
     log: Mutex<Log>,
-    /// How many events there are, and whether the last one has come.
-    changed: watch::Sender<(usize, bool)>,
+    changed: watch::Sender<State>,
 }
 
+/// What those who wait for a run wait for.
 #[derive(Debug, Default)]
-struct Log {
-    events: Vec<RunEvent>,
-    /// Events before this one were handed out and stay as they are.
-    read: usize,
-    /// Bytes of each stream that do not yet make a character.
-    partial: [Vec<u8>; 2],
-    result: Option<Arc<RunResult>>,
-    failure: Option<Problem>,
-    cancelled: bool,
+struct State {
+    /// How many events there are.
+    events: usize,
+    /// Whether it was recorded and has a place in the queue.
+    queued: bool,
+    /// Whether all is over: the last event has come, or it was never taken in.
+    finished: bool,
 }
 
 impl LiveRun {
-    /// A run that was just admitted.
+    /// A run that is about to be recorded.
     pub fn new(tenant: TenantId, judge: Option<Judge>) -> Arc<Self> {
-        let (changed, _) = watch::channel((0, false));
+        let (changed, _) = watch::channel(State::default());
         Arc::new(Self {
             tenant,
             judge,
@@ -83,6 +79,18 @@ impl LiveRun {
         }
     }
 
+    /// Says that it is recorded and queued: it will end with a result.
+    pub fn is_taken_in(&self) {
+        self.changed.send_modify(|state| state.queued = true);
+    }
+
+    /// Waits until it is recorded and queued, or fails as that did.
+    pub async fn taken_in(&self) -> Result<(), Problem> {
+        let mut changed = self.changed.subscribe();
+        drop(changed.wait_for(|state| state.queued || state.finished).await);
+        self.log().failure.clone().map_or(Ok(()), Err)
+    }
+
     /// Takes it back.
     pub fn cancel(&self) {
         self.log().cancelled = true;
@@ -99,10 +107,11 @@ impl LiveRun {
         self.tell(&log);
     }
 
-    /// Records output. Bytes that are not UTF-8 are replaced; a character is never split between two events.
+    /// Records output, within the bounds of [`crate::events`]. Bytes that are not UTF-8 are replaced; a character is never split
+    /// between two events.
     pub fn output(&self, stream: Stream, bytes: &[u8]) {
         let mut log = self.log();
-        log.output(stream, bytes, false);
+        log.output(stream, bytes);
         self.tell(&log);
     }
 
@@ -114,33 +123,31 @@ impl LiveRun {
     /// Records the end and returns all events but it: they are kept in the store.
     pub fn settle(&self, result: Arc<RunResult>) -> Vec<RunEvent> {
         let mut log = self.log();
-        log.output(Stream::Stdout, &[], true);
-        log.output(Stream::Stderr, &[], true);
-        log.result = Some(result);
-        log.events.clone()
+        log.settle(result);
+        log.all()
     }
 
-    /// Says that the end could not be written down: nobody may be told that it was.
+    /// Says why there is no result to be told: it was not taken in, or its end could not be written down.
     pub fn fail(&self, problem: Problem) {
         self.log().failure = Some(problem);
     }
 
     /// Tells listeners that the end is in the store: only now may they see it.
     pub fn finish(&self) {
-        self.changed.send_modify(|state| state.1 = true);
+        self.changed.send_modify(|state| state.finished = true);
         let log = self.log();
         self.tell(&log);
     }
 
     fn tell(&self, log: &Log) {
-        self.changed.send_modify(|state| state.0 = log.events.len());
+        self.changed.send_modify(|state| state.events = log.len());
     }
 
     /// Waits until it is settled and in the store, and returns what became of it.
     pub async fn finished(&self) -> Result<Arc<RunResult>, Problem> {
         let mut changed = self.changed.subscribe();
         // The sender lives as long as we do, so this never fails.
-        drop(changed.wait_for(|state| state.1).await);
+        drop(changed.wait_for(|state| state.finished).await);
         let log = self.log();
         match (&log.failure, &log.result) {
             (None, Some(result)) => Ok(result.clone()),
@@ -153,70 +160,21 @@ impl LiveRun {
 
     /// Whether its end is in the store.
     pub fn is_finished(&self) -> bool {
-        self.changed.borrow().1
+        self.changed.borrow().finished
     }
 
     /// How many events there are, the end apart.
     pub fn events(&self) -> usize {
-        self.log().events.len()
+        self.log().len()
     }
 
-    /// The events from `from` on; waits for one if there is none yet. `None` when all have been told.
+    /// The next events from `from` on, a bounded number; waits for one if there is none yet. `None` when all have been told.
     pub async fn after(&self, from: usize) -> Option<Vec<RunEvent>> {
         let mut changed = self.changed.subscribe();
-        drop(changed.wait_for(|state| state.0 > from || state.1).await);
-        let mut log = self.log();
-        log.read = log.read.max(log.events.len());
-        let events = log.events.get(from..).unwrap_or_default().to_vec();
+        drop(changed.wait_for(|state| state.events > from || state.finished).await);
+        let events = self.log().page(from);
         (!events.is_empty()).then_some(events)
     }
-}
-
-impl Log {
-    fn push(&mut self, kind: &str, data: Value) {
-        let seq = self.events.len() as u64 + 1;
-        self.events.push(RunEvent { seq, kind: kind.to_owned(), data });
-    }
-
-    fn output(&mut self, stream: Stream, bytes: &[u8], last: bool) {
-        let (kind, partial) = match stream {
-            Stream::Stdout => ("stdout", &mut self.partial[0]),
-            Stream::Stderr => ("stderr", &mut self.partial[1]),
-        };
-        partial.extend_from_slice(bytes);
-        let whole = if last { partial.len() } else { whole_characters(partial) };
-        if whole == 0 {
-            return;
-        }
-        let text = String::from_utf8_lossy(&partial[..whole]).into_owned();
-        partial.drain(..whole);
-        let unread = self.events.len() > self.read;
-        if let Some(event) = self.events.last_mut().filter(|event| unread && event.kind == kind)
-            && let Some(Value::String(before)) = event.data.get_mut("text")
-            && before.len() + text.len() <= COALESCED_BYTES
-        {
-            before.push_str(&text);
-            return;
-        }
-        self.push(kind, json!({ "text": text }));
-    }
-}
-
-/// How many of these bytes are surely whole characters: all but the beginning of one at the end.
-fn whole_characters(bytes: &[u8]) -> usize {
-    for back in 1..=bytes.len().min(3) {
-        let at = bytes.len() - back;
-        let needed = match bytes[at] {
-            0xc2..=0xdf => 2,
-            0xe0..=0xef => 3,
-            0xf0..=0xf4 => 4,
-            // The middle of a character: look further back.
-            0x80..=0xbf => continue,
-            _ => 1,
-        };
-        return if needed > back { at } else { bytes.len() };
-    }
-    bytes.len()
 }
 
 /// The runs of this process that are not settled.
@@ -267,35 +225,5 @@ impl Live {
     /// All of them.
     pub fn all(&self) -> Vec<Arc<LiveRun>> {
         self.runs().values().cloned().collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn characters_are_never_split_and_drips_are_joined() {
-        let mut log = Log::default();
-        for byte in "aé€😀z".bytes() {
-            log.output(Stream::Stdout, &[byte], false);
-        }
-        log.output(Stream::Stderr, b"\xff\xe2\x82", false);
-        log.output(Stream::Stderr, b"", true);
-        let told: Vec<_> = log
-            .events
-            .iter()
-            .map(|event| (event.kind.as_str(), event.data["text"].as_str().unwrap()))
-            .collect();
-        assert_eq!(told, [("stdout", "aé€😀z"), ("stderr", "\u{fffd}\u{fffd}")]);
-    }
-
-    #[test]
-    fn what_was_read_is_not_changed() {
-        let mut log = Log::default();
-        log.output(Stream::Stdout, b"a", false);
-        log.read = 1;
-        log.output(Stream::Stdout, b"b", false);
-        assert_eq!(log.events.len(), 2);
     }
 }

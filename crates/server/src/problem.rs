@@ -120,6 +120,29 @@ impl Kind {
         }
     }
 
+    /// The kind whose `type` ends with this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.row().1 == word)
+    }
+
+    /// The page that its `type` leads to, in HTML.
+    pub fn page(self) -> String {
+        let (status, word, title) = self.row();
+        let others = Self::ALL.into_iter().filter(|kind| *kind != self).map(|kind| {
+            let (_, word, title) = kind.row();
+            format!("<li><a href=\"/problems/{word}\">{}</a></li>\n", html(title))
+        });
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{title}</title></head>\n<body>\n\
+            <h1>{title}</h1>\n<p>Status {}, <code>type</code> <code>/problems/{word}</code></p>\n<p>{}</p>\n\
+            <h2>Other problems</h2>\n<ul>\n{}</ul>\n</body>\n</html>\n",
+            status.as_u16(),
+            html(self.meaning()),
+            others.collect::<String>(),
+            title = html(title),
+        )
+    }
+
     /// The reference page of all kinds.
     pub fn reference() -> String {
         let mut page = "# Problems\n\nMade from the table in `crates/server/src/problem.rs`.\n\n\
@@ -135,6 +158,15 @@ impl Kind {
         }
         page
     }
+}
+
+/// Our Markdown as HTML: the only mark in the table is code between backticks.
+fn html(text: &str) -> String {
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let parts = escaped.split('`').enumerate();
+    parts
+        .map(|(index, part)| if index % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() })
+        .collect()
 }
 
 /// A problem document. Small to pass around: it is the error of nearly every function here.
@@ -254,6 +286,10 @@ impl From<store::StoreError> for Problem {
             }
             E::Exists { .. } | E::NotSettled | E::AlreadySettled => {
                 return Self::new(Kind::Conflict, said, "look at it again before changing it");
+            }
+            E::LastAdmin => {
+                let hint = "make another key with the role admin first: without one, nobody could make or revoke keys";
+                return Self::new(Kind::Conflict, said, hint);
             }
             E::BadCursor => {
                 return Self::new(Kind::InvalidRequest, said, "use `next` of a page of this list")

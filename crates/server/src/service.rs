@@ -5,6 +5,7 @@ use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Judge, Live, LiveRun};
 use crate::problem::{Kind, Problem};
+use crate::pulse::Pulse;
 use crate::quotas::Quotas;
 use crate::receipts::Signer;
 use crate::settings::Settings;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use store::{Admission, Idempotency, NewArtifact, NewRun, Reader, Retention, Settlement, Store, StoreError};
 use worker::machine::{Event, Machine, Order, Ticket};
+use worker::queue::Share;
 
 /// What a service is made of.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ pub struct Service {
     pub counters: Counters,
     /// Examines the machine.
     pub doctor: Doctor,
+    /// Whether records can be written.
+    pub pulse: Pulse,
     alone_missing: BTreeSet<Layer>,
     draining: AtomicBool,
 }
@@ -93,6 +97,14 @@ pub enum Submitted {
     Replayed(RunId),
 }
 
+/// What became of a run that was to be recorded and queued.
+enum Queued {
+    /// It is.
+    New(Ticket),
+    /// Another was, for the same request.
+    Before(RunId),
+}
+
 impl Service {
     /// A service at rest.
     pub fn new(parts: Parts) -> Arc<Self> {
@@ -111,6 +123,7 @@ impl Service {
             signer,
             counters: Counters::default(),
             doctor: Doctor::new(doctor),
+            pulse: Pulse::default(),
             alone_missing,
             draining: AtomicBool::new(false),
         })
@@ -152,7 +165,7 @@ impl Service {
             .map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
         let id = RunId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let created_at = worker::run::now();
-        let admitted = self.store.admit(NewRun {
+        let run = NewRun {
             id: id.clone(),
             tenant: tenant.clone(),
             created_at_ms: now_ms(),
@@ -162,24 +175,67 @@ impl Service {
             session: None,
             batch,
             idempotency,
-        });
-        if let Admission::Replayed(first) = admitted.await? {
-            return Ok(Submitted::Replayed(first));
+        };
+        let order = Order { id, created_at, spec, allow_missing: self.allow_missing() };
+        let live = LiveRun::new(tenant, judge);
+        // In a task of its own: a client that breaks off in the middle leaves nothing half done.
+        let taking = tokio::spawn(self.clone().take_in(run, order, share, live));
+        let submitted = taking.await.map_err(|error| internal(error.to_string()))??;
+        if let Submitted::Replayed(first) = &submitted
+            && let Some(live) = self.live.get(first.as_str())
+        {
+            // The first may not be taken in after all.
+            live.taken_in().await?;
         }
-        let live = LiveRun::new(tenant.clone(), judge);
-        let order = Order { id: id.clone(), created_at, spec, allow_missing: self.allow_missing() };
-        match self.machine.submit(tenant.as_str(), share, order.clone()) {
-            Ok(ticket) => {
-                self.live.insert(id.as_str(), live.clone());
+        Ok(submitted)
+    }
+
+    /// Records a run, queues it and has it followed.
+    async fn take_in(
+        self: Arc<Self>,
+        run: NewRun,
+        order: Order,
+        share: Share,
+        live: Arc<LiveRun>,
+    ) -> Result<Submitted, Problem> {
+        let id = run.id.clone();
+        // Before it is recorded: who repeats the request finds it from then on.
+        self.live.insert(id.as_str(), live.clone());
+        let queued = self.queue(run, order, share).await;
+        match queued {
+            Ok(Queued::New(ticket)) => {
                 live.can_be_cancelled_by(ticket.canceller());
+                live.is_taken_in();
                 tokio::spawn(self.clone().follow(id.clone(), live.clone(), ticket));
                 Ok(Submitted::New { id, live })
             }
-            // The last room was taken while the run was written down.
+            // Nobody else knows of this one.
+            Ok(Queued::Before(first)) => {
+                self.live.remove(id.as_str());
+                Ok(Submitted::Replayed(first))
+            }
+            Err(problem) => {
+                live.fail(problem.clone());
+                live.finish();
+                self.live.remove(id.as_str());
+                Err(problem)
+            }
+        }
+    }
+
+    async fn queue(&self, run: NewRun, order: Order, share: Share) -> Result<Queued, Problem> {
+        let (id, tenant) = (run.id.clone(), run.tenant.clone());
+        let key = run.idempotency.as_ref().map(|idempotency| idempotency.key.clone());
+        if let Admission::Replayed(first) = self.store.admit(run).await? {
+            return Ok(Queued::Before(first));
+        }
+        match self.machine.submit(tenant.as_str(), share, order) {
+            Ok(ticket) => Ok(Queued::New(ticket)),
+            // The last room was taken while the run was written down: it is as if it had not been.
             Err(full) => {
-                let fault = Fault::new(FaultCode::ResourcesExhausted, full.to_string());
-                let result = self.machine.result_of_fault(&order, fault);
-                self.settle(&id, &live, result).await;
+                if let Err(error) = self.store.withdraw(&id, key.as_deref()).await {
+                    eprintln!("fireclay: {id}: take back its record: {error}");
+                }
                 Err(Problem::too_many(full.to_string(), RETRY_AFTER_S))
             }
         }
@@ -278,7 +334,8 @@ impl Service {
     /// Takes in what one-shot commands left, and removes what is too old or too much, a step at a time.
     pub async fn keep_house(&self) -> Result<(), Problem> {
         let store = self.store.clone();
-        let ingested = tokio::task::spawn_blocking(move || store.ingest_spool(now_ms())).await;
+        let ingested =
+            tokio::task::spawn_blocking(move || store.ingest_spool(SPOOL_RECORDS_MAX, now_ms())).await;
         for (name, wrong) in ingested.unwrap_or(Err(StoreError::Closed))?.bad {
             eprintln!("fireclay: the record {name} was put aside: {wrong}");
         }
@@ -305,6 +362,8 @@ impl Service {
     }
 }
 
+/// Most records of one-shot commands that are taken in at once; the rest waits for the next time.
+const SPOOL_RECORDS_MAX: usize = 10_000;
 /// What a client that found the queue full is told to wait.
 const RETRY_AFTER_S: u64 = 1;
 

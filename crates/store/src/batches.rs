@@ -228,19 +228,30 @@ pub(crate) fn interrupt(transaction: &Transaction<'_>, before: i64, at_ms: i64) 
     Ok(())
 }
 
-/// Removes ended batches that are older than `oldest_ms` and have no runs any more, at most `limit`.
+/// Removes ended batches that are older than `oldest_ms` and have no runs any more, with at most `items_max` items: a large one goes in
+/// steps, the batch itself in the last. Returns how many went, and whether another step would remove more.
 pub(crate) fn remove_old(
     transaction: &Transaction<'_>,
     oldest_ms: i64,
     limit: usize,
-) -> Result<u64, StoreError> {
+    items_max: usize,
+) -> Result<(u64, bool), StoreError> {
     let sql = "SELECT seq FROM batches WHERE created_at < ? AND state <> 'running'
         AND NOT EXISTS (SELECT 1 FROM runs WHERE batch = batches.id) LIMIT ?";
     let mut statement = transaction.sql(sql)?;
     let old = statement.query_map(params![oldest_ms, limit as i64], |row| row.get(0))?;
     let old: Vec<i64> = old.collect::<Result<_, _>>()?;
-    old.iter().try_for_each(|seq| remove(transaction, *seq))?;
-    Ok(old.len() as u64)
+    let mut items_left = items_max;
+    for (removed, seq) in (0..).zip(&old) {
+        let sql =
+            "DELETE FROM batch_items WHERE seq IN (SELECT seq FROM batch_items WHERE batch = ? LIMIT ?)";
+        items_left -= transaction.execute(sql, params![seq, items_left as i64])?;
+        if items_left == 0 {
+            return Ok((removed, true));
+        }
+        remove(transaction, *seq)?;
+    }
+    Ok((old.len() as u64, old.len() == limit))
 }
 
 fn remove(transaction: &Transaction<'_>, seq: i64) -> Result<(), StoreError> {

@@ -99,6 +99,9 @@ pub enum StoreError {
     /// The run or batch was settled before; the first settlement stands.
     #[error("it is settled already")]
     AlreadySettled,
+    /// Without this key nobody could make or revoke keys any more.
+    #[error("it is the last key of an administrator that works")]
+    LastAdmin,
     /// The idempotency key was used with another body, within its lifetime.
     #[error("the idempotency key was used with another request")]
     IdempotencyConflict,
@@ -134,6 +137,7 @@ impl StoreError {
                 | Self::Exists { .. }
                 | Self::NotSettled
                 | Self::AlreadySettled
+                | Self::LastAdmin
                 | Self::IdempotencyConflict
                 | Self::Invalid { .. }
                 | Self::BadCursor

@@ -168,6 +168,8 @@ impl Store {
     }
 
     /// Revokes a key: from the answer on nothing verifies with it. Revoking again changes nothing.
+    ///
+    /// Fails with [`StoreError::LastAdmin`] if it works and no other key of an administrator does.
     pub fn revoke_key(&self, scope: Scope, id: &KeyId, by: Actor, at_ms: i64) -> Write<()> {
         let id = id.clone();
         let keys = Arc::clone(self.keys());
@@ -182,6 +184,9 @@ impl Store {
             let (tenant, revoked) = found.ok_or(StoreError::NotFound)?;
             if revoked {
                 return Ok(());
+            }
+            if is_last_admin(transaction, &id, at_ms)? {
+                return Err(StoreError::LastAdmin);
             }
             transaction
                 .execute("UPDATE keys SET revoked_at = ? WHERE id = ?", params![at_ms, id.as_str()])?;
@@ -293,6 +298,18 @@ fn insert(transaction: &Transaction<'_>, row: &KeyRow, secret_sha256: &[u8; 32])
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether this is a key of an administrator that works, and there is no other.
+fn is_last_admin(transaction: &Transaction<'_>, id: &KeyId, at_ms: i64) -> Result<bool, StoreError> {
+    let sql = "SELECT id = ? FROM keys WHERE role = 'admin' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)
+        ORDER BY 1 LIMIT 1";
+    // Others sort before it.
+    Ok(transaction
+        .sql(sql)?
+        .query_row(params![id.as_str(), at_ms], |row| row.get(0))
+        .optional()?
+        .unwrap_or(false))
 }
 
 /// Every key that is not revoked, in memory.

@@ -13,13 +13,15 @@
 //! Store::open(&Path, Options) -> Result<Store, StoreError>              blocks; one owner per data directory
 //!
 //! store.admit(NewRun)                                -> Write<Admission>      before the 2xx leaves
+//! store.withdraw(&RunId, Option<&str>)               -> Write<()>             it was queued nowhere: as if never admitted
 //! store.started(&RunId, at_ms)                       -> Write<()>
 //! store.settle(&RunId, Settlement)                   -> Write<()>             with usage and the batch's counters
 //! store.record(NewRun, started_at_ms, Settlement)    -> Write<Admission>      admit and settle in one transaction
 //! store.delete_run(Scope, &RunId, Actor, at_ms)      -> Write<()>             settled ones only; audited
 //! store.interrupt_unfinished(at_ms)                  -> Write<Vec<RunId>>     once at start: what the predecessor left
 //! store.stage(&mut dyn Read, bytes_max)              -> Result<Staged, _>     blocks; an artifact's content, before settle
-//! store.ingest_spool(now_ms)                         -> Result<Ingested, _>   blocks
+//! store.ingest_spool(records_max, now_ms)            -> Result<Ingested, _>   blocks
+//! spool::backlog(&Path, files_max)                   -> Result<Backlog, _>    blocks; what waits there; needs no store
 //! spool::write(&Path, Record, Vec<ToSpool>, Durability) -> Result<(), _>      blocks; for one-shot commands, needs no store
 //!
 //! store.create_batch(NewBatch)                       -> Write<()>
@@ -36,6 +38,7 @@
 //! store.put_tenant(TenantId, Quota, Actor, at_ms)    -> Write<()>             audited
 //! store.audit(NewAudit)                              -> Write<u64>
 //! store.retain(Retention, now_ms)                    -> Write<Retained>       one bounded step; again while `more`
+//! store.probe()                                      -> Write<()>             changes nothing; says whether writing works
 //! store.reader()                                     -> Reader
 //! ```
 //!

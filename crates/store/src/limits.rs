@@ -46,7 +46,9 @@ pub const KEYS_MAX: usize = 100_000;
 pub const KEY_TOUCH_MS: i64 = 60_000;
 /// Most runs that one step of retention removes.
 pub const RETAIN_STEP_RUNS: usize = 100;
-/// Most audit rows or expired idempotency keys that one step of retention removes.
+/// Bytes of runs after which a step of retention removes no more: the run that goes beyond is its last.
+pub const RETAIN_STEP_BYTES: u64 = 64 << 20;
+/// Most audit rows, expired idempotency keys or items of batches that one step of retention removes.
 pub const RETAIN_STEP_ROWS: usize = 1_000;
 /// Most pages of the database file given back in one step of retention.
 pub const RETAIN_STEP_PAGES: usize = 1_024;

@@ -1,7 +1,7 @@
 //! Removes the oldest, in steps small enough that other writes hardly wait.
 
 use crate::columns::count;
-use crate::limits::{RETAIN_STEP_PAGES, RETAIN_STEP_ROWS, RETAIN_STEP_RUNS};
+use crate::limits::{RETAIN_STEP_BYTES, RETAIN_STEP_PAGES, RETAIN_STEP_ROWS, RETAIN_STEP_RUNS};
 use crate::runs::write::remove;
 use crate::writer::{After, Transaction, Write};
 use crate::{Reader, Store, StoreError, audit, batches, idempotency};
@@ -66,7 +66,10 @@ impl Store {
                 None => retention.max_age_ms.map(|age| now_ms.saturating_sub(age)),
             };
             if let Some(oldest) = oldest {
-                retained.batches = batches::remove_old(transaction, oldest, RETAIN_STEP_RUNS)?;
+                let (batches, more) =
+                    batches::remove_old(transaction, oldest, RETAIN_STEP_RUNS, RETAIN_STEP_ROWS)?;
+                retained.batches = batches;
+                retained.more |= more;
             }
             if let Some(age) = retention.audit_max_age_ms {
                 let oldest = now_ms.saturating_sub(age);
@@ -74,8 +77,7 @@ impl Store {
                 retained.audit_rows = rows;
                 retained.more |= more;
             }
-            let full = RETAIN_STEP_ROWS as u64;
-            retained.more |= forgotten == full || retained.batches == RETAIN_STEP_RUNS as u64;
+            retained.more |= forgotten == RETAIN_STEP_ROWS as u64;
             give_back(transaction)?;
             transaction.after.push(After::SweepBlobs(prefix));
             Ok(retained)
@@ -103,7 +105,7 @@ fn remove_runs(
         if created_at >= oldest && retained.runs >= excess_runs && retained.bytes >= excess_bytes {
             return Ok(());
         }
-        if retained.runs == RETAIN_STEP_RUNS as u64 {
+        if retained.runs == RETAIN_STEP_RUNS as u64 || retained.bytes >= RETAIN_STEP_BYTES {
             retained.more = true;
             return Ok(());
         }

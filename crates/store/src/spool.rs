@@ -58,7 +58,7 @@ pub struct Ingested {
     pub known: usize,
     /// Files that are no records, moved to `spool/bad`: name, and what is wrong.
     pub bad: Vec<(String, String)>,
-    /// Whether there may be more: at most [`SPOOL_INGEST_MAX`] files are looked at.
+    /// Whether there may be more: at most [`SPOOL_INGEST_MAX`] files are looked at, and as many records taken as were asked for.
     pub more: bool,
 }
 
@@ -174,12 +174,54 @@ fn sync(file: &File, path: &Path, durability: Durability) -> Result<(), StoreErr
     }
 }
 
+/// What waits in a spool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Records.
+    pub records: usize,
+    /// Their bytes, and those of their artifacts.
+    pub bytes: u64,
+    /// When the oldest file was written, milliseconds since 1970; absent if there is none.
+    pub oldest_ms: Option<i64>,
+    /// Whether there are more files than were looked at.
+    pub more: bool,
+}
+
+/// Looks at the spool of a data directory, without opening the store. Stops after `files_max` files, so that it never costs much.
+pub fn backlog(data: &Path, files_max: usize) -> Result<Backlog, StoreError> {
+    let spool = data.join("spool");
+    let entries = match fs::read_dir(&spool) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Backlog::default()),
+        entries => entries.map_err(StoreError::io("list", &spool))?,
+    };
+    let mut backlog = Backlog::default();
+    for (number, entry) in entries.enumerate() {
+        if number == files_max {
+            backlog.more = true;
+            break;
+        }
+        let entry = entry.map_err(StoreError::io("list", &spool))?;
+        let name = entry.file_name();
+        if !matches!(name.to_str().map(named), Some(Named::Record(_) | Named::Part(_))) {
+            continue;
+        }
+        // Gone between the look and this: another has taken it in.
+        let Ok(metadata) = entry.metadata() else { continue };
+        backlog.records += usize::from(name.to_string_lossy().ends_with(".json"));
+        backlog.bytes += metadata.len();
+        let written_ms = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let written_ms = written_ms.map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        backlog.oldest_ms = [backlog.oldest_ms, written_ms].into_iter().flatten().min();
+    }
+    Ok(backlog)
+}
+
 impl Store {
-    /// Takes in what one-shot commands have spooled. Blocks. A record that is in the store already is removed from the spool and
-    /// changes nothing, so an interrupted call is simply repeated; what is no record is put aside and told.
+    /// Takes in at most `records_max` of what one-shot commands have spooled. Blocks. A record that is in the store already is removed
+    /// from the spool and changes nothing, so an interrupted call is simply repeated; what is no record is put aside and told.
     ///
     /// Fails only for our own reasons, and then leaves in the spool what it has not taken in.
-    pub fn ingest_spool(&self, now_ms: i64) -> Result<Ingested, StoreError> {
+    pub fn ingest_spool(&self, records_max: usize, now_ms: i64) -> Result<Ingested, StoreError> {
         let spool = self.directory().join("spool");
         let entries = match fs::read_dir(&spool) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ingested::default()),
@@ -187,7 +229,8 @@ impl Store {
         };
         let mut ingest = Ingest { store: self, spool, waiting: Vec::new(), found: Ingested::default() };
         for (number, entry) in entries.enumerate() {
-            if number == SPOOL_INGEST_MAX {
+            let records = ingest.found.taken + ingest.found.known + ingest.waiting.len();
+            if number == SPOOL_INGEST_MAX || records == records_max {
                 ingest.found.more = true;
                 break;
             }

@@ -110,6 +110,18 @@ impl Store {
         self.inner.blobs.stage(content, bytes_max)
     }
 
+    /// Writes something and takes it back in one transaction: the disk is written to as by any write, and the records stay as they
+    /// are. For one who asks whether the store works.
+    pub fn probe(&self) -> Write<()> {
+        self.write("try to write", |transaction| {
+            // An update that changes nothing would not be written (SQLite compares the row first).
+            transaction
+                .execute("INSERT INTO batch_fates (batch, fate, items) VALUES (-1, 'probe', 0)", [])?;
+            transaction.execute("DELETE FROM batch_fates WHERE batch = -1", [])?;
+            Ok(())
+        })
+    }
+
     /// Prepares a write.
     pub(crate) fn write<T, F>(&self, doing: &'static str, apply: F) -> Write<T>
     where

@@ -372,6 +372,33 @@ mod tests {
     }
 
     #[test]
+    fn when_the_thread_is_gone_every_write_says_so() {
+        let (_directory, store) = store();
+        store.probe().wait().unwrap();
+        let dies = Write::<()>::new(&store, "die", |_| panic!("the writer's thread is made to die"));
+        assert!(matches!(dies.wait(), Err(StoreError::Closed)));
+        assert!(matches!(store.probe().wait(), Err(StoreError::Closed)));
+        assert!(matches!(note(&store, "lost").wait(), Err(StoreError::Closed)));
+        assert_eq!(noted(&store), [""; 0]);
+    }
+
+    #[test]
+    fn a_probe_writes_to_the_disk_and_changes_nothing() {
+        let (directory, store) = store();
+        store.probe().wait().unwrap();
+        let log = directory.path().join("fireclay.db-wal");
+        let before = log.metadata().unwrap().len();
+        store.probe().wait().unwrap();
+        assert!(log.metadata().unwrap().len() > before);
+        let rows = Write::new(&store, "count", |transaction| {
+            Ok(transaction
+                .db()
+                .query_row("SELECT count(*) FROM batch_fates", [], |row| row.get::<_, i64>(0))?)
+        });
+        assert_eq!(rows.wait().unwrap(), 0);
+    }
+
+    #[test]
     fn what_follows_a_write_is_done_once_before_its_answer_and_only_if_it_was_written() {
         let (_directory, store) = store();
         let told = Arc::new(AtomicUsize::new(0));

@@ -133,6 +133,10 @@ impl Place {
             Self::There(client) => client.call::<Value>("DELETE", &format!("/v1/keys/{key}"), None).map(drop),
             Self::Here(store) => match store.revoke_key(Scope::Admin, &key, Actor::Local, now_ms()).wait() {
                 Err(StoreError::NotFound) => Err(unknown().into()),
+                Err(last @ StoreError::LastAdmin) => {
+                    let hint = "`fireclay key create --role admin` makes another; then this one can go";
+                    Err(Rejection::new("id", last.to_string(), hint).into())
+                }
                 done => Ok(done?),
             },
         }

@@ -9,16 +9,37 @@ use server::settings::Settings as ServiceSettings;
 use std::io::Seek;
 use store::{Durability, NewRun, Options, Record, Retention, Store, StoreError, spool, spool::ToSpool};
 
-/// One in so many runs takes the records into the store and removes what is too old, so that they do not pile up without a service.
-const TAKE_IN_EVERY: u8 = 64;
+/// With so many records in the spool, a run takes them into the store and removes what is too old: without a service nobody else does.
+const TAKE_IN_RECORDS: usize = 64;
+/// Likewise with so many bytes of records and artifacts.
+const TAKE_IN_BYTES: u64 = 256 << 20;
+/// Likewise when the oldest has waited for a day, so that age is kept by those who run little.
+const TAKE_IN_AFTER_MS: i64 = 24 * 60 * 60 * 1000;
+/// Most files of the spool that a run looks at. More than this are too many.
+const LOOK_FILES: usize = 512;
+/// Most records that one run takes in, twice what it finds when nothing went wrong before.
+const TAKE_IN_MOST: usize = 2 * TAKE_IN_RECORDS;
+/// Most steps of retention that one run makes. One removes up to 100 runs, so what is too much shrinks faster than it grows.
+const RETAIN_STEPS: usize = 4;
 
 /// Writes the record. That it could not be written is said, and changes nothing: the run is over and its answer given.
 pub fn record(settings: &Settings, request: String, result: RunResult, settled: &Settled) {
-    let chance = result.id.as_str().bytes().fold(0u8, u8::wrapping_add);
-    let written = write(settings, request, result, settled)
-        .and_then(|()| if chance % TAKE_IN_EVERY == 0 { take_in(settings) } else { Ok(()) });
-    if let Err(error) = written {
+    if let Err(error) = write(settings, request, result, settled) {
         eprintln!("fireclay: the run is not recorded: {error}");
+    }
+    if let Err(error) = tidy(settings) {
+        eprintln!("fireclay: older records are not taken in: {error}");
+    }
+}
+
+/// Takes records in when it is time to.
+fn tidy(settings: &Settings) -> Result<(), StoreError> {
+    let spool::Backlog { records, bytes, oldest_ms, more } = spool::backlog(&settings.data, LOOK_FILES)?;
+    let old = oldest_ms.is_some_and(|at| now_ms().saturating_sub(at) > TAKE_IN_AFTER_MS);
+    if records >= TAKE_IN_RECORDS || bytes >= TAKE_IN_BYTES || old || more {
+        take_in(settings)
+    } else {
+        Ok(())
     }
 }
 
@@ -56,19 +77,24 @@ fn write(
     spool::write(&settings.data, record, artifacts, Durability::Commit)
 }
 
-/// Takes all records in, and removes the oldest by the service's own defaults. A service that runs does both itself.
+/// Takes records in, and removes the oldest by the service's own defaults, as much as a run may cost. A service that runs does both
+/// itself.
 fn take_in(settings: &Settings) -> Result<(), StoreError> {
     let store = match Store::open(&settings.data, Options::default()) {
         Err(StoreError::InUse { .. }) => return Ok(()),
         other => other?,
     };
-    while store.ingest_spool(now_ms())?.more {}
+    store.ingest_spool(TAKE_IN_MOST, now_ms())?;
     let keep = ServiceSettings::resolve(None, &[], &[]).expect("the defaults are settings").retention;
     let retention = Retention {
         max_age_ms: i64::try_from(keep.age_ms).ok(),
         max_bytes: Some(keep.bytes),
         ..Retention::default()
     };
-    while store.retain(retention.clone(), now_ms()).wait()?.more {}
+    for _ in 0..RETAIN_STEPS {
+        if !store.retain(retention.clone(), now_ms()).wait()?.more {
+            break;
+        }
+    }
     Ok(())
 }

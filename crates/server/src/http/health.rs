@@ -30,6 +30,8 @@ async fn healthz() -> &'static str {
 }
 
 /// Say whether runs are taken in
+///
+/// They are unless the service is ending, or its records can be neither read nor written.
 #[utoipa::path(get, path = "/readyz", tag = "service", responses((status = 200, description = "Ready", body = String, content_type = "text/plain"),
     (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn readyz(State(service): State<Arc<Service>>) -> Result<&'static str, Problem> {
@@ -37,6 +39,7 @@ async fn readyz(State(service): State<Arc<Service>>) -> Result<&'static str, Pro
         return Err(Problem::new(Kind::Unavailable, "the service is ending", "ask the service that follows"));
     }
     read(&service.reader, store::Reader::sizes).await?;
+    service.pulse.feel(&service.store).await?;
     Ok("ready\n")
 }
 

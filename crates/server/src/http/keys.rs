@@ -198,7 +198,8 @@ async fn list(
 
 /// Revoke a key
 ///
-/// Needs the role admin. Nothing is answered to the key from the answer to this on. It stays in the list.
+/// Needs the role admin. Nothing is answered to the key from the answer to this on. It stays in the list. The last key with the role
+/// admin that works is not revoked (409): make another first.
 #[utoipa::path(delete, path = "/v1/keys/{id}", operation_id = "revoke_key", tag = "keys", params(("id" = String, Path, description = "The key's public part")),
     responses((status = 204, description = "Revoked, or was before"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]

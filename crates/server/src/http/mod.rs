@@ -8,6 +8,7 @@ mod docs;
 pub mod guard;
 mod health;
 pub mod keys;
+mod problems;
 pub mod runs;
 mod settings;
 mod sse;
@@ -79,6 +80,7 @@ fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
         .merge(audit::routes())
         .merge(settings::routes())
         .merge(health::routes())
+        .merge(problems::routes())
         .split_for_parts();
     // OpenAPI knows no parameter that takes several parts of a path: its clients encode the slashes, and both are served.
     let paths = std::mem::take(&mut description.paths.paths);

@@ -395,6 +395,7 @@ fn own_live(service: &Service, caller: &Caller, id: &RunId) -> Option<Arc<LiveRu
 /// Follow a run
 ///
 /// Server-sent events: `started`, `stdout` and `stderr` with `text`, at last `settled` with the result. `Last-Event-ID` resumes.
+/// What a program writes beyond `output_bytes` is not told; `omitted` with `stream` says so, and the result has head and tail.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", operation_id = "follow_run", tag = "runs",
     params(("id" = String, Path, description = "The run"), ("last-event-id" = Option<String>, Header, description = "The last event that was seen")),
     responses((status = 200, description = "Events", body = StreamEvent, content_type = "text/event-stream"),

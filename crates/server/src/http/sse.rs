@@ -17,9 +17,10 @@ use utoipa::ToSchema;
 pub struct StreamEvent {
     /// Its number in the run, from 1 on: what `Last-Event-ID` takes.
     id: String,
-    /// `started`, `stdout`, `stderr`, `settled`, or `problem` when the end could not be recorded.
+    /// `started`, `stdout`, `stderr`, `omitted`, `settled`, or `problem` when the end could not be recorded. `omitted` says, once for a
+    /// stream, that the events lack something of it: what is beyond `output_bytes`, or beyond 8 MiB or 16,384 events of the run.
     event: String,
-    /// JSON: `{}`, `{"text": …}`, or the settled run.
+    /// JSON: `{}`, `{"text": …}`, `{"stream": …}`, or the settled run.
     data: String,
 }
 
@@ -74,11 +75,11 @@ pub fn live(run: Arc<LiveRun>, after: u64) -> Response {
 /// Events of a settled run, told again after the one numbered `after`.
 pub fn replay(events: Vec<RunEvent>, result: Option<String>, after: u64) -> Response {
     let last = events.last().map_or(1, |event| event.seq + 1);
-    let mut told: Vec<Event> = events.iter().filter(|event| event.seq > after).map(event_of).collect();
-    if let Some(result) = result.filter(|_| last > after) {
-        told.push(Event::default().id(last.to_string()).event("settled").data(result));
-    }
-    Sse::new(stream::iter(told.into_iter().map(Ok::<_, Infallible>))).into_response()
+    let result = result.filter(|_| last > after);
+    let end = result.map(|result| Event::default().id(last.to_string()).event("settled").data(result));
+    // Each is spelled when its turn comes: a listener that does not read has one of them in memory, not all.
+    let told = events.into_iter().filter(move |event| event.seq > after).map(|event| event_of(&event));
+    Sse::new(stream::iter(told.chain(end).map(Ok::<_, Infallible>))).into_response()
 }
 
 fn event_of(event: &RunEvent) -> Event {

@@ -80,6 +80,24 @@ impl Store {
         }
     }
 
+    /// Takes an admission back as if it had never been: the run, and its claim on the idempotency `key`. Not audited.
+    ///
+    /// Fails with [`StoreError::Invalid`] if the run is more than queued.
+    pub fn withdraw(&self, id: &RunId, key: Option<&str>) -> Write<()> {
+        let (id, key) = (id.clone(), key.map(str::to_owned));
+        self.write("take back an admission", move |transaction| {
+            let Unfinished { seq, tenant } = Unfinished::find(transaction, &id)?;
+            let sql = "SELECT 1 FROM runs WHERE seq = ? AND state = 'queued'";
+            if !transaction.sql(sql)?.exists([seq])? {
+                return Err(StoreError::Invalid { what: "the run is running already" });
+            }
+            remove(transaction, seq)?;
+            let sql = "DELETE FROM idempotency WHERE tenant = ? AND key = ? AND object = ?";
+            transaction.execute(sql, params![tenant.as_str(), key, id.as_str()])?;
+            Ok(())
+        })
+    }
+
     /// Removes a settled run with its texts, events and artifacts. What it used stays counted, its idempotency key claimed.
     ///
     /// Fails with [`StoreError::NotSettled`] if it is queued or running: cancel it first.

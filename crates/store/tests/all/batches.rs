@@ -1,6 +1,6 @@
 //! Batches: items as they come, their answers, ends.
 
-use crate::harness::{NOW, id, local, new_run, open, settlement, store, tenant};
+use crate::harness::{NOW, id, local, new_run, open, raw, settlement, store, tenant};
 use model::{BatchId, TenantId};
 use serde_json::json;
 use store::{
@@ -134,4 +134,30 @@ fn retention_removes_ended_batches_after_their_runs() {
     assert_eq!(store.reader().batch(&local(), &batch_id(1)).unwrap(), None);
     assert_eq!(store.reader().batch_item(&local(), &batch_id(1), 0).unwrap(), None);
     assert_eq!(get(&store, 2).state, BatchState::Running);
+}
+
+/// A step of retention holds up every other write: a large batch goes in many.
+#[test]
+fn a_large_batch_is_removed_in_steps() {
+    let (directory, store) = store();
+    let step = store::limits::RETAIN_STEP_ROWS;
+    create(&store, 1, 0);
+    create(&store, 2, 1);
+    store.add_batch_items(&batch_id(1), 0, vec![Vec::new(); 2 * step + 1]).wait().unwrap();
+    end(&store, 1, BatchState::Settled).unwrap();
+    end(&store, 2, BatchState::Settled).unwrap();
+    let retention = Retention { max_age_ms: Some(10), ..Retention::default() };
+    let items = || -> usize {
+        let sql = "SELECT count(*) FROM batch_items";
+        raw(directory.path()).query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() as usize
+    };
+    let all = items();
+    let steps: Vec<(u64, bool, usize)> = (0..3)
+        .map(|_| {
+            let retained = store.retain(retention.clone(), NOW + 1000).wait().unwrap();
+            (retained.batches, retained.more, items())
+        })
+        .collect();
+    assert_eq!(steps, [(0, true, all - step), (0, true, all - 2 * step), (2, false, 0)]);
+    assert_eq!(store.reader().batch(&local(), &batch_id(1)).unwrap(), None);
 }

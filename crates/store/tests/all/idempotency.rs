@@ -64,6 +64,25 @@ fn a_refused_run_leaves_its_key_free() {
 }
 
 #[test]
+fn an_admission_that_is_taken_back_leaves_nothing() {
+    let (_directory, store) = store();
+    store.admit(keyed(1, "k", 1)).wait().unwrap();
+    store.withdraw(&id(1), Some("k")).wait().unwrap();
+    assert_eq!(store.reader().run(&local(), &id(1)).unwrap(), None);
+    assert_eq!(store.reader().sizes().unwrap().runs, 0);
+    assert!(matches!(store.withdraw(&id(1), Some("k")).wait(), Err(StoreError::NotFound)));
+    assert_eq!(store.admit(keyed(2, "k", 2)).wait().unwrap(), Admission::Admitted);
+    // Another's claim stays, and so does a run that is more than queued.
+    store.admit(new_run(3)).wait().unwrap();
+    store.withdraw(&id(3), Some("k")).wait().unwrap();
+    assert!(matches!(store.admit(keyed(4, "k", 4)).wait(), Err(StoreError::IdempotencyConflict)));
+    store.started(&id(2), NOW).wait().unwrap();
+    assert!(matches!(store.withdraw(&id(2), Some("k")).wait(), Err(StoreError::Invalid { .. })));
+    store.settle(&id(2), settlement(&id(2))).wait().unwrap();
+    assert!(matches!(store.withdraw(&id(2), Some("k")).wait(), Err(StoreError::AlreadySettled)));
+}
+
+#[test]
 fn a_key_is_remembered_for_a_day() {
     let (_directory, store) = store();
     let day = store::limits::IDEMPOTENCY_MS;

@@ -39,6 +39,43 @@ fn a_key_verifies_from_its_making_to_its_revocation() {
 }
 
 #[test]
+fn the_last_key_of_an_administrator_stays() {
+    let (_directory, store) = store();
+    let revoke =
+        |key: &CreatedKey, at_ms| store.revoke_key(Scope::Admin, &key.row.id, Actor::Local, at_ms).wait();
+    let ci = create(&store, "ci", 1, None);
+    let (first, second) = (create(&store, "admin", 2, None), create(&store, "admin", 3, Some(NOW + 10)));
+    // One that has expired is no help, and may go.
+    assert!(matches!(revoke(&first, NOW + 10), Err(StoreError::LastAdmin)));
+    assert!(store.verify_key(&first.plain, NOW).is_some());
+    revoke(&second, NOW + 10).unwrap();
+    revoke(&ci, NOW).unwrap();
+    assert!(matches!(revoke(&first, NOW), Err(StoreError::LastAdmin)));
+    let third = create(&store, "admin", 4, None);
+    revoke(&first, NOW).unwrap();
+    revoke(&first, NOW).unwrap();
+    assert!(matches!(revoke(&third, NOW), Err(StoreError::LastAdmin)));
+}
+
+/// Two administrators who revoke each other's key at once: one of them still can.
+#[test]
+fn of_two_who_go_at_once_one_stays() {
+    for _ in 0..10 {
+        let (_directory, store) = store();
+        let keys = [1, 2].map(|random| create(&store, "admin", random, None));
+        let gone = std::thread::scope(|scope| {
+            let both = keys.each_ref().map(|key| {
+                let revoke = || store.revoke_key(Scope::Admin, &key.row.id, Actor::Local, NOW).wait().is_ok();
+                scope.spawn(revoke)
+            });
+            both.map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(gone.into_iter().filter(|gone| *gone).count(), 1);
+        assert!(store.has_admin_key(NOW));
+    }
+}
+
+#[test]
 fn only_the_very_key_verifies() {
     let (_directory, store) = store();
     let key = create(&store, "ci", 7, None).plain;

@@ -180,7 +180,7 @@ fn nothing_spooled_is_lost() {
         let child = child("killed::child_spools_until_it_is_killed", directory.path(), round * 1_000_000);
         let told = kill_after(child, 1 + random(300), |_| {});
         let store = open(directory.path());
-        let found = store.ingest_spool(NOW).unwrap();
+        let found = store.ingest_spool(usize::MAX, NOW).unwrap();
         assert_eq!(found.bad, []);
         // The last may be there without having been told.
         assert!(found.taken == told.len() || found.taken == told.len() + 1, "{found:?}, {}", told.len());

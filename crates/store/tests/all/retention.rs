@@ -109,3 +109,17 @@ fn artifacts_count_for_size() {
     assert_eq!(kept(&store), [4, 3]);
     assert_eq!(store.reader().sizes().unwrap().blob_bytes, 2 << 20);
 }
+
+#[test]
+fn a_step_is_bounded_in_bytes_too() {
+    let (_directory, store) = store();
+    let quarter = usize::try_from(store::limits::RETAIN_STEP_BYTES / 4).unwrap();
+    for number in 1..=6 {
+        let request = "x".repeat(quarter);
+        let run = NewRun { request, created_at_ms: NOW + number as i64, ..new_run(number) };
+        store.record(run, None, settlement(&id(number))).wait().unwrap();
+    }
+    let all = Retention { max_runs: Some(0), ..Retention::default() };
+    let removed = || store.retain(all.clone(), NOW).wait().map(|step| (step.runs, step.more)).unwrap();
+    assert_eq!([removed(), removed()], [(4, true), (2, false)]);
+}

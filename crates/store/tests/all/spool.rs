@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use store::spool::{ToSpool, write};
+use store::spool::{Backlog, ToSpool, write};
 use store::{Durability, Ingested, Record, RunEvent, Store};
 
 fn spooled(number: u64) -> Record {
@@ -31,8 +31,11 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+/// More than there are.
+const ALL: usize = 1_000;
+
 fn ingest(store: &Store) -> Ingested {
-    store.ingest_spool(NOW).unwrap()
+    store.ingest_spool(ALL, NOW).unwrap()
 }
 
 #[test]
@@ -156,8 +159,31 @@ fn what_a_dead_writer_left_goes_after_an_hour() {
     }
     let written = directory.path().join("spool").join(&left[0]).metadata().unwrap().modified().unwrap();
     let written_ms = written.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
-    assert_eq!(store.ingest_spool(written_ms + 3_500_000).unwrap(), Ingested::default());
+    assert_eq!(store.ingest_spool(ALL, written_ms + 3_500_000).unwrap(), Ingested::default());
     assert_eq!(names(directory.path()).len(), 2);
-    assert_eq!(store.ingest_spool(written_ms + 3_700_000).unwrap(), Ingested::default());
+    assert_eq!(store.ingest_spool(ALL, written_ms + 3_700_000).unwrap(), Ingested::default());
     assert_eq!(names(directory.path()), Vec::<String>::new());
+}
+
+#[test]
+fn the_backlog_is_what_waits_and_looking_is_bounded() {
+    let (directory, store) = store();
+    let backlog = |files_max| store::spool::backlog(directory.path(), files_max).unwrap();
+    assert_eq!(backlog(ALL), Backlog::default());
+    (1..=5).for_each(|number| spool(directory.path(), number));
+    let mut content = &[7; 1000][..];
+    let artifact = ToSpool { path: "a".to_owned(), mime: String::new(), content: &mut content };
+    write(directory.path(), spooled(6), vec![artifact], Durability::Commit).unwrap();
+    fs::write(directory.path().join("spool").join("foreign"), "x").unwrap();
+    let sizes = names(directory.path()).into_iter().filter(|name| name != "foreign");
+    let bytes = sizes.map(|name| directory.path().join("spool").join(name).metadata().unwrap().len()).sum();
+    let seen = backlog(ALL);
+    assert_eq!((seen.records, seen.bytes), (6, bytes));
+    assert!(seen.oldest_ms.is_some_and(|at| at > 0) && bytes > 1000);
+    let some = backlog(3);
+    assert!(some.records <= 3 && some.more && !seen.more);
+    // As many as are asked for, and then the rest.
+    let found = store.ingest_spool(4, NOW).unwrap();
+    assert_eq!((found.taken, found.more, backlog(ALL).records), (4, true, 2));
+    assert_eq!((ingest(&store).taken, backlog(ALL)), (2, Backlog::default()));
 }

@@ -1,0 +1,29 @@
+//! Proofs as large as one likes: each is a test, which CI runs small.
+
+use crate::tidy::root;
+use anyhow::ensure;
+use std::process::Command;
+
+/// Builds everything, then kills `times` services under load.
+pub fn crashes(times: usize) -> anyhow::Result<()> {
+    prove("FIRECLAY_CRASHES", times, "api::crashes::no_acknowledged")
+}
+
+/// Builds everything, then has one batch of `items` answered and looks for what it left.
+pub fn batch(items: usize) -> anyhow::Result<()> {
+    prove("FIRECLAY_BATCH", items, "api::batches::residue")
+}
+
+/// Runs one test alone, with the variable that it takes its size from.
+fn prove(variable: &str, size: usize, test: &str) -> anyhow::Result<()> {
+    let cargo = |args: &[&str]| {
+        let mut command = Command::new("cargo");
+        command.current_dir(root()?).args(args).env(variable, size.to_string());
+        let status = command.status()?;
+        ensure!(status.success(), "cargo {}: {status}", args.join(" "));
+        anyhow::Ok(())
+    };
+    cargo(&["build", "--release", "--workspace", "--locked"])?;
+    let all = ["test", "--release", "--locked", "-p", "fireclay-tests", "--test", "all"];
+    cargo(&[&all[..], &[test, "--", "--nocapture"]].concat())
+}
