@@ -18,3 +18,4 @@ mod runs;
 mod schema;
 mod settings;
 mod tenancy;
+mod warm;
