@@ -66,7 +66,7 @@ pub fn bench(rounds: usize, data: &Path, json: bool) -> anyhow::Result<()> {
 }
 
 /// The real interpreter, not a shim: what it says of itself.
-fn real(name: &str, question: &str, option: &str) -> anyhow::Result<PathBuf> {
+pub fn real(name: &str, question: &str, option: &str) -> anyhow::Result<PathBuf> {
     let output =
         Command::new(name).args([option, question]).output().with_context(|| format!("start {name}"))?;
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
@@ -111,7 +111,7 @@ fn measure(row: &Row, binary: &Path, data: &Path, rounds: usize) -> anyhow::Resu
 }
 
 /// Runs a command with a clean environment and nothing to read; returns milliseconds.
-fn time(command: &[OsString]) -> anyhow::Result<f64> {
+pub fn time(command: &[OsString]) -> anyhow::Result<f64> {
     let path = "/usr/local/bin:/usr/bin:/bin";
     let started = Instant::now();
     let output = Command::new(&command[0])
@@ -137,7 +137,7 @@ fn median(mut times: Vec<f64>) -> f64 {
 }
 
 /// The machine, in one line.
-fn machine() -> String {
+pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo

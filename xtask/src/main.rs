@@ -4,6 +4,7 @@ mod bench;
 mod proofs;
 mod soak;
 mod tidy;
+mod warm;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -40,6 +41,18 @@ enum Task {
         #[arg(default_value_t = 10_000)]
         items: usize,
     },
+    /// Compare requests to a service with bare interpreters spawned in the same run
+    Warm {
+        /// How many rounds of one client
+        #[arg(long, default_value_t = 200)]
+        rounds: usize,
+        /// How long with many clients
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
     /// Compare whole-process times of `fireclay run`, the bare interpreter and bubblewrap, interleaved
     Bench {
         /// How many rounds
@@ -60,6 +73,7 @@ fn main() -> anyhow::Result<()> {
         Task::Soak { runs, data } => soak::soak(runs, &data),
         Task::Crashes { times } => proofs::crashes(times),
         Task::Batch { items } => proofs::batch(items),
+        Task::Warm { rounds, seconds, json } => warm::bench(rounds, seconds, json),
         Task::Bench { rounds, data, json } => bench::bench(rounds, &data, json),
     }
 }
