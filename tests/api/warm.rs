@@ -193,7 +193,7 @@ fn no_two_of_a_thousand_forks_are_alike() {
     let server = Server::start(&[]);
     let code = "import sys; warm = 'datetime' in sys.modules
 import random, uuid, tempfile, secrets, ssl
-print(warm, random.getrandbits(64), random.SystemRandom().getrandbits(64), uuid.uuid4(), uuid.uuid1().time, ssl.RAND_bytes(8).hex(),
+print(warm, random.getrandbits(64), random.SystemRandom().getrandbits(64), uuid.uuid4(), uuid.uuid1(), ssl.RAND_bytes(8).hex(),
       secrets.token_hex(8), next(tempfile._get_candidate_names()), open('/proc/sys/kernel/random/uuid').read().strip(), random.Random().random())";
     let lines: Vec<Vec<String>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)

@@ -15,8 +15,10 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
-use store::{Admission, Idempotency, NewArtifact, NewRun, Reader, Retention, Settlement, Store, StoreError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use store::{
+    Admission, Idempotency, NewArtifact, NewRun, Reader, Retention, Scope, Settlement, Store, StoreError,
+};
 use worker::machine::{Event, Machine, Order, Ticket};
 use worker::queue::Share;
 
@@ -81,6 +83,8 @@ pub struct Submission {
     pub batch: Option<(BatchId, u32)>,
     /// Whether stderr goes where stdout goes.
     pub merge_output: bool,
+    /// Whether nobody hears of it before it is settled: then its record may wait until then.
+    pub told_late: bool,
 }
 
 /// A submitted run.
@@ -97,10 +101,19 @@ pub enum Submitted {
     Replayed(RunId),
 }
 
+/// A run that nobody was told of yet, to be recorded with its result.
+struct Unrecorded {
+    run: NewRun,
+    started_at_ms: Option<i64>,
+}
+
+/// How long a run may be on its way without a record: lists show those that take longer.
+const UNRECORDED: Duration = Duration::from_millis(100);
+
 /// What became of a run that was to be recorded and queued.
 enum Queued {
-    /// It is.
-    New(Ticket),
+    /// It is queued, and recorded unless that is still to be done.
+    New(Ticket, Option<Box<Unrecorded>>),
     /// Another was, for the same request.
     Before(RunId),
 }
@@ -148,7 +161,7 @@ impl Service {
         submission: Submission,
         judge: Option<Judge>,
     ) -> Result<Submitted, Problem> {
-        let Submission { tenant, request, idempotency, batch, merge_output } = submission;
+        let Submission { tenant, request, idempotency, batch, merge_output, told_late } = submission;
         if self.is_draining() {
             return Err(draining());
         }
@@ -177,17 +190,43 @@ impl Service {
             idempotency,
         };
         let order = Order { id, created_at, spec, allow_missing: self.allow_missing() };
-        let live = LiveRun::new(tenant, judge);
-        // In a task of its own: a client that breaks off in the middle leaves nothing half done.
-        let taking = tokio::spawn(self.clone().take_in(run, order, share, live));
-        let submitted = taking.await.map_err(|error| internal(error.to_string()))??;
-        if let Submitted::Replayed(first) = &submitted
-            && let Some(live) = self.live.get(first.as_str())
-        {
-            // The first may not be taken in after all.
-            live.taken_in().await?;
+        let live = LiveRun::new(tenant.clone(), judge);
+        if run.idempotency.is_none() {
+            return self.clone().taken_in(run, order, share, live, told_late).await;
         }
-        Ok(submitted)
+        let mut again = 0..REPETITIONS;
+        loop {
+            let live = LiveRun::new(tenant.clone(), None);
+            let submitted = self.clone().taken_in(run.clone(), order.clone(), share, live, false).await?;
+            let Submitted::Replayed(before) = &submitted else { return Ok(submitted) };
+            if let Some(live) = self.live.get(before.as_str()) {
+                // That one may not be taken in after all.
+                live.taken_in().await?;
+                return Ok(submitted);
+            }
+            // If it is not there, it was deleted long ago, or refused in this very moment: then its key is free again.
+            if self.is_recorded(&tenant, before).await? || again.next().is_none() {
+                return Ok(submitted);
+            }
+        }
+    }
+
+    /// As [`Service::take_in`], in a task of its own: a client that breaks off in the middle leaves nothing half done.
+    async fn taken_in(
+        self: Arc<Self>,
+        run: NewRun,
+        order: Order,
+        share: Share,
+        live: Arc<LiveRun>,
+        told_late: bool,
+    ) -> Result<Submitted, Problem> {
+        let taking = tokio::spawn(self.take_in(run, order, share, live, told_late));
+        taking.await.map_err(|error| internal(error.to_string()))?
+    }
+
+    async fn is_recorded(&self, tenant: &TenantId, id: &RunId) -> Result<bool, Problem> {
+        let (scope, id) = (Scope::Tenant(tenant.clone()), id.clone());
+        Ok(read(&self.reader, move |reader| reader.run(&scope, &id)).await?.is_some())
     }
 
     /// Records a run, queues it and has it followed.
@@ -197,16 +236,18 @@ impl Service {
         order: Order,
         share: Share,
         live: Arc<LiveRun>,
+        told_late: bool,
     ) -> Result<Submitted, Problem> {
         let id = run.id.clone();
         // Before it is recorded: who repeats the request finds it from then on.
         self.live.insert(id.as_str(), live.clone());
-        let queued = self.queue(run, order, share).await;
+        let queued =
+            if told_late { self.queue_first(run, order, share) } else { self.queue(run, order, share).await };
         match queued {
-            Ok(Queued::New(ticket)) => {
+            Ok(Queued::New(ticket, unrecorded)) => {
                 live.can_be_cancelled_by(ticket.canceller());
                 live.is_taken_in();
-                tokio::spawn(self.clone().follow(id.clone(), live.clone(), ticket));
+                tokio::spawn(self.clone().follow(id.clone(), live.clone(), ticket, unrecorded));
                 Ok(Submitted::New { id, live })
             }
             // Nobody else knows of this one.
@@ -230,7 +271,7 @@ impl Service {
             return Ok(Queued::Before(first));
         }
         match self.machine.submit(tenant.as_str(), share, order) {
-            Ok(ticket) => Ok(Queued::New(ticket)),
+            Ok(ticket) => Ok(Queued::New(ticket, None)),
             // The last room was taken while the run was written down: it is as if it had not been.
             Err(full) => {
                 if let Err(error) = self.store.withdraw(&id, key.as_deref()).await {
@@ -239,6 +280,13 @@ impl Service {
                 Err(Problem::too_many(full.to_string(), RETRY_AFTER_S))
             }
         }
+    }
+
+    /// Queues a run that is to be recorded when it is settled, or has gone on for a while.
+    fn queue_first(&self, run: NewRun, order: Order, share: Share) -> Result<Queued, Problem> {
+        let ticket = self.machine.submit(run.tenant.clone().as_str(), share, order);
+        let ticket = ticket.map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
+        Ok(Queued::New(ticket, Some(Box::new(Unrecorded { run, started_at_ms: None }))))
     }
 
     /// Whether whoever reaches the service may use it: on a loopback address, as long as no key was ever made.
@@ -256,24 +304,65 @@ impl Service {
     }
 
     /// Follows a run to its end.
-    async fn follow(self: Arc<Self>, id: RunId, live: Arc<LiveRun>, mut ticket: Ticket) {
-        while let Some(event) = ticket.next().await {
+    async fn follow(
+        self: Arc<Self>,
+        id: RunId,
+        live: Arc<LiveRun>,
+        mut ticket: Ticket,
+        mut unrecorded: Option<Box<Unrecorded>>,
+    ) {
+        let mut patience = std::pin::pin!(tokio::time::sleep(UNRECORDED));
+        loop {
+            let event = tokio::select! {
+                event = ticket.next() => event,
+                () = &mut patience, if unrecorded.is_some() => {
+                    if let Some(run) = unrecorded.take() {
+                        self.write_down(&id, &live, *run).await;
+                    }
+                    continue;
+                }
+            };
             match event {
-                Event::Started => {
+                Some(Event::Started) => {
                     live.push("started", json!({}));
-                    if let Err(error) = self.store.started(&id, now_ms()).await {
-                        eprintln!("fireclay: {id}: record its start: {error}");
+                    match &mut unrecorded {
+                        Some(unrecorded) => unrecorded.started_at_ms = Some(now_ms()),
+                        None => self.write_start(&id, now_ms()).await,
                     }
                 }
-                Event::Output(stream, bytes) => live.output(stream, &bytes),
-                Event::Settled(result) => self.settle(&id, &live, *result).await,
+                Some(Event::Output(stream, bytes)) => live.output(stream, &bytes),
+                Some(Event::Settled(result)) => self.settle(&id, &live, *result, unrecorded.take()).await,
+                None => break,
             }
         }
         self.live.remove(id.as_str());
     }
 
+    /// Records a run on its way, so that lists show it. One that cannot be recorded does not go on.
+    async fn write_down(&self, id: &RunId, live: &LiveRun, unrecorded: Unrecorded) {
+        let Unrecorded { run, started_at_ms } = unrecorded;
+        if let Err(error) = self.store.admit(run).await {
+            eprintln!("fireclay: {id}: record it: {error}");
+            live.cancel();
+        } else if let Some(at_ms) = started_at_ms {
+            self.write_start(id, at_ms).await;
+        }
+    }
+
+    async fn write_start(&self, id: &RunId, at_ms: i64) {
+        if let Err(error) = self.store.started(id, at_ms).await {
+            eprintln!("fireclay: {id}: record its start: {error}");
+        }
+    }
+
     /// Writes down what became of a run; only then do listeners see it.
-    async fn settle(&self, id: &RunId, live: &LiveRun, mut result: RunResult) {
+    async fn settle(
+        &self,
+        id: &RunId,
+        live: &LiveRun,
+        mut result: RunResult,
+        unrecorded: Option<Box<Unrecorded>>,
+    ) {
         let directory = self.machine.artifacts_of(id);
         let artifacts = match self.keep_artifacts(&directory, &result).await {
             Ok(artifacts) => artifacts,
@@ -297,7 +386,15 @@ impl Service {
             artifacts,
             verdict: live.verdict(&result),
         };
-        if let Err(error) = self.store.settle(id, settlement).await {
+        let written = match unrecorded {
+            // One transaction instead of three.
+            Some(unrecorded) => {
+                let Unrecorded { run, started_at_ms } = *unrecorded;
+                self.store.record(run, started_at_ms, settlement).await.map(drop)
+            }
+            None => self.store.settle(id, settlement).await,
+        };
+        if let Err(error) = written {
             eprintln!("fireclay: {id}: record its result: {error}");
             live.fail(Problem::from(error));
         }
@@ -364,6 +461,9 @@ impl Service {
 
 /// Most records of one-shot commands that are taken in at once; the rest waits for the next time.
 const SPOOL_RECORDS_MAX: usize = 10_000;
+/// How often a request is tried again whose key was claimed by one that was refused meanwhile.
+const REPETITIONS: usize = 3;
+
 /// What a client that found the queue full is told to wait.
 const RETRY_AFTER_S: u64 = 1;
 

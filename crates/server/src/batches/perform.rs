@@ -213,6 +213,7 @@ impl Performer {
             idempotency: None,
             batch: Some((self.batch.id.clone(), index)),
             merge_output: false,
+            told_late: false,
         };
         let live = loop {
             if self.batch.stopped().is_some() {

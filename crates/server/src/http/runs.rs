@@ -139,8 +139,14 @@ async fn submit(
     let (request, wait) = submission_of(&bytes)?;
     let idempotency = idempotency_of(&headers, "/v1/runs", &bytes)?;
     let stream = query.stream || accepts_events(&headers);
-    let submission =
-        Submission { tenant: caller.tenant.clone(), request, idempotency, batch: None, merge_output: false };
+    let submission = Submission {
+        tenant: caller.tenant.clone(),
+        request,
+        idempotency,
+        batch: None,
+        merge_output: false,
+        told_late: wait && !stream,
+    };
     let (id, live) = match service.submit(submission).await? {
         Submitted::New { id, live } => (id, Some(live)),
         Submitted::Replayed(id) => {

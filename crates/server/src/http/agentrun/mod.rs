@@ -142,8 +142,14 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
         metadata: BTreeMap::from([("api".to_owned(), "agentrun".to_owned())]),
         ..RunRequest::default()
     };
-    let submission =
-        Submission { tenant: caller.tenant, request, idempotency: None, batch: None, merge_output: true };
+    let submission = Submission {
+        tenant: caller.tenant,
+        request,
+        idempotency: None,
+        batch: None,
+        merge_output: true,
+        told_late: true,
+    };
     let Submitted::New { live, .. } = service.submit(submission).await? else {
         return Err(
             Fault::new(FaultCode::Internal, "a run without an idempotency key was there before").into()
