@@ -4,8 +4,10 @@ use super::runs::ENDLESS;
 use fireclay_tests::server::wait_for;
 use fireclay_tests::{Data, Server, census};
 use model::{FaultCode, Outcome, RunResult};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
 fn endless() -> Value {
@@ -69,6 +71,24 @@ fn kill(pid: Pid) -> OwnedFd {
     let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
     process
+}
+
+/// Stops every process of this data directory, also those that come while it does so: then none starts, reaps or tidies up.
+fn stop_all(data: &Data) -> HashMap<Pid, OwnedFd> {
+    let mut stopped = HashMap::new();
+    loop {
+        let running: Vec<Pid> = data.processes().into_iter().filter(|pid| !stopped.contains_key(pid)).collect();
+        if running.is_empty() {
+            return stopped;
+        }
+        for pid in running {
+            // It may have ended since it was seen.
+            let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+            if pidfd_send_signal(&process, Signal::STOP).is_ok() {
+                stopped.insert(pid, process);
+            }
+        }
+    }
 }
 
 #[test]
@@ -226,12 +246,13 @@ fn a_start_sweeps_what_the_dead_left() {
     let server = Server::start(&[]);
     let id = start_endless(&server);
     let data = server.data.clone();
-    let makers = data.processes();
-    let groups = || census::leaves().into_iter().filter(|leaf| makers.contains(&leaf.maker)).count();
+    let makers = stop_all(&data);
+    let groups = || census::leaves().into_iter().filter(|leaf| makers.contains_key(&leaf.maker)).count();
     assert!(groups() > 0, "the run has no control group");
-    // All of them at once, so that nobody tidies up after another.
-    let dead: Vec<OwnedFd> = makers.iter().map(|pid| kill(*pid)).collect();
-    dead.iter().for_each(wait_for);
+    // All of them at once, so that nobody tidies up after another. One whose parent died before it is gone already.
+    let killed = makers.values().map(|process| pidfd_send_signal(process, Signal::KILL));
+    assert!(killed.into_iter().all(|sent| matches!(sent, Ok(()) | Err(Errno::SRCH))));
+    makers.values().for_each(wait_for);
     server.ended();
     data.wait_for_the_last_process();
     assert!(groups() > 0, "somebody else removed the control groups");
