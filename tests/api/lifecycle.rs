@@ -77,7 +77,8 @@ fn kill(pid: Pid) -> OwnedFd {
 fn stop_all(data: &Data) -> HashMap<Pid, OwnedFd> {
     let mut stopped = HashMap::new();
     loop {
-        let running: Vec<Pid> = data.processes().into_iter().filter(|pid| !stopped.contains_key(pid)).collect();
+        let running: Vec<Pid> =
+            data.processes().into_iter().filter(|pid| !stopped.contains_key(pid)).collect();
         if running.is_empty() {
             return stopped;
         }

@@ -1,6 +1,7 @@
 //! The service over real sockets: one file per noun, and what hostile clients, deaths and load do to it.
 
 mod agentrun;
+mod ahead;
 mod artifacts;
 mod batches;
 mod crashes;

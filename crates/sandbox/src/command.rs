@@ -26,24 +26,24 @@ impl Command {
             let hint = "install it on the host and run `fireclay image build`";
             Rejection::new("language", format!("the image has no interpreter for {}", spec.language), hint)
         })?;
-        let file = format!("{WORKSPACE}/{}", spec.file_name);
-        let mut args = vec![program.to_owned()];
-        let javascript = ["--require".into(), format!("{RUNNERS}/javascript/runner.cjs")];
-        match spec.language {
-            // Without `site`: the runner does the part of it that people notice, in a tenth of the time.
-            Language::Python => args.extend(["-S".into(), format!("{RUNNERS}/python/runner.pyc")]),
-            Language::JavaScript => args.extend(javascript),
-            // To erase types where Node itself does not (before 22.18) the runner needs its loader.
-            Language::TypeScript => {
-                args.extend(std::iter::once("--expose-internals".into()).chain(javascript))
-            }
-            Language::Bash => {}
-        }
-        args.push(file);
+        let mut args = interpreter(spec.language, program, "runner.cjs");
+        args.push(format!("{WORKSPACE}/{}", spec.file_name));
         args.extend(spec.args.iter().cloned());
         let cwd =
             if spec.cwd.is_empty() { WORKSPACE.to_owned() } else { format!("{WORKSPACE}/{}", spec.cwd) };
         Ok(Self { args: words(args), env: words(environment(spec, image)), cwd: word(cwd) })
+    }
+
+    /// The command that starts an interpreter of this language before its program is known, if it is one for which that saves much
+    /// and which cannot be forked. It waits on descriptor 4 for the command of a run that [`may_be_started_ahead`].
+    pub fn ahead(language: Language, image: &Image) -> Option<Self> {
+        if !matches!(language, Language::JavaScript | Language::TypeScript) {
+            return None;
+        }
+        let mut args = interpreter(language, image.interpreter(language)?, "ahead.cjs");
+        args.push(format!("{WORKSPACE}/{}", language.default_file()));
+        let env = own_environment(image).map(|(name, value)| format!("{name}={value}"));
+        Some(Self { args: words(args), env: words(env.into()), cwd: word(WORKSPACE.to_owned()) })
     }
 
     /// The command as bytes: three counts, then every word with its final NUL.
@@ -72,6 +72,39 @@ impl Command {
         let env = (0..env).map(|_| take()).collect::<Option<_>>()?;
         Some(Self { args, env, cwd: take()? })
     }
+}
+
+/// The interpreter and what comes before the program's file; of JavaScript's runners, the one with this name.
+fn interpreter(language: Language, program: &str, runner: &str) -> Vec<String> {
+    let javascript = ["--require".into(), format!("{RUNNERS}/javascript/{runner}")];
+    let mut args = vec![program.to_owned()];
+    match language {
+        // Without `site`: the runner does the part of it that people notice, in a tenth of the time.
+        Language::Python => args.extend(["-S".into(), format!("{RUNNERS}/python/runner.pyc")]),
+        Language::JavaScript => args.extend(javascript),
+        // To erase types where Node itself does not (before 22.18) the runner needs its loader.
+        Language::TypeScript => args.extend(std::iter::once("--expose-internals".into()).chain(javascript)),
+        Language::Bash => {}
+    }
+    args
+}
+
+/// Most bytes of arguments and environment that go to an interpreter that was started ahead: they are one message to it.
+const AHEAD_BYTES_MAX: usize = 32 << 10;
+/// Variables that Node, its libraries or the loader read when they start.
+const AT_START: [&str; 11] =
+    ["NODE_", "UV_", "LD_", "LC_", "LANG", "TZ", "HOME", "SSL_", "OPENSSL_", "ICU_", "MALLOC_"];
+
+/// Whether an interpreter that was started before this run was known can be what one of its own would be.
+pub fn may_be_started_ahead(spec: &RunSpec) -> bool {
+    let read_later = |name: &str| name == "NODE_ENV" || !AT_START.iter().any(|start| name.starts_with(start));
+    let variables = spec.env.iter().map(|(name, value)| name.len() + value.len() + 2);
+    let bytes: usize = variables.chain(spec.args.iter().map(|arg| arg.len() + 1)).sum();
+    matches!(spec.language, Language::JavaScript | Language::TypeScript)
+        && spec.file_name == spec.language.default_file()
+        && !spec.merge_output
+        && spec.env.keys().all(|name| read_later(name))
+        && bytes <= AHEAD_BYTES_MAX
 }
 
 /// The variables that every job has.

@@ -7,6 +7,8 @@
 //!     ── start + [errand, 0, 1, 2, 3] ►   what to do, in a memory file, and the streams; may be sent before init is ready
 //!     ── furnish + [errand, ready] ───►   instead: write the inputs, say on `ready` that they are written
 //!     ── adopt(pid) ──────────────────►   then: the job is this process, forked into the sandbox from outside
+//!     ── start ahead + [errand, 0 … 4] ►   or: a job that waits on 4 for what it is to do
+//!     ── furnish + [errand, ready] ───►   then, when that is known
 //!     ◄───────── ready + [scratch …] ──   built: the root of the scratch file system, then what a fork enters by
 //!     ◄───────── started ───────────────  the job became its program
 //!     ◄───────── ended(status, time) ──   the job ended; init ends with all that is left
@@ -37,7 +39,9 @@ pub enum Message {
     },
     /// The job is about to become its program.
     Started,
-    /// Write the inputs for a job that comes from outside.
+    /// Run the command, a program that waits for what it is to do.
+    StartAhead,
+    /// Write the inputs for a job that comes from outside, or that waits.
     Furnish,
     /// The job that came.
     Adopt {
@@ -86,6 +90,7 @@ impl Message {
             Self::Ready => (2, 0, 0),
             Self::Start => (3, 0, 0),
             Self::Started => (4, 0, 0),
+            Self::StartAhead => (11, 0, 0),
             Self::Furnish => (9, 0, 0),
             Self::Adopt { pid } => (10, pid, 0),
             Self::Ended { status, cpu_us } => (5, status, cpu_us),
@@ -110,6 +115,7 @@ impl Message {
             2 => Self::Ready,
             3 => Self::Start,
             4 => Self::Started,
+            11 => Self::StartAhead,
             9 => Self::Furnish,
             10 => Self::Adopt { pid: first()? },
             5 => Self::Ended { status: first()?, cpu_us: second()? },
@@ -169,6 +175,7 @@ mod tests {
             Message::Start,
             Message::Started,
             Message::Ended { status: 0x8b, cpu_us: u64::MAX },
+            Message::StartAhead,
             Message::Furnish,
             Message::Adopt { pid: 3 },
             Message::Refused { index: 3, errno: 28 },

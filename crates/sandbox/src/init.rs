@@ -220,15 +220,17 @@ fn serve(birth: &Birth<'_>, mut made: Vec<OwnedFd>) -> i32 {
     made.truncate(1);
     let Some(scratch) = made.pop() else { return 1 };
     match control::receive(birth.control.as_fd()) {
-        Ok(Some((Message::Start, descriptors))) => execute(birth, descriptors, scratch),
+        Ok(Some((Message::Start, descriptors))) => execute(birth, descriptors, scratch, false),
+        Ok(Some((Message::StartAhead, descriptors))) => execute(birth, descriptors, scratch, true),
         Ok(Some((Message::Furnish, descriptors))) => adopt(birth, descriptors, scratch),
         _ => 1,
     }
 }
 
-/// Runs the job as a program of its own.
-fn execute(birth: &Birth<'_>, descriptors: Vec<OwnedFd>, scratch: OwnedFd) -> i32 {
-    let (errand, streams) = match prepare(descriptors, scratch) {
+/// Runs the job as a program of its own. One that is started `ahead` waits for inputs, and so does what confines init: the code of
+/// somebody else comes after both.
+fn execute(birth: &Birth<'_>, descriptors: Vec<OwnedFd>, scratch: OwnedFd, ahead: bool) -> i32 {
+    let (errand, streams) = match prepare(descriptors, &scratch) {
         Ok(prepared) => prepared,
         Err(message) => return report(birth, message),
     };
@@ -242,6 +244,14 @@ fn execute(birth: &Birth<'_>, descriptors: Vec<OwnedFd>, scratch: OwnedFd) -> i3
         Err(error) => report(birth, Message::failed(fork, error)),
         Ok(pid) => {
             drop(streams);
+            if ahead {
+                return match wait_for(birth, Message::Furnish) {
+                    Some(descriptors) => {
+                        furnish(birth, descriptors, &scratch).map_or_else(|code| code, |()| reap(birth, pid))
+                    }
+                    None => 1,
+                };
+            }
             match confine(birth, fork) {
                 Ok(()) => reap(birth, pid),
                 Err(message) => report(birth, message),
@@ -250,24 +260,31 @@ fn execute(birth: &Birth<'_>, descriptors: Vec<OwnedFd>, scratch: OwnedFd) -> i3
     }
 }
 
-/// Writes the inputs for a job that is a zygote's fork, and reaps it: it becomes init's child when the process between them ends.
-fn adopt(birth: &Birth<'_>, mut descriptors: Vec<OwnedFd>, scratch: OwnedFd) -> i32 {
-    let Some(ready) = descriptors.pop() else { return 1 };
-    if let Err(message) = prepare(descriptors, scratch) {
-        return report(birth, message);
+/// Furnishes the place for a job that is a zygote's fork, and reaps it: it becomes init's child when the process between them ends.
+fn adopt(birth: &Birth<'_>, descriptors: Vec<OwnedFd>, scratch: OwnedFd) -> i32 {
+    if let Err(code) = furnish(birth, descriptors, &scratch) {
+        return code;
     }
-    let Some(fork) = place_of_fork(birth) else { return 1 };
-    if let Err(message) = confine(birth, fork) {
-        return report(birth, message);
-    }
-    // Only now: the job's first instruction comes after init is confined.
-    if rustix::io::write(&ready, b"1") != Ok(1) {
-        return 1;
-    }
-    drop(ready);
     match control::receive(birth.control.as_fd()) {
         Ok(Some((Message::Adopt { pid }, _))) => reap(birth, pid),
         _ => 1,
+    }
+}
+
+/// Writes the inputs for a job that waits for them, confines init, and has the job go on. Fails with init's exit code.
+fn furnish(
+    birth: &Birth<'_>,
+    mut descriptors: Vec<OwnedFd>,
+    scratch: &OwnedFd,
+) -> std::result::Result<(), i32> {
+    let ready = descriptors.pop().ok_or(1)?;
+    prepare(descriptors, scratch).map_err(|message| report(birth, message))?;
+    let fork = place_of_fork(birth).ok_or(1)?;
+    confine(birth, fork).map_err(|message| report(birth, message))?;
+    // Only now: the first instruction of somebody else's code comes after init is confined.
+    match rustix::io::write(&ready, b"1") {
+        Ok(1) => Ok(()),
+        _ => Err(1),
     }
 }
 
@@ -292,7 +309,7 @@ fn confine(birth: &Birth<'_>, fork: usize) -> std::result::Result<(), Message> {
 /// Takes the errand and does the first part of it: the inputs. Returns it with the streams.
 fn prepare(
     mut descriptors: Vec<OwnedFd>,
-    scratch: OwnedFd,
+    scratch: &OwnedFd,
 ) -> std::result::Result<(Errand, Vec<OwnedFd>), Message> {
     // Not a step of the plan: past its end.
     let failed = |error| Message::failed(usize::MAX, error);
@@ -365,12 +382,13 @@ fn restrict(action: &Action, birth: &Birth<'_>, streams: &[OwnedFd]) -> Result<(
     }
 }
 
-/// Puts the four streams in their places; all else is closed by exec, and by nothing before: the control socket still reports.
+/// Puts the streams in their places; all else is closed by exec, and by nothing before: the control socket still reports.
 fn place_descriptors(birth: &Birth<'_>, streams: &[OwnedFd]) -> Result<()> {
-    if streams.len() != 4 {
+    // The fifth is one on which a job that was started ahead hears of its errand.
+    if !(4..=5).contains(&streams.len()) {
         return Err(missing("streams"));
     }
-    debug_assert!(birth.control.as_raw_fd() > 3);
+    debug_assert!(birth.control.as_raw_fd() > 4);
     let copies: Vec<OwnedFd> = streams
         .iter()
         .map(|stream| sys::process::duplicate_above(stream.as_fd(), 16))
@@ -378,7 +396,7 @@ fn place_descriptors(birth: &Birth<'_>, streams: &[OwnedFd]) -> Result<()> {
     for (copy, target) in copies.iter().zip(0..) {
         sys::process::place_descriptor(copy.as_fd(), target)?;
     }
-    sys::process::close_from_on_exec(4)
+    sys::process::close_from_on_exec(streams.len() as u32)
 }
 
 /// The limits of a job, as resources and values. Whoever applies them leaves lower ones as they are.

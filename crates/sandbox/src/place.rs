@@ -17,6 +17,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use sys::process::Cloned;
 
+/// Lowest number of init's end of the control socket.
+const CONTROL_MIN: i32 = 8;
 /// How long init may take to build: a thousand times what it does.
 const BUILD_MS: i64 = 10_000;
 /// How long it takes at most where nothing is in the way. After that what is killed is given all processors, to die.
@@ -80,6 +82,9 @@ impl Sandbox {
     pub fn build(plan: &Plan, site: &Site<'_>, spare: Option<Leaf>) -> Result<Self, Fault> {
         let (control, init_control) =
             sys::socket::pair().map_err(|error| machine("control socket", &error))?;
+        // Above the numbers that the job's streams get: it reports what fails after they have taken their places.
+        let init_control = sys::process::duplicate_above(init_control.as_fd(), CONTROL_MIN)
+            .map_err(|error| machine("control socket", &error))?;
         let mut making = Making { spare, ..Making::default() };
         let done = perform(plan, site, &control, init_control, &mut making);
         let Making { cgroup, tasks, child, ids, spare } = making;
@@ -129,6 +134,32 @@ impl Sandbox {
     pub fn start(&mut self, errand: BorrowedFd<'_>, streams: [BorrowedFd<'_>; 4]) -> Result<(), Fault> {
         let [stdin, stdout, stderr, result] = streams;
         tell(&self.control, Message::Start, &[errand, stdin, stdout, stderr, result])
+    }
+
+    /// Starts a program that waits on `waits`, its descriptor 4, for what it is to do; `errand` has no inputs yet. To be called when
+    /// init has built.
+    pub fn start_ahead(
+        &mut self,
+        plan: &Plan,
+        errand: BorrowedFd<'_>,
+        streams: [BorrowedFd<'_>; 4],
+        waits: BorrowedFd<'_>,
+    ) -> Result<(), Fault> {
+        let [stdin, stdout, stderr, result] = streams;
+        tell(&self.control, Message::StartAhead, &[errand, stdin, stdout, stderr, result, waits])?;
+        if !wait_readable(&self.control, BUILD_MS)? {
+            return Err(Fault::new(FaultCode::ResourcesExhausted, "the job did not start"));
+        }
+        match control::receive(self.control.as_fd()).map_err(|error| machine("receive from init", &error))? {
+            Some((Message::Started, _)) => Ok(()),
+            Some((message, _)) => Err(failure(plan, message)),
+            None => Err(Fault::new(FaultCode::Interrupted, "init died while it started the job")),
+        }
+    }
+
+    /// Has init write the inputs of `errand` and say on `ready` that they are there, for a job that was started ahead.
+    pub fn furnish(&mut self, errand: BorrowedFd<'_>, ready: BorrowedFd<'_>) -> Result<(), Fault> {
+        tell(&self.control, Message::Furnish, &[errand, ready])
     }
 
     /// Prepares what a fork needs, while nobody waits for it.

@@ -6,7 +6,7 @@ use crate::errand;
 use crate::files::{self, Collected};
 use crate::host::Host;
 use crate::image::Image;
-use crate::inputs;
+use crate::inputs::{self, Input};
 use crate::joining::NotJoined;
 use crate::judge::{Judgement, judge};
 use crate::place::{Sandbox, Site};
@@ -15,7 +15,7 @@ use crate::streams::{self, GuestEnds, Streams};
 use crate::supervise::{self, Io, Watched};
 use model::{Fault, FaultCode, Isolation, Layer, Rejection, RunSpec};
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// A run that cannot be carried out: the caller's mistake or ours.
@@ -98,7 +98,9 @@ pub struct Place {
     sandbox: Sandbox,
     /// Made ahead, for a run whose outputs are apart.
     streams: Option<(Streams, GuestEnds)>,
-    /// Set when a zygote made no fork: then nothing of the run has begun.
+    /// The interpreter that was started in it and waits for its program.
+    waiting: Option<Waiting>,
+    /// Set when a zygote made no fork, or what waited is gone: then nothing of the run has begun.
     untouched: bool,
 }
 
@@ -115,20 +117,47 @@ impl Place {
             fail_at: setting.fail_at,
         };
         let sandbox = Sandbox::build(&plan, &site, spare)?;
-        Ok(Self { plan, sandbox, streams: None, untouched: false })
+        Ok(Self { plan, sandbox, streams: None, waiting: None, untouched: false })
     }
 
     /// Waits until it is built, and prepares what can be before the run is known.
     pub fn await_built(&mut self) -> Result<(), Fault> {
         self.sandbox.await_built(&self.plan)?;
         self.sandbox.prepare_fork(&self.plan)?;
-        let made = streams::make(false);
-        let made = made.map_err(|error| Fault::new(FaultCode::ResourcesExhausted, error.to_string()))?;
-        self.streams = Some(made);
+        self.streams = Some(streams::make(false).map_err(exhausted)?);
         Ok(())
     }
 
-    /// Whether a run failed because its zygote made no fork. It may be run elsewhere; this sandbox has no use any more.
+    /// Starts an interpreter in it, once it is built, which then waits for its program.
+    pub fn start_ahead(&mut self, command: &Command) -> Result<(), Fault> {
+        let (socket, theirs) = sys::socket::pair().map_err(exhausted)?;
+        let errand = errand::write(command, &[]).map_err(exhausted)?;
+        let (streams, GuestEnds { streams: ends }) = match self.streams.take() {
+            Some(made) => made,
+            None => streams::make(false).map_err(exhausted)?,
+        };
+        self.sandbox.start_ahead(&self.plan, errand.as_fd(), borrowed(&ends), theirs.as_fd())?;
+        self.waiting = Some(Waiting { socket, streams: Some(streams) });
+        Ok(())
+    }
+
+    /// Readable when an interpreter that was started ahead says that it waits, and when it is gone.
+    pub fn waiting(&self) -> Option<BorrowedFd<'_>> {
+        self.waiting.as_ref().map(|waiting| waiting.socket.as_fd())
+    }
+
+    /// Hears what it said; fails if it is gone.
+    pub fn hear_waiting(&self) -> Result<(), Fault> {
+        let gone = || Fault::new(FaultCode::Interrupted, "the interpreter ended before its program came");
+        let waiting = self.waiting.as_ref().ok_or_else(gone)?;
+        match sys::socket::receive(waiting.socket.as_fd(), &mut [0; 16]) {
+            Ok((1.., _)) => Ok(()),
+            _ => Err(gone()),
+        }
+    }
+
+    /// Whether a run failed because its zygote made no fork, or what waited for it is gone. It may be run elsewhere; this sandbox has
+    /// no use any more.
     pub fn is_untouched(&self) -> bool {
         self.untouched
     }
@@ -148,8 +177,8 @@ impl Place {
         self.sandbox.dismantle()
     }
 
-    /// Runs a command in it, or what a fork of the zygote behind `zygote` makes of the same command. Everything inside is dead
-    /// when this returns, but init, which may be on its way out.
+    /// Runs a command in it; or has what waits in it do what it would; or a fork of the zygote behind `zygote`. Everything inside is
+    /// dead when this returns, but init, which may be on its way out.
     pub fn execute(
         &mut self,
         spec: &RunSpec,
@@ -158,38 +187,16 @@ impl Place {
         meanwhile: &dyn Fn(),
         io: Io<'_>,
     ) -> Result<Settled, Refused> {
-        let Self { plan, sandbox, streams, untouched } = self;
         let began = Instant::now();
-        let exhausted = |error: sys::Error| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
         let inputs = inputs::of(spec);
-        let made = match streams.take().filter(|_| !spec.merge_output) {
-            Some(made) => made,
-            None => streams::make(spec.merge_output).map_err(exhausted)?,
-        };
-        let (streams, GuestEnds { streams: ends }) = made;
-        let errand = errand::write(command, &inputs).map_err(exhausted)?;
-        let borrowed = [ends[0].as_fd(), ends[1].as_fd(), ends[2].as_fd(), ends[3].as_fd()];
-        let started = match zygote {
-            Some(zygote) => {
-                sandbox.await_built(plan)?;
-                sandbox.fork(zygote, plan, errand.as_fd(), borrowed).map_err(|not| match not {
-                    NotJoined::NoFork(fault) => {
-                        *untouched = true;
-                        fault
-                    }
-                    NotJoined::Failed(fault) => fault,
-                })
-            }
-            None => sandbox.start(errand.as_fd(), borrowed),
-        };
-        // Ours are copies: as long as one is open, a stream of the guest's does not end.
-        drop((ends, errand));
+        let (streams, begun) = self.begin(spec, command, zygote, &inputs)?;
+        let Self { plan, sandbox, .. } = self;
         // All this while init builds, or the code begins.
         let digests = inputs::digests(&inputs);
         meanwhile();
         // If init is gone, it said why before it went.
         sandbox.await_built(plan)?;
-        if let Err(fault) = started {
+        if let Err(fault) = begun {
             // A fork whose inputs were refused does not know why.
             let refused = zygote.and_then(|_| sandbox.refusal());
             return Err(refused.map_or(fault.into(), |(index, errno)| inputs::refused(spec, index, errno)));
@@ -208,4 +215,61 @@ impl Place {
         let collecting = began.elapsed().saturating_sub(starting + watched.wall);
         Ok(Settled { judgement, watched, cpu_us, collected, isolation, starting, collecting })
     }
+
+    /// Has the job begin; returns our ends of its streams, and whether it did.
+    fn begin(
+        &mut self,
+        spec: &RunSpec,
+        command: &Command,
+        zygote: Option<BorrowedFd<'_>>,
+        inputs: &[Input<'_>],
+    ) -> Result<(Streams, Result<(), Fault>), Fault> {
+        let Self { plan, sandbox, streams, waiting, untouched } = self;
+        let errand = errand::write(command, inputs).map_err(exhausted)?;
+        if let Some(Waiting { socket, streams }) = waiting
+            && let Some(streams) = streams.take()
+        {
+            // It reads what it is to be while init writes the files.
+            let told = sys::socket::send(socket.as_fd(), &command.encode(), &[]).map_err(exhausted);
+            *untouched = told.is_err();
+            return Ok((streams, told.and_then(|()| sandbox.furnish(errand.as_fd(), socket.as_fd()))));
+        }
+        let made = match streams.take().filter(|_| !spec.merge_output) {
+            Some(made) => made,
+            None => streams::make(spec.merge_output).map_err(exhausted)?,
+        };
+        // The guest's ends are let go with this function: as long as one is open here, a stream of the guest's does not end.
+        let (streams, GuestEnds { streams: ends }) = made;
+        let begun = match zygote {
+            Some(zygote) => {
+                sandbox.await_built(plan)?;
+                sandbox.fork(zygote, plan, errand.as_fd(), borrowed(&ends)).map_err(|not| match not {
+                    NotJoined::NoFork(fault) => {
+                        *untouched = true;
+                        fault
+                    }
+                    NotJoined::Failed(fault) => fault,
+                })
+            }
+            None => sandbox.start(errand.as_fd(), borrowed(&ends)),
+        };
+        Ok((streams, begun))
+    }
+}
+
+fn borrowed(ends: &[OwnedFd; 4]) -> [BorrowedFd<'_>; 4] {
+    ends.each_ref().map(AsFd::as_fd)
+}
+
+fn exhausted(error: sys::Error) -> Fault {
+    Fault::new(FaultCode::ResourcesExhausted, error.to_string())
+}
+
+/// An interpreter that was started before its program is known.
+#[derive(Debug)]
+struct Waiting {
+    /// It hears here what it is to do. Kept to the end: what it said here may still be unread, and then an end would be an error to it.
+    socket: OwnedFd,
+    /// Until it has its program.
+    streams: Option<Streams>,
 }

@@ -39,7 +39,7 @@ pub const TABLE: &[Row] = &[
     row(
         "pool.memory",
         "\"256MiB\"",
-        "Memory that waiting sandboxes may take, at 2 MiB for each; the fewer of this and `pool.max` holds",
+        "Memory that waiting sandboxes may take, at 2 MiB for each, 48 MiB with Node started in it; the fewer of this and `pool.max` holds",
     ),
     row("queue", "10000", "Runs that may wait for a place, of all tenants together"),
     row("queue_bytes", "\"1GiB\"", "Code, input and files that may wait with them, in memory"),
@@ -154,9 +154,6 @@ pub struct PoolSettings {
     pub memory: u64,
 }
 
-/// What one sandbox that waits takes of `pool.memory`: what the benchmark holds it to.
-const IDLE_BYTES: u64 = 2 << 20;
-
 /// What one tenant may do, unless its quota says otherwise.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -260,9 +257,8 @@ impl Settings {
 
     /// How many sandboxes may wait.
     pub fn pool_size(&self) -> PoolSize {
-        let affordable = usize::try_from(self.pool.memory / IDLE_BYTES).unwrap_or(usize::MAX);
-        let max = self.pool.max.min(affordable);
-        PoolSize { min: self.pool.min.min(max), max }
+        let PoolSettings { min, max, memory } = self.pool;
+        PoolSize { min: min.min(max), max, memory_bytes: memory }
     }
 
     /// The reference page.

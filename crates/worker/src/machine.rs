@@ -6,7 +6,7 @@ use crate::pool::{Happened, Pool, PoolLoad, PoolSize, Stream};
 use crate::queue::{FairQueue, Full, Share};
 use crate::run::{result_of_cancelled, result_of_fault, root_of};
 use crate::spawner::{Job, Shape, Warm};
-use model::{Fault, Layer, Limits, Rejection, RunId, RunResult, RunSpec};
+use model::{Fault, Language, Layer, Limits, Rejection, RunId, RunResult, RunSpec};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,9 +116,14 @@ pub struct Load {
 }
 
 /// The shape of the sandbox that a run with these limits needs: time and output are watched from outside.
-fn shape_of(image: sandbox::Image, limits: &Limits, allow_missing: BTreeSet<Layer>) -> Shape {
+fn shape_of(
+    image: sandbox::Image,
+    limits: &Limits,
+    allow_missing: BTreeSet<Layer>,
+    ahead: Option<Language>,
+) -> Shape {
     let limits = Limits { timeout_ms: 0, output_bytes: 0, ..*limits };
-    Shape { image, limits, allow_missing }
+    Shape { image, limits, allow_missing, ahead }
 }
 
 impl Machine {
@@ -128,7 +133,13 @@ impl Machine {
         let queue = Mutex::new(FairQueue::new(places, waiting_max, waiting_bytes_max));
         let image = root_of(&image);
         let warm = Warm { image: image.clone(), modules: Vec::new() };
-        pool.open(parts.size, shape_of(image.clone(), &parts.limits, parts.allow_missing), warm);
+        let shape = |ahead| shape_of(image.clone(), &parts.limits, parts.allow_missing.clone(), ahead);
+        let mut shapes = vec![(shape(None), parts.size.min)];
+        // One of these is much for a program that may never come, and a second comes with the first program.
+        if image.node.is_some() {
+            shapes.push((shape(Some(Language::JavaScript)), parts.size.min.min(1)));
+        }
+        pool.open(parts.size, shapes, warm);
         let idle = Notify::new();
         Self { inner: Arc::new(Inner { pool, image, artifacts, queue, idle, phases: Phases::default() }) }
     }
@@ -163,7 +174,8 @@ impl Machine {
         let Order { id, created_at, spec, allow_missing } = order;
         let files = spec.files.iter().map(|file| file.content.as_bytes().len());
         let weight = files.chain([spec.code.len(), spec.stdin.len()]).sum::<usize>() as u64;
-        let shape = shape_of(self.inner.image.clone(), &spec.limits, allow_missing);
+        let ahead = Some(spec.language).filter(|_| sandbox::command::may_be_started_ahead(&spec));
+        let shape = shape_of(self.inner.image.clone(), &spec.limits, allow_missing, ahead);
         let job = Job { artifacts: self.artifacts_of(&id), id, created_at, spec };
         let (sender, events) = mpsc::channel(HAPPENED_MAX);
         let cancel = Arc::new(Notify::new());

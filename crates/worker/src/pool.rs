@@ -106,8 +106,8 @@ impl Pool {
         Ok(Self { inner: Arc::new(Inner { command, shelves, spawner }) })
     }
 
-    /// Says how many sandboxes may wait, of which shape some always do, and what is warm in them. Needs a tokio runtime.
-    pub fn open(&self, size: PoolSize, shape: Shape, warm: Warm) {
+    /// Says how many sandboxes may wait, of which shapes how many always do, and what is warm in them. Needs a tokio runtime.
+    pub fn open(&self, size: PoolSize, shapes: Vec<(Shape, usize)>, warm: Warm) {
         {
             let mut spawner = self.spawner();
             spawner.warm = Some(warm);
@@ -116,7 +116,7 @@ impl Pool {
                 eprintln!("fireclay: tell the spawner what to have warm: {error}");
             }
         }
-        self.shelves().open(size, shape);
+        self.shelves().open(size, shapes);
         self.fill();
         let weak = Arc::downgrade(&self.inner);
         tokio::spawn(async move {

@@ -20,6 +20,8 @@ pub struct PoolSize {
     pub min: usize,
     /// Of all shapes together.
     pub max: usize,
+    /// What they may hold of memory together, in bytes.
+    pub memory_bytes: u64,
 }
 
 /// What waits, and what came of it.
@@ -133,12 +135,14 @@ impl Shelf {
 }
 
 impl Shelves {
-    /// Says how many may wait, and of which shape some always do.
-    pub fn open(&mut self, size: PoolSize, shape: Shape) {
+    /// Says how many may wait, and of which shapes how many always do.
+    pub fn open(&mut self, size: PoolSize, shapes: Vec<(Shape, usize)>) {
         self.size = Some(size);
-        let number = self.add(shape);
-        if let Some(shelf) = self.named(number) {
-            shelf.min = size.min.min(size.max);
+        for (shape, min) in shapes {
+            let number = self.add(shape);
+            if let Some(shelf) = self.named(number) {
+                shelf.min = min;
+            }
         }
     }
 
@@ -181,15 +185,18 @@ impl Shelves {
     /// What is to be asked for now: each is counted as coming until it is put, or nothing is. Those too many or too old are let go.
     pub fn wanted(&mut self, now: Instant) -> Vec<(u64, Shape)> {
         let Some(size) = self.size else { return Vec::new() };
-        let mut room = size.max;
+        let (mut room, mut memory) = (size.max, size.memory_bytes);
         let mut wanted = Vec::new();
         for shelf in &mut self.shelves {
             shelf.forget(now);
             shelf.idle.retain(|idle| now.duration_since(idle.since) < IDLE_MAX);
-            let waiting = shelf.target().saturating_sub(shelf.leased).min(room);
+            let each = shelf.shape.idle_bytes();
+            let affordable = usize::try_from(memory / each).unwrap_or(usize::MAX);
+            let waiting = shelf.target().saturating_sub(shelf.leased).min(room).min(affordable);
             shelf.idle.truncate(waiting);
             let lacking = waiting.saturating_sub(shelf.idle.len() + shelf.coming);
             room -= waiting;
+            memory -= waiting as u64 * each;
             shelf.coming += lacking;
             wanted.extend((0..lacking).map(|_| (shelf.number, shelf.shape.clone())));
         }

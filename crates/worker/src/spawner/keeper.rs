@@ -43,6 +43,20 @@ struct Keeper<'a> {
     host: &'a Host,
 }
 
+/// Waits until somebody says something: the service, init, or what waits in the sandbox.
+fn poll(socket: &OwnedFd, place: &Result<Place, Fault>) -> std::io::Result<[bool; 3]> {
+    let place = place.as_ref().ok();
+    let sources = [Some(socket.as_fd()), place.map(Place::control), place.and_then(Place::waiting)];
+    let mut polls: Vec<PollFd<'_>> =
+        sources.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    match rustix::event::poll(&mut polls, None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let mut said = polls.iter().map(|poll| !poll.revents().is_empty());
+    Ok(sources.map(|source| source.is_some() && said.next() == Some(true)))
+}
+
 fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
@@ -67,7 +81,7 @@ impl Keeper<'_> {
                 sys::process::set_nice(BUILDING_NICE)?;
             }
             let began = Instant::now();
-            let mut place = self.make(self.zygote.is_some(), spare.take());
+            let mut place = self.make(self.takes_forks(), spare.take());
             let (came, built) = self.wait(socket, &mut place)?;
             if gives_way {
                 sys::process::set_nice(usual)?;
@@ -105,31 +119,28 @@ impl Keeper<'_> {
         }
     }
 
+    /// Whether forks of the zygote may enter its sandboxes.
+    fn takes_forks(&self) -> bool {
+        self.zygote.is_some() && self.shape.ahead.is_none()
+    }
+
     fn make(&self, joinable: bool, spare: Option<Leaf>) -> Result<Place, Fault> {
         let Shape { limits, allow_missing, .. } = &self.shape;
         let needs = Needs { limits: *limits, allow_missing: allow_missing.clone(), joinable };
         Place::make(&needs, &self.setting(), spare)
     }
 
-    /// Waits for the job, and tells when the sandbox is built. A sandbox that cannot be had is told to the job.
+    /// Waits for the job, and tells when the sandbox is built and what is to wait in it does. A sandbox that cannot be had is told to
+    /// the job.
     fn wait(
         &self,
         socket: &OwnedFd,
         place: &mut Result<Place, Fault>,
     ) -> std::io::Result<(Came, Option<Instant>)> {
         let mut built = None;
+        let mut ahead = self.shape.ahead.and_then(|language| Command::ahead(language, &self.shape.image));
         loop {
-            let mut polls = vec![PollFd::new(socket, PollFlags::IN)];
-            polls.extend(
-                place.as_ref().ok().map(|place| PollFd::from_borrowed_fd(place.control(), PollFlags::IN)),
-            );
-            match rustix::event::poll(&mut polls, None) {
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            }
-            let (spoken, init) =
-                (!polls[0].revents().is_empty(), polls.get(1).is_some_and(|poll| !poll.revents().is_empty()));
+            let [spoken, init, waiting] = poll(socket, place)?;
             if spoken {
                 match receive(socket)? {
                     Some(came) => return Ok((came, built)),
@@ -140,14 +151,29 @@ impl Keeper<'_> {
                 // It has no reason to say anything, so it is gone; whoever leases this sees our end.
                 return Ok((Came::End, built));
             }
-            if let (true, Ok(building)) = (init, &mut *place) {
-                match building.await_built() {
-                    Ok(()) => {
-                        built = Some(Instant::now());
-                        sys::socket::send(socket.as_fd(), &[BUILT], &[])?;
-                    }
-                    Err(fault) => *place = Err(fault),
+            let Ok(made) = &mut *place else { continue };
+            let ready = match (waiting, init, &ahead) {
+                (true, ..) => made.hear_waiting().map(|()| true),
+                (_, true, Some(command)) => {
+                    made.await_built().and_then(|()| made.start_ahead(command)).map(|()| false)
                 }
+                (_, true, None) => made.await_built().map(|()| true),
+                _ => Ok(false),
+            };
+            match (ready, ahead.is_some()) {
+                (Ok(true), _) => {
+                    built = Some(Instant::now());
+                    sys::socket::send(socket.as_fd(), &[BUILT], &[])?;
+                }
+                (Ok(false), _) => {}
+                // A sandbox where nothing waits serves as well, only slower; and if Node cannot live in it, the run will say so.
+                (Err(_), true) => {
+                    (ahead, built) = (None, None);
+                    if let Ok(failed) = std::mem::replace(place, self.make(false, None)) {
+                        failed.destroy().map_err(std::io::Error::other)?;
+                    }
+                }
+                (Err(fault), false) => *place = Err(fault),
             }
         }
     }

@@ -5,8 +5,9 @@
 //!     ── zygote + [what it has warm] ───► clones it ───────────────────────────────────────────────────────────► imports
 //!     ── keep + [its socket, shape] ────► clones a keeper ─────────────────► builds a sandbox of that shape
 //!     ◄──────────────────────────────────────────────────────── built ─────
-//!     ── job ────────────────────────────────────────────────────────────► runs it in there, or has a fork of
-//!                                                                            the zygote run it ────────────────► forks
+//!     ── job ────────────────────────────────────────────────────────────► runs it in there, or gives it to an
+//!                                                                            interpreter that waits in there, or
+//!                                                                            has a fork of the zygote run it ──► forks
 //!     ◄──────────────────────────────── packets of output, as they come ───
 //!     ── anything, or the end of the socket ───────────────────────────────► cancels
 //!     ◄──────────────────────────────── settled: result ───────────────── destroys the sandbox,
@@ -25,7 +26,7 @@ mod zygotes;
 pub use process::live;
 
 use crate::phases::Measured;
-use model::{Layer, Limits, RunId, RunResult, RunSpec};
+use model::{Language, Layer, Limits, RunId, RunResult, RunSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -65,6 +66,15 @@ pub struct Shape {
     pub limits: Limits,
     /// Layers that may be absent if the machine lacks them.
     pub allow_missing: BTreeSet<Layer>,
+    /// The language whose interpreter is started in it and waits there for its program, where there is such a one.
+    pub ahead: Option<Language>,
+}
+
+impl Shape {
+    /// What one that waits holds of memory, in bytes, as the benchmark measures it; rounded up.
+    pub fn idle_bytes(&self) -> u64 {
+        if self.ahead.is_some() { 48 << 20 } else { 2 << 20 }
+    }
 }
 
 /// What a zygote has warm.
