@@ -4,7 +4,7 @@ use super::runs::ENDLESS;
 use fireclay_tests::Server;
 use fireclay_tests::http::Event;
 use model::Outcome;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -123,13 +123,20 @@ fn a_run_does_not_mind_a_listener_that_goes() {
 }
 
 #[test]
-fn output_that_is_not_text_is_told_as_text() {
+fn output_that_is_not_text_is_told_byte_for_byte() {
     let server = Server::start(&[]);
+    let written = b"a\xff\xe2\x82\xac\xf0\x9f\x98\x80\x00\xe2\x82";
     let code = "import os\nfor b in b'a\\xff\\xe2\\x82\\xac\\xf0\\x9f\\x98\\x80\\x00\\xe2\\x82': os.write(1, bytes([b]))";
     let events: Vec<_> = server.stream(&json!({"language": "python", "code": code})).collect();
     in_order(&events);
-    assert_eq!(text(&events, "stdout"), "a\u{fffd}€😀\u{0}\u{fffd}");
-    assert_eq!(events.last().unwrap().data["stdout"].as_str().unwrap(), text(&events, "stdout"));
+    let told =
+        events.iter().filter(|event| event.kind == "stdout").flat_map(|event| match &event.data["base64"] {
+            Value::String(coded) => model::base64::decode(coded).unwrap(),
+            _ => event.text().as_bytes().to_vec(),
+        });
+    assert_eq!(told.collect::<Vec<u8>>(), written);
+    // A result is text, and so has what stands for bytes that are none.
+    assert_eq!(events.last().unwrap().data["stdout"], "a\u{fffd}€😀\u{0}\u{fffd}");
 }
 
 /// Says, as the program ends, that the events are less than what was printed.

@@ -18,5 +18,5 @@ mod problems;
 mod runs;
 mod schema;
 mod settings;
-mod tenancy;
+pub mod tenancy;
 mod warm;

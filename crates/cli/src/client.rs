@@ -1,7 +1,8 @@
 //! Asks a running service over its public HTTP API: another command's way to a data directory that a service owns.
 
 use anyhow::Context;
-use model::Rejection;
+use model::{Limits, LimitsPatch, Rejection, RunRequest};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,9 +23,56 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Serving {
     /// Its process.
     pub pid: u32,
+    /// When that was started, in ticks since the machine was (proc_pid_stat(5)): with it the number is never another's.
+    pub started: u64,
     /// Where it listens.
     pub address: SocketAddr,
+    /// The image that its runs see.
+    pub image: String,
 }
+
+impl Serving {
+    /// What this process says of itself.
+    pub fn here(address: SocketAddr, image: String) -> Self {
+        let pid = std::process::id();
+        Self { pid, started: started(pid).unwrap_or_default(), address, image }
+    }
+
+    /// Reads what was said in a data directory by a service that still lives. Of one that was killed the file is left, and anybody may
+    /// listen where it did.
+    fn read(data: &Path) -> Option<Self> {
+        let text = std::fs::read(data.join(SERVER_FILE)).ok()?;
+        let serving: Self = serde_json::from_slice(&text).ok()?;
+        (started(serving.pid)? == serving.started).then_some(serving)
+    }
+}
+
+/// When a process was started, if there is one of this number.
+fn started(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may hold anything; the 22nd field is the 20th after it.
+    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// What a service says to a run.
+pub enum Answer {
+    /// It has it: the run's id, and its events as they come.
+    Events {
+        /// Names the run in paths.
+        id: String,
+        /// Server-sent events.
+        events: Box<dyn BufRead>,
+    },
+    /// It takes none of this caller now: it wants a key, or is busy, or ends.
+    NotNow,
+}
+
+/// What a path does not hold as it is (RFC 3986 §3.3), or what would end a part of it.
+const NOT_IN_PATHS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Statuses by which a service declines what can be run elsewhere.
+const NOT_NOW: [u16; 5] = [401, 403, 413, 429, 503];
 
 /// A service to ask.
 pub struct Client {
@@ -52,11 +100,76 @@ impl Client {
 
     /// Asks the service that owns a data directory, if one answers there.
     pub fn answering(data: &Path, key: Option<String>) -> Option<Self> {
-        let text = std::fs::read(data.join(SERVER_FILE)).ok()?;
-        let serving: Serving = serde_json::from_slice(&text).ok()?;
-        // One that was killed leaves its file.
+        let serving = Serving::read(data)?;
         TcpStream::connect_timeout(&serving.address, PATIENCE).ok()?;
-        Self::of(data, key).ok()
+        Self::at(&format!("http://{}", serving.address), key).ok()
+    }
+
+    /// Asks the service that owns a data directory, if one lives there whose runs see this image.
+    pub fn serving(data: &Path, image: &str, key: Option<String>) -> Option<Self> {
+        let serving = Serving::read(data).filter(|serving| serving.image == image)?;
+        Self::at(&format!("http://{}", serving.address), key).ok()
+    }
+
+    /// Has it run something, and returns what happens as it does. Starts no thread.
+    pub fn run(&self, request: &RunRequest) -> anyhow::Result<Answer> {
+        let body = serde_json::to_string(request)?;
+        let headers = [("content-type", "application/json"), ("accept", "text/event-stream")];
+        let sent =
+            headers.iter().fold(self.to("POST", "/v1/runs"), |to, (name, value)| to.header(*name, *value));
+        // Its time is the run's; and waiting for less would take a thread, which a sandbox made here could not have beside it.
+        let sent = self.agent.configure_request(sent.body(body)?).timeout_global(None).build();
+        let Ok(mut answer) = self.agent.run(sent) else { return Ok(Answer::NotNow) };
+        let status = answer.status().as_u16();
+        if NOT_NOW.contains(&status) {
+            return Ok(Answer::NotNow);
+        }
+        if !answer.status().is_success() {
+            let text = answer.body_mut().read_to_string().unwrap_or_default();
+            return Err(self.refused(status, &text));
+        }
+        let location = answer.headers().get("location").and_then(|path| path.to_str().ok());
+        let id =
+            location.and_then(|path| path.rsplit('/').next()).context("the service names no run")?.to_owned();
+        let body = answer.into_body().into_with_config().limit(u64::MAX).reader();
+        Ok(Answer::Events { id, events: Box::new(BufReader::new(body)) })
+    }
+
+    /// What a run of this caller is limited to that asks for `patch`.
+    pub fn limits(&self, patch: &LimitsPatch) -> anyhow::Result<Limits> {
+        #[derive(Deserialize)]
+        struct InForce {
+            limits: Limits,
+            ceiling: Limits,
+        }
+        let InForce { limits, ceiling } = self.call("GET", "/v1/limits", None)?;
+        Ok(limits.narrowed(patch, &ceiling))
+    }
+
+    /// Takes a run back.
+    pub fn cancel(&self, id: &str) -> anyhow::Result<()> {
+        self.call::<Value>("DELETE", &format!("/v1/runs/{id}"), None).map(drop)
+    }
+
+    /// Reads a file that a run left.
+    pub fn artifact(&self, id: &str, path: &str) -> anyhow::Result<impl Read> {
+        let path = utf8_percent_encode(path, NOT_IN_PATHS);
+        let request = self.to("GET", &format!("/v1/runs/{id}/artifacts/{path}")).body(())?;
+        let request = self.agent.configure_request(request).timeout_global(None).build();
+        let mut answer = self.agent.run(request).with_context(|| format!("ask {}", self.url))?;
+        if !answer.status().is_success() {
+            let text = answer.body_mut().read_to_string().unwrap_or_default();
+            return Err(self.refused(answer.status().as_u16(), &text));
+        }
+        Ok(answer.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+
+    fn to(&self, method: &str, path: &str) -> ureq::http::request::Builder {
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        }
     }
 
     /// Asks the service that owns a data directory.
@@ -75,10 +188,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<T> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
+        let request = self.to(method, path);
         let answer = match body {
             Some(body) => {
                 self.agent.run(request.header("content-type", "application/json").body(body.to_string())?)
@@ -97,10 +207,7 @@ impl Client {
 
     /// Sends lines and returns the lines that are answered, as they come. Takes as long as it takes.
     pub fn lines(&self, path: &str, mut lines: impl Read) -> anyhow::Result<Box<dyn BufRead>> {
-        let mut request = Request::builder().method("POST").uri(format!("{}{path}", self.url));
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
+        let request = self.to("POST", path);
         let body = SendBody::from_reader(&mut lines);
         let request = request.header("content-type", "application/x-ndjson").body(body)?;
         let request = self.agent.configure_request(request).timeout_global(None).build();

@@ -66,12 +66,29 @@ impl Captured {
     }
 }
 
+/// What is left to show of a text that [`Captured::text`] made, to one who saw the first `shown_bytes` of the stream; `None` if that
+/// cannot be told from it.
+pub fn rest_of(text: &str, shown_bytes: usize) -> Option<String> {
+    let (head, rest) = text.rsplit_once(NOTE[0])?;
+    let (omitted, tail) = rest.split_once(NOTE[1])?;
+    let total = head.len() as u64 + omitted.parse::<u64>().ok()? + tail.len() as u64;
+    let unseen = total.saturating_sub(shown_bytes as u64);
+    let kept = tail.len().min(usize::try_from(unseen).unwrap_or(usize::MAX));
+    // Not from the middle of a character.
+    let from = (tail.len() - kept..=tail.len()).find(|at| tail.is_char_boundary(*at))?;
+    let note = String::from_utf8(note(unseen - kept as u64)).ok()?;
+    Some(format!("{note}{}", &tail[from..]))
+}
+
+/// Before and after the number in [`note`].
+const NOTE: [&str; 2] = ["\n[fireclay: ", " bytes omitted]\n"];
+
 /// A line of its own that says how much is not shown.
 fn note(omitted_bytes: u64) -> Vec<u8> {
     if omitted_bytes == 0 {
         Vec::new()
     } else {
-        format!("\n[fireclay: {omitted_bytes} bytes omitted]\n").into_bytes()
+        format!("{}{omitted_bytes}{}", NOTE[0], NOTE[1]).into_bytes()
     }
 }
 
@@ -112,6 +129,14 @@ mod tests {
             if whole.len() as u64 <= limit {
                 prop_assert_eq!(apart.text(), String::from_utf8_lossy(&whole));
             }
+        }
+
+        #[test]
+        fn the_rest_is_told_from_the_text(whole in "[a-z]{0,200}", limit in 0u64..64) {
+            let mut captured = Captured::new(limit);
+            let shown = captured.push(whole.as_bytes());
+            let rest = (captured.dropped_bytes() > 0).then(|| captured.rest());
+            prop_assert_eq!(rest_of(&captured.text(), shown).map(String::into_bytes), rest);
         }
     }
 }

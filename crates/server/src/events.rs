@@ -5,7 +5,7 @@
 //! told. Either way one `omitted` event for each stream says that the events lack something of it, and the result has its head and tail.
 
 use crate::problem::Problem;
-use model::{Policy, RunResult};
+use model::{Policy, RunResult, base64};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use store::RunEvent;
@@ -20,8 +20,8 @@ const COALESCED_BYTES: usize = 8 << 10;
 /// What one listener is handed at once: the event that goes beyond this is the last. Who reads slowly holds no more than that.
 const PAGE_BYTES: usize = 64 << 10;
 
-// At the default limit nothing is omitted but what the limit omits: a byte that is no UTF-8 is told as three, on either stream.
-const _: () = assert!(2 * 3 * Policy::DEFAULT.limits.output_bytes <= TEXT_BYTES_MAX as u64);
+// At the default limit nothing is omitted but what the limit omits, on either stream, in base64 too.
+const _: () = assert!(2 * 2 * Policy::DEFAULT.limits.output_bytes <= TEXT_BYTES_MAX as u64);
 
 /// Names of the streams, which are also the kinds of their events.
 const NAMES: [&str; 2] = ["stdout", "stderr"];
@@ -62,7 +62,7 @@ impl Log {
         self.events.push(RunEvent { seq, kind: kind.to_owned(), data });
     }
 
-    /// Adds output. Bytes that are not UTF-8 are replaced; a character is never split between two events.
+    /// Adds output. A character is never split between two events; a piece that is not UTF-8 is told in base64.
     pub fn output(&mut self, stream: Stream, bytes: &[u8]) {
         self.tell(stream, bytes, false);
     }
@@ -107,16 +107,21 @@ impl Log {
         if whole == 0 {
             return;
         }
-        let text = String::from_utf8_lossy(&partial[..whole]).into_owned();
-        partial.drain(..whole);
-        if self.text_bytes + text.len() > TEXT_BYTES_MAX {
+        let piece: Vec<u8> = partial.drain(..whole).collect();
+        let (key, text) = match String::from_utf8(piece) {
+            Ok(text) => ("text", text),
+            Err(error) => ("base64", base64::encode(error.as_bytes())),
+        };
+        let bytes = text.len();
+        if self.text_bytes + bytes > TEXT_BYTES_MAX {
             return self.omit(index);
         }
-        let bytes = text.len();
-        if let Some(before) = self.unread(NAMES[index], bytes) {
+        if key == "text"
+            && let Some(before) = self.unread(NAMES[index], bytes)
+        {
             before.push_str(&text);
         } else if self.events.len() < EVENTS_MAX {
-            self.push(NAMES[index], json!({ "text": text }));
+            self.push(NAMES[index], json!({ key: text }));
         } else {
             return self.omit(index);
         }
@@ -144,7 +149,8 @@ impl Log {
 }
 
 fn text_of(event: &RunEvent) -> &str {
-    event.data.get("text").and_then(Value::as_str).unwrap_or_default()
+    let text = event.data.get("text").or_else(|| event.data.get("base64"));
+    text.and_then(Value::as_str).unwrap_or_default()
 }
 
 /// How many of these bytes are surely whole characters: all but the beginning of one at the end.
@@ -180,7 +186,7 @@ mod tests {
         }
         log.output(Stream::Stderr, b"\xff\xe2\x82");
         log.tell(Stream::Stderr, b"", true);
-        assert_eq!(told(&log), [("stdout", "aé€😀z"), ("stderr", "\u{fffd}\u{fffd}")]);
+        assert_eq!(told(&log), [("stdout", "aé€😀z"), ("stderr", "/w=="), ("stderr", "4oI=")]);
     }
 
     #[test]

@@ -55,17 +55,28 @@ pub fn ignore_broken_pipes() -> Result<()> {
     if answer == libc::SIG_ERR { Err(Error::last("signal")) } else { Ok(()) }
 }
 
+/// The signals below the real-time ones, by number.
+const NAMES: [&str; 32] = [
+    "0", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
 /// The name of a signal: `SIGSEGV`.
 pub fn name(signal: i32) -> String {
-    const NAMES: [&str; 32] = [
-        "0", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
-        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU",
-        "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
     match usize::try_from(signal).ok().and_then(|index| NAMES.get(index)) {
         Some(name) => format!("SIG{name}"),
         None => format!("SIGRTMIN+{}", signal - 34),
     }
+}
+
+/// The signal that [`name`] calls so.
+pub fn number(name: &str) -> Option<i32> {
+    if let Some(above) = name.strip_prefix("SIGRTMIN+") {
+        return above.parse::<i32>().ok()?.checked_add(34);
+    }
+    let name = name.strip_prefix("SIG")?;
+    NAMES.iter().position(|known| *known == name).and_then(|index| i32::try_from(index).ok())
 }
 
 fn set_of(signals: &[i32]) -> Result<libc::sigset_t> {

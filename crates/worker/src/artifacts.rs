@@ -2,18 +2,17 @@
 //! file that is there already is replaced, never written into.
 
 use rustix::fs::{AtFlags, Mode, OFlags};
-use sandbox::files::Left;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Component;
+use std::path::{Component, Path};
 
-/// Copies one file below `directory`, with its parent directories.
-pub fn export(directory: BorrowedFd<'_>, left: &Left) -> io::Result<()> {
+/// Writes one file below `directory`, with its parent directories.
+pub fn export(directory: BorrowedFd<'_>, path: &Path, mut content: impl io::Read) -> io::Result<()> {
     let mut parts = Vec::new();
-    for part in left.path.components() {
+    for part in path.components() {
         match part {
             Component::Normal(name) => parts.push(CString::new(name.as_bytes())?),
             _ => return Err(io::ErrorKind::InvalidInput.into()),
@@ -40,7 +39,5 @@ pub fn export(directory: BorrowedFd<'_>, left: &Left) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let to = sys::fs::open_beneath(at, &name, flags, 0o644)
         .map_err(|error| io::Error::from_raw_os_error(error.errno))?;
-    let mut from = &left.file;
-    io::Seek::rewind(&mut from)?;
-    io::copy(&mut from, &mut File::from(to)).map(drop)
+    io::copy(&mut content, &mut File::from(to)).map(drop)
 }

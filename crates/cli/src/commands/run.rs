@@ -1,4 +1,6 @@
-//! `fireclay run`: arguments → request → spec → sandbox → output and exit code.
+//! `fireclay run`: arguments → request → spec → sandbox → output and exit code; or the service that runs, if there is one.
+
+mod served;
 
 use crate::args::RunArguments;
 use crate::commands::image::ensure;
@@ -9,24 +11,33 @@ use crate::terminal::Inert;
 use anyhow::Context;
 use model::request::FileContent;
 use model::{
-    InputFile, Language, Layer, LimitsPatch, Outcome, Policy, Rejection, RunId, RunRequest, RunSpec, units,
+    InputFile, Language, Layer, Limits, LimitsPatch, Outcome, Policy, Rejection, RunId, RunRequest, RunSpec,
+    units,
 };
 use sandbox::forward::Live;
 use sandbox::host::Host;
 use sandbox::plan::Needs;
 use sandbox::run::{Refused, Setting, Settled, plan_of};
 use sandbox::supervise::{Io, Stdin};
+use served::Served;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Runs the code; answers the exit code.
 pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> {
     let request = request_of(arguments)?;
+    let spec = RunSpec::admit(request.clone(), &Policy::DEFAULT)?;
+    sys::signal::ignore_broken_pipes()?;
+    let cancel = sys::signal::as_descriptor(&[libc_signal::INT, libc_signal::TERM, libc_signal::HUP])?;
+    if let Some(served) = Served::possible(arguments, settings)
+        && let Some(code) = served.run(request.clone(), &cancel)?
+    {
+        return Ok(code);
+    }
     let request_text = serde_json::to_string(&request)?;
-    let spec = RunSpec::admit(request, &Policy::DEFAULT)?;
     let host = Host::detect();
     let allow_missing = allowed_missing(arguments);
     if arguments.show_plan {
@@ -41,8 +52,6 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let stdin = Input::open(arguments)?;
     let id = RunId::from_random(sys::fs::random()?);
     let created_at = worker::run::now();
-    sys::signal::ignore_broken_pipes()?;
-    let cancel = sys::signal::as_descriptor(&[libc_signal::INT, libc_signal::TERM, libc_signal::HUP])?;
     let setting = Setting {
         host: &host,
         image: &image,
@@ -236,24 +245,41 @@ fn print_json(result: &model::RunResult) -> anyhow::Result<()> {
 
 /// Prints what was not forwarded: the end of a stream whose middle was dropped.
 fn print_rest(settled: &Settled, raw: bool) -> anyhow::Result<()> {
-    let print = |mut to: Box<dyn Write>, terminal: bool, bytes: Vec<u8>| {
-        let bytes = if terminal && !raw { Inert::default().push(&bytes) } else { bytes };
-        match to.write_all(&bytes).and_then(|()| to.flush()) {
-            // The reader has gone, as `head` does; it was told all it wanted.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other,
-        }
-    };
     let watched = &settled.watched;
-    print(Box::new(std::io::stdout()), std::io::stdout().is_terminal(), watched.stdout.rest())?;
-    print(Box::new(std::io::stderr()), std::io::stderr().is_terminal(), watched.stderr.rest())
-        .context("write output")
+    let rests: [(Box<dyn Write>, bool, Vec<u8>); 2] = [
+        (Box::new(std::io::stdout()), std::io::stdout().is_terminal(), watched.stdout.rest()),
+        (Box::new(std::io::stderr()), std::io::stderr().is_terminal(), watched.stderr.rest()),
+    ];
+    for (mut to, terminal, bytes) in rests {
+        let bytes = if terminal && !raw { Inert::default().push(&bytes) } else { bytes };
+        match print(&mut *to, &bytes) {
+            // The reader has gone, as `head` does; it was told all it wanted.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            other => other.context("write output")?,
+        }
+    }
+    Ok(())
+}
+
+fn print(to: &mut dyn Write, bytes: &[u8]) -> std::io::Result<()> {
+    to.write_all(bytes).and_then(|()| to.flush())
 }
 
 /// Says on standard error what the output alone does not tell.
 fn explain(settled: &Settled, spec: &RunSpec, copied: bool) {
-    let limits = &spec.limits;
-    match settled.judgement.outcome {
+    let signal = settled.judgement.signal.map(sys::signal::name);
+    explain_end(settled.judgement.outcome, signal.as_deref(), &spec.limits, &settled.isolation.missing);
+    if copied && settled.collected.skipped > 0 {
+        eprintln!(
+            "fireclay: {} entries of the workspace are not regular files within bounds, and were left out",
+            settled.collected.skipped
+        );
+    }
+}
+
+/// Says how a run ended, if its exit code does not, and which layers did not stand around it.
+fn explain_end(outcome: Outcome, signal: Option<&str>, limits: &Limits, missing: &[Layer]) {
+    match outcome {
         Outcome::Completed | Outcome::Failed => {}
         Outcome::TimedOut => eprintln!(
             "fireclay: timed_out after {} (--timeout)",
@@ -275,20 +301,13 @@ fn explain(settled: &Settled, spec: &RunSpec, copied: bool) {
             );
         }
         Outcome::Signalled => {
-            let name = settled.judgement.signal.map(sys::signal::name).unwrap_or_default();
-            eprintln!("fireclay: signalled: {name} ended the program");
+            eprintln!("fireclay: signalled: {} ended the program", signal.unwrap_or("a signal"));
         }
         other => eprintln!("fireclay: {other}"),
     }
-    if !settled.isolation.missing.is_empty() {
-        let names: Vec<&str> = settled.isolation.missing.iter().map(|layer| layer.name()).collect();
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|layer| layer.name()).collect();
         eprintln!("fireclay: this machine did not give: {} (fireclay doctor says why)", names.join(", "));
-    }
-    if copied && settled.collected.skipped > 0 {
-        eprintln!(
-            "fireclay: {} entries of the workspace are not regular files within bounds, and were left out",
-            settled.collected.skipped
-        );
     }
 }
 
@@ -301,7 +320,9 @@ fn open_artifacts(directory: &Path) -> anyhow::Result<OwnedFd> {
 /// Copies what the run left into the caller's directory: through no link there either, and replacing files, never writing into them.
 fn copy_artifacts(directory: &OwnedFd, settled: &Settled) -> anyhow::Result<()> {
     for left in &settled.collected.files {
-        worker::artifacts::export(directory.as_fd(), left)
+        let mut content = &left.file;
+        content.rewind()?;
+        worker::artifacts::export(directory.as_fd(), &left.path, content)
             .with_context(|| format!("copy {}", left.path.display()))?;
     }
     Ok(())

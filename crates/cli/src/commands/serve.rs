@@ -35,7 +35,9 @@ pub struct Started {
 pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow::Result<u8> {
     let Started { runtime, service, _hold } = start(|| settings_of(arguments), surroundings)?;
     let server_file = surroundings.data.join(client::SERVER_FILE);
-    let done = runtime.block_on(server::serve(service.clone(), |address| announce(&server_file, address)));
+    let image = service.settings.image.clone();
+    let done =
+        runtime.block_on(server::serve(service.clone(), |address| announce(&server_file, address, image)));
     drop(std::fs::remove_file(&server_file));
     done?;
     Ok(0)
@@ -111,8 +113,8 @@ fn fresh_directory(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Says where the service is: to people, and to other commands of this machine.
-fn announce(file: &Path, address: std::net::SocketAddr) {
-    let serving = client::Serving { pid: std::process::id(), address };
+fn announce(file: &Path, address: std::net::SocketAddr, image: String) {
+    let serving = client::Serving::here(address, image);
     let written = serde_json::to_vec(&serving).map_err(std::io::Error::from);
     if let Err(error) = written.and_then(|text| std::fs::write(file, text)) {
         eprintln!("fireclay: write {}: {error}", file.display());

@@ -155,7 +155,7 @@ async fn submit(
         }
     };
     if stream {
-        return events_of(&service, &caller, &id, 0).await;
+        return Ok(with_id(&id, StatusCode::OK, events_of(&service, &caller, &id, 0).await?));
     }
     match (wait, live) {
         (true, Some(live)) => {

@@ -20,7 +20,7 @@ pub struct StreamEvent {
     /// `started`, `stdout`, `stderr`, `omitted`, `settled`, or `problem` when the end could not be recorded. `omitted` says, once for a
     /// stream, that the events lack something of it: what is beyond `output_bytes`, or beyond 8 MiB or 16,384 events of the run.
     event: String,
-    /// JSON: `{}`, `{"text": …}`, `{"stream": …}`, or the settled run.
+    /// JSON: `{}`; `{"text": …}`, or `{"base64": …}` for output that is not UTF-8; `{"stream": …}`; or the settled run.
     data: String,
 }
 
