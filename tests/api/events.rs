@@ -155,14 +155,14 @@ fn what_events_leave_out_is_said_once() {
     assert_eq!(server.events(result["id"].as_str().unwrap(), None).collect::<Vec<_>>(), events);
 }
 
-/// 200 MB are printed, 60 MiB of them within the run's own limit, and eight clients that do not read ask for all of it.
+/// 200 MB are printed, 16 MiB of them within the run's own limit, and eight clients that do not read ask for all of it.
 #[test]
 fn a_flood_that_nobody_reads_holds_little_memory() {
     const MOST: u64 = 64 << 20;
     let server = Server::start(&[]);
     let before = server.resident_bytes();
     let code = format!("head -c 200000000 /dev/zero | tr '\\0' x; echo end >&2; {ENDLESS}");
-    let limits = json!({"output_bytes": 60 << 20, "timeout_ms": 60_000});
+    let limits = json!({"output_bytes": 16 << 20, "timeout_ms": 60_000});
     let id = server.submit(&json!({"language": "bash", "code": code, "limits": limits}));
     // One who does read hears when all is printed, and that it was not told all of it.
     let mut heard = server.events(&id, None);

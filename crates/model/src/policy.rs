@@ -31,7 +31,7 @@ impl Policy {
             cpus: 1024.0,
             processes: 32_768,
             disk_bytes: 1 << 40,
-            output_bytes: 64 << 20,
+            output_bytes: 16 << 20,
         },
     };
 }

@@ -1,7 +1,7 @@
 //! The events of one run while it is on its way: in order, coalesced, and within a bound whatever its program writes.
 //!
 //! The supervisor forwards the first `output_bytes` of each stream and no more (`sandbox::output::Captured`). That is the tenant's
-//! bound and may be 64 MiB, so the service has its own beside it: beyond [`TEXT_BYTES_MAX`] or [`EVENTS_MAX`] output is no longer
+//! bound and may be 16 MiB of each, so the service has its own beside it: beyond [`TEXT_BYTES_MAX`] or [`EVENTS_MAX`] output is no longer
 //! told. Either way one `omitted` event for each stream says that the events lack something of it, and the result has its head and tail.
 
 use crate::problem::Problem;

@@ -14,7 +14,7 @@ pub const LOG_WAIT: Duration = Duration::from_millis(250);
 pub const TIME_MS_MAX: i64 = 253_402_300_799_999;
 /// Longest request text of a run. Above the model's code and files, which HTTP bounds lower.
 pub const REQUEST_BYTES_MAX: usize = 128 << 20;
-/// Longest result text of a run: two streams at the ceiling of 64 MiB, six-fold escaped at worst, do not fit, and are a fault.
+/// Longest result text of a run: two streams at the default ceiling of 16 MiB fit, six-fold escaped at worst; what does not is a fault.
 pub const RESULT_BYTES_MAX: usize = 256 << 20;
 /// Longest text of a run's events.
 pub const EVENTS_BYTES_MAX: usize = 256 << 20;

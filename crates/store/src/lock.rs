@@ -10,8 +10,17 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct Lock {
     /// `flock(2)`, which `File::try_lock` uses on Linux, lasts as long as this description is open anywhere: a process cloned
-    /// from this one would hold it too until it execs. Sandboxes are cloned by the spawner, which never has it.
-    _file: File,
+    /// from this one would hold it too until it execs, so it is given back in so many words. Sandboxes are cloned by the spawner, which
+    /// never has it.
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            eprintln!("fireclay: unlock the data directory: {error}");
+        }
+    }
 }
 
 impl Lock {
@@ -31,7 +40,7 @@ impl Lock {
         }
         let told = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         told.map_err(StoreError::io("write", &path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
