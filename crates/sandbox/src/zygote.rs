@@ -11,7 +11,6 @@ use crate::{command, mounts, seccomp};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use sys::{Error, Result};
 
 /// The program that an interpreter becomes a zygote by.
@@ -74,9 +73,9 @@ fn confine(image: &Image, host: &Host, socket: &OwnedFd, complaints: &OwnedFd) -
 }
 
 fn file_system(image: &Image) -> Result<()> {
-    let path = |path: &std::path::Path| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    let directories = image.directories().map_err(|_| Error { call: "open image", errno: libc::EINVAL })?;
     sys::mount::make_all_private()?;
-    let layers = mounts::open_layers(&path(&image.skeleton), &path(&image.rootfs))?;
+    let layers = mounts::open_layers(&directories)?;
     let root = mounts::root(&layers)?;
     drop(layers);
     drop(mounts::scratch(root.as_fd(), SCRATCH_BYTES, SCRATCH_INODES)?);
