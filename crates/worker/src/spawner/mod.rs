@@ -36,6 +36,8 @@ pub(crate) const KEEP: u8 = b'k';
 /// To the spawner: keep a zygote, described by the [`Warm`] in the memory file that comes with this, under the number in the second
 /// byte.
 pub(crate) const ZYGOTE: u8 = b'z';
+/// Most zygotes: their numbers are below this.
+pub(crate) const ZYGOTES_MAX: usize = 8;
 /// From a keeper: the sandbox is built.
 pub(crate) const BUILT: u8 = b'b';
 /// To a keeper: run the job that comes with this.
