@@ -18,6 +18,12 @@ DIRECTORY = sys.argv[0].rpartition("/")[0]
 MODULES = "os io re json math time random datetime collections itertools functools string typing traceback _ast".split()
 # Variables that the interpreter, its C library or its loader read at their start.
 AT_START = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "MALLOC_", "GLIBC_")
+# Beginnings of variables, and files of the working directory, that a module reads when it is imported.
+AT_IMPORT = {
+    "numpy": (("NPY_", "NUMPY_", "OPENBLAS_", "GOTO_", "OMP_"), ()),
+    "pandas": (("PANDAS_",), ()),
+    "matplotlib": (("MPL", "MATPLOTLIBRC", "XDG_", "HOME"), ("matplotlibrc",)),
+}
 
 
 def load(name):
@@ -75,12 +81,12 @@ def is_plain(path, environment, alone):
     """Whether a fork can be what a new interpreter with this environment, for the program at this path, would be."""
     if environment != BIRTH:
         for variable in environment:
-            if variable not in AT_BIRTH and variable.decode("utf-8", "surrogateescape").startswith(AT_START):
+            if variable not in AT_BIRTH and variable.decode("utf-8", "surrogateescape").startswith(VARIABLES_READ):
                 return False
     # A program's own files come before the library's: what is imported already must not be among them.
     directory, _, name = path.rpartition("/")
     names = (name,) if alone else posix.listdir(directory)
-    return not any(name.partition(".")[0] in sys.modules for name in names)
+    return not any(name.partition(".")[0] in sys.modules or name in FILES_READ for name in names)
 
 
 def reseed():
@@ -94,6 +100,25 @@ def reseed():
         tempfile._name_sequence = None
     if uuid := loaded("uuid"):
         uuid._node = uuid._last_timestamp = None
+
+
+def directories_below(path):
+    """Those that modules made in the home when they were imported; outer ones first."""
+    found = []
+    for name in sorted(posix.listdir(path)):
+        inner = f"{path}/{name}"
+        if posix.lstat(inner).st_mode & 0o170000 == 0o040000:
+            found += [inner, *directories_below(inner)]
+    return found
+
+
+def make_directories():
+    """A fork has a home of its own, in which it finds what its modules remember to have made."""
+    for path in MADE:
+        try:
+            posix.mkdir(path, 0o755)
+        except OSError:
+            pass
 
 
 def become():
@@ -114,6 +139,7 @@ def become():
     if PID == posix.getpid():
         posix._exit(70)  # Libraries tell a fork by its number.
     reseed()
+    make_directories()
     runner["channel"].pid = posix.getpid()
     return runner["prepare"]()
 
@@ -140,13 +166,18 @@ def finish(namespace):
     posix._exit(0)
 
 
-import_all([*MODULES, *sys.argv[1:]])
+import_all(MODULES)
 runner = load("runner.pyc")
 serve = load_fork()
 runner["RENAMED_MAX"] = 0  # `compile` is warm here.
 runner["is_real"] = lambda path: True  # Nobody has been in a fork's workspace before it.
 runner["furnish"]()
+import_all(sys.argv[1:])
 rehearse()
+MADE = directories_below(environ["HOME"])
+READ = [read for module, read in AT_IMPORT.items() if module in sys.modules]
+VARIABLES_READ = sum((variables for variables, _ in READ), AT_START)
+FILES_READ = sum((files for _, files in READ), ())
 STDOUT, STDERR, PID, LOADED = sys.stdout, sys.stderr, posix.getpid(), len(sys.modules)
 BIRTH = [name + b"=" + value for name, value in posix.environ.items()]
 AT_BIRTH = frozenset(BIRTH)

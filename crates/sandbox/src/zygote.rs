@@ -8,7 +8,7 @@ use crate::host::{Host, Outside};
 use crate::image::Image;
 use crate::plan::INSIDE_USER;
 use crate::{command, mounts, seccomp};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use sys::{Error, Result};
@@ -62,23 +62,29 @@ fn confine(image: &Image, host: &Host, socket: &OwnedFd, complaints: &OwnedFd) -
     sys::identity::new_session_keyring()?;
     sys::process::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS)?;
     sys::net::set_host_name(INSIDE_USER)?;
-    file_system(image)?;
-    descriptors(socket, complaints)?;
     // The id below those of sandboxes: nobody's.
-    sys::identity::become_user_with_sys_admin(base - 1, base - 1)?;
+    let own = base - 1;
+    file_system(image, own)?;
+    descriptors(socket, complaints)?;
+    sys::identity::become_user_with_sys_admin(own, own)?;
     // After the change of id, which clears it. If the parent died before, the end of the socket says so.
     sys::process::die_with_parent()?;
     sys::identity::set_no_new_privileges()?;
     sys::seccomp::install(seccomp::zygote())
 }
 
-fn file_system(image: &Image) -> Result<()> {
+/// The file system of a sandbox, in which the home is `own`'s: modules look for it when they are imported.
+fn file_system(image: &Image, own: u32) -> Result<()> {
     let directories = image.directories().map_err(|_| Error { call: "open image", errno: libc::EINVAL })?;
     sys::mount::make_all_private()?;
     let layers = mounts::open_layers(&directories)?;
     let root = mounts::root(&layers)?;
     drop(layers);
-    drop(mounts::scratch(root.as_fd(), SCRATCH_BYTES, SCRATCH_INODES)?);
+    let scratch = mounts::scratch(root.as_fd(), SCRATCH_BYTES, SCRATCH_INODES)?;
+    let (user, group) = (Uid::from_raw(own), Gid::from_raw(own));
+    rustix::fs::chownat(&scratch, c"home", Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(Error::of("fchownat"))?;
+    drop(scratch);
     mounts::directories(root.as_fd())?;
     mounts::devices(root.as_fd())?;
     sys::mount::pivot_into(root.as_fd())
