@@ -17,5 +17,6 @@ mod problems;
 mod runs;
 mod schema;
 mod settings;
+mod templates;
 mod tenancy;
 mod warm;

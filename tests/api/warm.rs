@@ -23,14 +23,14 @@ fn executed(request: &Value) -> Value {
 }
 
 /// What a caller learns of a run, but for its name, time and use.
-fn told(result: &RunResult) -> String {
+pub fn told(result: &RunResult) -> String {
     let artifacts: Vec<_> = result.artifacts.iter().map(|left| (&left.path, &left.sha256)).collect();
     let facts = (result.outcome, result.exit_code, &result.signal, &result.stdout, &result.stderr);
     format!("{facts:?}\n{:?}\n{:?}\n{:?}\n{artifacts:?}", result.result, result.displays, result.error)
 }
 
 /// Zygotes of this service: children of its spawner that are no program of ours.
-fn zygotes(server: &Server) -> Vec<Pid> {
+pub fn zygotes(server: &Server) -> Vec<Pid> {
     let stat = |pid: Pid| {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
         let mut fields = text.rsplit_once(')')?.1.split_whitespace();

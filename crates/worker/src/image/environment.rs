@@ -269,6 +269,8 @@ impl Work<'_> {
                        --only-binary :all: --link-mode copy --no-compile-bytecode";
         let mut install = Command::new(self.uv);
         install.args(["pip", "install"]).args(options.split_whitespace());
+        // Whom the machine trusts may be of a company's own making, which uv does not know. The second is the older name.
+        install.env("UV_SYSTEM_CERTS", "true").env("UV_NATIVE_TLS", "true");
         install.arg("--python").arg(self.program).arg("--target").arg(packages);
         uv::run(install.arg("--requirements").arg(lock)).map(drop)
     }
