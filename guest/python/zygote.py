@@ -1,4 +1,5 @@
-"""Keeps an interpreter warm and forks it into sandboxes: `python -S zygote.pyc MODULE…`, a seqpacket socket at descriptor 3.
+"""Keeps an interpreter warm and forks it into sandboxes: `python -S zygote.pyc COUNT MODULE… PROGRAM…`, a seqpacket socket at
+descriptor 3. COUNT is how many modules there are; the programs are run once they are imported.
 
 Everything here is done once, before any tenant's code exists; a fork does the rest of `runner.py` and is the program. The
 forking itself, and all that confines the fork, is native (`guest/zygote`). Descriptors 4 to 15 are taken, so that what a request
@@ -6,6 +7,7 @@ brings is above them; in a fork 4 is its errand. Protocol: ../PROTOCOL.md.
 """
 
 import atexit
+import builtins
 import marshal
 import posix
 import sys
@@ -52,8 +54,14 @@ def import_all(names):
             sys.stderr.write(f"zygote: {name}: {error}\n")
 
 
-def rehearse():
-    """Runs what every program needs once, so that no fork builds those tables."""
+def rehearse(programs):
+    """Runs what programs need, so that no fork builds those tables. Often enough for the interpreter to have settled on how."""
+    for number, program in enumerate(programs):
+        try:
+            for _ in range(3):
+                exec(compile(program, f"<rehearsal {number}>", "exec", 0, True), {})
+        except Exception as error:
+            sys.stderr.write(f"zygote: rehearsal {number}: {error}\n")
     scope = {}
     exec(compile("def f(x):\n    return [y for y in x]\nf('a')\n", "<rehearsal>", "exec", 0, True), scope)
     runner["values"]()["bundle"]([1, "a", {"b": None}])
@@ -89,10 +97,30 @@ def is_plain(path, environment, alone):
     return not any(name.partition(".")[0] in sys.modules or name in FILES_READ for name in names)
 
 
+def find_numpy_state():
+    """The key of numpy's global generator, as memory; None if there is none, or if it is not where this numpy says. To seed by
+    `seed()` is Python that touches 200 pages, each of which a fork copies."""
+    random = sys.modules.get("numpy.random")
+    if random is None:
+        return None
+    try:
+        import ctypes
+
+        generator = random.mtrand._rand._bit_generator
+        key = generator.state["state"]["key"].tobytes()
+        memory = memoryview((ctypes.c_ubyte * len(key)).from_address(generator.ctypes.state_address)).cast("B")
+        random.seed()
+        return memory if bytes(memory) == generator.state["state"]["key"].tobytes() else None
+    except (AttributeError, KeyError):
+        return None
+
+
 def reseed():
     """Makes different in every fork what must be. (`random` does so itself, by `os.register_at_fork`.)"""
     loaded = sys.modules.get
-    if numpy := loaded("numpy.random"):
+    if NUMPY_STATE:
+        NUMPY_STATE[:] = posix.urandom(len(NUMPY_STATE))
+    elif numpy := loaded("numpy.random"):
         numpy.seed()
     if ssl := loaded("_ssl"):
         ssl.RAND_add(posix.urandom(32), 32.0)
@@ -144,10 +172,18 @@ def become():
     return runner["prepare"]()
 
 
+def is_library(name):
+    """Whether a module is the image's. What such a module leaves behind is done by its exit functions; a program's own may hold files."""
+    origin = getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)
+    return isinstance(origin, str) and (origin in ("built-in", "frozen") or origin.startswith(LIBRARIES))
+
+
 def finish(namespace):
     """Ends a program that left nothing behind which needs the interpreter's own, slow end. Else returns."""
     threading = sys.modules.get("threading")
-    if len(sys.modules) != LOADED or (threading and len(threading._active) > 1):
+    if (threading and len(threading._active) > 1) or len(vars(builtins)) != BUILTINS:
+        return
+    if len(sys.modules) != len(WARM) and not all(is_library(name) for name in sys.modules if name not in WARM):
         return
     if sys.stdout is not STDOUT or sys.stderr is not STDERR:
         return
@@ -172,13 +208,16 @@ serve = load_fork()
 runner["RENAMED_MAX"] = 0  # `compile` is warm here.
 runner["is_real"] = lambda path: True  # Nobody has been in a fork's workspace before it.
 runner["furnish"]()
-import_all(sys.argv[1:])
-rehearse()
+COUNT = 2 + int(sys.argv[1])
+import_all(sys.argv[2:COUNT])
+rehearse(sys.argv[COUNT:])
 MADE = directories_below(environ["HOME"])
 READ = [read for module, read in AT_IMPORT.items() if module in sys.modules]
 VARIABLES_READ = sum((variables for variables, _ in READ), AT_START)
 FILES_READ = sum((files for _, files in READ), ())
-STDOUT, STDERR, PID, LOADED = sys.stdout, sys.stderr, posix.getpid(), len(sys.modules)
+NUMPY_STATE = find_numpy_state()
+STDOUT, STDERR, PID = sys.stdout, sys.stderr, posix.getpid()
+WARM, BUILTINS, LIBRARIES = frozenset(sys.modules), len(vars(builtins)), (sys.prefix + "/lib/", "/usr/local/lib/")
 BIRTH = [name + b"=" + value for name, value in posix.environ.items()]
 AT_BIRTH = frozenset(BIRTH)
 collect()

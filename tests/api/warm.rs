@@ -169,6 +169,13 @@ fn a_fork_is_to_its_program_what_a_new_interpreter_is() {
         "import sys; print(sys.stdin.read(), sys.stdin.isatty(), sys.stdout.isatty(), sys.stdin.seekable(), sys.stdout.seekable())",
         "print(open('data.txt').read()); import helper; print(helper.value)",
         "import resource, os; print(os.sched_getaffinity(0) and os.cpu_count(), os.getloadavg())",
+        "import csv; f = open('a.csv', 'w'); csv.writer(f).writerow([1, 2])",
+        "import builtins; builtins.f = open('kept.txt', 'w'); builtins.f.write('by nobody else')",
+        "import logging.handlers; logging.basicConfig(filename='a.log', format='%(message)s'); logging.error('logged')",
+        "import tempfile, gzip; d = tempfile.TemporaryDirectory(); f = gzip.GzipFile('a.gz', 'wb', mtime=0); f.write(b'x')",
+        "import helper; print(helper.value); helper.f = open('of-helper.txt', 'w'); helper.f.write('kept')",
+        "import multiprocessing\nif __name__ == '__main__':\n    p = multiprocessing.Process(target=print, args=('child',)); p.start()",
+        "from concurrent.futures import ThreadPoolExecutor; ThreadPoolExecutor().submit(print, 'pooled')",
     ];
     let mut different = Vec::new();
     for code in programs {

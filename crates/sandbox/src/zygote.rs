@@ -23,22 +23,34 @@ const FIRST_FREE: i32 = 16;
 const SCRATCH_BYTES: u64 = 64 << 20;
 const SCRATCH_INODES: u64 = 4096;
 
+/// What a zygote does before it is forked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Modules that it imports.
+    pub modules: Vec<String>,
+    /// Programs that it runs then.
+    pub rehearsals: Vec<String>,
+}
+
 /// Whether this machine can have zygotes: they need a user that is nobody else's.
 pub fn possible(host: &Host) -> bool {
     matches!(host.outside, Ok(Outside::Reserved { .. }))
 }
 
-/// Becomes a zygote of the image's Python with these modules imported, which serves `socket` until its other end is gone; what it
+/// Becomes a zygote of the image's Python that has done this work, which serves `socket` until its other end is gone; what it
 /// complains of goes to `complaints`. The caller is a process made for this, with one thread. Returns only the failure.
-pub fn live(image: &Image, host: &Host, modules: &[String], socket: &OwnedFd, complaints: &OwnedFd) -> Error {
+pub fn live(image: &Image, host: &Host, work: &Work, socket: &OwnedFd, complaints: &OwnedFd) -> Error {
     match confine(image, host, socket, complaints) {
         Err(error) => error,
         Ok(()) => {
             let word = |text: &str| CString::new(text).unwrap_or_default();
             let python = word(image.python.as_deref().unwrap_or_default());
-            let args: Vec<CString> = [c"-S".to_owned(), word(PROGRAM)]
+            let Work { modules, rehearsals } = work;
+            let count = modules.len().to_string();
+            let args: Vec<CString> = ["-S", PROGRAM, &count]
                 .into_iter()
-                .chain(modules.iter().map(|name| word(name)))
+                .chain(modules.iter().chain(rehearsals).map(String::as_str))
+                .map(word)
                 .collect();
             let args: Vec<&CStr> = std::iter::once(&python).chain(&args).map(CString::as_c_str).collect();
             let env: Vec<CString> = command::own_environment(image)

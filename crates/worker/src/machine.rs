@@ -143,7 +143,7 @@ impl Machine {
         let queue = Mutex::new(FairQueue::new(places, waiting_max, waiting_bytes_max));
         let templates = Templates::new(image.clone(), environments);
         let image = root_of(&image);
-        let warm = Warm { image: image.clone(), modules: Vec::new() };
+        let warm = Warm { image: image.clone(), modules: Vec::new(), rehearsals: Vec::new() };
         pool.open(parts.size, shape_of(image.clone(), &parts.limits, parts.allow_missing), warm);
         let idle = Notify::new();
         let phases = Phases::default();
@@ -173,8 +173,9 @@ impl Machine {
     fn have_warm(&self, prepared: &Prepared) {
         // That of the image alone is warm from the start.
         if prepared.image != self.inner.image {
-            let warm = Warm { image: prepared.image.clone(), modules: prepared.template.modules() };
-            self.inner.pool.have_warm(warm);
+            let Prepared { image, template, .. } = prepared;
+            let (modules, rehearsals) = (template.modules(), template.rehearsals());
+            self.inner.pool.have_warm(Warm { image: image.clone(), modules, rehearsals });
         }
     }
 

@@ -39,6 +39,9 @@ pub struct Template {
     /// What a warm interpreter has imported.
     #[serde(default)]
     pub modules: Vec<Row<String>>,
+    /// What a warm interpreter has done before.
+    #[serde(default)]
+    pub rehearsals: Vec<Rehearsal>,
     /// Variables of every run.
     #[serde(default)]
     pub env: Vec<Variable>,
@@ -53,6 +56,16 @@ pub struct Template {
 pub struct Row<T> {
     /// Of what.
     pub name: T,
+    /// Why.
+    pub reason: String,
+}
+
+/// Code, and why it is run ahead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rehearsal {
+    /// Python; it prints nothing and leaves nothing.
+    pub code: String,
     /// Why.
     pub reason: String,
 }
@@ -146,6 +159,11 @@ impl Template {
     /// What a warm interpreter has imported, in this order.
     pub fn modules(&self) -> Vec<String> {
         self.modules.iter().map(|row| row.name.clone()).collect()
+    }
+
+    /// What a warm interpreter has done, one program after the other.
+    pub fn rehearsals(&self) -> Vec<String> {
+        self.rehearsals.iter().map(|row| row.code.clone()).collect()
     }
 
     /// The lock of its packages, if it has any.
@@ -257,6 +275,7 @@ mod tests {
             let reasons = rows
                 .map(|row| &row.reason)
                 .chain(template.languages.iter().map(|row| &row.reason))
+                .chain(template.rehearsals.iter().map(|row| &row.reason))
                 .chain(template.env.iter().map(|row| &row.reason))
                 .chain(template.leave_out.iter().map(|row| &row.reason));
             for reason in reasons {

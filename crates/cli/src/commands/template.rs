@@ -125,6 +125,8 @@ fn show(
     template.languages.iter().for_each(|line| row("language", line.name.name(), &line.reason));
     template.packages.iter().for_each(|line| row("package", &line.name, &line.reason));
     template.modules.iter().for_each(|line| row("module", &line.name, &line.reason));
+    let rehearsals = template.rehearsals.iter().zip(1..);
+    rehearsals.for_each(|(line, number)| row("rehearsal", &format!("program {number}"), &line.reason));
     template
         .env
         .iter()

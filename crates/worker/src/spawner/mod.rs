@@ -76,6 +76,8 @@ pub struct Warm {
     pub image: sandbox::Image,
     /// What it imports, besides what every program may want.
     pub modules: Vec<String>,
+    /// Programs that it runs when it has them, so that no fork is the first to.
+    pub rehearsals: Vec<String>,
 }
 
 /// What a keeper tells of a settled run.

@@ -68,7 +68,9 @@ impl Newborn {
         let Self { warm, socket, complaints } = self;
         let error = match read_memory::<Warm>(&warm) {
             Ok(warm) => {
-                sandbox::zygote::live(&warm.image, host, &warm.modules, &socket, &complaints).to_string()
+                let Warm { image, modules, rehearsals } = warm;
+                let work = sandbox::zygote::Work { modules, rehearsals };
+                sandbox::zygote::live(&image, host, &work, &socket, &complaints).to_string()
             }
             Err(error) => error.to_string(),
         };
