@@ -175,7 +175,7 @@ fn a_fork_is_to_its_program_what_a_new_interpreter_is() {
         "import tempfile, gzip; d = tempfile.TemporaryDirectory(); f = gzip.GzipFile('a.gz', 'wb', mtime=0); f.write(b'x')",
         "import helper; print(helper.value); helper.f = open('of-helper.txt', 'w'); helper.f.write('kept')",
         "import multiprocessing\nif __name__ == '__main__':\n    p = multiprocessing.Process(target=print, args=('child',)); p.start()",
-        "from concurrent.futures import ThreadPoolExecutor; ThreadPoolExecutor().submit(print, 'pooled')",
+        "from concurrent.futures import ThreadPoolExecutor; f = ThreadPoolExecutor().submit(print, 'pooled')",
     ];
     let mut different = Vec::new();
     for code in programs {

@@ -3,3 +3,4 @@
 mod doctor;
 mod key;
 mod run;
+mod template;
