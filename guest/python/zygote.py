@@ -1,4 +1,5 @@
-"""Keeps an interpreter warm and forks it into sandboxes: `python -S zygote.pyc MODULE…`, a seqpacket socket at descriptor 3.
+"""Keeps an interpreter warm and forks it into sandboxes: `python -S zygote.pyc COUNT MODULE… PROGRAM…`, a seqpacket socket at
+descriptor 3. COUNT is how many modules there are; the programs are run once they are imported.
 
 Everything here is done once, before any tenant's code exists; a fork does the rest of `runner.py` and is the program. The
 forking itself, and all that confines the fork, is native (`guest/zygote`). Descriptors 4 to 15 are taken, so that what a request
@@ -6,6 +7,7 @@ brings is above them; in a fork 4 is its errand. Protocol: ../PROTOCOL.md.
 """
 
 import atexit
+import builtins
 import marshal
 import posix
 import sys
@@ -18,6 +20,12 @@ DIRECTORY = sys.argv[0].rpartition("/")[0]
 MODULES = "os io re json math time random datetime collections itertools functools string typing traceback _ast".split()
 # Variables that the interpreter, its C library or its loader read at their start.
 AT_START = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "MALLOC_", "GLIBC_")
+# Beginnings of variables, and files of the working directory, that a module reads when it is imported.
+AT_IMPORT = {
+    "numpy": (("NPY_", "NUMPY_", "OPENBLAS_", "GOTO_", "OMP_"), ()),
+    "pandas": (("PANDAS_",), ()),
+    "matplotlib": (("MPL", "MATPLOTLIBRC", "XDG_", "HOME"), ("matplotlibrc",)),
+}
 
 
 def load(name):
@@ -46,8 +54,14 @@ def import_all(names):
             sys.stderr.write(f"zygote: {name}: {error}\n")
 
 
-def rehearse():
-    """Runs what every program needs once, so that no fork builds those tables."""
+def rehearse(programs):
+    """Runs what programs need, so that no fork builds those tables. Often enough for the interpreter to have settled on how."""
+    for number, program in enumerate(programs):
+        try:
+            for _ in range(3):
+                exec(compile(program, f"<rehearsal {number}>", "exec", 0, True), {})
+        except Exception as error:
+            sys.stderr.write(f"zygote: rehearsal {number}: {error}\n")
     scope = {}
     exec(compile("def f(x):\n    return [y for y in x]\nf('a')\n", "<rehearsal>", "exec", 0, True), scope)
     runner["values"]()["bundle"]([1, "a", {"b": None}])
@@ -75,18 +89,38 @@ def is_plain(path, environment, alone):
     """Whether a fork can be what a new interpreter with this environment, for the program at this path, would be."""
     if environment != BIRTH:
         for variable in environment:
-            if variable not in AT_BIRTH and variable.decode("utf-8", "surrogateescape").startswith(AT_START):
+            if variable not in AT_BIRTH and variable.decode("utf-8", "surrogateescape").startswith(VARIABLES_READ):
                 return False
     # A program's own files come before the library's: what is imported already must not be among them.
     directory, _, name = path.rpartition("/")
     names = (name,) if alone else posix.listdir(directory)
-    return not any(name.partition(".")[0] in sys.modules for name in names)
+    return not any(name.partition(".")[0] in sys.modules or name in FILES_READ for name in names)
+
+
+def find_numpy_state():
+    """The key of numpy's global generator, as memory; None if there is none, or if it is not where this numpy says. To seed by
+    `seed()` is Python that touches 200 pages, each of which a fork copies."""
+    random = sys.modules.get("numpy.random")
+    if random is None:
+        return None
+    try:
+        import ctypes
+
+        generator = random.mtrand._rand._bit_generator
+        key = generator.state["state"]["key"].tobytes()
+        memory = memoryview((ctypes.c_ubyte * len(key)).from_address(generator.ctypes.state_address)).cast("B")
+        random.seed()
+        return memory if bytes(memory) == generator.state["state"]["key"].tobytes() else None
+    except (AttributeError, KeyError):
+        return None
 
 
 def reseed():
     """Makes different in every fork what must be. (`random` does so itself, by `os.register_at_fork`.)"""
     loaded = sys.modules.get
-    if numpy := loaded("numpy.random"):
+    if NUMPY_STATE:
+        NUMPY_STATE[:] = posix.urandom(len(NUMPY_STATE))
+    elif numpy := loaded("numpy.random"):
         numpy.seed()
     if ssl := loaded("_ssl"):
         ssl.RAND_add(posix.urandom(32), 32.0)
@@ -94,6 +128,25 @@ def reseed():
         tempfile._name_sequence = None
     if uuid := loaded("uuid"):
         uuid._node = uuid._last_timestamp = None
+
+
+def directories_below(path):
+    """Those that modules made in the home when they were imported; outer ones first."""
+    found = []
+    for name in sorted(posix.listdir(path)):
+        inner = f"{path}/{name}"
+        if posix.lstat(inner).st_mode & 0o170000 == 0o040000:
+            found += [inner, *directories_below(inner)]
+    return found
+
+
+def make_directories():
+    """A fork has a home of its own, in which it finds what its modules remember to have made."""
+    for path in MADE:
+        try:
+            posix.mkdir(path, 0o755)
+        except OSError:
+            pass
 
 
 def become():
@@ -114,14 +167,23 @@ def become():
     if PID == posix.getpid():
         posix._exit(70)  # Libraries tell a fork by its number.
     reseed()
+    make_directories()
     runner["channel"].pid = posix.getpid()
     return runner["prepare"]()
+
+
+def is_library(name):
+    """Whether a module is the image's. What such a module leaves behind is done by its exit functions; a program's own may hold files."""
+    origin = getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)
+    return isinstance(origin, str) and (origin in ("built-in", "frozen") or origin.startswith(LIBRARIES))
 
 
 def finish(namespace):
     """Ends a program that left nothing behind which needs the interpreter's own, slow end. Else returns."""
     threading = sys.modules.get("threading")
-    if len(sys.modules) != LOADED or (threading and len(threading._active) > 1):
+    if (threading and len(threading._active) > 1) or len(vars(builtins)) != BUILTINS:
+        return
+    if len(sys.modules) != len(WARM) and not all(is_library(name) for name in sys.modules if name not in WARM):
         return
     if sys.stdout is not STDOUT or sys.stderr is not STDERR:
         return
@@ -140,14 +202,22 @@ def finish(namespace):
     posix._exit(0)
 
 
-import_all([*MODULES, *sys.argv[1:]])
+import_all(MODULES)
 runner = load("runner.pyc")
 serve = load_fork()
 runner["RENAMED_MAX"] = 0  # `compile` is warm here.
 runner["is_real"] = lambda path: True  # Nobody has been in a fork's workspace before it.
 runner["furnish"]()
-rehearse()
-STDOUT, STDERR, PID, LOADED = sys.stdout, sys.stderr, posix.getpid(), len(sys.modules)
+COUNT = 2 + int(sys.argv[1])
+import_all(sys.argv[2:COUNT])
+rehearse(sys.argv[COUNT:])
+MADE = directories_below(environ["HOME"])
+READ = [read for module, read in AT_IMPORT.items() if module in sys.modules]
+VARIABLES_READ = sum((variables for variables, _ in READ), AT_START)
+FILES_READ = sum((files for _, files in READ), ())
+NUMPY_STATE = find_numpy_state()
+STDOUT, STDERR, PID = sys.stdout, sys.stderr, posix.getpid()
+WARM, BUILTINS, LIBRARIES = frozenset(sys.modules), len(vars(builtins)), (sys.prefix + "/lib/", "/usr/local/lib/")
 BIRTH = [name + b"=" + value for name, value in posix.environ.items()]
 AT_BIRTH = frozenset(BIRTH)
 collect()

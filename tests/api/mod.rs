@@ -18,5 +18,6 @@ mod problems;
 mod runs;
 mod schema;
 mod settings;
+mod templates;
 pub mod tenancy;
 mod warm;

@@ -23,14 +23,14 @@ fn executed(request: &Value) -> Value {
 }
 
 /// What a caller learns of a run, but for its name, time and use.
-fn told(result: &RunResult) -> String {
+pub fn told(result: &RunResult) -> String {
     let artifacts: Vec<_> = result.artifacts.iter().map(|left| (&left.path, &left.sha256)).collect();
     let facts = (result.outcome, result.exit_code, &result.signal, &result.stdout, &result.stderr);
     format!("{facts:?}\n{:?}\n{:?}\n{:?}\n{artifacts:?}", result.result, result.displays, result.error)
 }
 
 /// Zygotes of this service: children of its spawner that are no program of ours.
-fn zygotes(server: &Server) -> Vec<Pid> {
+pub fn zygotes(server: &Server) -> Vec<Pid> {
     let stat = |pid: Pid| {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
         let mut fields = text.rsplit_once(')')?.1.split_whitespace();
@@ -169,6 +169,13 @@ fn a_fork_is_to_its_program_what_a_new_interpreter_is() {
         "import sys; print(sys.stdin.read(), sys.stdin.isatty(), sys.stdout.isatty(), sys.stdin.seekable(), sys.stdout.seekable())",
         "print(open('data.txt').read()); import helper; print(helper.value)",
         "import resource, os; print(os.sched_getaffinity(0) and os.cpu_count(), os.getloadavg())",
+        "import csv; f = open('a.csv', 'w'); csv.writer(f).writerow([1, 2])",
+        "import builtins; builtins.f = open('kept.txt', 'w'); builtins.f.write('by nobody else')",
+        "import logging.handlers; logging.basicConfig(filename='a.log', format='%(message)s'); logging.error('logged')",
+        "import tempfile, gzip; d = tempfile.TemporaryDirectory(); f = gzip.GzipFile('a.gz', 'wb', mtime=0); f.write(b'x')",
+        "import helper; print(helper.value); helper.f = open('of-helper.txt', 'w'); helper.f.write('kept')",
+        "import multiprocessing\nif __name__ == '__main__':\n    p = multiprocessing.Process(target=print, args=('child',)); p.start()",
+        "from concurrent.futures import ThreadPoolExecutor; f = ThreadPoolExecutor().submit(print, 'pooled')",
     ];
     let mut different = Vec::new();
     for code in programs {

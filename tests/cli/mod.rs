@@ -4,3 +4,4 @@ mod doctor;
 mod key;
 mod run;
 mod served;
+mod template;

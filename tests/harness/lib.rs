@@ -17,7 +17,7 @@ pub use bystander::Bystander;
 pub use canary::Canaries;
 pub use order::Order;
 pub use ordinary::Ordinary;
-pub use run::{Ran, drive, fireclay, image};
+pub use run::{Ran, drive, fireclay, image, packages};
 pub use server::{Data, Server};
 pub use stage::{SharedImage, show_host};
 pub use weaken::weaken;

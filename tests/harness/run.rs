@@ -44,6 +44,23 @@ pub fn image() -> &'static Path {
     })
 }
 
+/// The same with the packages of the template `python-data` installed, from PyPI the first time.
+pub fn packages() -> &'static Path {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    let data = image();
+    INSTALLED.get_or_init(|| {
+        let listed = command(data).args(["template", "show", "--json", "python-data"]).output();
+        let shown: serde_json::Value = serde_json::from_slice(&listed.expect("the binary starts").stdout)
+            .expect("a template is shown as JSON");
+        if shown["environment"].is_null() {
+            let ran: Ran =
+                command(data).args(["template", "build", "python-data"]).output().expect("it starts").into();
+            assert_eq!(ran.code, 0, "installing packages failed: {}", ran.stderr);
+        }
+    });
+    data
+}
+
 /// `fireclay` with these arguments and this standard input, using the shared image.
 pub fn fireclay(args: &[&str], stdin: &[u8]) -> Ran {
     feed(command(image()).args(args), stdin)

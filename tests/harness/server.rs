@@ -1,7 +1,7 @@
 //! A service of the built binary, with a data directory of its own and the shared image: started, asked, ended, killed.
 
 use crate::http::{self, Answer, Stream};
-use crate::run::{command_of, executable, image, target};
+use crate::run::{command_of, executable, image, packages, target};
 use model::RunResult;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
@@ -32,6 +32,14 @@ impl Data {
         std::os::unix::fs::symlink(image().join("images"), data.path().join("images")).expect("it is empty");
         // A name of its own for the program: every process of this service is known by it.
         fs::hard_link(executable("fireclay"), data.program()).expect("it is on the same file system");
+        data
+    }
+
+    /// A fresh one that has the shared packages too.
+    pub fn with_packages() -> Self {
+        let shared = packages().join("environments");
+        let data = Self::fresh();
+        std::os::unix::fs::symlink(shared, data.path().join("environments")).expect("it is not there yet");
         data
     }
 

@@ -32,6 +32,8 @@ pub enum Command {
     Batch(BatchArguments),
     /// Build, list, show or remove the root filesystems that sandboxes see
     Image(ImageArguments),
+    /// List or show what sandboxes are made from, and install or remove the packages of one
+    Template(TemplateArguments),
     /// Run code for others over HTTP
     Serve(ServeArguments),
     /// Make, list or revoke API keys
@@ -119,6 +121,9 @@ pub struct RunArguments {
     /// Run although this machine cannot give a layer of isolation; may be repeated
     #[arg(long, value_name = "LAYER", value_parser = Layer::from_str)]
     pub allow_missing: Vec<Layer>,
+    /// What the sandbox is made from, such as python-data [default: python, bash or node, by the language]
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
     /// The image to run in
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub image: String,
@@ -332,5 +337,48 @@ pub enum ImageCommand {
     Remove {
         /// Its name or the beginning of its digest
         image: String,
+    },
+}
+
+/// Arguments of `fireclay template`.
+#[derive(Debug, Args)]
+pub struct TemplateArguments {
+    /// What to do with templates.
+    #[command(subcommand)]
+    pub command: TemplateCommand,
+}
+
+/// The commands on templates.
+#[derive(Debug, Subcommand)]
+pub enum TemplateCommand {
+    /// List templates, and whether their packages are installed
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a template is made of, and why
+    Show {
+        /// Its name
+        template: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Install a template's packages for an image, from wheels, as its lock names them
+    #[command(after_help = "\
+Packages come from PyPI by uv, which is looked for on PATH, and else brought into the data directory. No code of theirs is run.
+A service that runs finds them with the next request for the template.")]
+    Build {
+        /// Its name
+        template: String,
+        /// The image whose Python they are for
+        #[arg(long, value_name = "NAME", default_value = "default")]
+        image: String,
+    },
+    /// Remove a template's packages
+    Remove {
+        /// Its name
+        template: String,
     },
 }

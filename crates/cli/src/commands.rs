@@ -10,4 +10,5 @@ pub mod record;
 pub mod run;
 pub mod selftest;
 pub mod serve;
+pub mod template;
 pub mod verify;

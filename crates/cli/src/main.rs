@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Run(run) => commands::run::run(run, &settings),
         Command::Batch(batch) => commands::batch::batch(batch, &settings),
         Command::Image(image) => commands::image::image(image, &settings),
+        Command::Template(template) => commands::template::template(template, &settings),
         Command::Serve(serve) => commands::serve::serve(serve, &settings),
         Command::Key(key) => commands::key::key(key, &settings),
         Command::Verify(verify) => commands::verify::verify(verify, &settings),

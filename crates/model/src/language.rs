@@ -29,6 +29,7 @@ struct Row {
     /// The last path component of an interpreter in a `#!` line, without version digits.
     shebangs: &'static [&'static str],
     file: &'static str,
+    template: &'static str,
 }
 
 const TABLE: [Row; 4] = [
@@ -39,6 +40,7 @@ const TABLE: [Row; 4] = [
         extensions: &["py", "pyw"],
         shebangs: &["python"],
         file: "main.py",
+        template: "python",
     },
     Row {
         language: Language::Bash,
@@ -47,6 +49,7 @@ const TABLE: [Row; 4] = [
         extensions: &["sh", "bash"],
         shebangs: &["bash", "sh", "dash"],
         file: "main.sh",
+        template: "bash",
     },
     Row {
         language: Language::JavaScript,
@@ -55,6 +58,7 @@ const TABLE: [Row; 4] = [
         extensions: &["js", "mjs", "cjs"],
         shebangs: &["node", "nodejs"],
         file: "main.js",
+        template: "node",
     },
     Row {
         language: Language::TypeScript,
@@ -63,6 +67,7 @@ const TABLE: [Row; 4] = [
         extensions: &["ts", "mts", "cts"],
         shebangs: &["ts-node", "tsx", "deno", "bun"],
         file: "main.ts",
+        template: "node",
     },
 ];
 
@@ -83,6 +88,11 @@ impl Language {
     /// The name that code without a file gets inside the sandbox.
     pub fn default_file(self) -> &'static str {
         self.row().file
+    }
+
+    /// The name of the template that its runs are made from when they name none.
+    pub fn default_template(self) -> &'static str {
+        self.row().template
     }
 
     /// The language a file name's extension stands for.

@@ -26,6 +26,8 @@ pub const ARTIFACTS_MAX: usize = 1024;
 pub const ARTIFACT_DEPTH_MAX: usize = 32;
 /// Most directory entries looked at while collecting artifacts.
 pub const ARTIFACT_ENTRIES_MAX: usize = 20_000;
+/// Longest name of a template, in bytes.
+pub const TEMPLATE_NAME_BYTES_MAX: usize = 64;
 /// Longest relative path of an input file or artifact, in bytes.
 pub const PATH_BYTES_MAX: usize = 1024;
 /// Output beyond this many times `output_bytes` ends the run as `output_exceeded`.

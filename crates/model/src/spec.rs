@@ -1,6 +1,8 @@
 //! A run as it will be done: complete, checked, clamped.
 
-use crate::limits::{CODE_BYTES_MAX, INPUT_FILES_MAX, PATH_BYTES_MAX, WORDS_BYTES_MAX, WORDS_MAX};
+use crate::limits::{
+    CODE_BYTES_MAX, INPUT_FILES_MAX, PATH_BYTES_MAX, TEMPLATE_NAME_BYTES_MAX, WORDS_BYTES_MAX, WORDS_MAX,
+};
 use crate::{InputFile, Language, Limits, Policy, Rejection, RunRequest, base64};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct RunSpec {
     /// The language.
     pub language: Language,
+    /// The name of what its sandbox is made from. Whether there is such a template is the worker's to say.
+    pub template: String,
     /// The program text.
     pub code: String,
     /// The program's own file, relative to the workspace. Never one of `files`.
@@ -67,10 +71,15 @@ impl RunSpec {
             Some(path) => check_path("cwd", path).map(|()| path.to_owned())?,
         };
         let file_name = file_name_of(&request, language, &taken)?;
+        let template = match request.template {
+            Some(ref name) => check_template(name).map(|()| name.clone())?,
+            None => language.default_template().to_owned(),
+        };
         let limits = policy.limits.narrowed(&request.limits, &policy.ceiling);
         check_room(&request, limits.disk_bytes)?;
         Ok(RunSpec {
             language,
+            template,
             file_name,
             cwd,
             limits,
@@ -110,6 +119,16 @@ fn language_of(request: &RunRequest) -> Result<Language, Rejection> {
         let names: Vec<&str> = Language::ALL.iter().map(|language| language.name()).collect();
         Rejection::new("language", "cannot tell the language", format!("name one of: {}", names.join(", ")))
     })
+}
+
+/// Accepts what can be a template's name, so that it can be shown and looked for.
+fn check_template(name: &str) -> Result<(), Rejection> {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=TEMPLATE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(good) {
+        return Ok(());
+    }
+    let hint = format!("use 1 to {TEMPLATE_NAME_BYTES_MAX} of a-z, 0-9 and '-', such as python-data");
+    Err(Rejection::new("template", "not a template's name", hint))
 }
 
 fn check_code(code: &str) -> Result<(), Rejection> {
@@ -244,6 +263,7 @@ mod tests {
     fn the_least_request_is_completed() {
         let spec = RunSpec::admit(python("1"), &Policy::DEFAULT).unwrap();
         assert_eq!((spec.file_name.as_str(), spec.cwd.as_str()), ("main.py", ""));
+        assert_eq!(spec.template, "python");
         assert_eq!(spec.limits, Policy::DEFAULT.limits);
     }
 
@@ -263,6 +283,7 @@ mod tests {
         insta::assert_snapshot!(reject(RunRequest { args: vec!["a\0".into()], ..python("") }), @"args: a value has a NUL byte; remove it; the kernel ends strings there");
         let limits = crate::LimitsPatch { timeout_ms: Some(0), ..Default::default() };
         insta::assert_snapshot!(reject(RunRequest { limits, ..python("") }), @"limits.timeout_ms: must be more than zero; leave it out for the default");
+        insta::assert_snapshot!(reject(RunRequest { template: Some("../x".into()), ..python("") }), @"template: not a template's name; use 1 to 64 of a-z, 0-9 and '-', such as python-data");
         let env = [("A=B".to_owned(), String::new())].into();
         insta::assert_snapshot!(reject(RunRequest { env, ..python("") }), @"env.A=B: not a variable's name; use a non-empty name without =");
     }

@@ -42,8 +42,8 @@ impl Command {
         }
         let mut args = interpreter(language, image.interpreter(language)?, "ahead.cjs");
         args.push(format!("{WORKSPACE}/{}", language.default_file()));
-        let env = own_environment(image).map(|(name, value)| format!("{name}={value}"));
-        Some(Self { args: words(args), env: words(env.into()), cwd: word(WORKSPACE.to_owned()) })
+        let env = own_environment(image).iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Some(Self { args: words(args), env: words(env), cwd: word(WORKSPACE.to_owned()) })
     }
 
     /// The command as bytes: three counts, then every word with its final NUL.
@@ -107,9 +107,9 @@ pub fn may_be_started_ahead(spec: &RunSpec) -> bool {
         && bytes <= AHEAD_BYTES_MAX
 }
 
-/// The variables that every job has.
-pub(crate) fn own_environment(image: &Image) -> [(&'static str, &str); 7] {
-    [
+/// The variables that every job has: the sandbox's own, then the image's.
+pub(crate) fn own_environment(image: &Image) -> Vec<(&str, &str)> {
+    let own = [
         ("HOME", HOME),
         ("LANG", "C.UTF-8"),
         ("LOGNAME", INSIDE_USER),
@@ -117,7 +117,8 @@ pub(crate) fn own_environment(image: &Image) -> [(&'static str, &str); 7] {
         ("SHELL", "/bin/bash"),
         ("TMPDIR", "/tmp"),
         ("USER", INSIDE_USER),
-    ]
+    ];
+    own.into_iter().chain(image.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
 }
 
 /// Exactly those, then the caller's own, which win.
@@ -165,6 +166,26 @@ mod tests {
         let command = Command::of(&spec(Language::Python), &image()).unwrap();
         insta::assert_debug_snapshot!(command);
         assert_eq!(Command::decode(&command.encode()), Some(command));
+    }
+
+    #[test]
+    fn the_images_variables_are_every_jobs_and_the_runs_own_win() {
+        let image = Image {
+            env: [("A".to_owned(), "image".to_owned()), ("B".to_owned(), "image".to_owned())].into(),
+            ..image()
+        };
+        let env = Command::of(&spec(Language::Python), &image).unwrap().env;
+        let values = |name: &str| -> Vec<String> {
+            let words = env.iter().map(|word| word.to_string_lossy().into_owned());
+            words.filter(|word| word.starts_with(name)).collect()
+        };
+        assert_eq!((values("A="), values("B=")), (vec!["A=b".to_owned()], vec!["B=image".to_owned()]));
+    }
+
+    #[test]
+    fn the_uppermost_directory_is_first() {
+        let image = Image { layers: vec!["/layer".into()], ..image() };
+        assert_eq!(image.directories().unwrap(), [c"/y".to_owned(), c"/layer".into(), c"/x".into()]);
     }
 
     #[test]

@@ -2,19 +2,26 @@
 
 use model::Language;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ffi::{CString, NulError};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// A root filesystem to make sandboxes of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// `sha256:…`.
+    /// `sha256:…`, of the layers too.
     pub digest: String,
     /// The tree, on the host.
     pub rootfs: PathBuf,
     /// An empty directory beside it: an overlay without an upper layer needs two lower ones.
     pub skeleton: PathBuf,
+    /// Trees that are laid over it, read-only as it is; the first is the uppermost.
+    pub layers: Vec<PathBuf>,
     /// The value of `PATH` inside.
     pub path: String,
+    /// Variables that every job has, besides the sandbox's own; a run's own win.
+    pub env: BTreeMap<String, String>,
     /// Path inside of the Python interpreter.
     pub python: Option<String>,
     /// Path inside of Node.
@@ -33,7 +40,14 @@ impl Image {
         bash: Option<String>,
     ) -> Self {
         let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
-        Self { digest: String::new(), rootfs, skeleton, path, python, node, bash }
+        let (layers, env) = (Vec::new(), BTreeMap::new());
+        Self { digest: String::new(), rootfs, skeleton, layers, path, env, python, node, bash }
+    }
+
+    /// Every directory of the overlay, the uppermost first: the empty one, the layers, the root.
+    pub(crate) fn directories(&self) -> Result<Vec<CString>, NulError> {
+        let all = std::iter::once(&self.skeleton).chain(&self.layers).chain(std::iter::once(&self.rootfs));
+        all.map(|path| CString::new(path.as_os_str().as_bytes())).collect()
     }
 
     /// The program that runs code of this language.

@@ -22,10 +22,8 @@ pub struct Birth<'a> {
     pub control: OwnedFd,
     /// The supervisor's end, of which init is born with a copy.
     pub supervisors_end: RawFd,
-    /// The image's tree.
-    pub rootfs: CString,
-    /// The empty directory beside it.
-    pub skeleton: CString,
+    /// The directories of the image, the uppermost first.
+    pub layers: Vec<CString>,
     /// The null device, for standard streams.
     pub null: OwnedFd,
     /// The covers of entries of `/proc` that tell of this sandbox.
@@ -37,8 +35,8 @@ pub struct Birth<'a> {
 /// Descriptors gathered while building.
 #[derive(Default)]
 struct Built {
-    /// The empty directory and the image's tree, as overlays name them: highest first.
-    layers: Option<[OwnedFd; 2]>,
+    /// The directories of the image, as overlays name them: highest first.
+    layers: Option<Vec<OwnedFd>>,
     /// The new root, detached or attached.
     root: Option<OwnedFd>,
     /// The root of the scratch file system.
@@ -109,9 +107,7 @@ fn perform(action: &Action, birth: &Birth<'_>, built: &mut Built) -> Result<()> 
         Action::PreferAsOomVictim => sys::limits::prefer_as_oom_victim(),
         Action::JoinCgroup => join_cgroups(birth),
         Action::UnshareCgroup => sys::process::unshare(libc::CLONE_NEWCGROUP),
-        Action::OpenImage => {
-            mounts::open_layers(&birth.skeleton, &birth.rootfs).map(|layers| built.layers = Some(layers))
-        }
+        Action::OpenImage => mounts::open_layers(&birth.layers).map(|layers| built.layers = Some(layers)),
         Action::NewKeyring => sys::identity::new_session_keyring(),
         Action::BecomeUser => sys::identity::become_user(INSIDE_UID, INSIDE_UID),
         Action::BecomeUndumpable => sys::identity::set_dumpable(false),

@@ -13,16 +13,18 @@ pub const STAGES: [&CStr; 3] = [c"/tmp", c"/mnt", c"/dev"];
 
 const WRITABLE: Attributes = Attributes { read_only: false, no_devices: true, no_execution: false };
 
-/// Opens the empty directory and the image in the caller's own mount namespace, which an overlay demands, and while its id still
-/// passes private directories.
-pub fn open_layers(skeleton: &CStr, rootfs: &CStr) -> Result<[OwnedFd; 2]> {
-    Ok([sys::fs::open_directory(skeleton)?, sys::fs::open_directory(rootfs)?])
+/// Opens the directories of the image, the uppermost first, in the caller's own mount namespace, which an overlay demands, and while
+/// its id still passes private directories.
+pub fn open_layers(directories: &[CString]) -> Result<Vec<OwnedFd>> {
+    directories.iter().map(|directory| sys::fs::open_directory(directory)).collect()
 }
 
 /// Mounts a read-only overlay of the layers on a stage.
-pub fn root([skeleton, rootfs]: &[OwnedFd; 2]) -> Result<OwnedFd> {
-    let lower = format!("/proc/self/fd/{}:/proc/self/fd/{}", skeleton.as_raw_fd(), rootfs.as_raw_fd());
-    let lower = CString::new(lower).map_err(|_| Error { call: "lowerdir", errno: libc::EINVAL })?;
+pub fn root(layers: &[OwnedFd]) -> Result<OwnedFd> {
+    let places: Vec<String> =
+        layers.iter().map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd())).collect();
+    let lower =
+        CString::new(places.join(":")).map_err(|_| Error { call: "lowerdir", errno: libc::EINVAL })?;
     let sealed = Attributes { read_only: true, no_devices: true, no_execution: false };
     let root = sys::mount::make(c"overlay", &[(c"lowerdir", &lower), (c"userxattr", c"")], sealed)?;
     let mut failed = Error { call: "stage", errno: libc::ENOENT };

@@ -11,10 +11,7 @@ use crate::procfs;
 use model::{Fault, FaultCode, Layer};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
-use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use sys::process::Cloned;
 
 /// Lowest number of init's end of the control socket.
@@ -359,15 +356,13 @@ fn clone_init(
     (ours, control): (&OwnedFd, OwnedFd),
     cgroup: Option<&Leaf>,
 ) -> std::io::Result<(i32, OwnedFd)> {
-    let c_path = |path: &Path| CString::new(path.as_os_str().as_bytes());
     // Only version 2 can be joined at birth, and only there is it made before.
     let into = cgroup.map(Leaf::directory).transpose()?;
     let birth = Birth {
         plan,
         control,
         supervisors_end: ours.as_raw_fd(),
-        rootfs: c_path(&site.image.rootfs)?,
-        skeleton: c_path(&site.image.skeleton)?,
+        layers: site.image.directories()?,
         null: std::fs::File::options().read(true).write(true).open("/dev/null")?.into(),
         facts: procfs::facts(site.needs, processors(site), boot_time_s()),
         fail_at: site.fail_at,

@@ -8,10 +8,9 @@ use crate::host::{Host, Outside};
 use crate::image::Image;
 use crate::plan::INSIDE_USER;
 use crate::{command, mounts, seccomp};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use sys::{Error, Result};
 
 /// The program that an interpreter becomes a zygote by.
@@ -24,22 +23,34 @@ const FIRST_FREE: i32 = 16;
 const SCRATCH_BYTES: u64 = 64 << 20;
 const SCRATCH_INODES: u64 = 4096;
 
+/// What a zygote does before it is forked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Modules that it imports.
+    pub modules: Vec<String>,
+    /// Programs that it runs then.
+    pub rehearsals: Vec<String>,
+}
+
 /// Whether this machine can have zygotes: they need a user that is nobody else's.
 pub fn possible(host: &Host) -> bool {
     matches!(host.outside, Ok(Outside::Reserved { .. }))
 }
 
-/// Becomes a zygote of the image's Python with these modules imported, which serves `socket` until its other end is gone; what it
+/// Becomes a zygote of the image's Python that has done this work, which serves `socket` until its other end is gone; what it
 /// complains of goes to `complaints`. The caller is a process made for this, with one thread. Returns only the failure.
-pub fn live(image: &Image, host: &Host, modules: &[String], socket: &OwnedFd, complaints: &OwnedFd) -> Error {
+pub fn live(image: &Image, host: &Host, work: &Work, socket: &OwnedFd, complaints: &OwnedFd) -> Error {
     match confine(image, host, socket, complaints) {
         Err(error) => error,
         Ok(()) => {
             let word = |text: &str| CString::new(text).unwrap_or_default();
             let python = word(image.python.as_deref().unwrap_or_default());
-            let args: Vec<CString> = [c"-S".to_owned(), word(PROGRAM)]
+            let Work { modules, rehearsals } = work;
+            let count = modules.len().to_string();
+            let args: Vec<CString> = ["-S", PROGRAM, &count]
                 .into_iter()
-                .chain(modules.iter().map(|name| word(name)))
+                .chain(modules.iter().chain(rehearsals).map(String::as_str))
+                .map(word)
                 .collect();
             let args: Vec<&CStr> = std::iter::once(&python).chain(&args).map(CString::as_c_str).collect();
             let env: Vec<CString> = command::own_environment(image)
@@ -63,23 +74,29 @@ fn confine(image: &Image, host: &Host, socket: &OwnedFd, complaints: &OwnedFd) -
     sys::identity::new_session_keyring()?;
     sys::process::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS)?;
     sys::net::set_host_name(INSIDE_USER)?;
-    file_system(image)?;
-    descriptors(socket, complaints)?;
     // The id below those of sandboxes: nobody's.
-    sys::identity::become_user_with_sys_admin(base - 1, base - 1)?;
+    let own = base - 1;
+    file_system(image, own)?;
+    descriptors(socket, complaints)?;
+    sys::identity::become_user_with_sys_admin(own, own)?;
     // After the change of id, which clears it. If the parent died before, the end of the socket says so.
     sys::process::die_with_parent()?;
     sys::identity::set_no_new_privileges()?;
     sys::seccomp::install(seccomp::zygote())
 }
 
-fn file_system(image: &Image) -> Result<()> {
-    let path = |path: &std::path::Path| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+/// The file system of a sandbox, in which the home is `own`'s: modules look for it when they are imported.
+fn file_system(image: &Image, own: u32) -> Result<()> {
+    let directories = image.directories().map_err(|_| Error { call: "open image", errno: libc::EINVAL })?;
     sys::mount::make_all_private()?;
-    let layers = mounts::open_layers(&path(&image.skeleton), &path(&image.rootfs))?;
+    let layers = mounts::open_layers(&directories)?;
     let root = mounts::root(&layers)?;
     drop(layers);
-    drop(mounts::scratch(root.as_fd(), SCRATCH_BYTES, SCRATCH_INODES)?);
+    let scratch = mounts::scratch(root.as_fd(), SCRATCH_BYTES, SCRATCH_INODES)?;
+    let (user, group) = (Uid::from_raw(own), Gid::from_raw(own));
+    rustix::fs::chownat(&scratch, c"home", Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(Error::of("fchownat"))?;
+    drop(scratch);
     mounts::directories(root.as_fd())?;
     mounts::devices(root.as_fd())?;
     sys::mount::pivot_into(root.as_fd())

@@ -21,6 +21,7 @@ use store::{
 };
 use worker::machine::{Event, Machine, Order, Ticket};
 use worker::queue::Share;
+use worker::template::NotReady;
 
 /// What a service is made of.
 #[derive(Debug)]
@@ -146,7 +147,10 @@ impl Service {
     pub async fn admit(&self, tenant: &TenantId, request: RunRequest) -> Result<RunSpec, Problem> {
         let quota = self.quotas.of(&self.reader, tenant).await?;
         let spec = RunSpec::admit(request, &quota.narrow(&self.policy))?;
-        self.machine.check(&spec)?;
+        self.machine.check(&spec).map_err(|not| match not {
+            NotReady::Rejected(rejection) => Problem::from(rejection),
+            NotReady::Fault(fault) => Problem::from(fault),
+        })?;
         Ok(spec)
     }
 

@@ -41,6 +41,11 @@ pub const TABLE: &[Row] = &[
         "\"256MiB\"",
         "Memory that waiting sandboxes may take, at 2 MiB for each, 48 MiB with Node started in it; the fewer of this and `pool.max` holds",
     ),
+    row(
+        "pool.warm",
+        "[\"python-data\"]",
+        "Templates whose interpreter is warm from the start, if their packages are installed; another's is with its first run",
+    ),
     row("queue", "10000", "Runs that may wait for a place, of all tenants together"),
     row("queue_bytes", "\"1GiB\"", "Code, input and files that may wait with them, in memory"),
     row(
@@ -142,7 +147,7 @@ pub struct Settings {
 }
 
 /// Sandboxes built ahead of need.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoolSettings {
     /// Always waiting.
@@ -152,6 +157,8 @@ pub struct PoolSettings {
     /// Memory they may take.
     #[serde(deserialize_with = "bytes")]
     pub memory: u64,
+    /// Warm from the start.
+    pub warm: Vec<String>,
 }
 
 /// What one tenant may do, unless its quota says otherwise.
@@ -257,7 +264,7 @@ impl Settings {
 
     /// How many sandboxes may wait.
     pub fn pool_size(&self) -> PoolSize {
-        let PoolSettings { min, max, memory } = self.pool;
+        let PoolSettings { min, max, memory, .. } = self.pool;
         PoolSize { min: min.min(max), max, memory_bytes: memory }
     }
 

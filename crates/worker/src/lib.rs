@@ -11,3 +11,4 @@ pub mod queue;
 pub mod run;
 mod shelf;
 pub mod spawner;
+pub mod template;

@@ -1,12 +1,14 @@
 //! One machine at work: takes runs in, gives each its turn and a sandbox, and tells what happens to it.
 
 use crate::image::Image;
+use crate::image::environment::EnvironmentStore;
 use crate::phases::{Phase, Phases};
 use crate::pool::{Happened, Pool, PoolLoad, PoolSize, Stream};
 use crate::queue::{FairQueue, Full, Share};
 use crate::run::{result_of_cancelled, result_of_fault, root_of};
 use crate::spawner::{Job, Shape, Warm};
-use model::{Fault, Language, Layer, Limits, Rejection, RunId, RunResult, RunSpec};
+use crate::template::{NotReady, Prepared, Template, Templates};
+use model::{Fault, FaultCode, Language, Layer, Limits, RunId, RunResult, RunSpec};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +31,8 @@ pub struct Parts {
     pub pool: Pool,
     /// What they see.
     pub image: Image,
+    /// What some see laid over it.
+    pub environments: EnvironmentStore,
     /// Where artifacts of runs are put down, a directory for each run that leaves any. Whoever takes them removes it.
     pub artifacts: PathBuf,
     /// Runs at once.
@@ -62,6 +66,7 @@ pub struct Order {
 struct Inner {
     pool: Pool,
     image: sandbox::Image,
+    templates: Templates,
     artifacts: PathBuf,
     queue: Mutex<FairQueue<Pending>>,
     idle: Notify,
@@ -71,7 +76,8 @@ struct Inner {
 #[derive(Debug)]
 struct Pending {
     job: Box<Job>,
-    shape: Box<Shape>,
+    /// Or why there is none.
+    shape: Result<Box<Shape>, Fault>,
     since: Instant,
     events: mpsc::Sender<Event>,
     cancel: Arc<Notify>,
@@ -126,13 +132,23 @@ fn shape_of(
     Shape { image, limits, allow_missing, ahead }
 }
 
+/// What was found when it was checked may be gone.
+fn fault_of(not: NotReady) -> Fault {
+    match not {
+        NotReady::Fault(fault) => fault,
+        NotReady::Rejected(rejection) => Fault::new(FaultCode::ResourcesExhausted, rejection.to_string()),
+    }
+}
+
 impl Machine {
     /// A machine at rest.
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, image, artifacts, places, waiting_max, waiting_bytes_max, .. } = parts;
+        let Parts { pool, image, environments, artifacts, places, waiting_max, waiting_bytes_max, .. } =
+            parts;
         let queue = Mutex::new(FairQueue::new(places, waiting_max, waiting_bytes_max));
+        let templates = Templates::new(image.clone(), environments);
         let image = root_of(&image);
-        let warm = Warm { image: image.clone(), modules: Vec::new() };
+        let warm = Warm { image: image.clone(), modules: Vec::new(), rehearsals: Vec::new() };
         let shape = |ahead| shape_of(image.clone(), &parts.limits, parts.allow_missing.clone(), ahead);
         let mut shapes = vec![(shape(None), parts.size.min)];
         // One of these is much for a program that may never come, and a second comes with the first program.
@@ -141,12 +157,37 @@ impl Machine {
         }
         pool.open(parts.size, shapes, warm);
         let idle = Notify::new();
-        Self { inner: Arc::new(Inner { pool, image, artifacts, queue, idle, phases: Phases::default() }) }
+        let phases = Phases::default();
+        Self { inner: Arc::new(Inner { pool, image, templates, artifacts, queue, idle, phases }) }
     }
 
-    /// Says whether the image can run this at all.
-    pub fn check(&self, spec: &RunSpec) -> Result<(), Rejection> {
-        sandbox::command::Command::of(spec, &self.inner.image).map(drop)
+    /// Says whether its template can run this at all, and sees that a zygote of it is on its way.
+    pub fn check(&self, spec: &RunSpec) -> Result<(), NotReady> {
+        let prepared = self.inner.templates.of(spec)?;
+        sandbox::command::Command::of(spec, &prepared.image)?;
+        self.have_warm(&prepared);
+        Ok(())
+    }
+
+    /// Has an interpreter of this template warm from now on; `false` if its packages are not installed. An unknown name is an error.
+    pub fn warm(&self, template: &str) -> Result<bool, NotReady> {
+        match self.inner.templates.prepare(Template::find(template)?) {
+            Ok(prepared) => {
+                self.have_warm(&prepared);
+                Ok(true)
+            }
+            Err(NotReady::Rejected(_)) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn have_warm(&self, prepared: &Prepared) {
+        // That of the image alone is warm from the start.
+        if prepared.image != self.inner.image {
+            let Prepared { image, template, .. } = prepared;
+            let (modules, rehearsals) = (template.modules(), template.rehearsals());
+            self.inner.pool.have_warm(Warm { image: image.clone(), modules, rehearsals });
+        }
     }
 
     /// Where the artifacts of a settled run lie: the n-th of its result is the file `n` there.
@@ -157,6 +198,11 @@ impl Machine {
     /// Tells an order that we could not carry out.
     pub fn result_of_fault(&self, order: &Order, fault: Fault) -> RunResult {
         result_of_fault(order.id.clone(), order.created_at.clone(), &order.spec, &self.inner.image, fault)
+    }
+
+    /// What a run sees, or would see.
+    fn image_of<'a>(&'a self, shape: &'a Result<Box<Shape>, Fault>) -> &'a sandbox::Image {
+        shape.as_ref().map_or(&self.inner.image, |shape| &shape.image)
     }
 
     /// The digest of the image.
@@ -175,13 +221,16 @@ impl Machine {
         let files = spec.files.iter().map(|file| file.content.as_bytes().len());
         let weight = files.chain([spec.code.len(), spec.stdin.len()]).sum::<usize>() as u64;
         let ahead = Some(spec.language).filter(|_| sandbox::command::may_be_started_ahead(&spec));
-        let shape = shape_of(self.inner.image.clone(), &spec.limits, allow_missing, ahead);
+        let prepared = self.inner.templates.of(&spec);
+        let shape = prepared
+            .map(|prepared| Box::new(shape_of(prepared.image.clone(), &spec.limits, allow_missing, ahead)))
+            .map_err(fault_of);
         let job = Job { artifacts: self.artifacts_of(&id), id, created_at, spec };
         let (sender, events) = mpsc::channel(HAPPENED_MAX);
         let cancel = Arc::new(Notify::new());
         let pending = Pending {
             job: Box::new(job),
-            shape: Box::new(shape),
+            shape,
             since: Instant::now(),
             events: sender,
             cancel: cancel.clone(),
@@ -259,20 +308,18 @@ impl Machine {
     async fn execute(
         &self,
         job: &Job,
-        shape: &Shape,
+        shape: &Result<Box<Shape>, Fault>,
         events: &mpsc::Sender<Event>,
         cancel: &Notify,
     ) -> Box<RunResult> {
-        match self.follow(job, shape, events, cancel).await {
-            Ok(result) => result,
-            Err(fault) => Box::new(result_of_fault(
-                job.id.clone(),
-                job.created_at.clone(),
-                &job.spec,
-                &self.inner.image,
-                fault,
-            )),
-        }
+        let followed = match shape {
+            Ok(shape) => self.follow(job, shape, events, cancel).await,
+            Err(fault) => Err(fault.clone()),
+        };
+        followed.unwrap_or_else(|fault| {
+            let (id, created_at) = (job.id.clone(), job.created_at.clone());
+            Box::new(result_of_fault(id, created_at, &job.spec, self.image_of(shape), fault))
+        })
     }
 
     async fn follow(
@@ -320,12 +367,13 @@ impl Canceller {
     /// Takes the run back: queued, it settles at once; running, as soon as it is dead; settled, nothing happens.
     pub fn cancel(&self) {
         let waiting = self.machine.queue().remove(&self.tenant, self.number);
-        let Some(Pending { job, since, events, .. }) = waiting else {
+        let Some(Pending { job, shape, since, events, .. }) = waiting else {
             // Kept for one who asks before the run listens.
             self.cancel.notify_one();
             return;
         };
-        let mut result = result_of_cancelled(job.id, job.created_at, &job.spec, &self.machine.inner.image);
+        let image = self.machine.image_of(&shape);
+        let mut result = result_of_cancelled(job.id, job.created_at, &job.spec, image);
         result.usage.queue_ms = since.elapsed().as_millis() as u64;
         tokio::spawn(async move { drop(events.send(Event::Settled(Box::new(result))).await) });
         self.machine.inner.idle.notify_waiters();

@@ -8,6 +8,7 @@ use crate::phases::Measured;
 use crate::shelf::{Idle, Shelves};
 use crate::spawner::{
     BUILT, CANCEL, Job, KEEP, PACKET_BYTES_MAX, RUN, SETTLED, STDERR, STDOUT, Shape, Told, Warm, ZYGOTE,
+    ZYGOTES_MAX,
 };
 use model::{Fault, FaultCode, RunResult};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,8 +33,8 @@ pub struct SpawnerCommand {
 /// How often a pool that nobody leases from is looked after.
 const TEND: Duration = Duration::from_millis(500);
 
-/// The number of the zygote that has Python warm.
-const PYTHON: u8 = 0;
+/// The number of no zygote.
+const NO_ZYGOTE: u8 = u8::MAX;
 
 /// The machine's sandboxes. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -53,13 +54,13 @@ struct Inner {
 struct Spawner {
     socket: OwnedFd,
     process: Child,
-    /// What its zygote has warm.
-    warm: Option<Warm>,
+    /// What its zygotes have warm, each under its place here.
+    warm: Vec<Warm>,
 }
 
 impl Spawner {
     /// Starts the process without any of our environment: nothing of it is a sandbox's business.
-    fn start(command: &SpawnerCommand, warm: Option<Warm>) -> std::io::Result<Self> {
+    fn start(command: &SpawnerCommand, warm: Vec<Warm>) -> std::io::Result<Self> {
         let (socket, theirs) = sys::socket::pair()?;
         let process = Command::new(&command.program)
             .args(&command.args)
@@ -68,20 +69,23 @@ impl Spawner {
             .stdout(Stdio::null())
             .spawn()?;
         let spawner = Self { socket, process, warm };
-        spawner.tell_of_zygote()?;
+        spawner.warm.iter().zip(0..).try_for_each(|(warm, number)| spawner.tell_of(number, warm))?;
         Ok(spawner)
     }
 
-    fn tell_of_zygote(&self) -> std::io::Result<()> {
-        if let Some(warm) = &self.warm {
-            let warm = memory(c"warm", warm)?;
-            sys::socket::send(self.socket.as_fd(), &[ZYGOTE, PYTHON], &[warm.as_fd()])?;
-        }
-        Ok(())
+    fn tell_of(&self, number: u8, warm: &Warm) -> std::io::Result<()> {
+        let warm = memory(c"warm", warm)?;
+        Ok(sys::socket::send(self.socket.as_fd(), &[ZYGOTE, number], &[warm.as_fd()])?)
     }
 
-    fn keep(&self, theirs: BorrowedFd<'_>, shape: BorrowedFd<'_>) -> sys::Result<()> {
-        sys::socket::send(self.socket.as_fd(), &[KEEP, PYTHON], &[theirs, shape])
+    /// The number of the zygote whose forks see what sandboxes of this shape do.
+    fn zygote_of(&self, shape: &Shape) -> u8 {
+        let place = self.warm.iter().zip(0..).find(|(warm, _)| warm.image == shape.image);
+        place.map_or(NO_ZYGOTE, |(_, number)| number)
+    }
+
+    fn keep(&self, theirs: BorrowedFd<'_>, shape: BorrowedFd<'_>, zygote: u8) -> sys::Result<()> {
+        sys::socket::send(self.socket.as_fd(), &[KEEP, zygote], &[theirs, shape])
     }
 }
 
@@ -101,21 +105,14 @@ impl Drop for Spawner {
 impl Pool {
     /// Starts the spawner. To be called before secrets are read.
     pub fn start(command: SpawnerCommand) -> std::io::Result<Self> {
-        let spawner = Mutex::new(Spawner::start(&command, None)?);
+        let spawner = Mutex::new(Spawner::start(&command, Vec::new())?);
         let shelves = Mutex::new(Shelves::default());
         Ok(Self { inner: Arc::new(Inner { command, shelves, spawner }) })
     }
 
     /// Says how many sandboxes may wait, of which shapes how many always do, and what is warm in them. Needs a tokio runtime.
     pub fn open(&self, size: PoolSize, shapes: Vec<(Shape, usize)>, warm: Warm) {
-        {
-            let mut spawner = self.spawner();
-            spawner.warm = Some(warm);
-            if let Err(error) = spawner.tell_of_zygote() {
-                // It is started again with the first lease.
-                eprintln!("fireclay: tell the spawner what to have warm: {error}");
-            }
-        }
+        self.have_warm(warm);
         self.shelves().open(size, shapes);
         self.fill();
         let weak = Arc::downgrade(&self.inner);
@@ -130,6 +127,20 @@ impl Pool {
                 pool.fill();
             }
         });
+    }
+
+    /// Has a zygote started, unless there is one for this image. Beyond [`ZYGOTES_MAX`] of them programs are executed.
+    pub fn have_warm(&self, warm: Warm) {
+        let mut spawner = self.spawner();
+        let count = spawner.warm.len();
+        if count >= ZYGOTES_MAX || spawner.warm.iter().any(|other| other.image == warm.image) {
+            return;
+        }
+        if let Err(error) = spawner.tell_of(u8::try_from(count).unwrap_or(NO_ZYGOTE), &warm) {
+            // It is told again when it is started again, with the first lease.
+            eprintln!("fireclay: tell the spawner what to have warm: {error}");
+        }
+        spawner.warm.push(warm);
     }
 
     /// The process id of the spawner, for tests and reports.
@@ -160,17 +171,18 @@ impl Pool {
     fn make(&self, shape: &Shape) -> std::io::Result<UnixStream> {
         let (ours, theirs) = sys::socket::pair()?;
         sys::fs::set_nonblocking(ours.as_fd())?;
-        let shape = memory(c"shape", shape)?;
         let mut spawner = self.spawner();
-        if spawner.keep(theirs.as_fd(), shape.as_fd()).is_err() {
+        let zygote = spawner.zygote_of(shape);
+        let shape = memory(c"shape", shape)?;
+        if spawner.keep(theirs.as_fd(), shape.as_fd(), zygote).is_err() {
             self.replace(&mut spawner)?;
-            spawner.keep(theirs.as_fd(), shape.as_fd())?;
+            spawner.keep(theirs.as_fd(), shape.as_fd(), zygote)?;
         }
         UnixStream::from_std(std::os::unix::net::UnixStream::from(ours))
     }
 
     fn replace(&self, spawner: &mut Spawner) -> std::io::Result<()> {
-        let warm = spawner.warm.take();
+        let warm = std::mem::take(&mut spawner.warm);
         *spawner = Spawner::start(&self.inner.command, warm)?;
         Ok(())
     }

@@ -17,7 +17,7 @@ pub fn image(arguments: &ImageArguments, settings: &Settings) -> anyhow::Result<
             options.name.clone_from(name);
             options.python.clone_from(python);
             options.node.clone_from(node);
-            let bar = Bar::new(settings.color);
+            let bar = Bar::new("image", settings.color);
             let built = store.build(&options, &mut |progress| bar.show(progress));
             bar.finish();
             let built = built.context("build the image")?;
@@ -57,7 +57,7 @@ pub fn ensure(name: &str, settings: &Settings) -> anyhow::Result<(Image, File)> 
 }
 
 fn ensure_default(store: &ImageStore, settings: &Settings) -> anyhow::Result<Image> {
-    let bar = Bar::new(settings.color);
+    let bar = Bar::new("image", settings.color);
     let image = store.ensure(&BuildOptions::new(&settings.path), &mut |progress| bar.show(progress));
     bar.finish();
     image.context("make the default image")

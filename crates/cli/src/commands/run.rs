@@ -25,6 +25,8 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use worker::image::environment::EnvironmentStore;
+use worker::template::Template;
 
 /// Runs the code; answers the exit code.
 pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> {
@@ -48,13 +50,15 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     }
     let artifacts = arguments.artifacts.as_deref().map(open_artifacts).transpose()?;
     let (image, _hold) = ensure(&arguments.image, settings)?;
-    let image = worker::run::root_of(&image);
+    let template = Template::of(&spec)?.prepare(&image, &EnvironmentStore::open(&settings.data));
+    let template = template.map_err(Refused::from)?;
+    let image = &template.image;
     let stdin = Input::open(arguments)?;
     let id = RunId::from_random(sys::fs::random()?);
     let created_at = worker::run::now();
     let setting = Setting {
         host: &host,
-        image: &image,
+        image,
         allow_missing,
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
@@ -80,7 +84,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
             if let Some(directory) = &artifacts {
                 copy_artifacts(directory, &settled)?;
             }
-            let result = worker::run::result_of(id, created_at, &spec, &image, &settled);
+            let result = worker::run::result_of(id, created_at, &spec, image, &settled);
             if arguments.json {
                 print_json(&result)?;
             } else {
@@ -94,7 +98,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
             Ok(code_of_outcome(judgement.outcome, judgement.exit_code, judgement.signal))
         }
         Err(Refused::Fault(fault)) if arguments.json => {
-            print_json(&worker::run::result_of_fault(id, created_at, &spec, &image, fault))?;
+            print_json(&worker::run::result_of_fault(id, created_at, &spec, image, fault))?;
             Ok(FAULT)
         }
         Err(refused) => Err(refused.into()),
@@ -134,6 +138,7 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
         arguments.code.as_ref().map(|_| Language::Python).filter(|_| Language::of_shebang(&code).is_none());
     Ok(RunRequest {
         language: arguments.language.or(by_default),
+        template: arguments.template.clone(),
         file_name,
         args: first
             .into_iter()

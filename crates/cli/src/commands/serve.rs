@@ -6,6 +6,7 @@ use crate::commands::image::ensure;
 use crate::commands::run::usually_missing;
 use crate::env::{self, Settings as Surroundings};
 use anyhow::Context;
+use sandbox::run::Refused;
 use server::doctor::DoctorCommand;
 use server::receipts::Signer;
 use server::service::{self, Parts, Service};
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{Durability, Options, Store};
 use tokio::runtime::Runtime;
+use worker::image::environment::EnvironmentStore;
 use worker::machine::{self, Machine};
 use worker::pool::{Pool, SpawnerCommand};
 
@@ -65,6 +67,7 @@ pub fn start(
     let machine = Machine::new(machine::Parts {
         pool,
         image,
+        environments: EnvironmentStore::open(data),
         artifacts: incoming,
         places: settings.places(processors),
         waiting_max: settings.queue,
@@ -73,6 +76,13 @@ pub fn start(
         limits: settings.policy().limits,
         allow_missing: usually_missing().into_iter().chain(settings.allow_missing.iter().copied()).collect(),
     });
+    for template in &settings.pool.warm {
+        // One that is not installed is started when it is, by its first run.
+        machine
+            .warm(template)
+            .map_err(Refused::from)
+            .with_context(|| format!("have {template} warm (pool.warm)"))?;
+    }
     let signer =
         settings.receipts.then(|| Signer::open(data)).transpose().context("read the receipts' key")?;
     let args = vec!["doctor".into(), "--json".into(), "--data".into(), data.clone().into()];

@@ -8,15 +8,14 @@ use super::ImageError;
 use super::listing::{Item, Listing};
 use super::loader::{self, Loader};
 
-/// Returns everything wrong with the image below `root`. `extra` are directories, inside the image, of libraries that an
-/// interpreter has loaded already; `known` are libraries that the host lacks too.
+/// Returns everything wrong with the tree below `root`, whose programs find their libraries by `loader`; `known` are libraries that
+/// the host lacks too.
 pub(super) fn problems(
     listing: &Listing,
     root: &Path,
-    extra: &[PathBuf],
+    loader: &Loader,
     known: &BTreeSet<String>,
 ) -> Result<Vec<String>, ImageError> {
-    let loader = Loader::new(root, extra);
     let mut problems = Vec::new();
     for item in &listing.items {
         problems.extend(kind(item).map(|what| format!("/{}: {what}", item.path)));
@@ -24,7 +23,7 @@ pub(super) fn problems(
             problems.extend(link(root, item, target).map(|what| format!("/{}: {what}", item.path)));
         }
         if item.elf {
-            let missing = libraries(&loader, root, &item.path)?;
+            let missing = libraries(loader, root, &item.path)?;
             let missing = missing.into_iter().filter(|name| !known.contains(name));
             problems.extend(missing.map(|name| format!("/{}: needs {name}", item.path)));
         }

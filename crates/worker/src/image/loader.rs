@@ -70,9 +70,9 @@ fn directories(path: &str) -> Vec<String> {
     path.split(':').filter(|directory| !directory.is_empty()).map(str::to_owned).collect()
 }
 
-/// Finds libraries below one root, `/` for the host.
+/// Finds libraries below one root, `/` for the host, or below several that are laid over each other.
 pub(super) struct Loader {
-    root: PathBuf,
+    roots: Vec<PathBuf>,
     cache: HashMap<String, String>,
     /// Searched last: where the loader looks without being told, then where the interpreter's own libraries lie.
     defaults: Vec<PathBuf>,
@@ -93,7 +93,13 @@ impl Loader {
             "/usr/lib",
         ];
         let defaults = standard.iter().map(PathBuf::from).chain(extra.iter().cloned()).collect();
-        Loader { root: root.to_path_buf(), cache, defaults }
+        Loader { roots: vec![root.to_path_buf()], cache, defaults }
+    }
+
+    /// The same with another tree laid over that root.
+    pub(super) fn below(self, layer: &Path) -> Loader {
+        let roots = std::iter::once(layer.to_path_buf()).chain(self.roots).collect();
+        Loader { roots, ..self }
     }
 
     /// Returns the absolute path, without the root, of the library `name` as the file at `origin` would get it.
@@ -112,7 +118,7 @@ impl Loader {
 
     fn exists(&self, path: &Path) -> bool {
         // Links in an image are relative, so that following them from outside does not leave it.
-        path.strip_prefix("/").is_ok_and(|path| self.root.join(path).is_file())
+        path.strip_prefix("/").is_ok_and(|path| self.roots.iter().any(|root| root.join(path).is_file()))
     }
 }
 

@@ -16,6 +16,7 @@
 
 mod check;
 mod content;
+pub mod environment;
 mod guest;
 mod interpreters;
 mod listing;
@@ -24,6 +25,8 @@ mod locale;
 mod store;
 mod tools;
 mod tree;
+mod uv;
+mod vault;
 mod write;
 
 #[cfg(test)]
@@ -76,6 +79,8 @@ pub enum Phase {
     Inspect,
     /// Copying files; Python's are compiled meanwhile.
     Copy,
+    /// Fetching packages.
+    Fetch,
     /// Waiting for the last of the compiling.
     Compile,
     /// Hashing and checking the result.
@@ -195,12 +200,7 @@ impl Image {
 
     /// Keeps the image from being removed for as long as the returned file is open; `None` if it is gone already.
     pub fn hold(&self) -> Result<Option<fs::File>, ImageError> {
-        let directory = self.rootfs.parent().unwrap_or(&self.rootfs);
-        let Ok(file) = fs::File::open(directory) else { return Ok(None) };
-        let lock = rustix::fs::flock(&file, rustix::fs::FlockOperation::LockShared);
-        lock.map_err(std::io::Error::from).map_err(at("lock", directory))?;
-        // Between its being found and being held it may have been moved out of the way.
-        Ok(self.rootfs.exists().then_some(file))
+        vault::hold(self.rootfs.parent().unwrap_or(&self.rootfs))
     }
 
     /// Says whether this version of fireclay made the image: layout and guest runners are its own.
@@ -269,6 +269,20 @@ pub enum ImageError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The image has no Python, or the host's is no longer the one it was made from: nothing can be installed for it.
+    #[error("install packages for the image's Python: {problem}")]
+    Python {
+        /// What is the matter, and what to do.
+        problem: String,
+    },
+    /// A program that the build needs did not do its work.
+    #[error("run {}: {said}", program.display())]
+    Tool {
+        /// Which program.
+        program: PathBuf,
+        /// The end of what it said.
+        said: String,
+    },
     /// A name that cannot be given to an image.
     #[error(
         "name an image {name:?}: use 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
@@ -278,9 +292,9 @@ pub enum ImageError {
         name: String,
     },
     /// An image that a running sandbox is made of.
-    #[error("remove the image {digest}: a sandbox uses it")]
+    #[error("remove {digest}: a sandbox uses it")]
     InUse {
-        /// Which image.
+        /// Which image, or which environment.
         digest: String,
     },
     /// The beginning of more than one digest.

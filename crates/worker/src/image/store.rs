@@ -1,14 +1,15 @@
-//! Keeps images on disk: builds, names, finds, verifies and removes them. Holds the lock; one builder at a time.
+//! Keeps images on disk: builds, names, finds, verifies and removes them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::content::{self, Content};
 use super::listing::{Listing, digest};
+use super::loader::Loader;
+use super::vault::{Lock, Vault, check_name, hex_of, make_directory, read, write_file};
 use super::{
     BuildOptions, Change, Difference, Host, HostProgram, Image, ImageError, Manifest, Phase, Progress,
     Runtime, Runtimes, SCHEMA, at, check, guest_digest, locale, write,
@@ -17,26 +18,22 @@ use super::{
 /// The images of one data directory.
 #[derive(Debug, Clone)]
 pub struct ImageStore {
-    images: PathBuf,
+    images: Vault,
 }
 
 impl ImageStore {
     /// Opens the store below `data_dir`. Creates nothing until something is built.
     pub fn open(data_dir: &Path) -> ImageStore {
-        ImageStore { images: data_dir.join("images") }
+        ImageStore { images: Vault::new(data_dir.join("images")) }
     }
 
     /// Returns the image a name or the beginning of a digest (six digits or more) stands for. Two small reads for a name.
     pub fn find(&self, name_or_digest: &str) -> Result<Option<Image>, ImageError> {
-        if check_name(name_or_digest).is_ok()
-            && let Some(hex) = self.read_ref(name_or_digest)?
-        {
-            return self.load(&hex);
-        }
-        match self.by_digest(name_or_digest)? {
-            Some(hex) => self.load(&hex),
-            None => Ok(None),
-        }
+        let hex = match self.images.named(name_or_digest)? {
+            Some(hex) => Some(hex),
+            None => self.images.by_digest(name_or_digest)?,
+        };
+        hex.map_or(Ok(None), |hex| self.load(&hex))
     }
 
     /// Returns the image of the options' name if this version made it, else builds it.
@@ -53,7 +50,7 @@ impl ImageStore {
             return Ok(image);
         }
         progress(Progress { phase: Phase::Wait, done_bytes: 0, total_bytes: 0 });
-        let lock = self.lock()?;
+        let lock = self.images.lock()?;
         match current() {
             Some(image) => Ok(image),
             None => self.build_locked(&lock, options, progress),
@@ -68,16 +65,16 @@ impl ImageStore {
     ) -> Result<Image, ImageError> {
         check_name(&options.name)?;
         progress(Progress { phase: Phase::Wait, done_bytes: 0, total_bytes: 0 });
-        let lock = self.lock()?;
+        let lock = self.images.lock()?;
         self.build_locked(&lock, options, progress)
     }
 
     /// Returns every image with the names that stand for it, oldest first. Damaged ones are left out.
     pub fn list(&self) -> Result<Vec<(Image, Vec<String>)>, ImageError> {
-        let names = self.names()?;
+        let names = self.images.names()?;
         let of =
             |hex: &str| names.iter().filter(|(_, at)| *at == hex).map(|(name, _)| name.clone()).collect();
-        let hexes = self.digests()?;
+        let hexes = self.images.digests()?;
         let mut images: Vec<_> =
             hexes.iter().filter_map(|hex| Some((self.load(hex).ok()??, of(hex)))).collect();
         images.sort_by(|(a, _): &(Image, Vec<String>), (b, _)| {
@@ -89,56 +86,25 @@ impl ImageStore {
     /// Removes a name, and its image if no other name stands for it; or an image by digest, with all its names.
     /// Returns the digest of the image that is gone, if one is. One that a sandbox uses stays, and that is an error.
     pub fn remove(&self, name_or_digest: &str) -> Result<Option<String>, ImageError> {
-        let _lock = self.lock()?;
-        let names = self.names()?;
+        let _lock = self.images.lock()?;
+        let names = self.images.names()?;
         let missing = || ImageError::NotFound { name: name_or_digest.to_owned() };
         let (hex, remove): (String, Vec<&String>) = match names.get_key_value(name_or_digest) {
             Some((name, hex)) => (hex.clone(), vec![name]),
             None => {
-                let hex = self.by_digest(name_or_digest)?.ok_or_else(missing)?;
+                let hex = self.images.by_digest(name_or_digest)?.ok_or_else(missing)?;
                 let all = names.iter().filter(|(_, at)| **at == hex).map(|(name, _)| name).collect();
                 (hex, all)
             }
         };
         let others = names.iter().any(|(name, at)| *at == hex && !remove.contains(&name));
-        let goes = !others && self.images.join(&hex).exists();
+        let goes = !others && self.images.place(&hex).exists();
         // The files first: if somebody holds them, the names stay too.
-        if goes && !self.discard(&hex)? {
+        if goes && !self.images.discard(&hex)? {
             return Err(ImageError::InUse { digest: format!("sha256:{hex}") });
         }
-        for name in &remove {
-            let path = self.ref_path(name);
-            fs::remove_file(&path).map_err(at("remove", &path))?;
-        }
+        remove.iter().try_for_each(|name| self.images.forget(name))?;
         Ok(goes.then(|| format!("sha256:{hex}")))
-    }
-
-    /// Removes the images that no name stands for and no sandbox uses: those that newer ones replaced. Returns their digests.
-    fn prune(&self) -> Result<Vec<String>, ImageError> {
-        let names = self.names()?;
-        let unnamed = self.digests()?.into_iter().filter(|hex| !names.values().any(|at| at == hex));
-        let mut gone = Vec::new();
-        for hex in unnamed {
-            if self.discard(&hex)? {
-                gone.push(format!("sha256:{hex}"));
-            }
-        }
-        Ok(gone)
-    }
-
-    /// Removes one image's files, unless somebody holds it; see [`Image::hold`].
-    fn discard(&self, hex: &str) -> Result<bool, ImageError> {
-        let directory = self.images.join(hex);
-        let file = File::open(&directory).map_err(at("open", &directory))?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::AGAIN) => return Ok(false),
-            other => other.map_err(io::Error::from).map_err(at("lock", &directory))?,
-        }
-        // Under its own name an image is whole or not there.
-        let going = self.images.join(format!(".removing-{hex}"));
-        fs::rename(&directory, &going).map_err(at("rename", &directory))?;
-        remove_tree(&going)?;
-        Ok(true)
     }
 
     /// Reads the whole image again and returns every difference from what its digest says: empty means intact.
@@ -155,31 +121,23 @@ impl ImageStore {
 
     fn build_locked(
         &self,
-        _lock: &File,
+        lock: &Lock,
         options: &BuildOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Image, ImageError> {
-        self.sweep()?;
-        let building = self.images.join(format!(".building-{}", std::process::id()));
-        make_directory(&building)?;
-        let built = self.fill(&building, options, progress);
-        if built.is_ok() {
-            self.prune()?;
-        }
-        if built.is_err() && building.exists() {
-            // The first error is the one to tell; what is left is swept by the next build.
-            drop(remove_tree(&building));
-        }
-        built
+        let is_whole = |hex: &str| self.load(hex).ok().flatten().is_some();
+        let fill = |building: &Path| self.fill(building, options, progress);
+        let hex = self.images.build(lock, &options.name, is_whole, fill)?;
+        self.load(&hex)?.ok_or(ImageError::NotFound { name: hex })
     }
 
-    /// Fills the directory of an image in the making, then moves it to its place.
+    /// Fills the directory of an image in the making; returns its digest.
     fn fill(
         &self,
         building: &Path,
         options: &BuildOptions,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Image, ImageError> {
+    ) -> Result<String, ImageError> {
         progress(Progress { phase: Phase::Inspect, done_bytes: 0, total_bytes: 0 });
         let mut content = content::plan(options)?;
         locale::add_archive(&mut content.tree, &building.join("locale"))?;
@@ -193,7 +151,8 @@ impl ImageStore {
         })?;
         progress(Progress { phase: Phase::Check, done_bytes: last, total_bytes: last });
         let listing = Listing::scan(&rootfs)?;
-        let problems = check::problems(&listing, &rootfs, &inside(&content), &unresolved(&content))?;
+        let loader = Loader::new(&rootfs, &inside(&content));
+        let problems = check::problems(&listing, &rootfs, &loader, &unresolved(&content))?;
         if !problems.is_empty() {
             return Err(ImageError::Check { problems });
         }
@@ -205,30 +164,11 @@ impl ImageStore {
         fs::set_permissions(&skeleton, Permissions::from_mode(0o555))
             .map_err(at("set mode of", &skeleton))?;
         progress(Progress { phase: Phase::Store, done_bytes: last, total_bytes: last });
-        self.settle(building, &options.name, manifest)
-    }
-
-    /// Gives a filled directory its digest as name, and the name its digest.
-    fn settle(&self, building: &Path, name: &str, manifest: Manifest) -> Result<Image, ImageError> {
-        let hex = hex_of(&manifest.digest).to_owned();
-        let place = self.images.join(&hex);
-        if self.load(&hex).ok().flatten().is_some() {
-            remove_tree(building)?;
-        } else {
-            // One flush for all files: after a power cut an image that has its name has its bytes.
-            let directory = File::open(building).map_err(at("open", building))?;
-            rustix::fs::syncfs(&directory).map_err(io::Error::from).map_err(at("flush", building))?;
-            if place.exists() {
-                remove_tree(&place)?;
-            }
-            fs::rename(building, &place).map_err(at("rename", building))?;
-        }
-        self.write_ref(name, &hex)?;
-        self.load(&hex)?.ok_or(ImageError::NotFound { name: manifest.digest })
+        Ok(hex_of(&manifest.digest).to_owned())
     }
 
     fn load(&self, hex: &str) -> Result<Option<Image>, ImageError> {
-        let directory = self.images.join(hex);
+        let directory = self.images.place(hex);
         let path = directory.join("manifest.json");
         let Some(bytes) = read(&path)? else { return Ok(None) };
         let manifest: Manifest =
@@ -239,71 +179,6 @@ impl ImageStore {
             skeleton: directory.join("skeleton"),
             manifest,
         }))
-    }
-
-    /// Returns the only digest that begins so.
-    fn by_digest(&self, prefix: &str) -> Result<Option<String>, ImageError> {
-        let hex = hex_of(prefix);
-        if hex.len() < 6 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Ok(None);
-        }
-        let mut matching = self.digests()?.into_iter().filter(|digest| digest.starts_with(hex));
-        match (matching.next(), matching.next()) {
-            (Some(_), Some(_)) => Err(ImageError::Ambiguous { prefix: prefix.to_owned() }),
-            (only, _) => Ok(only),
-        }
-    }
-
-    fn digests(&self) -> Result<Vec<String>, ImageError> {
-        let names = entries(&self.images)?;
-        Ok(names.into_iter().filter(|name| is_hex_digest(name)).collect())
-    }
-
-    fn names(&self) -> Result<BTreeMap<String, String>, ImageError> {
-        let mut names = BTreeMap::new();
-        for name in entries(&self.images.join("refs"))? {
-            if check_name(&name).is_ok()
-                && let Some(hex) = self.read_ref(&name)?
-            {
-                names.insert(name, hex);
-            }
-        }
-        Ok(names)
-    }
-
-    fn ref_path(&self, name: &str) -> PathBuf {
-        self.images.join("refs").join(name)
-    }
-
-    /// A name whose text is no digest stands for nothing.
-    fn read_ref(&self, name: &str) -> Result<Option<String>, ImageError> {
-        let text = read(&self.ref_path(name))?.and_then(|bytes| String::from_utf8(bytes).ok());
-        Ok(text.map(|text| hex_of(text.trim()).to_owned()).filter(|hex| is_hex_digest(hex)))
-    }
-
-    fn write_ref(&self, name: &str, hex: &str) -> Result<(), ImageError> {
-        let path = self.ref_path(name);
-        // Readers hold no lock, so the text is replaced at once.
-        let new = self.images.join(format!(".building-ref-{name}"));
-        make_directory(&self.images.join("refs"))?;
-        write_file(&new, format!("sha256:{hex}\n").as_bytes())?;
-        fs::rename(&new, &path).map_err(at("rename", &new))
-    }
-
-    fn lock(&self) -> Result<File, ImageError> {
-        make_directory(&self.images)?;
-        let path = self.images.join(".lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(at("open", &path))?;
-        file.lock().map_err(at("lock", &path))?;
-        Ok(file)
-    }
-
-    /// Removes what a killed process left. Called with the lock: whoever made it is gone.
-    fn sweep(&self) -> Result<(), ImageError> {
-        let names = entries(&self.images)?;
-        let stale = |name: &&String| name.starts_with(".building-") || name.starts_with(".removing-");
-        names.iter().filter(stale).try_for_each(|name| remove_tree(&self.images.join(name)))
     }
 }
 
@@ -392,74 +267,4 @@ fn compare(then: &str, now: &str) -> Vec<Difference> {
     let added = now.keys().filter(|path| !then.contains_key(*path));
     differences.extend(added.map(|path| Difference { path: path.clone(), change: Change::Added }));
     differences
-}
-
-fn check_name(name: &str) -> Result<(), ImageError> {
-    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    if first && name.len() <= 64 && name.bytes().all(good) {
-        return Ok(());
-    }
-    Err(ImageError::Name { name: name.to_owned() })
-}
-
-fn hex_of(digest: &str) -> &str {
-    digest.strip_prefix("sha256:").unwrap_or(digest)
-}
-
-fn is_hex_digest(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-}
-
-/// Reads a small file; `None` if there is none.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, ImageError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(at("read", path)(error)),
-    }
-}
-
-/// Returns the names in a directory; none if it does not exist.
-fn entries(directory: &Path) -> Result<Vec<String>, ImageError> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(at("list", directory)(error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry.map_err(at("list", directory))?.file_name().into_string().ok());
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn make_directory(path: &Path) -> Result<(), ImageError> {
-    DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(at("create directory", path))
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
-    fs::write(path, bytes).map_err(at("write", path))
-}
-
-/// Removes a read-only tree: an ordinary user must first give back the right to write to each directory.
-pub(super) fn remove_tree(path: &Path) -> Result<(), ImageError> {
-    let meta = fs::symlink_metadata(path).map_err(at("inspect", path))?;
-    if !meta.is_dir() {
-        return fs::remove_file(path).map_err(at("remove", path));
-    }
-    open_tree(path)?;
-    fs::remove_dir_all(path).map_err(at("remove", path))
-}
-
-fn open_tree(path: &Path) -> Result<(), ImageError> {
-    fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(at("set mode of", path))?;
-    for entry in fs::read_dir(path).map_err(at("list", path))? {
-        let entry = entry.map_err(at("list", path))?;
-        if entry.file_type().map_err(at("inspect", path))?.is_dir() {
-            open_tree(&entry.path())?;
-        }
-    }
-    Ok(())
 }

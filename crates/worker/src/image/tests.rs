@@ -34,7 +34,7 @@ impl Drop for Data {
     fn drop(&mut self) {
         let images = self.path().join("images");
         if images.exists() {
-            store::remove_tree(&images).unwrap();
+            vault::remove_tree(&images).unwrap();
         }
     }
 }

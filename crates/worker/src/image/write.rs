@@ -64,7 +64,8 @@ pub(super) fn write(
     };
     copy_all(&sources, root, &mut |bytes| advance(Phase::Copy, bytes))?;
     thread::scope(|scope| {
-        let compilers = python.map(|python| scope.spawn(|| compile(&python.program, root, &sources)));
+        let places: Vec<&str> = sources.iter().map(|copy| copy.place).collect();
+        let compilers = python.map(|python| scope.spawn(move || compile(&python.program, root, &places)));
         let copied = copy_all(&others, root, &mut |bytes| advance(Phase::Copy, bytes));
         advance(Phase::Compile, 0);
         let compiled = compilers.map_or(Ok(()), |thread| thread.join().expect("compiling does not panic"));
@@ -193,11 +194,11 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     None
 }
 
-/// Compiles every source, so that no sandbox has to. The bytecode is trusted without looking at the source (PEP 552,
+/// Compiles the sources at these places below `root`, so that no sandbox has to. The bytecode is trusted without looking at the source (PEP 552,
 /// unchecked hash): times, which the image does not keep, do not matter.
-fn compile(python: &Path, root: &Path, sources: &[Copy]) -> Result<(), ImageError> {
+pub(super) fn compile(python: &Path, root: &Path, places: &[&str]) -> Result<(), ImageError> {
     let own = |name: &&str| guest::compiler().is_some() && COMPILED.contains(name);
-    let (runners, modules): (Vec<&str>, Vec<&str>) = sources.iter().map(|copy| copy.place).partition(own);
+    let (runners, modules): (Vec<&str>, Vec<&str>) = places.iter().copied().partition(own);
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), ImageError> {
         loop {
@@ -245,7 +246,7 @@ fn run(python: &Path, root: &Path, program: &[&str], input: &str) -> io::Result<
 }
 
 /// Takes the right to write from all but links; directories last, from the inside out.
-fn protect(directory: &Path) -> Result<(), ImageError> {
+pub(super) fn protect(directory: &Path) -> Result<(), ImageError> {
     for entry in fs::read_dir(directory).map_err(at("list", directory))? {
         let path: PathBuf = entry.map_err(at("list", directory))?.path();
         let meta = fs::symlink_metadata(&path).map_err(at("inspect", &path))?;

@@ -37,6 +37,8 @@ pub(crate) const KEEP: u8 = b'k';
 /// To the spawner: keep a zygote, described by the [`Warm`] in the memory file that comes with this, under the number in the second
 /// byte.
 pub(crate) const ZYGOTE: u8 = b'z';
+/// Most zygotes: their numbers are below this.
+pub(crate) const ZYGOTES_MAX: usize = 8;
 /// From a keeper: the sandbox is built.
 pub(crate) const BUILT: u8 = b'b';
 /// To a keeper: run the job that comes with this.
@@ -84,6 +86,8 @@ pub struct Warm {
     pub image: sandbox::Image,
     /// What it imports, besides what every program may want.
     pub modules: Vec<String>,
+    /// Programs that it runs when it has them, so that no fork is the first to.
+    pub rehearsals: Vec<String>,
 }
 
 /// What a keeper tells of a settled run.

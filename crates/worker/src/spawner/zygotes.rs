@@ -3,7 +3,7 @@
 //! Everything that forks share by nature (hash seed, address layout, stack canary) is shared by the forks of one zygote only, and no
 //! zygote serves for long.
 
-use super::Warm;
+use super::{Warm, ZYGOTES_MAX};
 use crate::json::read_memory;
 use rustix::event::{PollFd, PollFlags};
 use sandbox::host::Host;
@@ -19,13 +19,11 @@ const FORKS_MAX: u32 = 1_000;
 const AGE_MAX: Duration = Duration::from_secs(600);
 /// One that dies is started again, but not sooner than this after the last start.
 const RESTART: Duration = Duration::from_secs(1);
-/// Most zygotes.
-const SLOTS: usize = 8;
 
 /// All zygotes, by number.
 #[derive(Default)]
 pub struct Zygotes {
-    slots: [Slot; SLOTS],
+    slots: [Slot; ZYGOTES_MAX],
     /// Every process that lives, also those that serve no more; with what it may say before it dies.
     processes: BTreeMap<i32, OwnedFd>,
 }
@@ -70,7 +68,9 @@ impl Newborn {
         let Self { warm, socket, complaints } = self;
         let error = match read_memory::<Warm>(&warm) {
             Ok(warm) => {
-                sandbox::zygote::live(&warm.image, host, &warm.modules, &socket, &complaints).to_string()
+                let Warm { image, modules, rehearsals } = warm;
+                let work = sandbox::zygote::Work { modules, rehearsals };
+                sandbox::zygote::live(&image, host, &work, &socket, &complaints).to_string()
             }
             Err(error) => error.to_string(),
         };

@@ -24,7 +24,9 @@ pub struct Embedded {
 impl Embedded {
     /// Starts it, with the settings of the environment.
     pub fn start(surroundings: &Surroundings) -> anyhow::Result<Self> {
-        let settings = || Ok(Settings::resolve(None, &env::of_the_service(), &[])?);
+        // What a batch needs warm, its first run of it says.
+        let flags = [("pool.warm".to_owned(), "[]".to_owned())];
+        let settings = || Ok(Settings::resolve(None, &env::of_the_service(), &flags)?);
         Ok(Self { started: serve::start(settings, surroundings)? })
     }
 

@@ -1,0 +1,342 @@
+//! Templates: what sandboxes are made from. Data of `policy/templates/`, and with an image what a sandbox needs to know of them.
+//! Whether the packages of one are there is asked of `image::environment`; nothing is built here.
+
+use crate::image::environment::{Environment, EnvironmentStore, Recipe};
+use crate::image::{Image, ImageError};
+use crate::run::root_of;
+use model::{Fault, FaultCode, Language, Rejection, RunSpec};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Every template as it is written, by name, with the lock of its packages.
+const FILES: [(&str, &str, Option<&str>); 4] = [
+    ("bash", include_str!("../../../policy/templates/bash.toml"), None),
+    ("node", include_str!("../../../policy/templates/node.toml"), None),
+    ("python", include_str!("../../../policy/templates/python.toml"), None),
+    (
+        "python-data",
+        include_str!("../../../policy/templates/python-data.toml"),
+        Some(include_str!("../../../policy/templates/python-data.lock")),
+    ),
+];
+
+/// What sandboxes are made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    /// Its name.
+    pub name: String,
+    /// What it is for, in a few words.
+    pub purpose: String,
+    /// The languages that run in it.
+    pub languages: Vec<Row<Language>>,
+    /// What is laid over the image.
+    #[serde(default)]
+    pub packages: Vec<Row<String>>,
+    /// What a warm interpreter has imported.
+    #[serde(default)]
+    pub modules: Vec<Row<String>>,
+    /// What a warm interpreter has done before.
+    #[serde(default)]
+    pub rehearsals: Vec<Rehearsal>,
+    /// Variables of every run.
+    #[serde(default)]
+    pub env: Vec<Variable>,
+    /// What of the packages' directory is not wanted, relative to it.
+    #[serde(default)]
+    pub leave_out: Vec<LeftOut>,
+}
+
+/// A name, and why it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row<T> {
+    /// Of what.
+    pub name: T,
+    /// Why.
+    pub reason: String,
+}
+
+/// Code, and why it is run ahead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rehearsal {
+    /// Python; it prints nothing and leaves nothing.
+    pub code: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A variable, and why it is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A path that is removed, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// Which, relative to the packages' directory.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What sandboxes of a template are made from on this machine. What is of the data directory is kept from being removed as long as
+/// this lives.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Which template.
+    pub template: Template,
+    /// What they see.
+    pub image: sandbox::Image,
+    _hold: Option<File>,
+}
+
+/// Why nothing can be made from a template: the caller's mistake or ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// There is none of that name, it does not run the language, or its packages are not installed.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// What is installed cannot be read.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl From<NotReady> for sandbox::run::Refused {
+    fn from(not: NotReady) -> Self {
+        match not {
+            NotReady::Rejected(rejection) => Self::Rejected(rejection),
+            NotReady::Fault(fault) => Self::Fault(fault),
+        }
+    }
+}
+
+impl Template {
+    /// Every template there is, by name.
+    pub fn all() -> impl Iterator<Item = Template> {
+        FILES.iter().map(|(_, text, _)| parse(text))
+    }
+
+    /// The template of a name.
+    pub fn find(name: &str) -> Result<Template, Rejection> {
+        let found = FILES.iter().find(|(known, ..)| *known == name);
+        found.map(|(_, text, _)| parse(text)).ok_or_else(|| {
+            let names: Vec<&str> = FILES.iter().map(|(known, ..)| *known).collect();
+            let hint = format!("use one of: {}", names.join(", "));
+            Rejection::new("template", format!("there is no template {name:?}"), hint)
+        })
+    }
+
+    /// The template of a run, if that is one that runs its language.
+    pub fn of(spec: &RunSpec) -> Result<Template, Rejection> {
+        let template = Self::find(&spec.template)?;
+        if template.runs(spec.language) {
+            return Ok(template);
+        }
+        let able = Self::all().filter(|other| other.runs(spec.language));
+        let names: Vec<String> = able.map(|other| other.name).collect();
+        let message = format!("{:?} does not run {}", template.name, spec.language);
+        Err(Rejection::new("template", message, format!("use one of: {}", names.join(", "))))
+    }
+
+    /// Whether runs of this language may be made from it.
+    pub fn runs(&self, language: Language) -> bool {
+        self.languages.iter().any(|row| row.name == language)
+    }
+
+    /// What a warm interpreter has imported, in this order.
+    pub fn modules(&self) -> Vec<String> {
+        self.modules.iter().map(|row| row.name.clone()).collect()
+    }
+
+    /// What a warm interpreter has done, one program after the other.
+    pub fn rehearsals(&self) -> Vec<String> {
+        self.rehearsals.iter().map(|row| row.code.clone()).collect()
+    }
+
+    /// The lock of its packages, if it has any.
+    pub fn lock(&self) -> Option<&'static str> {
+        FILES.iter().find(|(known, ..)| *known == self.name).and_then(|(_, _, lock)| *lock)
+    }
+
+    /// Calls `with` with what its environment is made from; `None` if it has none.
+    pub fn with_recipe<T>(&self, with: impl FnOnce(&Recipe<'_>) -> T) -> Option<T> {
+        let leave_out: Vec<&str> = self.leave_out.iter().map(|left| left.path.as_str()).collect();
+        self.lock().map(|lock| with(&Recipe { name: &self.name, lock, leave_out: &leave_out }))
+    }
+
+    /// Finds what its sandboxes are made from, or says what is to be done first.
+    pub fn prepare(self, image: &Image, environments: &EnvironmentStore) -> Result<Prepared, NotReady> {
+        let environment = self.with_recipe(|recipe| self.environment(recipe, image, environments));
+        let environment = environment.transpose()?;
+        let mut root = root_of(image);
+        root.env = self.env.iter().map(|row| (row.name.clone(), row.value.clone())).collect();
+        if let Some((environment, _)) = &environment {
+            root.digest = digest_of_both(&root.digest, &environment.digest);
+            root.layers = vec![environment.rootfs.clone()];
+        }
+        Ok(Prepared { template: self, image: root, _hold: environment.map(|(_, hold)| hold) })
+    }
+
+    fn environment(
+        &self,
+        recipe: &Recipe<'_>,
+        image: &Image,
+        environments: &EnvironmentStore,
+    ) -> Result<(Environment, File), NotReady> {
+        let name = &self.name;
+        let python = image.manifest.runtimes.python.as_ref().ok_or_else(|| {
+            let hint = "install it on the host and run `fireclay image build`";
+            Rejection::new("template", format!("{name:?} needs Python, and the image has none"), hint)
+        })?;
+        let failed = |error: ImageError| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
+        // It may be replaced between being found and being held: then the new one is found.
+        while let Some(environment) = environments.find(recipe, python).map_err(failed)? {
+            if let Some(hold) = environment.hold().map_err(failed)? {
+                return Ok((environment, hold));
+            }
+        }
+        let message = format!("the packages of {name:?} are not installed for Python {}", python.version);
+        let hint = format!("run `fireclay template build {name}` on the machine that runs it");
+        Err(Rejection::new("template", message, hint).into())
+    }
+}
+
+/// The digest of an image with an environment over it.
+fn digest_of_both(image: &str, environment: &str) -> String {
+    let both = Sha256::new().chain_update(image).chain_update("\n").chain_update(environment);
+    format!("sha256:{}", crate::run::hex(&both.finalize()))
+}
+
+/// The templates of one machine, each prepared when it is first asked for, and kept.
+#[derive(Debug)]
+pub struct Templates {
+    image: Image,
+    environments: EnvironmentStore,
+    prepared: Mutex<BTreeMap<String, Arc<Prepared>>>,
+}
+
+impl Templates {
+    /// Over this image, with the packages that are found here.
+    pub fn new(image: Image, environments: EnvironmentStore) -> Self {
+        Self { image, environments, prepared: Mutex::default() }
+    }
+
+    /// What a run is made from, or what is wrong with its template. Packages that were installed since they were last asked for are
+    /// found.
+    pub fn of(&self, spec: &RunSpec) -> Result<Arc<Prepared>, NotReady> {
+        let known = self.known().get(&spec.template).cloned();
+        match known.filter(|known| known.template.runs(spec.language)) {
+            Some(known) => Ok(known),
+            None => self.prepare(Template::of(spec)?),
+        }
+    }
+
+    /// The same for no run in particular.
+    pub fn prepare(&self, template: Template) -> Result<Arc<Prepared>, NotReady> {
+        let name = template.name.clone();
+        let prepared = Arc::new(template.prepare(&self.image, &self.environments)?);
+        // Of two that prepared it at once, both have the same.
+        Ok(self.known().entry(name).or_insert(prepared).clone())
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Prepared>>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn parse(text: &str) -> Template {
+    toml::from_str(text).expect("a test reads every template")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_template_is_whole_and_every_line_of_it_has_a_reason() {
+        for ((name, _, lock), template) in FILES.iter().zip(Template::all()) {
+            assert_eq!(template.name, *name);
+            assert!(!template.purpose.is_empty() && !template.languages.is_empty(), "{name}");
+            let rows = template.packages.iter().chain(&template.modules);
+            let reasons = rows
+                .map(|row| &row.reason)
+                .chain(template.languages.iter().map(|row| &row.reason))
+                .chain(template.rehearsals.iter().map(|row| &row.reason))
+                .chain(template.env.iter().map(|row| &row.reason))
+                .chain(template.leave_out.iter().map(|row| &row.reason));
+            for reason in reasons {
+                assert!(reason.ends_with('.') && reason.len() > 10, "{name}: {reason:?}");
+            }
+            assert_eq!(template.packages.is_empty(), lock.is_none(), "{name}");
+            // These are the sandbox's own to set.
+            let own = ["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "USER"];
+            assert!(template.env.iter().all(|row| !own.contains(&row.name.as_str())), "{name}");
+            for left in &template.leave_out {
+                model::spec::check_path("leave_out", &left.path).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn every_language_has_its_default_template() {
+        for language in Language::ALL {
+            let template = Template::find(language.default_template()).unwrap();
+            assert!(template.runs(language), "{language}");
+            assert!(template.lock().is_none(), "{language}: its default needs nothing to be built");
+        }
+    }
+
+    #[test]
+    fn a_lock_pins_every_package_by_version_and_hash() {
+        for template in Template::all() {
+            let Some(lock) = template.lock() else { continue };
+            let mut pinned = BTreeSet::new();
+            // A requirement goes on as long as its lines end so.
+            for requirement in lock.replace("\\\n", " ").lines().filter(|line| !line.trim().starts_with('#'))
+            {
+                let (name, rest) = requirement.split_once("==").expect("a version");
+                assert!(rest.contains("--hash=sha256:"), "{requirement}");
+                pinned.insert(name.to_owned());
+            }
+            let wanted: BTreeSet<String> = template.packages.iter().map(|row| row.name.clone()).collect();
+            assert!(pinned.is_superset(&wanted), "{pinned:?}; scripts/lock-templates renews it");
+        }
+    }
+
+    fn spec(language: Language, template: &str) -> RunSpec {
+        let request = model::RunRequest {
+            language: Some(language),
+            template: Some(template.to_owned()),
+            ..model::RunRequest::default()
+        };
+        RunSpec::admit(request, &model::Policy::DEFAULT).unwrap()
+    }
+
+    #[test]
+    fn a_wrong_template_is_refused_with_those_that_would_do() {
+        let refused = |language, name| Template::of(&spec(language, name)).unwrap_err().to_string();
+        assert_eq!(
+            refused(Language::Python, "python-dada"),
+            r#"template: there is no template "python-dada"; use one of: bash, node, python, python-data"#
+        );
+        assert_eq!(
+            refused(Language::JavaScript, "python-data"),
+            r#"template: "python-data" does not run javascript; use one of: node"#
+        );
+        assert!(Template::of(&spec(Language::Bash, "python-data")).is_ok());
+    }
+}
