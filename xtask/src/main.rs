@@ -1,10 +1,9 @@
 //! What developers run: `cargo xtask tidy`, `cargo xtask soak 10000`, `cargo xtask bench`.
 
-mod bench;
+mod measure;
 mod proofs;
 mod soak;
 mod tidy;
-mod warm;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -41,29 +40,12 @@ enum Task {
         #[arg(default_value_t = 10_000)]
         items: usize,
     },
-    /// Compare requests to a service with bare interpreters spawned in the same run
-    Warm {
-        /// How many rounds of one client
-        #[arg(long, default_value_t = 200)]
-        rounds: usize,
-        /// How long with many clients
-        #[arg(long, default_value_t = 5)]
-        seconds: u64,
-        /// Print JSON instead of a table
-        #[arg(long)]
-        json: bool,
-    },
-    /// Compare whole-process times of `fireclay run`, the bare interpreter and bubblewrap, interleaved
+    /// Build, and measure this machine: `fireclay bench` with these arguments
+    #[command(disable_help_flag = true)]
     Bench {
-        /// How many rounds
-        #[arg(long, default_value_t = 60)]
-        rounds: usize,
-        /// Where the image is
-        #[arg(long, default_value = "target/bench-data")]
-        data: PathBuf,
-        /// Print JSON instead of a table
-        #[arg(long)]
-        json: bool,
+        /// As `fireclay bench --help` says
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
 }
 
@@ -73,7 +55,6 @@ fn main() -> anyhow::Result<()> {
         Task::Soak { runs, data } => soak::soak(runs, &data),
         Task::Crashes { times } => proofs::crashes(times),
         Task::Batch { items } => proofs::batch(items),
-        Task::Warm { rounds, seconds, json } => warm::bench(rounds, seconds, json),
-        Task::Bench { rounds, data, json } => bench::bench(rounds, &data, json),
+        Task::Bench { arguments } => measure::measure(&arguments),
     }
 }

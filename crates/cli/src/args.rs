@@ -1,5 +1,6 @@
 //! The command line, as one table: help, completions and the man page are made from it.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use model::{Language, Layer, Policy, TenantId, units};
@@ -47,6 +48,8 @@ pub enum Command {
     Doctor(DoctorArguments),
     /// Fire the escape battery at this machine's sandboxes, and print a score
     Selftest(SelftestArguments),
+    /// Measure this machine: runs beside the bare interpreter and other sandboxes
+    Bench(BenchArguments),
     /// Print a completion script for a shell
     Completions {
         /// Which shell.
@@ -290,6 +293,36 @@ pub struct SelftestArguments {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `fireclay bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+All that is compared is measured in turns in one run, so ratios say more than times. Nothing else should run meanwhile.
+  cold    whole processes of `fireclay run`, the bare interpreter and bubblewrap
+  warm    requests to a service: one client, 16 clients, a burst of 256
+  rivals  bubblewrap, firejail, runc, podman, ipykernel, pydantic-monty, sandlock, as far as they are installed
+  memory  what a sandbox that waits takes
+  layers  what each layer of isolation costs
+  fork    how far a run is above a plain fork of the same interpreter
+  batch   50 mixed programs for each round, 16 at once
+Libraries are looked for in the Python environment `rivals` in the data directory, then in python3's own.")]
+pub struct BenchArguments {
+    /// What to measure [default: all]
+    #[arg(value_name = "SCENARIO", value_parser = PossibleValuesParser::new(bench::Scenario::ALL.map(bench::Scenario::name)).try_map(|name| name.parse::<bench::Scenario>()), hide_possible_values = true)]
+    pub scenarios: Vec<bench::Scenario>,
+    /// How often one client does each thing
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rounds: u32,
+    /// How long many clients keep at it, in seconds
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// A service to measure [default: one that is started for it, with this program and the default image]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
 }
 
 /// Arguments of `fireclay image`.

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub mod batch;
+pub mod bench;
 pub mod complete;
 pub mod doctor;
 pub mod image;

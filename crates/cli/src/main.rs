@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Spawner => commands::serve::spawner(),
         Command::Doctor(doctor) => commands::doctor::doctor(doctor, &settings),
         Command::Selftest(selftest) => commands::selftest::selftest(selftest, &settings),
+        Command::Bench(bench) => commands::bench::bench(bench, &settings),
         Command::Completions { shell } => commands::complete::completions(*shell),
         Command::Man => commands::complete::man(),
     };

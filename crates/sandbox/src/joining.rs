@@ -5,7 +5,7 @@
 
 use crate::plan::{Action, INSIDE_UID, Plan};
 use crate::{init, seccomp, streams};
-use model::{Fault, FaultCode};
+use model::{Fault, FaultCode, Layer};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,6 +32,10 @@ pub enum NotJoined {
 
 /// The namespaces that a fork enters, in this order; it is born into the first. Names of `/proc/self/ns` (namespaces(7)).
 pub const NAMESPACES: [&std::ffi::CStr; 7] = [c"pid", c"user", c"mnt", c"net", c"ipc", c"uts", c"cgroup"];
+
+/// The layers that they are.
+const NAMESPACE_LAYERS: [Layer; NAMESPACES.len()] =
+    [Layer::Pidns, Layer::Userns, Layer::Mountns, Layer::Netns, Layer::Ipcns, Layer::Utsns, Layer::Cgroupns];
 
 /// What init offers a fork to enter by.
 #[derive(Debug)]
@@ -269,13 +273,19 @@ impl Compiled {
 fn compile(plan: &Plan, places: &Places) -> Result<Compiled, Fault> {
     let mut compiled = Compiled::default();
     for (index, step) in plan.joining.iter().enumerate() {
-        compile_step(&step.action, index, places, &mut compiled)
+        compile_step(&step.action, index, plan, places, &mut compiled)
             .map_err(|error| Fault::new(FaultCode::Internal, format!("{}: {error}", step.action.name())))?;
     }
     Ok(compiled)
 }
 
-fn compile_step(action: &Action, step: usize, places: &Places, compiled: &mut Compiled) -> sys::Result<()> {
+fn compile_step(
+    action: &Action,
+    step: usize,
+    plan: &Plan,
+    places: &Places,
+    compiled: &mut Compiled,
+) -> sys::Result<()> {
     let prctl =
         |option: libc::c_int, value: u64| [Number(option as u64), Number(value), Number(0), Number(0)];
     match action {
@@ -292,7 +302,12 @@ fn compile_step(action: &Action, step: usize, places: &Places, compiled: &mut Co
             }
         }
         Action::EnterNamespaces => {
-            for namespace in &places.namespaces[1..] {
+            // All of them, but for a plan that was weakened to measure or to show what a layer does: what init did not leave is the
+            // host's, and a fork that is in the sandbox's user namespace may not enter that.
+            let made = plan.layers();
+            let is_made = |layer: Layer| made.contains(&layer);
+            let namespaces = NAMESPACE_LAYERS.into_iter().zip(&places.namespaces).skip(1);
+            for (_, namespace) in namespaces.filter(|(layer, _)| is_made(*layer)) {
                 compiled.call(step, libc::SYS_setns, &[Descriptor(*namespace), Number(0)]);
             }
         }

@@ -1,0 +1,118 @@
+//! What a sandbox that waits for its run takes: its processes' share of memory, and what the machine has less, which sees the kernel's
+//! own memory too. Two services in turns, one with few that wait and one with many more.
+
+use crate::machine::memory_bytes;
+use crate::processes::Role;
+use crate::report::{Row, Table};
+use crate::service::Service;
+use crate::times::median;
+use crate::{Bench, Scenario, machine, say};
+use anyhow::Context;
+use std::time::{Duration, Instant};
+
+/// How many more wait in one service than in the other.
+const MANY: usize = 200;
+/// How many wait in the other.
+const FEW: usize = 1;
+/// How often.
+const TURNS: usize = 3;
+
+/// Memory is freed when for so long no more than so much has become available; it is waited for no longer than the second.
+const FREED_FOR: Duration = Duration::from_secs(2);
+const FREED_WITHIN: Duration = Duration::from_secs(20);
+const FREED_BYTES: u64 = 1 << 20;
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// One state of the machine.
+struct Sample {
+    /// What may be had without swapping.
+    available: u64,
+    /// Shares of memory, of all processes of the service.
+    pss: u64,
+    keepers: u64,
+    inits: u64,
+    zygotes: u64,
+}
+
+/// One row for each turn.
+pub fn measure(bench: &Bench) -> anyhow::Result<Table> {
+    let title = format!("{MANY} idle warm sandboxes, per sandbox; {}", machine());
+    let columns = ["PSS KiB", "of the keeper KiB", "of init KiB", "MemAvailable KiB", "zygotes KiB"];
+    let mut table = Table::new(Scenario::Memory, title, &columns);
+    if bench.options.service.is_some() {
+        table.rows.push(Row::absent("sandbox", "needs a service of its own: leave out --url"));
+        return Ok(table);
+    }
+    let mut all: Vec<[f64; 5]> = Vec::new();
+    for turn in 1..=TURNS {
+        say(&format!("memory, turn {turn}"));
+        let (few, many) = (sample(bench, FEW)?, sample(bench, FEW + MANY)?);
+        let each = |many: u64, few: u64| (many as f64 - few as f64) / MANY as f64 / 1024.0;
+        let figures = [
+            each(many.pss - many.zygotes, few.pss - few.zygotes),
+            each(many.keepers, few.keepers),
+            each(many.inits, few.inits),
+            each(few.available, many.available),
+            // Of the service with few: all sandboxes share it.
+            few.zygotes as f64 / 1024.0,
+        ];
+        table.rows.push(Row::of(format!("python, turn {turn}"), figures.map(Some).to_vec()));
+        all.push(figures);
+    }
+    let medians = (0..columns.len())
+        .map(|column| median(&all.iter().map(|figures| figures[column]).collect::<Vec<_>>()))
+        .collect();
+    table.rows.push(Row::of("python, median", medians));
+    table.notes.push("zygotes: once for the service, not for each sandbox".into());
+    table.notes.push("the first turn is the one to trust for MemAvailable: later ones find kernel memory that the one before left half used".into());
+    table.notes.push(
+        "MemAvailable is the whole machine's: what else starts or ends here meanwhile is in it, too".into(),
+    );
+    Ok(table)
+}
+
+/// Waits until the kernel has freed what ended before, which it does in the background: until no more becomes available for a while.
+/// Where other programs run it may never seem so, and then it is as it is.
+fn wait_until_freed() -> anyhow::Result<()> {
+    let until = Instant::now() + FREED_WITHIN;
+    let available = || memory_bytes("MemAvailable").context("MemAvailable");
+    let (mut most, mut since) = (available()?, Instant::now());
+    while since.elapsed() < FREED_FOR && Instant::now() < until {
+        std::thread::sleep(LOOK);
+        let now = available()?;
+        if now > most + FREED_BYTES {
+            (most, since) = (now, Instant::now());
+        }
+    }
+    Ok(())
+}
+
+/// Starts a service, waits until so many sandboxes wait in it, and looks.
+fn sample(bench: &Bench, sandboxes: usize) -> anyhow::Result<Sample> {
+    let settings =
+        [format!("pool.min={sandboxes}"), format!("pool.max={sandboxes}"), "pool.memory=4GiB".into()];
+    wait_until_freed()?;
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let service = bench.own_service("memory", &settings)?;
+    service.wait_for_sandboxes(sandboxes)?;
+    let sample = look(&service)?;
+    service.end()?;
+    Ok(sample)
+}
+
+fn look(service: &Service) -> anyhow::Result<Sample> {
+    let available = memory_bytes("MemAvailable").context("MemAvailable")?;
+    let shares: Vec<(Role, u64)> =
+        service.processes().iter().map(|process| (process.role(), process.pss_bytes())).collect();
+    let sum = |wanted: &[Role]| {
+        shares.iter().filter(|(role, _)| wanted.contains(role)).map(|(_, bytes)| bytes).sum::<u64>()
+    };
+    Ok(Sample {
+        available,
+        pss: shares.iter().map(|(_, bytes)| bytes).sum(),
+        keepers: sum(&[Role::Keeper]),
+        inits: sum(&[Role::Init]),
+        zygotes: sum(&[Role::Zygote]),
+    })
+}
