@@ -26,6 +26,10 @@ guest:
 soak runs="1000": build
     cargo xtask soak {{runs}}
 
+# A service at twice what it can do, with attacks among the runs.
+load seconds="60": build
+    cargo xtask load {{seconds}}
+
 # What is fast and what is not: see bench/README.md.
 bench *arguments:
     cargo xtask bench {{arguments}}

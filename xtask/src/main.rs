@@ -1,6 +1,8 @@
-//! What developers run: `cargo xtask tidy`, `cargo xtask soak 10000`, `cargo xtask bench`.
+//! What developers run: `cargo xtask tidy`, `cargo xtask soak 10000`, `cargo xtask load 600`, `cargo xtask bench`.
 
+mod load;
 mod measure;
+mod mix;
 mod proofs;
 mod soak;
 mod tidy;
@@ -24,6 +26,15 @@ enum Task {
         /// How many runs
         #[arg(default_value_t = 1000)]
         runs: usize,
+        /// Where the image is
+        #[arg(long, default_value = "target/soak-data")]
+        data: PathBuf,
+    },
+    /// Keep a service at twice what it can do with attacks among the runs, and show that nothing is lost, crossed or left
+    Load {
+        /// How long
+        #[arg(default_value_t = 60, value_parser = clap::value_parser!(u64).range(10..=86_400))]
+        seconds: u64,
         /// Where the image is
         #[arg(long, default_value = "target/soak-data")]
         data: PathBuf,
@@ -53,6 +64,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Tidy => tidy::tidy(),
         Task::Soak { runs, data } => soak::soak(runs, &data),
+        Task::Load { seconds, data } => load::load(seconds, &data),
         Task::Crashes { times } => proofs::crashes(times),
         Task::Batch { items } => proofs::batch(items),
         Task::Bench { arguments } => measure::measure(&arguments),

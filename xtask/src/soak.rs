@@ -1,7 +1,8 @@
 //! Many mixed runs in one process, the escape battery among them: at the end nothing may be left, and memory may not have grown.
 
+use crate::mix::{KINDS, Kind, ORDINARY, attacks, request_of};
 use anyhow::{Context, ensure};
-use model::{LimitsPatch, Policy, RunId, RunRequest, RunResult, RunSpec};
+use model::{Policy, RunId, RunRequest, RunResult, RunSpec};
 use sandbox::host::Host;
 use sandbox::run::Setting;
 use sandbox::supervise::{Io, Stdin};
@@ -9,90 +10,11 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Instant;
-use worker::battery::{self, Attack, Expect, Verdict};
+use worker::battery::{self, Attack, Verdict};
 use worker::image::{BuildOptions, ImageStore};
 
-/// One kind of run: how to call it and what to run.
-struct Kind {
-    language: &'static str,
-    code: &'static str,
-    outcome: &'static str,
-}
-
-/// Ordinary programs and ways to misbehave; each has one right outcome.
-const KINDS: [Kind; 14] = [
-    Kind { language: "python", code: "print(1)", outcome: "completed" },
-    Kind { language: "bash", code: "echo 1 | cat", outcome: "completed" },
-    Kind {
-        language: "python",
-        code: "import json, os; open('a.txt','w').write('x'*1000); json.dumps([1])",
-        outcome: "completed",
-    },
-    Kind { language: "bash", code: "exit 3", outcome: "failed" },
-    Kind { language: "python", code: "1/0", outcome: "failed" },
-    Kind { language: "bash", code: "kill -9 $$", outcome: "signalled" },
-    Kind {
-        language: "python",
-        code: "import os\nfor _ in range(20):\n    if os.fork() == 0:\n        os.setsid()\n        while True: pass\n",
-        outcome: "completed",
-    },
-    Kind {
-        language: "bash",
-        code: "(trap '' TERM INT HUP; sleep 99) & disown; echo gone",
-        outcome: "completed",
-    },
-    Kind {
-        language: "python",
-        code: "x=[]\nwhile True: x.append(bytearray(1<<24))",
-        outcome: "memory_exceeded",
-    },
-    Kind { language: "bash", code: "while :; do :; done", outcome: "timed_out" },
-    Kind {
-        language: "bash",
-        code: "head -c 30000000 /dev/zero | tr '\\0' x; head -c 30000000 /dev/zero >&2",
-        outcome: "completed",
-    },
-    Kind { language: "bash", code: ":(){ :|:& };: ; sleep 9", outcome: "timed_out" },
-    Kind {
-        language: "python",
-        code: "import os\nos.mkfifo('f'); os.symlink('/etc/passwd','l'); open('s','w').truncate(1<<40)",
-        outcome: "failed",
-    },
-    Kind { language: "bash", code: "cat /dev/zero > /workspace/f; exit 1", outcome: "disk_exceeded" },
-];
-
-/// How many of the kinds are ordinary.
-const ORDINARY: usize = 6;
 /// One run in so many is an attack.
 const ATTACK_EVERY: usize = 5;
-
-/// Attacks that are not in the mix, and why. Besides these, those that only wait for a deadline of a second or more: three of the
-/// kinds wait for one.
-const APART: [(&str, &str); 6] = [
-    ("CP-107.py", "uses up a second of a processor"),
-    (
-        "RS-102.py",
-        "a gigabyte of output: half a second of both processors each time, and no other end than RS-12's",
-    ),
-    ("RS-107.py", "half a gigabyte to hash after its end"),
-    ("RS-15.py", "measures its processor's share for a second, and is wrong on a busy machine"),
-    ("RS-21.sh", "reads the whole image for a second"),
-    ("SG-112.py", "takes every processor from whatever else runs here"),
-];
-/// Of those that wait for their deadline, the ones that make the most of being killed.
-const WAITING: [&str; 3] = ["RS-106.py", "SG-06.py", "SG-100.py"];
-
-/// The attacks that are in the mix.
-fn attacks() -> anyhow::Result<Vec<Attack>> {
-    let mut attacks = battery::attacks();
-    for name in APART.iter().map(|(file, _)| file).chain(&WAITING) {
-        ensure!(attacks.iter().any(|attack| attack.file == *name), "{name} is no attack any more");
-    }
-    let waits = |attack: &Attack| attack.expect.contains(&Expect::Outcome(vec![model::Outcome::TimedOut]));
-    let apart = |attack: &Attack| APART.iter().any(|(file, _)| *file == attack.file);
-    attacks.retain(|attack| !apart(attack) && (!waits(attack) || WAITING.contains(&attack.file)));
-    Ok(attacks)
-}
 
 /// Makes `runs` runs and compares the world before and after.
 pub fn soak(runs: usize, data: &Path) -> anyhow::Result<()> {
@@ -150,17 +72,7 @@ impl Bench<'_> {
     }
 
     fn kind(&self, kind: &Kind) -> anyhow::Result<&'static str> {
-        let request = RunRequest {
-            language: Some(kind.language.parse()?),
-            code: kind.code.to_owned(),
-            limits: LimitsPatch {
-                timeout_ms: Some(if kind.outcome == "timed_out" { 300 } else { 20_000 }),
-                memory_bytes: Some(64 << 20),
-                disk_bytes: Some(16 << 20),
-                ..LimitsPatch::default()
-            },
-            ..RunRequest::default()
-        };
+        let request = kind.request()?;
         let result = self.result(request).with_context(|| kind.code.to_owned())?;
         let outcome = result.outcome.map_or("fault", model::Outcome::name);
         ensure!(outcome == kind.outcome, "{:?} was {outcome}: {result:?}", kind.code);
@@ -168,12 +80,7 @@ impl Bench<'_> {
     }
 
     fn attack(&self, attack: &Attack) -> anyhow::Result<&'static str> {
-        let request = RunRequest {
-            language: Some(attack.language),
-            code: attack.code.to_owned(),
-            limits: attack.limits,
-            ..RunRequest::default()
-        };
+        let request = request_of(attack);
         let result = self.result(request).context(attack.file)?;
         let verdict = battery::verdict(attack, &result);
         ensure!(verdict == Verdict::Held, "{}: {verdict:?}", attack.file);
@@ -244,14 +151,14 @@ impl World {
     }
 }
 
-fn segments() -> anyhow::Result<usize> {
+pub fn segments() -> anyhow::Result<usize> {
     let count = |kind: &str| -> anyhow::Result<usize> {
         Ok(std::fs::read_to_string(format!("/proc/sysvipc/{kind}"))?.lines().skip(1).count())
     };
     Ok(count("shm")? + count("sem")? + count("msg")?)
 }
 
-fn files(directory: &Path) -> usize {
+pub fn files(directory: &Path) -> usize {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter(|entry| entry.metadata().is_ok_and(|meta| meta.uid() >= SANDBOX_UID_BASE)).count()
 }
