@@ -13,6 +13,7 @@ mod guard;
 mod health;
 mod hostile;
 mod keys;
+mod kills;
 mod lifecycle;
 mod problems;
 mod runs;

@@ -1,5 +1,6 @@
 //! The command line, as a user meets it.
 
+mod bench;
 mod doctor;
 mod key;
 mod run;

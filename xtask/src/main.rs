@@ -45,6 +45,12 @@ enum Task {
         #[arg(default_value_t = 100)]
         times: usize,
     },
+    /// Kill spawners, zygotes, keepers, inits and services at random under load, and show that every run has a true fate
+    Kills {
+        /// How often
+        #[arg(default_value_t = 100)]
+        times: usize,
+    },
     /// Have one large batch answered by a service, and show that it is whole, in order, and leaves nothing
     Batch {
         /// How many items
@@ -66,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         Task::Soak { runs, data } => soak::soak(runs, &data),
         Task::Load { seconds, data } => load::load(seconds, &data),
         Task::Crashes { times } => proofs::crashes(times),
+        Task::Kills { times } => proofs::kills(times),
         Task::Batch { items } => proofs::batch(items),
         Task::Bench { arguments } => measure::measure(&arguments),
     }

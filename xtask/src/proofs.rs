@@ -9,6 +9,11 @@ pub fn crashes(times: usize) -> anyhow::Result<()> {
     prove("FIRECLAY_CRASHES", times, "api::crashes::no_acknowledged")
 }
 
+/// Builds everything, then kills `times` processes of a service under load.
+pub fn kills(times: usize) -> anyhow::Result<()> {
+    prove("FIRECLAY_KILLS", times, "api::kills::whoever_is_killed")
+}
+
 /// Builds everything, then has one batch of `items` answered and looks for what it left.
 pub fn batch(items: usize) -> anyhow::Result<()> {
     prove("FIRECLAY_BATCH", items, "api::batches::residue")

@@ -16,7 +16,7 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("server", &["model", "store", "sys", "worker"]),
     ("bench", &["model", "sandbox", "sys", "worker"]),
     ("fireclay", &["bench", "model", "sandbox", "server", "store", "sys", "worker"]),
-    ("fireclay-tests", &["model", "sandbox", "server", "sys", "worker"]),
+    ("fireclay-tests", &["bench", "model", "sandbox", "server", "sys", "worker"]),
     ("fireclay-fuzz", &["model", "sandbox"]),
     ("xtask", &["bench", "model", "sandbox", "sys", "worker"]),
     ("zygote", &[]),

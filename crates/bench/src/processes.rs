@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub struct Process {
     /// Its number.
     pub pid: u32,
+    /// Whose child it is.
+    pub parent: u32,
     /// How far below the first it is: that one has 0.
     pub depth: usize,
     /// Whether it is the same program as the first.
@@ -93,9 +95,9 @@ pub fn tree(first: u32) -> Vec<Process> {
     let stats: BTreeMap<u32, Stat> = pids.filter_map(|pid| Some((pid, Stat::of(pid)?))).collect();
     let own = program(first);
     let process = |pid: u32, depth: usize| {
-        let Stat { ticks, start, .. } = *stats.get(&pid)?;
+        let Stat { parent, ticks, start } = *stats.get(&pid)?;
         let is_same_program = own.is_some() && program(pid) == own;
-        Some(Process { pid, depth, is_same_program, ticks, start })
+        Some(Process { pid, parent, depth, is_same_program, ticks, start })
     };
     let mut found: Vec<Process> = process(first, 0).into_iter().collect();
     let mut next = 0;

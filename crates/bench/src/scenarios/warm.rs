@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const WIDTH: usize = 16;
 /// Requests of a burst.
 const BURST: usize = 256;
-/// How many bursts.
+/// How many bursts, but no more than there are rounds.
 const BURSTS: usize = 3;
 /// Rounds that only fill caches and the pool.
 const SKIPPED: usize = 20;
@@ -217,8 +217,9 @@ fn wide(act: impl Fn(usize) -> anyhow::Result<Times> + Sync) -> anyhow::Result<T
 
 /// All at once on a service at rest, each with its own answer; then as many interpreters, at the usual width.
 fn burst(bench: &Bench, service: &Service) -> anyhow::Result<Table> {
+    let bursts = BURSTS.min(bench.options.rounds);
     let title =
-        format!("{BURST} requests at once until the last answer, {BURSTS} bursts in turns; {}", machine());
+        format!("{BURST} requests at once until the last answer, {bursts} bursts in turns; {}", machine());
     let mut table = Table::new(Scenario::Warm, title, &["fireclay ms", "bare ms", "x"]);
     let name = format!("python, burst of {BURST}");
     let Some(bare) = PYTHON.bare(bench)? else {
@@ -226,7 +227,7 @@ fn burst(bench: &Bench, service: &Service) -> anyhow::Result<Table> {
         return Ok(table);
     };
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..BURSTS {
+    for _ in 0..bursts {
         say(&name);
         service.wait_for_rest()?;
         ours.push(burst_of_requests(service)?);
