@@ -30,6 +30,11 @@ impl Times {
         self.all.len()
     }
 
+    /// The least: what a thing takes when nothing disturbs it. `None` if nothing was measured.
+    pub fn least(&self) -> Option<f64> {
+        self.all.iter().copied().min_by(f64::total_cmp)
+    }
+
     /// The median; `None` if nothing was measured.
     pub fn p50(&self) -> Option<f64> {
         self.at(0.5)

@@ -11,12 +11,12 @@ use crate::interpreters::{PYTHON, Spawn};
 use crate::report::{Table, ratio};
 use crate::service::Service;
 use crate::times::Times;
-use crate::{Bench, Scenario, machine, rivals, say};
+use crate::{Bench, Scenario, rivals, say};
 use std::time::Duration;
 
 /// Measures one scenario.
 pub(crate) fn measure(scenario: Scenario, bench: &Bench) -> anyhow::Result<Vec<Table>> {
-    say(&format!("{scenario}, {}", machine()));
+    say(scenario.name());
     let one = |table: anyhow::Result<Table>| Ok(vec![table?]);
     match scenario {
         Scenario::Cold => one(cold::measure(bench)),
