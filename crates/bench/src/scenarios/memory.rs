@@ -21,6 +21,8 @@ const TURNS: usize = 3;
 const FREED_FOR: Duration = Duration::from_secs(2);
 const FREED_WITHIN: Duration = Duration::from_secs(20);
 const FREED_BYTES: u64 = 1 << 20;
+/// Lines of `/proc/meminfo` that are the kernel's own memory and no cache: what other programs read and write is not in them.
+const KERNEL: [&str; 4] = ["SUnreclaim", "KernelStack", "PageTables", "Percpu"];
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -28,6 +30,8 @@ const LOOK: Duration = Duration::from_millis(100);
 struct Sample {
     /// What may be had without swapping.
     available: u64,
+    /// Of the kernel's own, what `KERNEL` names.
+    kernel: u64,
     /// Shares of memory, of all processes of the service.
     pss: u64,
     keepers: u64,
@@ -38,13 +42,14 @@ struct Sample {
 /// One row for each turn.
 pub fn measure(bench: &Bench) -> anyhow::Result<Table> {
     let title = format!("{MANY} idle warm sandboxes, per sandbox; {}", machine());
-    let columns = ["PSS KiB", "of the keeper KiB", "of init KiB", "MemAvailable KiB", "zygotes KiB"];
+    let columns =
+        ["PSS KiB", "of the keeper KiB", "of init KiB", "kernel KiB", "MemAvailable KiB", "zygotes KiB"];
     let mut table = Table::new(Scenario::Memory, title, &columns);
     if bench.options.service.is_some() {
         table.rows.push(Row::absent("sandbox", "needs a service of its own: leave out --url"));
         return Ok(table);
     }
-    let mut all: Vec<[f64; 5]> = Vec::new();
+    let mut all: Vec<[f64; 6]> = Vec::new();
     for turn in 1..=TURNS {
         say(&format!("memory, turn {turn}"));
         let (few, many) = (sample(bench, FEW)?, sample(bench, FEW + MANY)?);
@@ -53,6 +58,7 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Table> {
             each(many.pss - many.zygotes, few.pss - few.zygotes),
             each(many.keepers, few.keepers),
             each(many.inits, few.inits),
+            each(many.kernel, few.kernel),
             each(few.available, many.available),
             // Of the service with few: all sandboxes share it.
             few.zygotes as f64 / 1024.0,
@@ -103,6 +109,7 @@ fn sample(bench: &Bench, sandboxes: usize) -> anyhow::Result<Sample> {
 
 fn look(service: &Service) -> anyhow::Result<Sample> {
     let available = memory_bytes("MemAvailable").context("MemAvailable")?;
+    let kernel = KERNEL.iter().filter_map(|name| memory_bytes(name)).sum();
     let shares: Vec<(Role, u64)> =
         service.processes().iter().map(|process| (process.role(), process.pss_bytes())).collect();
     let sum = |wanted: &[Role]| {
@@ -110,6 +117,7 @@ fn look(service: &Service) -> anyhow::Result<Sample> {
     };
     Ok(Sample {
         available,
+        kernel,
         pss: shares.iter().map(|(_, bytes)| bytes).sum(),
         keepers: sum(&[Role::Keeper]),
         inits: sum(&[Role::Init]),
