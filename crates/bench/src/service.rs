@@ -112,6 +112,21 @@ impl Service {
         }
     }
 
+    /// A figure of `/metrics` without labels.
+    pub fn metric(&self, name: &str) -> anyhow::Result<u64> {
+        let mut client = self.connect()?;
+        let answer = client.get("/metrics")?;
+        let text = String::from_utf8_lossy(answer.body);
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).with_context(|| format!("no {name} in /metrics"))
+    }
+
+    /// Sandboxes of one of our own that are there and wait for no run. Of a service at rest that is what runs left.
+    pub fn sandboxes_in_use(&self) -> anyhow::Result<usize> {
+        let inits = self.processes().iter().filter(|process| process.role() == Role::Init).count();
+        Ok(inits.saturating_sub(usize::try_from(self.metric("fireclay_pool_idle")?)?))
+    }
+
     /// Sends a signal to one of our own.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let own = self.own.as_ref().context("the service is not ours")?;

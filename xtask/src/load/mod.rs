@@ -58,7 +58,7 @@ pub fn load(seconds: u64, data: &Path) -> anyhow::Result<()> {
     print_tallies(&tallies);
     memory.print();
     check.print();
-    let stored = residue::stored_runs(&service)?;
+    let stored = service.metric("fireclay_stored_runs")?;
     let settled = programs.rehearsals + check.settled();
     println!("stored: {stored} runs, {settled} were answered");
     let left = residue::after(service, own.path(), &before, &memory)?;
@@ -104,13 +104,4 @@ fn print_tallies(tallies: &[Tally]) {
             more.unwrap_or(f64::NAN),
         );
     }
-}
-
-/// A figure that must be there.
-fn metric(service: &Service, name: &str) -> anyhow::Result<u64> {
-    let mut client = service.connect()?;
-    let answer = client.get("/metrics")?;
-    let text = String::from_utf8_lossy(answer.body);
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.and_then(|value| value.parse().ok()).with_context(|| format!("no {name} in /metrics"))
 }

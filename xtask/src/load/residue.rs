@@ -1,10 +1,8 @@
 //! What a service could have left on the machine, looked for when it is over.
 
 use super::memory::Memory;
-use super::metric;
 use crate::soak::{files, segments};
 use anyhow::{Context, ensure};
-use bench::processes::Role;
 use bench::service::Service;
 use sandbox::cgroup::Tree;
 use std::fs;
@@ -36,20 +34,15 @@ impl Before {
     }
 }
 
-/// How many runs its store has.
-pub fn stored_runs(service: &Service) -> anyhow::Result<u64> {
-    metric(service, "fireclay_stored_runs")
-}
-
 /// Ends the service, and names all that is left of it.
 pub fn after(service: Service, data: &Path, before: &Before, memory: &Memory) -> anyhow::Result<Vec<String>> {
     let mut left = Vec::new();
     let until = Instant::now() + PATIENCE;
-    let jobs = || service.processes().iter().filter(|process| process.role() == Role::Job).count();
-    while jobs() > 0 && Instant::now() < until {
+    while service.sandboxes_in_use()? > 0 && Instant::now() < until {
         std::thread::sleep(LOOK);
     }
-    left.extend((jobs() > 0).then(|| format!("{} programs", jobs())));
+    let sandboxes = service.sandboxes_in_use()?;
+    left.extend((sandboxes > 0).then(|| format!("{sandboxes} sandboxes with their programs")));
     for state in ["queued", "running"] {
         let mut client = service.connect()?;
         let answer = client.get(&format!("/v1/runs?state={state}"))?;

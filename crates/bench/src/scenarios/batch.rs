@@ -1,7 +1,6 @@
 //! One batch of many mixed programs, 16 wide: every item is answered once, with what is its own, and nothing is left.
 
 use crate::client::Address;
-use crate::processes::Role;
 use crate::report::{Row, Table};
 use crate::{Bench, Scenario, machine, say};
 use anyhow::{Context, ensure};
@@ -55,19 +54,18 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Table> {
     let items = bench.options.rounds * ITEMS_PER_ROUND;
     say(&format!("batch, {items} items"));
     let title = format!("one batch of {items} mixed programs, {WIDTH} at once; {}", machine());
-    let columns = ["items", "s", "items per s", "lost", "wrong", "processes left"];
+    let columns = ["items", "s", "items per s", "lost", "wrong", "sandboxes left"];
     let mut table = Table::new(Scenario::Batch, title, &columns);
     let service = match &bench.options.service {
         Some(_) => bench.service()?,
         None => bench.own_service("batch", &[&format!("concurrency={WIDTH}"), "pool.min=4"])?,
     };
-    let at_rest = |role| service.processes().iter().filter(|process| process.role() == role).count();
     service.wait_for_rest()?;
     let started = Instant::now();
     let Tally { lost, wrong } = submit(service.address(), items)?;
     let seconds = started.elapsed().as_secs_f64();
     service.wait_for_rest()?;
-    let left = at_rest(Role::Job) as f64;
+    let left = service.sandboxes_in_use()? as f64;
     let figures = [items as f64, seconds, items as f64 / seconds, lost as f64, wrong as f64, left];
     let mut row = Row::of("python, bash, Node", figures.map(Some).to_vec());
     if service.pid().is_none() {
@@ -78,7 +76,7 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Table> {
     table.notes.push(
         "of ten items three print from Python, two from bash, one from Node, two fail, two are graded".into(),
     );
-    ensure!(lost + wrong == 0 && left == 0.0, "answers are lost or wrong, or processes left:\n{table}");
+    ensure!(lost + wrong == 0 && left == 0.0, "answers are lost or wrong, or sandboxes left:\n{table}");
     Ok(table)
 }
 
