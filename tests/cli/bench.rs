@@ -39,7 +39,8 @@ fn every_scenario_that_is_named_has_its_rows_and_nothing_stays() {
     let python = row(&tables, "cold", "python");
     let (ours, bare) = (python["fireclay_p50_ms"].as_f64().unwrap(), python["bare_p50_ms"].as_f64().unwrap());
     assert!(ours > 0.0 && bare > 0.0);
-    assert_eq!(python["x_bare"].as_f64().unwrap(), ours / bare);
+    // Reading a number that was written may change its last digit.
+    assert!((python["x_bare"].as_f64().unwrap() - ours / bare).abs() < 1e-9, "{python}");
     let batch = row(&tables, "batch", "python, bash, Node");
     assert_eq!((batch["items"].as_f64(), batch["lost"].as_f64()), (Some(50.0), Some(0.0)), "{batch}");
     for (scenario, name) in [("layers", "- all of these"), ("fork", "fork(), run, wait: no isolation")] {

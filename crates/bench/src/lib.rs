@@ -125,7 +125,7 @@ pub fn run(options: Options, show: &mut dyn FnMut(&Table)) -> anyhow::Result<()>
 }
 
 /// What is linked from the user's data directory: what runs see, and nothing that they leave.
-const LINKED: [&str; 2] = ["images", "templates"];
+const LINKED: [&str; 2] = ["images", "environments"];
 
 /// What every scenario is given.
 struct Bench {
