@@ -391,3 +391,53 @@ fn filter(step: usize, compiled: &mut Compiled) {
     let mode = Number(u64::from(libc::SECCOMP_SET_MODE_FILTER));
     compiled.call(step, libc::SYS_seccomp, &[mode, Number(0), head]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::Tree;
+    use crate::host::{Host, Outside};
+    use crate::plan::{Needs, plan};
+    use model::Policy;
+
+    /// How many namespaces a fork enters by this plan, besides the one that it is born into.
+    fn entered(plan: &Plan) -> usize {
+        let places = Places {
+            namespaces: (0..NAMESPACES.len() as u64).collect(),
+            kept: (0..KEPT).collect(),
+            ready: 0,
+            ruleset: Some(0),
+            tasks: Vec::new(),
+        };
+        let calls = compile(plan, &places).unwrap().calls;
+        calls.iter().filter(|call| call.number == libc::SYS_setns as u32).count()
+    }
+
+    #[test]
+    fn a_fork_enters_every_namespace_that_the_plan_makes() {
+        let paths = || "/nowhere".into();
+        let trees = [Tree::V1 { memory: paths(), pids: paths(), cpu: paths() }, Tree::V2 { parent: paths() }];
+        for tree in trees.map(Ok).into_iter().chain([Err("none".to_owned())]) {
+            let host = Host {
+                outside: Ok(Outside::Reserved { base: 1_900_000_000, span: 1 << 22 }),
+                cgroups: tree,
+                landlock: 6,
+                processors: 2,
+            };
+            let needs = Needs {
+                limits: Policy::DEFAULT.limits,
+                allow_missing: [Layer::Cgroup].into(),
+                joinable: true,
+            };
+            let mut plan = plan(&needs, &host).unwrap();
+            assert_eq!(entered(&plan), NAMESPACES.len() - 1, "{plan}");
+            plan = plan.without(&["loopback-up"]);
+            for step in &mut plan.steps {
+                if let Action::CloneInit { namespaces } = &mut step.action {
+                    namespaces.retain(|layer| *layer != Layer::Netns);
+                }
+            }
+            assert_eq!(entered(&plan), NAMESPACES.len() - 2, "{plan}");
+        }
+    }
+}
