@@ -54,8 +54,13 @@ pub struct Came {
 
 /// Runs an attack as it stands. Names all that is wrong: with its result, or left on the machine.
 pub fn held_off(attack: &Attack, canaries: &Canaries) -> Came {
+    held_off_as(attack, Order::default(), canaries)
+}
+
+/// Runs an attack by an order, as if it stood.
+pub fn held_off_as(attack: &Attack, order: Order, canaries: &Canaries) -> Came {
     let before = census::files(image());
-    let ran = run(attack, Order::default(), canaries);
+    let ran = run(attack, order, canaries);
     let (result, report) = (result_in(&ran), report_in(&ran));
     let mut wrong = wrong_with(attack, &result, &report);
     wrong.extend(canaries.seen_in(&ran.stdout).map(|word| format!("{word} was seen")));
@@ -104,7 +109,9 @@ fn wrong_with(attack: &Attack, result: &RunResult, report: &Report) -> Vec<Strin
 /// printed instead; `None` if it has no control.
 pub fn control(attack: &Attack, canaries: &Canaries) -> Option<Result<String, String>> {
     let (name, came) = match &attack.control {
-        Control::Without(steps) => (format!("without {}", steps.join(" ")), without(attack, steps, canaries)),
+        Control::Without(steps) => {
+            (format!("without {}", steps.join(" ")), without(attack, steps, Order::default(), canaries))
+        }
         Control::Naive { weaknesses, without } => {
             let lacks =
                 if without.is_empty() { String::new() } else { format!(" without {}", without.join(" ")) };
@@ -118,8 +125,13 @@ pub fn control(attack: &Attack, canaries: &Canaries) -> Option<Result<String, St
     })
 }
 
-/// Runs an attack without these steps.
-fn without(attack: &Attack, steps: &[&str], canaries: &Canaries) -> Result<String, String> {
+/// Runs an attack without these steps, by an order that says what else is different. Says what worked, or what it printed instead.
+pub fn without(
+    attack: &Attack,
+    steps: &[&str],
+    order: Order,
+    canaries: &Canaries,
+) -> Result<String, String> {
     let lacks = |name: &str| steps.contains(&name);
     // What an attack reaches through is what it shares with a neighbour.
     let shares_files = lacks(PRIVATE_IMAGE);
@@ -129,7 +141,7 @@ fn without(attack: &Attack, steps: &[&str], canaries: &Canaries) -> Result<Strin
     let order = Order {
         without: steps.iter().map(|step| (*step).to_owned()).collect(),
         shared: shared.as_ref().map(|shared| shared.path().to_owned()),
-        ..Order::default()
+        ..order
     };
     let mut neighbour = shares.then(|| Bystander::start_by(canaries, order.clone()));
     let user = lacks(ROOT).then(Ordinary::prepare);

@@ -4,6 +4,7 @@
 //! attack runs a bystander that must not notice it; nothing of an attack may be left on the machine; and no canary may be seen.
 
 mod attack;
+mod forked;
 mod inputs;
 mod naive;
 mod ordinary;

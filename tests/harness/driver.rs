@@ -19,7 +19,7 @@ use std::time::Instant;
 fn main() -> anyhow::Result<()> {
     let data = PathBuf::from(std::env::args().nth(1).ok_or(anyhow::anyhow!("usage: driver DATA < ORDER"))?);
     let order = Order::deserialize(&mut serde_json::Deserializer::from_reader(std::io::stdin().lock()))?;
-    let Order { mut request, files, without, naive, shared, fail_at, allow_missing, interactive, careless } =
+    let Order { mut request, files, without, forked, naive, shared, fail_at, allow_missing, interactive, careless } =
         order;
     request.files.extend(files.into_iter().map(|(path, bytes)| InputFile {
         path,
@@ -58,7 +58,9 @@ fn main() -> anyhow::Result<()> {
     let created_at = worker::run::now();
     census::adopt_orphans();
     let (before, reads, started) = (Own::take(), census::reads(), Instant::now());
-    let settled = if naive.is_empty() {
+    let settled = if forked {
+        fireclay_tests::forked::run(&spec, &setting, io)
+    } else if naive.is_empty() {
         sandbox::run::run(&spec, &setting, io)
     } else {
         naive::run(&spec, &setting, &Weaknesses::of(&naive))

@@ -15,6 +15,8 @@ pub struct Order {
     pub files: Vec<(String, Vec<u8>)>,
     /// Steps of the plan to leave out, by name, and parts of steps as [`crate::weaken`] knows them: the positive control of an attack.
     pub without: Vec<String>,
+    /// Have a zygote fork it into the sandbox.
+    pub forked: bool,
     /// Have a naive supervisor run it, with these weaknesses: the positive control of an attack on the supervisor.
     pub naive: Vec<Weakness>,
     /// Without a root of its own: a directory with `env` and `etc` that stand in their places, and are everybody's.

@@ -1,0 +1,57 @@
+//! The battery against forks of a zygote: they confine themselves by steps of their own (`Plan::joining`), so each of those steps must be
+//! seen to hold an attack off, and to let it through when it is left out.
+
+use super::attack;
+use fireclay_tests::run::loudly;
+use fireclay_tests::{Canaries, Order, image};
+use model::Language;
+use sandbox::host::Host;
+use std::collections::{BTreeMap, BTreeSet};
+use worker::battery::{Control, attacks};
+
+/// Steps that a fork performs for itself, as an attack's head names them.
+const STEPS: [&str; 8] = [
+    "become-user",
+    "drop-capabilities",
+    "join-cgroup",
+    "landlock",
+    "lower-limits",
+    "new-session",
+    "no-new-privileges",
+    "seccomp",
+];
+
+#[test]
+fn what_a_fork_does_to_itself_holds_attacks_off() {
+    if !sandbox::zygote::possible(&Host::detect()) {
+        return loudly("no forks: an ordinary user has no zygote");
+    }
+    let canaries = Canaries::plant(image().parent().expect("it is below target"));
+    let forked = || Order { forked: true, ..Order::default() };
+    let mut failures = Vec::new();
+    let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
+    for attack in attacks().iter().filter(|attack| attack.language == Language::Python) {
+        let Control::Without(steps) = &attack.control else { continue };
+        let own: Vec<&str> = STEPS.into_iter().filter(|step| steps.contains(step)).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let came = attack::held_off_as(attack, forked(), &canaries);
+        failures.extend(came.wrong.iter().map(|wrong| format!("{}: {wrong}", attack.file)));
+        match attack::without(attack, steps, forked(), &canaries) {
+            Ok(breach) => {
+                println!("{:<10} without {}: {breach}", attack.file, steps.join(" "));
+                own.into_iter().for_each(|step| *shown.entry(step).or_default() += 1);
+            }
+            Err(nothing) => failures.push(format!(
+                "{}: without {} it shows nothing: {nothing}",
+                attack.file,
+                steps.join(" ")
+            )),
+        }
+    }
+    println!("controls by step: {shown:?}");
+    assert!(failures.is_empty(), "{}:\n{}", failures.len(), failures.join("\n"));
+    let without_control: BTreeSet<&str> = STEPS.into_iter().filter(|step| !shown.contains_key(step)).collect();
+    assert_eq!(without_control, BTreeSet::new());
+}
