@@ -77,12 +77,30 @@ def read_errand():
         head += posix.pread(ERRAND, HEAD + size - len(head), len(head))
     posix.close(ERRAND)
     command = 2 * HEAD
-    counts = [int.from_bytes(head[at : at + 4], "little") for at in (command, command + 4)]
-    words = head[command + 8 : command + length].split(b"\0")
     # An input is a kind, a length and a path with its NUL: of the first, the program, only the path has one of unknown length.
     inputs = head[command + length : HEAD + size]
     alone = inputs.find(b"\0", 1 + HEAD) == len(inputs) - 1
-    return words[: counts[0]], words[counts[0] : sum(counts)], words[sum(counts)], alone
+    return *read_command(head[command : command + length]), alone
+
+
+def read_command(encoded):
+    """As `crates/sandbox/src/command.rs` encodes it."""
+    args, variables = int.from_bytes(encoded[:4], "little"), int.from_bytes(encoded[4:8], "little")
+    words = encoded[8:].split(b"\0")
+    return words[:args], words[args : args + variables], words[args + variables]
+
+
+def await_errand():
+    """Waits in a fork that was made before its program is known: for the command, then for a word that its inputs are written."""
+    try:
+        posix.write(ERRAND, b"ready")
+        command = posix.read(ERRAND, 1 << 16)
+        if not command or not posix.read(ERRAND, 1):
+            posix._exit(0)  # Nobody needs it any more.
+    except OSError:
+        posix._exit(0)
+    posix.close(ERRAND)
+    return *read_command(command), False
 
 
 def is_plain(path, environment, alone):
@@ -151,7 +169,12 @@ def make_directories():
 
 def become():
     """Turns the fork into the program's interpreter; returns the arguments of `run`."""
-    arguments, environment, directory, alone = read_errand()
+    if PID == posix.getpid():
+        posix._exit(70)  # Libraries tell a fork by its number.
+    reseed()
+    make_directories()
+    ahead = posix.fstat(ERRAND).st_mode & 0o170000 == 0o140000  # A socket.
+    arguments, environment, directory, alone = await_errand() if ahead else read_errand()
     posix.chdir(directory)
     # As `python -S runner.pyc FILE ARGS…` finds them.
     sys.argv[:] = [argument.decode("utf-8", "surrogateescape") for argument in arguments[2:]]
@@ -164,10 +187,6 @@ def become():
             name, _, value = variable.partition(b"=")
             posix.environ[name] = value
             environ[name.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
-    if PID == posix.getpid():
-        posix._exit(70)  # Libraries tell a fork by its number.
-    reseed()
-    make_directories()
     runner["channel"].pid = posix.getpid()
     return runner["prepare"]()
 

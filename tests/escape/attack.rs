@@ -126,12 +126,7 @@ pub fn control(attack: &Attack, canaries: &Canaries) -> Option<Result<String, St
 }
 
 /// Runs an attack without these steps, by an order that says what else is different. Says what worked, or what it printed instead.
-pub fn without(
-    attack: &Attack,
-    steps: &[&str],
-    order: Order,
-    canaries: &Canaries,
-) -> Result<String, String> {
+pub fn without(attack: &Attack, steps: &[&str], order: Order, canaries: &Canaries) -> Result<String, String> {
     let lacks = |name: &str| steps.contains(&name);
     // What an attack reaches through is what it shares with a neighbour.
     let shares_files = lacks(PRIVATE_IMAGE);

@@ -19,8 +19,18 @@ use std::time::Instant;
 fn main() -> anyhow::Result<()> {
     let data = PathBuf::from(std::env::args().nth(1).ok_or(anyhow::anyhow!("usage: driver DATA < ORDER"))?);
     let order = Order::deserialize(&mut serde_json::Deserializer::from_reader(std::io::stdin().lock()))?;
-    let Order { mut request, files, without, forked, naive, shared, fail_at, allow_missing, interactive, careless } =
-        order;
+    let Order {
+        mut request,
+        files,
+        without,
+        forked,
+        naive,
+        shared,
+        fail_at,
+        allow_missing,
+        interactive,
+        careless,
+    } = order;
     request.files.extend(files.into_iter().map(|(path, bytes)| InputFile {
         path,
         content: FileContent::Bytes(bytes),

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod bystander;
 pub mod canary;
 pub mod census;
+pub mod forked;
 pub mod http;
 pub mod naive;
 pub mod order;

@@ -97,14 +97,19 @@ const AT_START: [&str; 11] =
 
 /// Whether an interpreter that was started before this run was known can be what one of its own would be.
 pub fn may_be_started_ahead(spec: &RunSpec) -> bool {
-    let read_later = |name: &str| name == "NODE_ENV" || !AT_START.iter().any(|start| name.starts_with(start));
     let variables = spec.env.iter().map(|(name, value)| name.len() + value.len() + 2);
     let bytes: usize = variables.chain(spec.args.iter().map(|arg| arg.len() + 1)).sum();
-    matches!(spec.language, Language::JavaScript | Language::TypeScript)
-        && spec.file_name == spec.language.default_file()
-        && !spec.merge_output
-        && spec.env.keys().all(|name| read_later(name))
-        && bytes <= AHEAD_BYTES_MAX
+    let in_time = match spec.language {
+        // A fork that must execute an interpreter of its own after all can.
+        Language::Python => true,
+        Language::JavaScript | Language::TypeScript => {
+            let read_later =
+                |name: &String| name == "NODE_ENV" || !AT_START.iter().any(|start| name.starts_with(start));
+            spec.file_name == spec.language.default_file() && spec.env.keys().all(read_later)
+        }
+        Language::Bash => false,
+    };
+    in_time && !spec.merge_output && bytes <= AHEAD_BYTES_MAX
 }
 
 /// The variables that every job has: the sandbox's own, then the image's.

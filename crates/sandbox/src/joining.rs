@@ -61,7 +61,7 @@ pub struct Belongings<'a> {
     pub tasks: &'a [OwnedFd],
     /// Standard input, output, error, and the result channel.
     pub streams: [BorrowedFd<'a>; 4],
-    /// What to do.
+    /// What to do; or the socket on which one that is forked ahead will hear it.
     pub errand: BorrowedFd<'a>,
 }
 
@@ -79,10 +79,11 @@ pub struct Way {
 }
 
 impl Way {
-    /// Prepares the way by this plan, with so many files to join control groups by.
-    pub fn into(plan: &Plan, offer: &Offer, tasks: usize) -> Result<Self, Fault> {
+    /// Prepares the way by this plan, with so many files to join control groups by. A fork that is made `ahead` does not wait for inputs
+    /// on its way: it does so when it is confined, on its errand.
+    pub fn into(plan: &Plan, offer: &Offer, tasks: usize, ahead: bool) -> Result<Self, Fault> {
         let exhausted = |error: sys::Error| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
-        let compiled = compile(plan, &Places::of(offer, tasks))?;
+        let compiled = compile(plan, &Places::of(offer, tasks), ahead)?;
         let request = compiled.bytes();
         if request.len() > REQUEST_BYTES_MAX {
             return Err(Fault::new(
@@ -270,9 +271,10 @@ impl Compiled {
 }
 
 /// The joining steps as calls.
-fn compile(plan: &Plan, places: &Places) -> Result<Compiled, Fault> {
+fn compile(plan: &Plan, places: &Places, ahead: bool) -> Result<Compiled, Fault> {
     let mut compiled = Compiled::default();
-    for (index, step) in plan.joining.iter().enumerate() {
+    let on_the_way = |action: &Action| !(ahead && *action == Action::AwaitInputs);
+    for (index, step) in plan.joining.iter().enumerate().filter(|(_, step)| on_the_way(&step.action)) {
         compile_step(&step.action, index, plan, places, &mut compiled)
             .map_err(|error| Fault::new(FaultCode::Internal, format!("{}: {error}", step.action.name())))?;
     }
@@ -400,8 +402,8 @@ mod tests {
     use crate::plan::{Needs, plan};
     use model::Policy;
 
-    /// How many namespaces a fork enters by this plan, besides the one that it is born into.
-    fn entered(plan: &Plan) -> usize {
+    /// The calls of this plan, by number.
+    fn numbers(plan: &Plan, ahead: bool) -> Vec<i64> {
         let places = Places {
             namespaces: (0..NAMESPACES.len() as u64).collect(),
             kept: (0..KEPT).collect(),
@@ -409,8 +411,12 @@ mod tests {
             ruleset: Some(0),
             tasks: Vec::new(),
         };
-        let calls = compile(plan, &places).unwrap().calls;
-        calls.iter().filter(|call| call.number == libc::SYS_setns as u32).count()
+        compile(plan, &places, ahead).unwrap().calls.iter().map(|call| i64::from(call.number)).collect()
+    }
+
+    /// How many namespaces a fork enters by this plan, besides the one that it is born into.
+    fn entered(plan: &Plan) -> usize {
+        numbers(plan, false).iter().filter(|number| **number == libc::SYS_setns).count()
     }
 
     #[test]
@@ -431,6 +437,11 @@ mod tests {
             };
             let mut plan = plan(&needs, &host).unwrap();
             assert_eq!(entered(&plan), NAMESPACES.len() - 1, "{plan}");
+            // One that is made ahead leaves out the one wait, and nothing else.
+            let mut waits_not = numbers(&plan, false);
+            waits_not.retain(|number| *number != libc::SYS_read);
+            assert_eq!(numbers(&plan, true), waits_not);
+            assert_eq!(waits_not.len() + 1, numbers(&plan, false).len());
             plan = plan.without(&["loopback-up"]);
             for step in &mut plan.steps {
                 if let Action::CloneInit { namespaces } = &mut step.action {

@@ -162,7 +162,7 @@ impl Sandbox {
     /// Prepares what a fork needs, while nobody waits for it.
     pub fn prepare_fork(&mut self, plan: &Plan) -> Result<(), Fault> {
         if let Some(offer) = &self.offer {
-            self.way = Some(Way::into(plan, offer, self.tasks.len())?);
+            self.way = Some(Way::into(plan, offer, self.tasks.len(), false)?);
         }
         Ok(())
     }
@@ -179,12 +179,31 @@ impl Sandbox {
         let offer = offer.map_err(NotJoined::NoFork)?;
         let way = match self.way.take() {
             Some(way) => way,
-            None => Way::into(plan, offer, self.tasks.len()).map_err(NotJoined::NoFork)?,
+            None => Way::into(plan, offer, self.tasks.len(), false).map_err(NotJoined::NoFork)?,
         };
         tell(&self.control, Message::Furnish, &[errand, way.said()]).map_err(NotJoined::Failed)?;
         let belongings = Belongings { tasks: &self.tasks, streams, errand };
         let pid = way.fork(zygote, plan, offer, &belongings)?;
         tell(&self.control, Message::Adopt { pid }, &[]).map_err(NotJoined::Failed)
+    }
+
+    /// Has the zygote fork a job into it, once it is built, that waits on `waits` for what it is to do. Returns its id inside.
+    pub fn fork_ahead(
+        &mut self,
+        zygote: BorrowedFd<'_>,
+        plan: &Plan,
+        streams: [BorrowedFd<'_>; 4],
+        waits: BorrowedFd<'_>,
+    ) -> Result<i32, NotJoined> {
+        let offer = self.offer.as_ref().ok_or_else(|| internal("the plan lets no fork in"));
+        let offer = offer.map_err(NotJoined::NoFork)?;
+        let way = Way::into(plan, offer, self.tasks.len(), true).map_err(NotJoined::NoFork)?;
+        way.fork(zygote, plan, offer, &Belongings { tasks: &self.tasks, streams, errand: waits })
+    }
+
+    /// Tells init which process is the job, when it has furnished the place for it.
+    pub fn adopt(&mut self, pid: i32) -> Result<(), Fault> {
+        tell(&self.control, Message::Adopt { pid }, &[])
     }
 
     /// Which input init refused before it went, and why, if it did: in the order of [`crate::inputs::of`].

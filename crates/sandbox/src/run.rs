@@ -128,16 +128,27 @@ impl Place {
         Ok(())
     }
 
-    /// Starts an interpreter in it, once it is built, which then waits for its program.
-    pub fn start_ahead(&mut self, command: &Command) -> Result<(), Fault> {
+    /// Has an interpreter in it, once it is built, which then waits for its program.
+    pub fn have_waiting(&mut self, ahead: &Ahead<'_>) -> Result<(), Fault> {
+        self.sandbox.await_built(&self.plan)?;
         let (socket, theirs) = sys::socket::pair().map_err(exhausted)?;
-        let errand = errand::write(command, &[]).map_err(exhausted)?;
         let (streams, GuestEnds { streams: ends }) = match self.streams.take() {
             Some(made) => made,
             None => streams::make(false).map_err(exhausted)?,
         };
-        self.sandbox.start_ahead(&self.plan, errand.as_fd(), borrowed(&ends), theirs.as_fd())?;
-        self.waiting = Some(Waiting { socket, streams: Some(streams) });
+        let Self { plan, sandbox, .. } = self;
+        let pid = match ahead {
+            Ahead::Start(command) => {
+                let errand = errand::write(command, &[]).map_err(exhausted)?;
+                sandbox.start_ahead(plan, errand.as_fd(), borrowed(&ends), theirs.as_fd())?;
+                None
+            }
+            Ahead::Fork(zygote) => {
+                let forked = sandbox.fork_ahead(*zygote, plan, borrowed(&ends), theirs.as_fd());
+                Some(forked.map_err(|(NotJoined::NoFork(fault) | NotJoined::Failed(fault))| fault)?)
+            }
+        };
+        self.waiting = Some(Waiting { socket, streams: Some(streams), pid });
         Ok(())
     }
 
@@ -165,6 +176,18 @@ impl Place {
     /// Readable when init says something or is gone: after it is built, only the latter.
     pub fn control(&self) -> BorrowedFd<'_> {
         self.sandbox.control()
+    }
+
+    /// Sets the nice value of all that is in it, which is that of its maker while it was made. Its user must be nobody else's.
+    pub fn set_nice(&self, nice: i32) -> Result<(), Fault> {
+        sys::process::set_nice_of(self.sandbox.pid(), nice).map_err(exhausted)?;
+        match &self.waiting {
+            // What init started has its value, and so has each of its threads.
+            Some(Waiting { pid: None, .. }) => {
+                sys::process::set_nice_of_user(self.sandbox.ids().0, nice).map_err(exhausted)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Kills what is in it and removes what it was made of.
@@ -226,13 +249,14 @@ impl Place {
     ) -> Result<(Streams, Result<(), Fault>), Fault> {
         let Self { plan, sandbox, streams, waiting, untouched } = self;
         let errand = errand::write(command, inputs).map_err(exhausted)?;
-        if let Some(Waiting { socket, streams }) = waiting
+        if let Some(Waiting { socket, streams, pid }) = waiting
             && let Some(streams) = streams.take()
         {
             // It reads what it is to be while init writes the files.
             let told = sys::socket::send(socket.as_fd(), &command.encode(), &[]).map_err(exhausted);
             *untouched = told.is_err();
-            return Ok((streams, told.and_then(|()| sandbox.furnish(errand.as_fd(), socket.as_fd()))));
+            let begun = told.and_then(|()| sandbox.furnish(errand.as_fd(), socket.as_fd()));
+            return Ok((streams, begun.and_then(|()| pid.map_or(Ok(()), |pid| sandbox.adopt(pid)))));
         }
         let made = match streams.take().filter(|_| !spec.merge_output) {
             Some(made) => made,
@@ -265,6 +289,15 @@ fn exhausted(error: sys::Error) -> Fault {
     Fault::new(FaultCode::ResourcesExhausted, error.to_string())
 }
 
+/// How an interpreter comes into a sandbox before its program is known.
+#[derive(Debug)]
+pub enum Ahead<'a> {
+    /// By this command of [`Command::ahead`].
+    Start(Command),
+    /// As a fork of the zygote behind this socket.
+    Fork(BorrowedFd<'a>),
+}
+
 /// An interpreter that was started before its program is known.
 #[derive(Debug)]
 struct Waiting {
@@ -272,4 +305,6 @@ struct Waiting {
     socket: OwnedFd,
     /// Until it has its program.
     streams: Option<Streams>,
+    /// Of one that was forked: init learns then that it is its job.
+    pid: Option<i32>,
 }

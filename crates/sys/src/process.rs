@@ -222,6 +222,20 @@ pub fn set_nice(nice: i32) -> Result<()> {
     rustix::process::setpriority_process(None, nice).map_err(Error::of("setpriority"))
 }
 
+/// Sets the nice value of a process's first thread, likewise.
+pub fn set_nice_of(pid: i32, nice: i32) -> Result<()> {
+    let pid = rustix::process::Pid::from_raw(pid).ok_or(Error { call: "setpriority", errno: libc::ESRCH })?;
+    rustix::process::setpriority_process(Some(pid), nice).map_err(Error::of("setpriority"))
+}
+
+/// Sets the nice value of every thread of a user, who may have none, likewise. Looks at all threads of the machine.
+pub fn set_nice_of_user(user: u32, nice: i32) -> Result<()> {
+    match rustix::process::setpriority_user(rustix::process::Uid::from_raw(user), nice) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(errno) => Err(Error { call: "setpriority", errno: errno.raw_os_error() }),
+    }
+}
+
 /// Makes the caller the leader of a new session without a terminal.
 pub fn new_session() -> Result<()> {
     rustix::process::setsid().map(drop).map_err(Error::of("setsid"))

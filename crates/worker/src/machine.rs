@@ -150,10 +150,11 @@ impl Machine {
         let image = root_of(&image);
         let warm = Warm { image: image.clone(), modules: Vec::new(), rehearsals: Vec::new() };
         let shape = |ahead| shape_of(image.clone(), &parts.limits, parts.allow_missing.clone(), ahead);
-        let mut shapes = vec![(shape(None), parts.size.min)];
-        // One of these is much for a program that may never come, and a second comes with the first program.
+        // Of each language one, of the one that most programs are in as many as was said; a second comes with the first program.
+        let one = parts.size.min.min(1);
+        let mut shapes = vec![(shape(Some(Language::Python)), parts.size.min), (shape(None), one)];
         if image.node.is_some() {
-            shapes.push((shape(Some(Language::JavaScript)), parts.size.min.min(1)));
+            shapes.push((shape(Some(Language::JavaScript)), one));
         }
         pool.open(parts.size, shapes, warm);
         let idle = Notify::new();

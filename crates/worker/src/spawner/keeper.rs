@@ -11,7 +11,7 @@ use sandbox::command::Command;
 use sandbox::forward::Live;
 use sandbox::host::Host;
 use sandbox::plan::Needs;
-use sandbox::run::{Place, Refused, Setting, Settled};
+use sandbox::run::{Ahead, Place, Refused, Setting, Settled};
 use sandbox::supervise::{Io, Stdin};
 use std::fs::File;
 use std::io::Seek;
@@ -68,6 +68,15 @@ enum Came {
     End,
 }
 
+/// What came of waiting.
+struct Waited {
+    came: Came,
+    /// When the sandbox was built.
+    built: Option<Instant>,
+    /// Whether an interpreter that was to wait in it is not there.
+    lost: bool,
+}
+
 impl Keeper<'_> {
     fn serve(self, socket: &OwnedFd) -> std::io::Result<()> {
         sys::fs::set_nonblocking(socket.as_fd())?;
@@ -82,9 +91,10 @@ impl Keeper<'_> {
             }
             let began = Instant::now();
             let mut place = self.make(self.takes_forks(), spare.take());
-            let (came, built) = self.wait(socket, &mut place)?;
+            let Waited { came, built, lost } = self.wait(socket, &mut place)?;
             if gives_way {
                 sys::process::set_nice(usual)?;
+                place = place.and_then(|place| place.set_nice(usual).map(|()| place));
             }
             let Came::Job(job) = came else {
                 return place.map_or(Ok(()), Place::destroy).map_err(std::io::Error::other);
@@ -92,7 +102,8 @@ impl Keeper<'_> {
             let mut measured =
                 Measured { build: built.map(|at| us(at - began)), teardown, ..Measured::default() };
             let (result, place) = self.run(&job, socket.as_fd(), place, &mut measured);
-            let goes_on = number < SANDBOXES_MAX && place.is_ok();
+            // Another keeper knows another zygote.
+            let goes_on = number < SANDBOXES_MAX && place.is_ok() && !lost;
             tell(socket.as_fd(), &Told { result, measured }, goes_on)?;
             let answered = Instant::now();
             // After the answer: all inside is dead, and nobody waits for the rest.
@@ -121,7 +132,7 @@ impl Keeper<'_> {
 
     /// Whether forks of the zygote may enter its sandboxes.
     fn takes_forks(&self) -> bool {
-        self.zygote.is_some() && self.shape.ahead.is_none()
+        self.zygote.is_some() && matches!(self.shape.ahead, None | Some(Language::Python))
     }
 
     fn make(&self, joinable: bool, spare: Option<Leaf>) -> Result<Place, Fault> {
@@ -132,31 +143,29 @@ impl Keeper<'_> {
 
     /// Waits for the job, and tells when the sandbox is built and what is to wait in it does. A sandbox that cannot be had is told to
     /// the job.
-    fn wait(
-        &self,
-        socket: &OwnedFd,
-        place: &mut Result<Place, Fault>,
-    ) -> std::io::Result<(Came, Option<Instant>)> {
-        let mut built = None;
-        let mut ahead = self.shape.ahead.and_then(|language| Command::ahead(language, &self.shape.image));
+    fn wait(&self, socket: &OwnedFd, place: &mut Result<Place, Fault>) -> std::io::Result<Waited> {
+        let (mut built, mut lost) = (None, false);
+        let mut ahead = match self.shape.ahead {
+            Some(Language::Python) => self.zygote.as_ref().map(|zygote| Ahead::Fork(zygote.as_fd())),
+            Some(language) => Command::ahead(language, &self.shape.image).map(Ahead::Start),
+            None => None,
+        };
         loop {
             let [spoken, init, waiting] = poll(socket, place)?;
             if spoken {
                 match receive(socket)? {
-                    Some(came) => return Ok((came, built)),
+                    Some(came) => return Ok(Waited { came, built, lost }),
                     None => continue,
                 }
             }
             if init && built.is_some() {
                 // It has no reason to say anything, so it is gone; whoever leases this sees our end.
-                return Ok((Came::End, built));
+                return Ok(Waited { came: Came::End, built, lost });
             }
             let Ok(made) = &mut *place else { continue };
             let ready = match (waiting, init, &ahead) {
                 (true, ..) => made.hear_waiting().map(|()| true),
-                (_, true, Some(command)) => {
-                    made.await_built().and_then(|()| made.start_ahead(command)).map(|()| false)
-                }
+                (_, true, Some(ahead)) => made.have_waiting(ahead).map(|()| false),
                 (_, true, None) => made.await_built().map(|()| true),
                 _ => Ok(false),
             };
@@ -166,9 +175,9 @@ impl Keeper<'_> {
                     sys::socket::send(socket.as_fd(), &[BUILT], &[])?;
                 }
                 (Ok(false), _) => {}
-                // A sandbox where nothing waits serves as well, only slower; and if Node cannot live in it, the run will say so.
+                // A sandbox where nothing waits serves as well, only slower; and if nothing can live in it, the run will say so.
                 (Err(_), true) => {
-                    (ahead, built) = (None, None);
+                    (ahead, built, lost) = (None, None, true);
                     if let Ok(failed) = std::mem::replace(place, self.make(false, None)) {
                         failed.destroy().map_err(std::io::Error::other)?;
                     }

@@ -68,14 +68,19 @@ pub struct Shape {
     pub limits: Limits,
     /// Layers that may be absent if the machine lacks them.
     pub allow_missing: BTreeSet<Layer>,
-    /// The language whose interpreter is started in it and waits there for its program, where there is such a one.
+    /// The language whose interpreter waits in it for its program, where there is such a one.
     pub ahead: Option<Language>,
 }
 
 impl Shape {
-    /// What one that waits holds of memory, in bytes, as the benchmark measures it; rounded up.
+    /// What one that waits holds of memory, in bytes; rounded up from what was measured.
     pub fn idle_bytes(&self) -> u64 {
-        if self.ahead.is_some() { 48 << 20 } else { 2 << 20 }
+        match self.ahead {
+            Some(Language::JavaScript | Language::TypeScript) => 48 << 20,
+            // A fork shares with its zygote what it has not touched.
+            _ if !self.image.layers.is_empty() => 4 << 20,
+            _ => 2 << 20,
+        }
     }
 }
 
