@@ -90,6 +90,12 @@ impl Tenant<'_> {
         }
     }
 
+    fn wait_for_settled(&self, id: &str) {
+        while self.run(id)["state"] != "settled" {
+            std::thread::yield_now();
+        }
+    }
+
     fn wait_for_running(&self, id: &str) {
         while self.run(id)["state"] != "running" {
             std::thread::yield_now();
@@ -113,7 +119,9 @@ fn one_run_of_b_starts_at_the_next_release_though_a_waits_with_a_thousand() {
     assert_eq!(b.run(&single)["state"], "queued");
     a.cancel(&running[0]);
     b.wait_for_running(&single);
-    // The place that became free was the first, and it is B's: of A nothing began since.
+    // The place that became free was the first, and it is B's: of A nothing began since. A place is free before what
+    // ran in it is recorded, so the record is waited for.
+    a.wait_for_settled(&running[0]);
     let outcomes: Vec<Value> = a.runs("state=settled").iter().map(|run| run["outcome"].clone()).collect();
     assert_eq!(outcomes, [json!("cancelled")]);
     assert_eq!(a.runs("state=running").len(), 1);
