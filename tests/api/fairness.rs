@@ -1,10 +1,15 @@
 //! Many tenants, one machine: who waits for whom, and who is told to come again.
 
 use super::runs::ENDLESS;
-use fireclay_tests::Server;
+use fireclay_tests::{Server, census};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How long something may take that comes at once.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A service with keys, and the key of its administrator.
 struct Keyed {
@@ -251,4 +256,38 @@ fn who_was_told_to_wait_may_send_the_same_again() {
     let refused = told.iter().position(|answers| answers.iter().all(|answer| answer.0 == 429)).unwrap();
     // Nothing claims its key: another request may have it too.
     assert_eq!(submit(refused, "true").0, 202);
+}
+
+/// What takes long has its place and holds up nobody: not in the queue, and not on the processors.
+#[test]
+fn long_runs_give_way_to_short_ones() {
+    let server = Server::start(&["--set", "concurrency=4", "--set", "concurrency_young=1"]);
+    let state = |id: &String| server.get_json(&format!("/v1/runs/{id}")).1["state"].clone();
+    let long: Vec<String> =
+        (0..3).map(|_| server.submit(&json!({"language": "bash", "code": ENDLESS}))).collect();
+    let until = Instant::now() + PATIENCE;
+    let wait_for = |done: &dyn Fn() -> bool, what: &str| {
+        while !done() {
+            assert!(Instant::now() < until, "{what}");
+            std::thread::yield_now();
+        }
+    };
+    wait_for(&|| long.iter().all(|id| state(id) == "running"), "all that take long have a place");
+    let (status, short) = server.post_json("/v1/runs", &json!({"language": "bash", "code": "echo short"}));
+    assert_eq!((status, &short["stdout"]), (200, &json!("short\n")));
+    assert!(long.iter().all(|id| state(id) == "running"), "it did not wait for them to end");
+    let gave_way = || {
+        let keepers = server.data.processes();
+        let leaves = census::leaves().into_iter().filter(|leaf| keepers.contains(&leaf.maker));
+        leaves.filter(|leaf| weight(&leaf.path).is_some_and(|weight| weight < 10)).count()
+    };
+    wait_for(&|| gave_way() == long.len(), "all that take long give way");
+    long.iter().for_each(|id| assert_eq!(server.delete(&format!("/v1/runs/{id}")).0, 202));
+    long.iter().for_each(|id| drop(server.settled(id)));
+}
+
+/// The weight of a control group that has one, of which 100 is usual.
+fn weight(leaf: &Path) -> Option<u64> {
+    let read = |file| std::fs::read_to_string(leaf.join(file)).ok()?.trim().parse::<u64>().ok();
+    read("cpu.weight").or_else(|| Some(read("cpu.shares")? * 100 / 1024))
 }

@@ -64,7 +64,13 @@ fn main() -> anyhow::Result<()> {
     let stdin =
         if interactive { Stdin::Descriptor(rustix::stdio::stdin()) } else { Stdin::Bytes(&spec.stdin) };
     let live = || Live { fd: rustix::stdio::stderr(), transform: Box::new(<[u8]>::to_vec), tag: None };
-    let io = Io { stdin, stdout: interactive.then(live), stderr: interactive.then(live), cancel: None };
+    let io = Io {
+        stdin,
+        stdout: interactive.then(live),
+        stderr: interactive.then(live),
+        cancel: None,
+        gives_way: None,
+    };
     let created_at = worker::run::now();
     census::adopt_orphans();
     let (before, reads, started) = (Own::take(), census::reads(), Instant::now());

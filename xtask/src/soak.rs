@@ -98,7 +98,7 @@ impl Bench<'_> {
             meanwhile: &|| {},
             fail_at: None,
         };
-        let io = Io { stdin: Stdin::Bytes(&[]), stdout: None, stderr: None, cancel: None };
+        let io = Io { stdin: Stdin::Bytes(&[]), stdout: None, stderr: None, cancel: None, gives_way: None };
         let settled = sandbox::run::run(&spec, &setting, io)?;
         let id = RunId::from_random(sys::fs::random()?);
         Ok(worker::run::result_of(id, worker::run::now(), &spec, self.image, &settled))

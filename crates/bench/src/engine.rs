@@ -90,7 +90,7 @@ impl Engine {
         let mut place = Place::make(&needs, &setting, spare.take())?;
         place.await_built()?;
         let built = Instant::now();
-        let io = Io { stdin: Stdin::Bytes(&[]), stdout: None, stderr: None, cancel: None };
+        let io = Io { stdin: Stdin::Bytes(&[]), stdout: None, stderr: None, cancel: None, gives_way: None };
         let ran = place.execute(&self.spec, &command, Some(self.zygote.as_fd()), &|| {}, io);
         let ended = Instant::now();
         *spare = place.dismantle()?;

@@ -49,6 +49,8 @@ const CPU_PERIOD_US: u64 = 100_000;
 
 /// Weight against everything else on the machine, of which 100 is usual: a sandbox gives way to its supervisor.
 const CPU_WEIGHT: u64 = 50;
+/// The weight of one whose run takes long, against those that begin.
+const LONG_CPU_WEIGHT: u64 = CPU_WEIGHT / 10;
 
 impl Tree {
     /// Finds where the caller may make control groups with memory, process and processor limits.
@@ -285,6 +287,17 @@ impl Leaf {
         })
     }
 
+    /// Gives the group a tenth of its weight: where the processors are not enough for all, others have them first.
+    pub fn give_way(&mut self) -> io::Result<()> {
+        // As below: nothing gives it back.
+        self.limits.cpus = f64::INFINITY;
+        match self.directories.as_slice() {
+            [_, _, cpu] => write(&cpu.join("cpu.shares"), shares(LONG_CPU_WEIGHT)),
+            [leaf] => write(&leaf.join("cpu.weight"), LONG_CPU_WEIGHT),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     /// Takes the processor limit away, and gives the group the most weight there is: processes that are killed need time to die,
     /// which a throttled group cannot give them, nor one of little weight where the machine has other work.
     pub fn lift_processor_limit(&mut self) -> io::Result<()> {
@@ -327,7 +340,7 @@ impl Leaf {
             _ => {}
         }
         write(&pids.join("pids.max"), limits.processes)?;
-        write(&cpu.join("cpu.shares"), CPU_WEIGHT * 1024 / 100)?;
+        write(&cpu.join("cpu.shares"), shares(CPU_WEIGHT))?;
         write(&cpu.join("cpu.cfs_period_us"), CPU_PERIOD_US)?;
         write(&cpu.join("cpu.cfs_quota_us"), cpu_quota_us(limits.cpus))
     }
@@ -359,6 +372,11 @@ impl Drop for Leaf {
             }
         }
     }
+}
+
+/// A weight as version 1 says it, where 1024 is usual.
+fn shares(weight: u64) -> u64 {
+    weight * 1024 / 100
 }
 
 fn cpu_quota_us(cpus: f64) -> u64 {

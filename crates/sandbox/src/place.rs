@@ -242,6 +242,12 @@ impl Sandbox {
         self.cgroup.as_ref()
     }
 
+    /// Lets others have the processors first.
+    pub fn give_way(&mut self) -> Result<(), Fault> {
+        let Some(leaf) = &mut self.cgroup else { return Ok(()) };
+        leaf.give_way().map_err(|error| machine("lower the processor weight", &error))
+    }
+
     /// Gives what is killed all processors, to die.
     pub fn lift_processor_limit(&mut self) -> Result<(), Fault> {
         let Some(leaf) = &mut self.cgroup else { return Ok(()) };

@@ -49,3 +49,9 @@ pub(crate) fn clear_nonblocking(fd: BorrowedFd<'_>) -> sys::Result<()> {
 pub(crate) fn capacity(stream: &Option<OwnedFd>) -> usize {
     stream.as_ref().and_then(|pipe| rustix::pipe::fcntl_getpipe_size(pipe).ok()).unwrap_or(0)
 }
+
+/// Reads one piece into a buffer with room for it. Memory that nothing came into is never touched.
+pub(crate) fn read_piece(fd: impl AsFd, buffer: &mut Vec<u8>) -> rustix::io::Result<usize> {
+    buffer.clear();
+    rustix::io::read(fd, rustix::buffer::spare_capacity(buffer))
+}

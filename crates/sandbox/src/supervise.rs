@@ -12,7 +12,7 @@ use crate::output::Captured;
 use crate::place::{Sandbox, failure};
 use crate::plan::Plan;
 use crate::run::Refused;
-use crate::streams::{Streams, capacity};
+use crate::streams::{Streams, capacity, read_piece};
 use model::limits::OUTPUT_HARD_FACTOR;
 use model::{Fault, FaultCode, Limits, RunSpec};
 use rustix::event::{PollFd, PollFlags};
@@ -54,6 +54,8 @@ pub struct Io<'a> {
     pub stderr: Option<Live<'a>>,
     /// Readable when the caller takes the run back.
     pub cancel: Option<BorrowedFd<'a>>,
+    /// After what time it gives way to those that begin.
+    pub gives_way: Option<Duration>,
 }
 
 /// All that was seen of a run.
@@ -161,6 +163,7 @@ struct Watch<'a> {
     live: [Option<Forward<'a>>; 2],
     frames: Frames,
     cancel: Option<BorrowedFd<'a>>,
+    gives_way: Option<Instant>,
     ended: Option<Ended>,
     cpu_us: Option<u64>,
     stop: Option<Stop>,
@@ -194,6 +197,7 @@ impl<'a> Watch<'a> {
             live: [forward(io.stdout), forward(io.stderr)],
             frames: Frames::default(),
             cancel: io.cancel,
+            gives_way: io.gives_way.map(|after| started + after),
             ended: None,
             cpu_us: None,
             stop: None,
@@ -210,7 +214,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits for one thing to happen, and handles all that did.
-    fn step(&mut self, sandbox: &Sandbox, plan: &Plan, spec: &RunSpec) -> Result<(), Refused> {
+    fn step(&mut self, sandbox: &mut Sandbox, plan: &Plan, spec: &RunSpec) -> Result<(), Refused> {
         let ready = self.wait(sandbox)?;
         if Instant::now() >= self.deadline() {
             self.stop = Some(Stop::TimedOut);
@@ -239,6 +243,9 @@ impl<'a> Watch<'a> {
         }
         if Instant::now() >= self.next_sample {
             self.sample(sandbox);
+            if self.gives_way.take_if(|at| *at <= Instant::now()).is_some() {
+                sandbox.give_way()?;
+            }
         }
         Ok(())
     }
@@ -478,12 +485,6 @@ impl<'a> Watch<'a> {
             }
         }
     }
-}
-
-/// Reads one piece into a buffer with room for it. Memory that nothing came into is never touched.
-fn read_piece(fd: impl AsFd, buffer: &mut Vec<u8>) -> rustix::io::Result<usize> {
-    buffer.clear();
-    rustix::io::read(fd, rustix::buffer::spare_capacity(buffer))
 }
 
 /// What a watch waits for.

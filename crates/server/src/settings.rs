@@ -9,6 +9,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use toml::{Table, Value};
 use worker::pool::PoolSize;
+use worker::queue::Places;
+
+/// Runs at once for each processor: many wait for something else than one.
+const PLACES_PER_PROCESSOR: usize = 16;
+/// Young ones for each processor: one runs, and one begins or ends, which is others' work.
+const YOUNG_PER_PROCESSOR: usize = 2;
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +35,16 @@ pub const TABLE: &[Row] = &[
         "Where to listen. Another address than a loopback one needs a key first",
     ),
     row("image", "\"default\"", "The image that runs see"),
-    row("concurrency", "0", "Runs at once; 0 is twice the processors"),
+    row(
+        "concurrency",
+        "0",
+        "Runs at once; 0 is sixteen for each processor, or as many as have their usual memory in three quarters of the machine's",
+    ),
+    row(
+        "concurrency_young",
+        "0",
+        "Of these, runs in their first 50 ms; 0 is twice the processors. Those that take longer hold up no others",
+    ),
     row("pool.min", "4", "Sandboxes that always wait, built, for runs with the default limits"),
     row(
         "pool.max",
@@ -103,6 +118,8 @@ pub struct Settings {
     pub image: String,
     /// Runs at once.
     pub concurrency: usize,
+    /// Of these, young ones.
+    pub concurrency_young: usize,
     /// Sandboxes built ahead.
     pub pool: PoolSettings,
     /// Waiting runs.
@@ -257,9 +274,15 @@ impl Settings {
         }
     }
 
-    /// Runs at once, on a machine with `processors`.
-    pub fn places(&self, processors: usize) -> usize {
-        if self.concurrency == 0 { 2 * processors } else { self.concurrency }
+    /// Runs at once, on a machine with so many processors and so much memory.
+    pub fn places(&self, processors: usize, memory_bytes: u64) -> Places {
+        let or = |said, usual| if said == 0 { usual } else { said };
+        let young = or(self.concurrency_young, YOUNG_PER_PROCESSOR * processors);
+        let in_memory = memory_bytes / 4 * 3 / self.policy().limits.memory_bytes.max(1);
+        let in_memory = usize::try_from(in_memory).unwrap_or(usize::MAX);
+        let usual = (PLACES_PER_PROCESSOR * processors).min(in_memory).max(young);
+        let all = or(self.concurrency, usual);
+        Places { all, young: young.min(all) }
     }
 
     /// How many sandboxes may wait.
@@ -437,6 +460,21 @@ mod tests {
         insta::assert_snapshot!(wrong("", &[("queue", "many")]), @r#"queue: invalid type: string "many", expected usize"#);
         insta::assert_snapshot!(wrong("body_bytes = \"1 parsec\"", &[]), @r#"body_bytes: unknown unit "parsec": use KiB, MiB or GiB, as in 512MiB"#);
         insta::assert_snapshot!(wrong("a = [", &[]), @"f.toml: unclosed array, expected `]`");
+    }
+
+    #[test]
+    fn as_many_run_at_once_as_have_room() {
+        let places = |flags: &[(&str, &str)], processors, memory_bytes| {
+            let settings = Settings::resolve(None, &[], &said(flags)).unwrap();
+            let Places { all, young } = settings.places(processors, memory_bytes);
+            (all, young)
+        };
+        let half = ("limits.memory_bytes", "512MiB");
+        assert_eq!(places(&[half], 2, 64 << 30), (32, 4));
+        assert_eq!(places(&[half], 2, 8 << 30), (12, 4), "three quarters of 8 GiB");
+        assert_eq!(places(&[half], 2, 1 << 30), (4, 4), "never fewer than the young ones");
+        assert_eq!(places(&[("concurrency", "3")], 2, 1 << 30), (3, 3), "an operator's word is final");
+        assert_eq!(places(&[("concurrency", "9"), ("concurrency_young", "1")], 2, 1 << 30), (9, 1));
     }
 
     /// The reference page is made from the table: `UPDATE_GOLDEN=1` writes it anew.

@@ -4,7 +4,7 @@ use crate::image::Image;
 use crate::image::environment::EnvironmentStore;
 use crate::phases::{Phase, Phases};
 use crate::pool::{Happened, Pool, PoolLoad, PoolSize, Stream};
-use crate::queue::{FairQueue, Full, Share};
+use crate::queue::{Age, FairQueue, Full, Places, Share};
 use crate::run::{result_of_cancelled, result_of_fault, root_of};
 use crate::spawner::{Job, Shape, Warm};
 use crate::template::{NotReady, Prepared, Template, Templates};
@@ -12,11 +12,13 @@ use model::{Fault, FaultCode, Language, Layer, Limits, RunId, RunResult, RunSpec
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 
 /// How many things that happened may wait for the one who listens; then the run waits too.
 const HAPPENED_MAX: usize = 64;
+/// How long a run is young: most are over by then, and one that is not may take any time.
+const YOUNG: Duration = Duration::from_millis(50);
 
 /// One machine. Cheap to clone; all clones are the same machine. Needs a tokio runtime.
 #[derive(Debug, Clone)]
@@ -36,7 +38,7 @@ pub struct Parts {
     /// Where artifacts of runs are put down, a directory for each run that leaves any. Whoever takes them removes it.
     pub artifacts: PathBuf,
     /// Runs at once.
-    pub places: usize,
+    pub places: Places,
     /// Runs that may wait.
     pub waiting_max: usize,
     /// Bytes of code, input and files that may wait with them.
@@ -295,9 +297,17 @@ impl Machine {
                 let Pending { job, shape, since, events, cancel } = pending;
                 let queued = since.elapsed();
                 machine.inner.phases.add(Phase::Queue, queued);
-                let mut result = machine.execute(&job, &shape, &events, &cancel).await;
+                let mut execution = std::pin::pin!(machine.execute(&job, &shape, &events, &cancel));
+                let (mut result, age) = match tokio::time::timeout(YOUNG, &mut execution).await {
+                    Ok(result) => (result, Age::Young),
+                    Err(_) => {
+                        machine.queue().age();
+                        machine.dispatch();
+                        (execution.await, Age::Old)
+                    }
+                };
                 result.usage.queue_ms = queued.as_millis() as u64;
-                machine.queue().release(&tenant);
+                machine.queue().release(&tenant, age);
                 machine.dispatch();
                 machine.inner.idle.notify_waiters();
                 // Nobody may be listening any more.

@@ -1,5 +1,9 @@
 //! Who is next: a bounded queue that is fair between tenants. A plain value, without clocks, threads or sandboxes.
 //!
+//! A run is young when it begins and may be said to be old later ([`FairQueue::age`]). Only so many are young at once: more of them
+//! would only hold each other up. An old one holds up no young one, as in a feedback queue of two levels (Corbató 1962): a few
+//! that take long do not make all the short ones wait.
+//!
 //! The next item is that of the tenant with the fewest runs in places now; between equals, of the one that was served longest
 //! ago; within a tenant, first come, first served. A tenant at its own ceiling waits without holding up others.
 
@@ -9,8 +13,10 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Debug)]
 pub struct FairQueue<T> {
     tenants: BTreeMap<String, Tenant<T>>,
-    places: usize,
+    places: Places,
+    /// Runs that have a place, and how many of them are young.
     taken: usize,
+    young: usize,
     waiting: usize,
     waiting_max: usize,
     /// Bytes of all items that wait, and the most there may be.
@@ -35,6 +41,24 @@ struct Waiting<T> {
     item: T,
 }
 
+/// How much may run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// Runs, young and old.
+    pub all: usize,
+    /// Young ones.
+    pub young: usize,
+}
+
+/// How long a run has had its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// Nobody said that it is old.
+    Young,
+    /// [`FairQueue::age`] was called for it.
+    Old,
+}
+
 /// Why something cannot be queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
@@ -56,15 +80,16 @@ pub struct Share {
 }
 
 impl<T> FairQueue<T> {
-    /// A queue for `places` at once, in which at most `waiting_max` wait, of at most `weight_max` bytes together.
-    pub fn new(places: usize, waiting_max: usize, weight_max: u64) -> Self {
+    /// A queue for `places`, in which at most `waiting_max` wait, of at most `weight_max` bytes together.
+    pub fn new(places: Places, waiting_max: usize, weight_max: u64) -> Self {
         let tenants = BTreeMap::new();
-        Self { tenants, places, taken: 0, waiting: 0, waiting_max, weight: 0, weight_max, turn: 0 }
+        Self { tenants, places, taken: 0, young: 0, waiting: 0, waiting_max, weight: 0, weight_max, turn: 0 }
     }
 
     /// Says whether an item of this tenant would be taken in now.
     pub fn room(&self, tenant: &str, share: Share) -> Result<(), Full> {
-        let free = self.taken + self.waiting < self.places;
+        let room = |taken, places| taken + self.waiting < places;
+        let free = room(self.taken, self.places.all) && room(self.young, self.places.young);
         if !free && (self.waiting >= self.waiting_max || self.weight >= self.weight_max) {
             return Err(Full::Queue);
         }
@@ -92,7 +117,7 @@ impl<T> FairQueue<T> {
 
     /// Takes the next item into a place, if there is one and a place is free.
     pub fn take(&mut self) -> Option<(String, T)> {
-        if self.taken >= self.places {
+        if self.taken >= self.places.all || self.young >= self.places.young {
             return None;
         }
         let ready = self.tenants.iter_mut().filter(|(_, t)| !t.waiting.is_empty() && t.taken < t.ceiling);
@@ -102,16 +127,25 @@ impl<T> FairQueue<T> {
         tenant.served = self.turn;
         tenant.taken += 1;
         self.taken += 1;
+        self.young += 1;
         self.waiting -= 1;
         self.weight -= weight;
         Some((name.clone(), item))
     }
 
-    /// Frees a place of `tenant`.
-    pub fn release(&mut self, tenant: &str) {
+    /// Says that a young run is old from now on.
+    pub fn age(&mut self) {
+        self.young = self.young.saturating_sub(1);
+    }
+
+    /// Frees a place of `tenant` that a run of this age had.
+    pub fn release(&mut self, tenant: &str, age: Age) {
         let Some(entry) = self.tenants.get_mut(tenant) else { return };
         entry.taken = entry.taken.saturating_sub(1);
         self.taken = self.taken.saturating_sub(1);
+        if age == Age::Young {
+            self.young = self.young.saturating_sub(1);
+        }
         if entry.taken == 0 && entry.waiting.is_empty() {
             self.tenants.remove(tenant);
         }
@@ -142,7 +176,7 @@ impl<T> FairQueue<T> {
 
     /// How many places there are.
     pub fn places(&self) -> usize {
-        self.places
+        self.places.all
     }
 }
 
@@ -153,22 +187,45 @@ mod tests {
 
     const WIDE: Share = Share { concurrency: 100, waiting: 10_000 };
 
+    /// As many for young ones as for all.
+    fn alike(count: usize) -> Places {
+        Places { all: count, young: count }
+    }
+
+    #[test]
+    fn old_ones_hold_up_nobody_until_all_places_are_taken() {
+        let mut queue = FairQueue::new(Places { all: 3, young: 1 }, 10, 10_000);
+        for n in 0..5 {
+            queue.push("a", WIDE, 1, n).unwrap();
+        }
+        for n in 0..3 {
+            assert_eq!(queue.take(), Some(("a".into(), n)));
+            assert_eq!(queue.take(), None, "one is young");
+            queue.age();
+        }
+        assert_eq!((queue.take(), queue.taken()), (None, 3), "none is young, and all places are taken");
+        queue.release("a", Age::Old);
+        assert_eq!(queue.take(), Some(("a".into(), 3)));
+        queue.release("a", Age::Young);
+        assert_eq!(queue.take(), Some(("a".into(), 4)));
+    }
+
     #[test]
     fn one_run_of_b_starts_at_the_next_release_though_a_waits_with_a_thousand() {
-        let mut queue = FairQueue::new(2, 10_000, 10_000);
+        let mut queue = FairQueue::new(alike(2), 10_000, 10_000);
         for n in 0..1000 {
             queue.push("a", WIDE, 1, n).unwrap();
         }
         assert_eq!((queue.take(), queue.take()), (Some(("a".into(), 0)), Some(("a".into(), 1))));
         queue.push("b", WIDE, 1, 7).unwrap();
         assert_eq!(queue.take(), None);
-        queue.release("a");
+        queue.release("a", Age::Young);
         assert_eq!(queue.take(), Some(("b".into(), 7)));
     }
 
     #[test]
     fn equal_tenants_take_turns_and_a_full_queue_is_an_answer() {
-        let mut queue = FairQueue::new(1, 4, 10_000);
+        let mut queue = FairQueue::new(alike(1), 4, 10_000);
         for tenant in ["a", "b"] {
             queue.push(tenant, WIDE, 1, 1).unwrap();
             queue.push(tenant, WIDE, 1, 2).unwrap();
@@ -176,7 +233,7 @@ mod tests {
         assert_eq!(queue.push("c", WIDE, 1, 1), Err(Full::Queue));
         let mut order = Vec::new();
         while let Some((tenant, n)) = queue.take() {
-            queue.release(&tenant);
+            queue.release(&tenant, Age::Young);
             order.push((tenant, n));
         }
         let order: Vec<_> = order.iter().map(|(tenant, n)| (tenant.as_str(), *n)).collect();
@@ -185,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_tenant_at_its_ceiling_waits_alone() {
-        let mut queue = FairQueue::new(4, 100, 10_000);
+        let mut queue = FairQueue::new(alike(4), 100, 10_000);
         let narrow = Share { concurrency: 1, waiting: 1 };
         queue.push("a", narrow, 1, 1).unwrap();
         queue.take().unwrap();
@@ -201,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_in_bytes_too() {
-        let mut queue = FairQueue::new(1, 10, 100);
+        let mut queue = FairQueue::new(alike(1), 10, 100);
         queue.push("a", WIDE, 1000, 1).unwrap();
         queue.take().unwrap();
         let first = queue.push("a", WIDE, 100, 2).unwrap();
@@ -215,7 +272,7 @@ mod tests {
         #[test]
         fn nothing_is_lost_and_nobody_starves(steps in prop::collection::vec((0usize..3, any::<bool>()), 1..200), places in 1usize..4) {
             let names = ["a", "b", "c"];
-            let mut queue = FairQueue::new(places, 1000, 10_000);
+            let mut queue = FairQueue::new(alike(places), 1000, 10_000);
             let (mut pushed, mut served, mut running) = (0, 0, Vec::new());
             for (who, push) in steps {
                 if push {
@@ -223,7 +280,7 @@ mod tests {
                     pushed += 1;
                 } else if !running.is_empty() {
                     let tenant: String = running.remove(who % running.len());
-                    queue.release(&tenant);
+                    queue.release(&tenant, Age::Young);
                 }
                 while let Some((tenant, ())) = queue.take() {
                     running.push(tenant);

@@ -194,7 +194,13 @@ fn execute(
     } else if weak.any(&WATCHING) {
         watch::watch(sandbox, &spec.limits, streams, weak, &mut |_| {})?
     } else {
-        let io = Io { stdin: Stdin::Bytes(&spec.stdin), stdout: None, stderr: None, cancel: None };
+        let io = Io {
+            stdin: Stdin::Bytes(&spec.stdin),
+            stdout: None,
+            stderr: None,
+            cancel: None,
+            gives_way: None,
+        };
         supervise::watch(sandbox, plan, spec, streams, io)?
     };
     let judgement = judge::judge(&watched, weak)?;

@@ -125,7 +125,7 @@ fn run_true(host: &Host, image: &Image) -> Found {
     };
     // In a child like every other act, so that an engine that is stuck does not keep the doctor.
     Trial { patience_ms: RUN_MS, ..Trial::default() }.perform(|| {
-        let io = Io { stdin: Stdin::Bytes(&[]), stdout: None, stderr: None, cancel: None };
+        let io = Io { stdin: Stdin::Bytes(&[]), stdout: None, stderr: None, cancel: None, gives_way: None };
         let settled =
             sandbox::run::run(&spec, &setting, io).map_err(|refused| Failure::of(refused.to_string()))?;
         let judgement = &settled.judgement;

@@ -77,6 +77,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
         stderr: (!arguments.json)
             .then(|| live(std::io::stderr().is_terminal(), rustix::stdio::stderr(), arguments.raw)),
         cancel: Some(cancel.as_fd()),
+        gives_way: None,
     };
     let ran = sandbox::run::run(&spec, &setting, io);
     match ran {

@@ -127,7 +127,8 @@ fn fire(attack: &Attack, image: &sandbox::Image, host: &Host) -> Result<RunResul
         meanwhile: &|| {},
         fail_at: None,
     };
-    let io = Io { stdin: Stdin::Bytes(&spec.stdin), stdout: None, stderr: None, cancel: None };
+    let io =
+        Io { stdin: Stdin::Bytes(&spec.stdin), stdout: None, stderr: None, cancel: None, gives_way: None };
     let created_at = worker::run::now();
     match sandbox::run::run(&spec, &setting, io) {
         Ok(settled) => Ok(worker::run::result_of(id, created_at, &spec, image, &settled)),

@@ -69,7 +69,7 @@ pub fn start(
         image,
         environments: EnvironmentStore::open(data),
         artifacts: incoming,
-        places: settings.places(processors),
+        places: settings.places(processors, memory_bytes()),
         waiting_max: settings.queue,
         waiting_bytes_max: settings.queue_bytes,
         size: settings.pool_size(),
@@ -140,4 +140,10 @@ pub fn spawner() -> anyhow::Result<u8> {
     rustix::stdio::dup2_stdin(&null).context("close standard input")?;
     let code = worker::spawner::live(socket)?;
     Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// Memory of the machine (sysinfo(2)).
+fn memory_bytes() -> u64 {
+    let system = rustix::system::sysinfo();
+    system.totalram * u64::from(system.mem_unit)
 }

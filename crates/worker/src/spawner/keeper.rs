@@ -25,6 +25,10 @@ const SANDBOXES_MAX: u32 = 100;
 /// How much a keeper that builds ahead gives way to those whose run somebody waits for.
 const BUILDING_NICE: i32 = 5;
 
+/// After what time a run gives way to those that begin. Not much less: where many begin at once each of them takes a while, and one
+/// that gives way then takes very long.
+const LONG: Duration = Duration::from_millis(200);
+
 /// Serves jobs over `socket`, each in a new sandbox of the shape in the memory file `shape`; returns the exit code of the process.
 pub fn live(socket: OwnedFd, shape: &OwnedFd, zygote: Option<OwnedFd>, host: &Host) -> i32 {
     let served = json::read_memory(shape).and_then(|shape| Keeper { shape, zygote, host }.serve(&socket));
@@ -252,6 +256,7 @@ impl Keeper<'_> {
             stderr: live(STDERR),
             // Whatever comes, or the end: the service wants it no more.
             cancel: Some(socket),
+            gives_way: Some(LONG),
         };
         let command = Command::of(&job.spec, &self.shape.image)?;
         let zygote = zygote.filter(|_| job.spec.language == Language::Python).map(AsFd::as_fd);
