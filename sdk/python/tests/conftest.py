@@ -12,6 +12,10 @@ import pytest
 
 from fireclay import Fireclay
 
+from .fake_model import model_url
+
+__all__ = ["model_url"]
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 

@@ -9,12 +9,15 @@ from typing import Any, Dict, List, Mapping, Optional, cast
 from ._request import BatchRun, RunOptions, run_request
 from ._types import RunResult
 
-_DESCRIPTION = (
+RUN_CODE = "run_code"
+"""The name of the one tool."""
+
+DESCRIPTION = (
     "Runs a program in a fresh sandbox and returns what it printed, the value of its last expression, and its error if it failed. "
     "Nothing is kept between calls, and there is no network. Files that it writes to the working directory are listed."
 )
 
-_PARAMETERS: Dict[str, Any] = {
+PARAMETERS: Dict[str, Any] = {
     "type": "object",
     "properties": {
         "code": {"type": "string", "description": "The program's whole text."},
@@ -27,9 +30,6 @@ _PARAMETERS: Dict[str, Any] = {
     },
     "required": ["code"],
 }
-
-RUN_CODE = "run_code"
-"""The name of the one tool."""
 
 # What a model is told of one stream; it has a context to fit in.
 _TOLD_CHARS_MAX = 16_000
@@ -52,28 +52,32 @@ class ToolAnswer:
     """What is told to the model."""
 
     text: str
+    """In words."""
     is_error: bool
+    """Whether the code failed, or was not run at all."""
+    run: Optional[RunResult] = None
+    """The run, if there was one."""
 
 
 def openai_chat() -> List[Dict[str, Any]]:
     """Definitions for OpenAI's chat completions, and everything that speaks like them."""
-    return [{"type": "function", "function": {"name": RUN_CODE, "description": _DESCRIPTION, "parameters": _PARAMETERS}}]
+    return [{"type": "function", "function": {"name": RUN_CODE, "description": DESCRIPTION, "parameters": PARAMETERS}}]
 
 
 def openai_responses() -> List[Dict[str, Any]]:
     """Definitions for OpenAI's responses."""
     # Strict, its default there, wants every parameter to be required.
-    return [{"type": "function", "name": RUN_CODE, "description": _DESCRIPTION, "parameters": _PARAMETERS, "strict": False}]
+    return [{"type": "function", "name": RUN_CODE, "description": DESCRIPTION, "parameters": PARAMETERS, "strict": False}]
 
 
 def anthropic() -> List[Dict[str, Any]]:
     """Definitions for Anthropic's messages."""
-    return [{"name": RUN_CODE, "description": _DESCRIPTION, "input_schema": _PARAMETERS}]
+    return [{"name": RUN_CODE, "description": DESCRIPTION, "input_schema": PARAMETERS}]
 
 
 def gemini() -> List[Dict[str, Any]]:
     """Definitions for Gemini's generateContent."""
-    return [{"function_declarations": [{"name": RUN_CODE, "description": _DESCRIPTION, "parameters": _PARAMETERS}]}]
+    return [{"function_declarations": [{"name": RUN_CODE, "description": DESCRIPTION, "parameters": PARAMETERS}]}]
 
 
 def read_call(call: Any) -> ToolCall:
@@ -91,10 +95,10 @@ def read_call(call: Any) -> ToolCall:
     raise TypeError(f"not a tool call of OpenAI, Anthropic or Gemini: {str(call)[:200]}")
 
 
-def request_of(call: ToolCall, options: RunOptions) -> BatchRun:
-    """The run that a call asks for. `options` are the application's: what it says wins over what the model says."""
-    said: RunOptions = {"stdin": call.arguments.get("stdin"), **options}
-    return run_request(call.arguments["code"], call.arguments.get("language"), **said)
+def request_of(arguments: Mapping[str, Any], options: RunOptions) -> BatchRun:
+    """The run that a model asks for. `options` are the application's: what it says wins over what the model says."""
+    said: RunOptions = {"stdin": arguments.get("stdin"), **options}
+    return run_request(arguments["code"], arguments.get("language"), **said)
 
 
 def answer_of(run: RunResult) -> ToolAnswer:
@@ -110,7 +114,7 @@ def answer_of(run: RunResult) -> ToolAnswer:
         parts.append("files: " + ", ".join(f"{file.path} ({file.bytes} bytes)" for file in run.artifacts[:50]))
     if not run.ok:
         parts.append(_fate(run))
-    return ToolAnswer("\n".join(parts) or "(no output)", not run.ok)
+    return ToolAnswer("\n".join(parts) or "(no output)", not run.ok, run)
 
 
 def message_of(call: ToolCall, answer: ToolAnswer) -> Dict[str, Any]:

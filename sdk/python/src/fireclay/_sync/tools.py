@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping
 
 from .. import _tool_calls as tool_calls
 from .._request import RunOptions
-from ..errors import Rejected, TooMany
+from .._tool_calls import ToolAnswer
+from ..errors import Rejected
 from .runs import Runs
 
 if TYPE_CHECKING:
@@ -39,16 +40,17 @@ class Tools:
         are raised. `options` are those of `run()`, and win over the model's: `handle(call, template="python-data")`.
         """
         call = tool_calls.read_call(tool_call)
-        return tool_calls.message_of(call, self._answer(call, options))
-
-    def _answer(self, call: tool_calls.ToolCall, options: RunOptions) -> tool_calls.ToolAnswer:
         if call.problem is not None:
-            return tool_calls.ToolAnswer(call.problem, True)
+            return tool_calls.message_of(call, ToolAnswer(call.problem, True))
+        return tool_calls.message_of(call, self.call(call.arguments, **options))
+
+    def call(self, arguments: Mapping[str, Any], **options: Unpack[RunOptions]) -> ToolAnswer:
+        """Runs what a model asks for, in no provider's words: the arguments in, what the model is to be told out."""
         try:
-            return tool_calls.answer_of(self._runs.run(tool_calls.request_of(call, options)))
-        except TooMany:
-            raise
+            run = self._runs.run(tool_calls.request_of(arguments, options))
         except Rejected as error:
+            # Only what the model itself may have said wrong is for it to mend.
             if error.status != 422:
                 raise
-            return tool_calls.ToolAnswer(str(error), True)
+            return ToolAnswer(str(error), True)
+        return tool_calls.answer_of(run)
