@@ -50,3 +50,9 @@ def fc(url: str) -> Iterator[Fireclay]:
     """A client of it."""
     with Fireclay(url) as client:
         yield client
+
+
+@pytest.fixture
+def python_data(fc: Fireclay) -> None:
+    """Says that a test needs the packages of python-data: `fireclay template build python-data`. scripts/test does."""
+    fc.run("import numpy", template="python-data").check()
