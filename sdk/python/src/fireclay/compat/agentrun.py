@@ -20,8 +20,8 @@ import ast
 import re
 import sys
 import uuid
-from types import TracebackType
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Type, Union
+import weakref
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 from .. import Fireclay, FireclayError, Language, LimitsPatch, RunOptions, RunResult, Unreachable
 
@@ -73,6 +73,9 @@ class AgentRun:
         self.memswap_limit = memswap_limit
         limits_of(cpu_quota, memory_limit, memswap_limit)
         self.client = client or Fireclay()
+        if client is None:
+            # AgentRun's callers close nothing.
+            weakref.finalize(self, self.client.close)
         try:
             self.client.version()
         except Unreachable as error:
@@ -80,12 +83,6 @@ class AgentRun:
         if not self.validate_cached_dependencies():
             raise ValueError("Some cached dependencies are not in the whitelist.")
         self._template(self.cached_dependencies)
-
-    def __enter__(self) -> AgentRun:
-        return self
-
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
-        self.client.close()
 
     def is_everything_whitelisted(self) -> bool:
         """Whether any package may be used."""
