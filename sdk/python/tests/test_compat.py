@@ -6,11 +6,14 @@ import asyncio
 import json
 from typing import Any, List
 
+import httpx
 import pytest
 
 from fireclay import AsyncFireclay, Fireclay
 from fireclay.compat import flame
 from fireclay.compat.agentrun import AgentRun, PackagesUnavailable, bytes_of, limits_of
+
+from .test_transport import SETTLED, Service, events
 
 SPEND = "import time\nuntil = time.process_time() + 0.3\nwhile time.process_time() < until: pass\nprint('spent')"
 
@@ -51,7 +54,15 @@ def test_container_name_is_a_label(agent: AgentRun, fc: Fireclay) -> None:
 def test_default_timeout(fc: Fireclay) -> None:
     agent = AgentRun("c", default_timeout=0.2, client=fc)
     assert agent.execute_code_in_container("while True: pass") == "Execution timed out."
-    assert AgentRun("c", client=fc).default_timeout == 20
+
+
+def test_limits_are_sent_with_agentruns_defaults() -> None:
+    settled = events((1, "settled", SETTLED))
+    service = Service(httpx.Response(200, json={"version": "1", "image": ""}), settled)
+    AgentRun("c", client=service.client()).execute_code_in_container("print(1)")
+    limits = json.loads(service.asked[-1].content)["limits"]
+    assert limits.pop("output_bytes") >= 1 << 30
+    assert limits == {"timeout_ms": 20000, "memory_bytes": 100 << 20, "cpus": 0.5}
 
 
 def test_memory_limit(fc: Fireclay) -> None:

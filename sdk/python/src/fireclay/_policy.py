@@ -52,15 +52,16 @@ def settings(url: Optional[str], api_key: Optional[str], timeout: float, retries
 def wait_before_retry(error: Exception, attempt: int, repeatable: bool) -> Optional[float]:
     """How many seconds to wait before the request is sent again; None when it must not be.
 
-    A request that was not taken (no connection, 429) is sent again whatever it asks. One that may have been carried out is, only if
-    doing it twice is doing it once (`repeatable`: it reads, or it has an idempotency key).
+    A request that was not taken (no connection, 429), or of which the service says that it may be repeated without harm (`retry_safe`),
+    is sent again whatever it asks. One that may have been carried out is, only if doing it twice is doing it once (`repeatable`: it
+    reads, or it has an idempotency key).
     """
     backoff = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt) * random.uniform(0.5, 1.0)
     if isinstance(error, ProblemError):
         after = error.retry_after
         if error.status == 429 or (error.status == 503 and after is not None):
             return backoff if after is None else min(after, _LONGEST_WAIT_S)
-        return backoff if repeatable and error.problem.retry_safe else None
+        return backoff if error.problem.retry_safe else None
     if isinstance(error, RunFaulted):
         return backoff if repeatable else None
     if isinstance(error, Unreachable):
