@@ -158,6 +158,8 @@ def alias(name: str, schema: Dict[str, Any]) -> List[str]:
 def typed_dict(name: str, schema: Dict[str, Any]) -> List[str]:
     required = set(schema.get("required", []))
     properties = schema["properties"]
+    if any(keyword.iskeyword(key) for key in properties):
+        raise SystemExit(f"{name} has a field that is a word of Python: write its type by hand (WRITTEN_BY_HAND)")
     base = "TypedDict"
     lines: List[str] = []
     if required and required != set(properties):
