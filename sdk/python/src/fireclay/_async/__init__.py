@@ -1,0 +1,1 @@
+"""The client, asynchronous. `_sync` is made from this."""

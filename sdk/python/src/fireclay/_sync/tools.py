@@ -1,0 +1,56 @@
+# Made from _async/tools.py by scripts/generate.py: change it there.
+"""Tools for models that call functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping
+
+from .. import _tool_calls as tool_calls
+from .._request import RunOptions
+from .._tool_calls import ToolAnswer
+from ..errors import Rejected
+from .runs import Runs
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Tools:
+    """`fc.tools`: one tool, `run_code`, in the words of each provider."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+
+    def openai(self, api: str = "chat") -> List[Dict[str, Any]]:
+        """`tools=` of OpenAI's chat completions; with `api="responses"`, of its responses."""
+        return tool_calls.openai_responses() if api == "responses" else tool_calls.openai_chat()
+
+    def anthropic(self) -> List[Dict[str, Any]]:
+        """`tools=` of Anthropic's messages."""
+        return tool_calls.anthropic()
+
+    def gemini(self) -> List[Dict[str, Any]]:
+        """`tools` of Gemini's generateContent."""
+        return tool_calls.gemini()
+
+    def handle(self, tool_call: Any, **options: Unpack[RunOptions]) -> Dict[str, Any]:
+        """Runs what a model asks for, and returns the message that answers it.
+
+        Takes a call as the provider's package or its JSON has it. What is wrong with a call is told to the model; errors of the service
+        are raised. `options` are those of `run()`, and win over the model's: `handle(call, template="python-data")`.
+        """
+        call = tool_calls.read_call(tool_call)
+        if call.problem is not None:
+            return tool_calls.message_of(call, ToolAnswer(call.problem, True))
+        return tool_calls.message_of(call, self.call(call.arguments, **options))
+
+    def call(self, arguments: Mapping[str, Any], **options: Unpack[RunOptions]) -> ToolAnswer:
+        """Runs what a model asks for, in no provider's words: the arguments in, what the model is to be told out."""
+        try:
+            run = self._runs.run(tool_calls.request_of(arguments, options))
+        except Rejected as error:
+            # Only what the model itself may have said wrong is for it to mend.
+            if error.status != 422:
+                raise
+            return ToolAnswer(str(error), True)
+        return tool_calls.answer_of(run)

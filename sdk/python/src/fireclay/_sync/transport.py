@@ -1,0 +1,108 @@
+# Made from _async/transport.py by scripts/generate.py: change it there.
+"""Sends requests and sends them again where that is safe. Knows nothing of what they ask."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, Mapping, Optional, Type, TypeVar
+
+import httpx
+
+from .._decode import decode
+from .._policy import Settings, error_of, unreachable, wait_before_retry
+from .._request import to_json
+from ..errors import FireclayError, Unreachable
+
+T = TypeVar("T")
+
+
+class Transport:
+    """One service, over one pool of connections."""
+
+    def __init__(self, settings: Settings, http: Optional[httpx.Client]) -> None:
+        self.settings = settings
+        self._owned = http is None
+        # Redirects are not followed: a key is for the service that was named.
+        self._http = http or httpx.Client(timeout=settings.timeout)
+
+    def close(self) -> None:
+        """Closes the connections, but not those of a client that was brought along."""
+        if self._owned:
+            self._http.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Optional[Mapping[str, Any]] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        json: Any = None,
+        lines: Optional[bytes] = None,
+        repeatable: Optional[bool] = None,
+    ) -> httpx.Response:
+        """Asks, and returns an answer whose body is still to come. Raises for a problem; the caller closes what it gets."""
+        sent: Dict[str, str] = {**self.settings.headers, **(headers or {})}
+        content = lines
+        if lines is not None:
+            sent["content-type"] = "application/x-ndjson"
+        elif json is not None:
+            sent["content-type"], content = "application/json", to_json(json)
+        said = {key: _word(value) for key, value in (params or {}).items() if value is not None}
+        request = self._http.build_request(method, self.settings.url + path, params=said, headers=sent, content=content)
+        if repeatable is None:
+            repeatable = method == "GET" or "idempotency-key" in sent
+        attempt = 0
+        while True:
+            try:
+                return self._once(request)
+            except FireclayError as error:
+                wait = wait_before_retry(error, attempt, repeatable)
+                if wait is None or attempt >= self.settings.retries:
+                    raise
+            attempt += 1
+            time.sleep(wait)
+
+    def _once(self, request: httpx.Request) -> httpx.Response:
+        try:
+            response = self._http.send(request, stream=True)
+            if response.is_success:
+                return response
+            try:
+                body = response.read()
+            finally:
+                response.close()
+        except httpx.TransportError as error:
+            raise unreachable(self.settings, error) from error
+        raise error_of(response.status_code, response.headers, body)
+
+    def read(self, response: httpx.Response) -> bytes:
+        """The whole body of an answer."""
+        try:
+            return response.read()
+        except httpx.TransportError as error:
+            raise unreachable(self.settings, error) from error
+        finally:
+            response.close()
+
+    def ask(self, kind: Type[T], method: str, path: str, **options: Any) -> T:
+        """Asks and reads the answer as `kind`. An answer that breaks off counts as none came."""
+        repeatable = method == "GET" or "idempotency-key" in (options.get("headers") or {})
+        attempt = 0
+        while True:
+            response = self.send(method, path, **options)
+            try:
+                self.read(response)
+                return decode(kind, response.json())
+            except Unreachable as error:
+                wait = wait_before_retry(error, attempt, repeatable)
+                if wait is None or attempt >= self.settings.retries:
+                    raise
+            except ValueError as error:
+                raise FireclayError(f"the answer to {method} {path} is not JSON") from error
+            attempt += 1
+            time.sleep(wait)
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

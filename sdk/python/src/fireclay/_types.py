@@ -1,0 +1,610 @@
+# Made from api/openapi.json by scripts/generate.py: change the service, or the script.
+"""What goes to the service and comes from it, as api/openapi.json has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Literal, Optional, TypedDict
+
+from ._result import Display, Judged
+
+# Names one batch of runs: `bat_` and 26 characters.
+BatchId = str
+
+# Why fireclay itself could not carry out a run.
+FaultCode = Literal["isolation_failed", "interrupted", "image_unavailable", "resources_exhausted", "internal"]
+
+# A language that fireclay runs.
+Language = Literal["python", "bash", "javascript", "typescript"]
+
+# One layer of the wall. A run's result names those that held and those that were missing.
+Layer = Literal[
+    "userns",
+    "pidns",
+    "mountns",
+    "netns",
+    "ipcns",
+    "utsns",
+    "cgroupns",
+    "cgroup",
+    "capabilities",
+    "no_new_privs",
+    "landlock",
+    "seccomp",
+]
+
+# A limit that a run touched, whether or not it ended the run.
+Limit = Literal["timeout", "memory", "processes", "disk", "output"]
+
+# The fate of the code: what *ended* the run. Data, never an error of the service.
+Outcome = Literal[
+    "completed",
+    "failed",
+    "setup_failed",
+    "timed_out",
+    "memory_exceeded",
+    "output_exceeded",
+    "disk_exceeded",
+    "signalled",
+    "denied",
+    "cancelled",
+]
+
+# Names one run: `run_` and 26 characters.
+RunId = str
+
+# Where a run is on its way.
+RunState = Literal["queued", "running", "settled"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One line of the answer: one item. Which fields there are depends on what was asked."""
+
+    index: int
+    """The line's place in the batch, from 0; empty lines do not count."""
+    verdict: str
+    """What became of it."""
+    passed: Optional[int] = None
+    """How many cases are passed."""
+    total: Optional[int] = None
+    """How many there are."""
+    cases: List[CaseAnswer] = field(default_factory=list)
+    """In order."""
+    id: Optional[str] = None
+    """The client's name for it."""
+    same_as: Optional[int] = None
+    """An item that asked for the same and was run in its place."""
+    retry_safe: Optional[bool] = None
+    """There when a part of it is a fault: whether it may be sent again with hope."""
+    problem: Optional[Problem] = None
+    """What is wrong with the line."""
+    fault: Optional[ItemFault] = None
+    """The failure of the item as a whole."""
+    run: Optional[RunResult] = None
+    """The result of a plain run."""
+    programs: Optional[List[ProgramAnswer]] = None
+    """The programs of a group."""
+    programs_passed: Optional[int] = None
+    """Of a group: how many programs passed all cases."""
+    pass_at_k: Optional[Dict[str, Optional[float]]] = None
+    """Of a group, by k: the chance that of k programs, drawn without putting back, at least one passes (Chen et al. 2021, the
+    unbiased estimate). Programs with a fault do not count; null if then fewer than k are left."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file a run left behind."""
+
+    path: str
+    """Where, relative to the workspace. Bytes that are not UTF-8 are replaced."""
+    bytes: int
+    """Its size."""
+    sha256: str
+    """SHA-256 of its content, in hex."""
+    mime: str
+    """A guess by its name."""
+
+
+@dataclass(frozen=True)
+class BatchList:
+    """A page of batches."""
+
+    items: List[BatchSummary]
+    """Newest first."""
+    next: Optional[str] = None
+    """Where the next page begins; absent when this is the last."""
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """A batch."""
+
+    id: BatchId
+    """This batch."""
+    state: str
+    """`running`, `settled`, `cancelled` or `interrupted`."""
+    created_at: str
+    """When it began, RFC 3339 in UTC."""
+    total: int
+    """How many items have come."""
+    answered: int
+    """How many of them are answered."""
+    verdicts: Dict[str, int]
+    """Answered items by verdict."""
+    options: Any
+    """What was asked of the whole."""
+    settled_at: Optional[str] = None
+    """When it ended."""
+    summary: Optional[Summary] = None
+    """What it came to, once it has ended."""
+
+
+class Case(TypedDict, total=False):
+    """One test: exactly one of `expected`, `append` and `pytest`."""
+
+    id: Optional[str]
+    """The client's own name for it."""
+    stdin: Optional[str]
+    """What the program reads; absent is what its request says."""
+    expected: Optional[str]
+    """What it should print."""
+    append: Optional[str]
+    """Code of the program's language that is run after it, in the same process."""
+    pytest: Optional[str]
+    """A test file that imports the program by its file name."""
+    limits: Optional[LimitsPatch]
+    """Limits of this case, before those of the program."""
+    files: List[InputFile]
+    """Files that the workspace has besides the program's. The program can read them."""
+
+
+@dataclass(frozen=True)
+class CaseAnswer:
+    """One case of one program."""
+
+    index: int
+    """Its place, from 0."""
+    verdict: str
+    """What became of it."""
+    wall_ms: int
+    """Wall time."""
+    cpu_ms: int
+    """Processor time."""
+    memory_peak_bytes: int
+    """Most memory at once."""
+    id: Optional[str] = None
+    """The client's name for it."""
+    run: Optional[RunId] = None
+    """The run; `GET /v1/runs/{id}` has all of it."""
+    checker_run: Optional[RunId] = None
+    """The checker's run."""
+    exit_code: Optional[int] = None
+    """Its exit code."""
+    limits_hit: List[Limit] = field(default_factory=list)
+    """Limits that were touched."""
+    difference: Optional[Difference] = None
+    """Where the output first differs."""
+    note: Optional[str] = None
+    """What to know about the verdict."""
+    stderr: Optional[str] = None
+    """The end of standard error, unless the case is passed."""
+    fault: Optional[ItemFault] = None
+    """Whose failure it is, if it is not the program's."""
+
+
+class _CheckerRequired(TypedDict):
+    language: Language
+    """Its language."""
+    code: str
+    """Its text. It finds `output.txt`, `input.txt` and `expected.txt` in its working directory."""
+
+
+class Checker(_CheckerRequired, total=False):
+    """A program that judges another's output in a sandbox of its own: exit code 0 is passed, 1 is wrong, all else is a fault."""
+
+    limits: LimitsPatch
+    """How much it may use."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where output first differs from what was expected. Lines are excerpts around the place, of at most `EXCERPT_CHARS`."""
+
+    line: int
+    """The line of the output, from 1."""
+    expected: Optional[str] = None
+    """What should be there; absent when the output should have ended."""
+    actual: Optional[str] = None
+    """What is there; absent when the output ended too early."""
+
+
+@dataclass(frozen=True)
+class Digests:
+    """SHA-256 of what went in and came out, in hex: with `isolation`, the receipt of a run."""
+
+    code: str
+    """The code."""
+    inputs: str
+    """Standard input, arguments, environment and files."""
+    image: str
+    """The image's own digest."""
+    policy: str
+    """Policy: limits and the system-call rows in force."""
+    outputs: str
+    """Outcome, exit, output and artifacts."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A failure of ours. Never an answer about the code."""
+
+    code: FaultCode
+    """What kind of failure."""
+    message: str
+    """What failed, naming the object."""
+    retry_safe: bool
+    """Whether the same request may be sent again without harm and with hope."""
+
+
+class _GradingSaidRequired(TypedDict):
+    cases: List[Case]
+    """At least one."""
+
+
+class GradingSaid(_GradingSaidRequired, total=False):
+    """How a graded program or a group is written."""
+
+    program: Optional[RunRequest]
+    """The program of a graded program."""
+    programs: Optional[List[RunRequest]]
+    """The programs of a group."""
+    compare: str
+    """`exact`, `trim`, `tokens` or `float:EPS`."""
+    checker: Optional[Checker]
+    """What judges in place of the comparison."""
+    stop_at_first_failure: bool
+    """Whether the cases after the first that is not passed are left out."""
+    k: Optional[List[int]]
+    """The k of pass@k, each at most the number of programs; absent is 1, 5, 10 and 100 as far as there are programs."""
+
+
+@dataclass(frozen=True)
+class GuestError:
+    """An uncaught exception, as the guest tells it."""
+
+    name: str
+    """The class: `ZeroDivisionError`."""
+    message: str
+    """What it says."""
+    traceback: str
+    """As the interpreter printed it."""
+
+
+class _InputFileRequired(TypedDict):
+    path: str
+    """Where, relative to the workspace."""
+
+
+class InputFile(_InputFileRequired, total=False):
+    """A file to put into the workspace, as a caller says it: exactly one of `text` and `base64`."""
+
+    text: Optional[str]
+    """Its content as text."""
+    base64: Optional[str]
+    """Its content as base64 (RFC 4648 §4)."""
+    executable: bool
+    """Whether it may be executed."""
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """What held around a run, read back from the applied plan and the kernel."""
+
+    level: str
+    """The level asked for; `default` is the only one so far."""
+    layers: List[Layer]
+    """Layers in force."""
+    missing: List[Layer]
+    """Layers that the machine could not give and the operator allowed to be absent."""
+
+
+@dataclass(frozen=True)
+class ItemFault:
+    """A failure that is not the program's: ours, with the code of a run's fault, or `checker_failed`."""
+
+    code: str
+    """What kind."""
+    message: str
+    """What failed."""
+    retry_safe: bool
+    """Whether the same item may be sent again with hope."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may use; complete. Units are in the names."""
+
+    timeout_ms: int
+    """Wall time from the start of the code to its end."""
+    memory_bytes: int
+    """Memory of all processes together, files on tmpfs not counted."""
+    cpus: float
+    """Processors' worth of time, as a rate: 1.5 is one and a half."""
+    processes: int
+    """Processes and threads alive at once."""
+    disk_bytes: int
+    """Files written to the workspace, home, `/tmp` and `/dev/shm` together."""
+    output_bytes: int
+    """Output kept of each stream; more is drained and counted."""
+
+
+@dataclass(frozen=True)
+class LimitsInForce:
+    """How much the caller's runs may use."""
+
+    limits: Limits
+    """What a run gets when it names nothing."""
+    ceiling: Limits
+    """The most that it may ask for; larger wishes are clamped."""
+    body_bytes: int
+    """The largest request body, batches apart."""
+
+
+class LimitsPatch(TypedDict, total=False):
+    """The limits a caller named; what is absent is inherited."""
+
+    timeout_ms: Optional[int]
+    """See `Limits::timeout_ms`."""
+    memory_bytes: Optional[int]
+    """See `Limits::memory_bytes`."""
+    cpus: Optional[float]
+    """See `Limits::cpus`."""
+    processes: Optional[int]
+    """See `Limits::processes`."""
+    disk_bytes: Optional[int]
+    """See `Limits::disk_bytes`."""
+    output_bytes: Optional[int]
+    """See `Limits::output_bytes`."""
+
+
+@dataclass(frozen=True)
+class Problem:
+
+    type: str
+    """What kind of problem: `/problems/` and a word, explained in docs/reference/problems.md."""
+    title: str
+    """The kind, for people."""
+    status: int
+    """The HTTP status."""
+    detail: str
+    """What is wrong this time."""
+    hint: str
+    """What would be accepted, or what to do."""
+    field: Optional[str] = None
+    """The field at fault, as the caller spelled it."""
+    retry_safe: Optional[bool] = None
+    """Whether the same request may be sent again without harm and with hope."""
+
+
+@dataclass(frozen=True)
+class ProgramAnswer:
+    """One program and its cases."""
+
+    verdict: str
+    """Of the first case that is not passed, else `passed`."""
+    passed: int
+    """How many cases are passed."""
+    total: int
+    """How many there are."""
+    cases: List[CaseAnswer]
+    """In order."""
+
+
+@dataclass(frozen=True)
+class ProgramCases:
+    """What a graded program's line says besides the verdict."""
+
+    passed: int
+    """How many cases are passed."""
+    total: int
+    """How many there are."""
+    cases: List[CaseAnswer]
+    """In order."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A statement about a run, signed by the service that ran it: proof for people who were not there."""
+
+    statement: str
+    """What is stated: JSON text, signed byte for byte."""
+    signature: str
+    """Ed25519 (RFC 8032) over the statement's bytes, in base64."""
+    public_key: str
+    """The public key, in base64; `GET /v1/keys/receipt` says whose it is."""
+
+
+@dataclass(frozen=True)
+class RunList:
+    """A page of runs."""
+
+    items: List[RunSummary]
+    """Newest first."""
+    next: Optional[str] = None
+    """Where the next page begins; absent when this is the last."""
+
+
+class RunRequest(TypedDict, total=False):
+    """What a caller asks for. `crate::RunSpec::admit` makes it complete or rejects it."""
+
+    language: Optional[Language]
+    """The language; absent means by `file_name`, or by the code's first line."""
+    template: Optional[str]
+    """What its sandbox is made from; absent means the template of its language: `python`, `bash` or `node`."""
+    code: str
+    """The program text."""
+    file_name: Optional[str]
+    """What the program's own file is called; tracebacks show it."""
+    stdin: Optional[str]
+    """What it reads on standard input."""
+    args: List[str]
+    """Its arguments."""
+    env: Dict[str, str]
+    """Environment variables, on top of the sandbox's own."""
+    cwd: Optional[str]
+    """Working directory, relative to the workspace."""
+    files: List[InputFile]
+    """Files put into the workspace first."""
+    limits: LimitsPatch
+    """How much it may use."""
+    metadata: Dict[str, str]
+    """The caller's own labels, returned unchanged."""
+
+
+@dataclass(frozen=True)
+class RunResult(Judged):
+    """One run and all that came of it. `result`, `displays` and `error` are what the guest says; all else the supervisor saw."""
+
+    id: RunId
+    """This run."""
+    state: RunState
+    """Where it is."""
+    stdout: str
+    """Standard output: valid UTF-8, invalid bytes replaced; head and tail when truncated."""
+    stderr: str
+    """Standard error, likewise."""
+    stdout_truncated: bool
+    """Whether the middle of stdout was dropped."""
+    stderr_truncated: bool
+    """Whether the middle of stderr was dropped."""
+    limits_hit: List[Limit]
+    """Every limit that was touched."""
+    displays: List[Display]
+    """Rich output, in order."""
+    artifacts: List[Artifact]
+    """Files it left in the workspace."""
+    findings: List[Any]
+    """What the static check noticed."""
+    egress: List[Any]
+    """What it tried to reach."""
+    language: Language
+    """The language, by its canonical name."""
+    created_at: str
+    """When the run was admitted, RFC 3339 in UTC."""
+    metadata: Dict[str, str]
+    """The caller's own labels."""
+    usage: Usage
+    """What it used."""
+    isolation: Isolation
+    """What really stood around it."""
+    digests: Digests
+    """What went in and came out, by SHA-256."""
+    outcome: Optional[Outcome] = None
+    """The fate of the code; absent when there is a fault."""
+    fault: Optional[Fault] = None
+    """Our failure; absent when there is an outcome."""
+    exit_code: Optional[int] = None
+    """The code's own exit code, if it exited."""
+    signal: Optional[str] = None
+    """The name of the signal that ended it, if one did."""
+    result: Optional[Dict[str, Any]] = None
+    """The value of the code, by MIME type."""
+    error: Optional[GuestError] = None
+    """The uncaught exception, as the guest tells it."""
+    session: Optional[str] = None
+    """The session it ran in."""
+    receipt: Optional[Receipt] = None
+    """The service's signature over all that matters of this."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run as lists show it, and as it is while it is not settled."""
+
+    id: RunId
+    """This run."""
+    state: RunState
+    """Where it is."""
+    language: Language
+    """Its language."""
+    created_at: str
+    """When it was admitted, RFC 3339 in UTC."""
+    metadata: Dict[str, str]
+    """The caller's labels."""
+    usage: Usage
+    """What it used; zero until settled."""
+    outcome: Optional[Outcome] = None
+    """The fate of the code, once settled."""
+    fault_code: Optional[FaultCode] = None
+    """Our failure, once settled."""
+    started_at: Optional[str] = None
+    """When it got a place."""
+    settled_at: Optional[str] = None
+    """When it was settled."""
+    session: Optional[str] = None
+    """The session it ran in."""
+    batch: Optional[BatchId] = None
+    """The batch it belongs to."""
+    index: Optional[int] = None
+    """Its place there."""
+    verdict: Optional[str] = None
+    """The batch's judgement."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The last line: what the batch as a whole came to."""
+
+    total: int
+    """How many items there are."""
+    answered: int
+    """How many were answered; the rest were taken back or cut off."""
+    verdicts: Dict[str, int]
+    """Answered items by verdict."""
+    wall_ms: int
+    """From the first line to the last answer."""
+    runs: int
+    """Runs that were made: programs, cases and checkers, each try counted."""
+    deduplicated: int
+    """Items that were not run because another asked for the same."""
+    items: Tally
+    """Graded programs and groups."""
+    programs: Tally
+    """Programs that were run, those in groups too."""
+    cases: Tally
+    """Cases that were run."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Parts of a batch that were judged, and how many passed. Faults, skipped and rejected parts are not judged."""
+
+    passed: int
+    """How many passed."""
+    judged: int
+    """How many were judged."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a run used, as the kernel counted."""
+
+    wall_ms: int
+    """From the start of the code to its end."""
+    cpu_ms: int
+    """Processor time of all its processes."""
+    memory_peak_bytes: int
+    """The most memory it had at once; files on tmpfs count."""
+    queue_ms: int
+    """Time it waited for a place."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which fireclay this is."""
+
+    version: str
+    """Of this program."""
+    image: str
+    """Of the image that runs see."""
