@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 fn main() -> io::Result<()> {
     let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest");
     let mut files = Vec::new();
-    for language in ["python", "javascript"] {
+    for language in ["python", "javascript", "shell"] {
         collect(&guest.join(language), &mut files)?;
     }
     files.sort();

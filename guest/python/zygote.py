@@ -30,7 +30,7 @@ AT_IMPORT = {
 
 def load(name):
     """The namespace of a runner of ours, without running its program."""
-    namespace = {"__name__": "fireclay", "__builtins__": __builtins__}
+    namespace = {"__name__": "fireclay", "__builtins__": dict(vars(builtins))}
     with open(f"{DIRECTORY}/{name}", "rb") as file:
         exec(marshal.loads(file.read()[16:]), namespace)
     return namespace
