@@ -17,6 +17,11 @@ const MAX_SOURCE = 1 << 20;
 const MAX_DEPTH = 64;
 const MAX_NODES = 1e6;
 const CHANNEL = 3;
+// What is JSON already when it comes to `encode`: bundles' data, and the frames of errors.
+const RAW = /^application\/(?:.*\+)?json$|^frames$|^code$/;
+const BUNDLE = Symbol.for('Jupyter.display');
+const FRAMES_MAX = 50;
+const SOURCE_MAX = 1000;
 const NAME = '__fireclay__';
 // Node prints no source line for an error in a line that has these words (src/node_errors.cc); `restoreSourceLine` prints ours.
 const NO_SOURCE_LINE = '/*node-do-not-add-exception-line*/';
@@ -70,7 +75,7 @@ function send(channel, kind, bundle) {
 // JSON of a bundle; a lone surrogate becomes U+FFFD, since the parent's parser refuses it.
 function encode(bundle) {
   const parts = Object.entries(bundle).map(([mime, data]) =>
-    `${stringify(mime)}:${mime === 'application/json' ? data : stringify(String(data))}`);
+    `${stringify(mime)}:${RAW.test(mime) ? data : stringify(String(data))}`);
   const text = `{${parts.join(',')}}`;
   return Buffer.from(text.replace(/\\(\\|u[dD][89a-fA-F][0-9a-fA-F]{2})/g, (match, code) => (code === '\\' ? match : '\ufffd')));
 }
@@ -106,7 +111,27 @@ function describe(value) {
   try {
     if (typeof value === 'string') bundle['text/x-str'] = value;
     if (isJson(value)) bundle['application/json'] = stringify(value);
+    else if (typeof value === 'object' && value !== null && !types.isProxy(value) && typeof value.toJSON === 'function') {
+      const told = value.toJSON();
+      if (isJson(told)) bundle['application/json'] = stringify(told);
+    }
   } catch { /* No JSON, then. */ }
+  try {
+    // What Deno's notebooks ask of a value: {mime: data}.
+    if (typeof value?.[BUNDLE] === 'function') Object.assign(bundle, asBundle(value[BUNDLE]()));
+  } catch { /* As if it had none. */ }
+  return bundle;
+}
+
+// The data of {mime: data} that a frame can carry.
+function asBundle(told) {
+  const bundle = {};
+  for (const [mime, data] of Object.entries(told)) {
+    if (RAW.test(mime)) {
+      if (isJson(data)) bundle[mime] = stringify(data);
+    } else if (typeof data === 'string') bundle[mime] = data;
+    else if (data instanceof Uint8Array) bundle[mime] = Buffer.from(data).toString('base64');
+  }
   return bundle;
 }
 
@@ -115,7 +140,34 @@ function describeError(error) {
   if (!types.isNativeError(error) && !(error instanceof Error)) {
     return { name: typeof error, message: text(() => error), traceback: text(() => `Uncaught ${inspect(error)}`) };
   }
-  return { name: text(() => error.name), message: text(() => error.message), traceback: text(() => error.stack) };
+  const traceback = text(() => error.stack);
+  return { name: text(() => error.name), message: text(() => error.message), traceback, frames: stringify(framesOf(traceback)) };
+}
+
+// The frames of a stack, outermost first: of the program's files, not of Node's own.
+function framesOf(stack, linesOf = readLines) {
+  const frames = [];
+  for (const [, name, file, line, column] of stack.matchAll(/^ {4}at (?:(.+) \()?([^()\n]+):(\d+):(\d+)\)?$/gm)) {
+    if (frames.length === FRAMES_MAX) break;
+    if (file.startsWith('node:')) continue;
+    const path = file.startsWith('file://') ? fileURLToPath(file) : file;
+    const source = linesOf(path)?.[line - 1]?.trim().slice(0, SOURCE_MAX);
+    frames.unshift({ file: path, line: Number(line), column: Number(column), function: name ?? '<anonymous>', source });
+  }
+  return frames;
+}
+
+const LINES = new Map();
+
+function readLines(path) {
+  if (!LINES.has(path)) {
+    let lines;
+    try {
+      if (fs.statSync(path).size <= MAX_SOURCE) lines = fs.readFileSync(path, 'utf8').split('\n');
+    } catch { /* Then without. */ }
+    LINES.set(path, lines);
+  }
+  return LINES.get(path);
 }
 
 // Where the value is.
@@ -452,5 +504,7 @@ function provideRequire(source, file) {
 
 process.execArgv.length = 0;
 delete require.cache[__filename];
-if (isMainThread) main();
+if (module.parent?.filename?.endsWith('/session.cjs')) {
+  module.exports = { RESULT, ERROR, openChannel, send, describe, asBundle, describeError, framesOf, readLines, erase, loadTypeScript, hasModuleSyntax, compiles };
+} else if (isMainThread) main();
 else if (isTyped(process.argv[1] ?? '')) loadTypeScript();

@@ -155,6 +155,22 @@ class Session:
     def interrupt(self):
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def interrupted(self):
+        """Interrupts the run that is on, once more if need be, as the supervisor does; returns what became of it."""
+        while True:
+            self.interrupt()
+            if self._wait(0.5):
+                return self.finish()
+
+    def _wait(self, seconds):
+        """Whether a whole frame comes in this time."""
+        data, deadline = self.sources[self.streams[2]], time.monotonic() + seconds
+        while len(data) < 5 or len(data) < 5 + struct.unpack_from("<BI", data)[1]:
+            if time.monotonic() > deadline:
+                return False
+            self._read(0.1)
+        return True
+
     def close(self):
         """Ends the orders; returns the exit status."""
         os.close(self.orders)
