@@ -231,6 +231,7 @@ function openReceiver() {
 }
 
 const post = session.post.bind(session);
+const drainer = new Script('(() => { const end = performance.now() + 2; while (performance.now() < end); })()', { filename: 'node:session' });
 const guarded = new Script('__fireclay_go__()', { filename: 'node:session' });
 
 // Evaluates so that SIGINT ends it; what is evaluated finds its way back by `answer`.
@@ -246,11 +247,17 @@ function evaluate(expression, answer) {
       guarded.runInThisContext({ breakOnSigint: true });
       return;
     } catch (error) {
-      // A signal that came as Node stopped listening for an earlier run is taken for one of this run (src/node_watchdog.cc: the
-      // semaphore keeps it). What has not started is not interrupted.
       if (started) throw error;
     }
   }
+}
+
+// A signal that comes as Node stops listening for one run is taken for one of the next (src/node_watchdog.cc: a semaphore keeps it):
+// listens for long enough to find it.
+function drain() {
+  try {
+    drainer.runInThisContext({ breakOnSigint: true });
+  } catch { /* Found. */ }
 }
 
 function perform(directory) {
@@ -267,6 +274,7 @@ function perform(directory) {
     current.isOn = false;
     // A rejection that nobody handles is known, and timers that are due have their say, a turn later.
     setImmediate(() => {
+      if (current.said) drain();
       if (current.failed !== undefined) [status, code] = current.failed;
       run = null;
       for (const step of undo.reverse()) { try { step(); } catch { /* The directory is gone. */ } }
