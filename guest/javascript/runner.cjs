@@ -34,6 +34,7 @@ const VALUELESS = /^(?:console\.|process\.std|module\.exports\b|exports\.)/;
 
 const { writeSync, fstatSync } = fs;
 const { stringify } = JSON;
+const { alloc, concat, from } = Buffer;
 const { then } = Promise.prototype;
 // What `worker_threads` says, without the 1.4 ms of loading it.
 const isMainThread = process.chdir.disabled !== true;
@@ -64,20 +65,20 @@ function send(channel, kind, bundle) {
       const cut = Object.entries(bundle).map(([name, text]) => [name, `${String(text).slice(0, MAX_PAYLOAD / 24)}...`]);
       payload = encode(Object.fromEntries(cut));
     }
-    const header = Buffer.alloc(5);
+    const header = alloc(5);
     header[0] = kind;
     header.writeUInt32LE(payload.length, 1);
-    const frame = Buffer.concat([header, payload]);
+    const frame = concat([header, payload]);
     for (let sent = 0; sent < frame.length;) sent += writeSync(CHANNEL, frame, sent);
   } catch { /* The parent is gone. */ }
 }
 
 // JSON of a bundle; a lone surrogate becomes U+FFFD, since the parent's parser refuses it.
 function encode(bundle) {
-  const parts = Object.entries(bundle).map(([mime, data]) =>
-    `${stringify(mime)}:${RAW.test(mime) ? data : stringify(String(data))}`);
-  const text = `{${parts.join(',')}}`;
-  return Buffer.from(text.replace(/\\(\\|u[dD][89a-fA-F][0-9a-fA-F]{2})/g, (match, code) => (code === '\\' ? match : '\ufffd')));
+  let parts = '';
+  for (const mime in bundle) parts += `${parts && ','}${stringify(mime)}:${RAW.test(mime) ? bundle[mime] : stringify(`${bundle[mime]}`)}`;
+  const text = `{${parts}}`;
+  return from(text.replace(/\\(\\|u[dD][89a-fA-F][0-9a-fA-F]{2})/g, (match, code) => (code === '\\' ? match : '\ufffd')));
 }
 
 // Values as MIME bundles.

@@ -33,6 +33,7 @@ const { defineProperty } = Object;
 const now = performance.now.bind(performance);
 const { stringify, parse } = JSON;
 const { apply } = Reflect;
+const later = setImmediate;
 const { then } = Promise.prototype;
 const channel = openChannel();
 
@@ -273,7 +274,7 @@ function perform(directory) {
     if (!current.isOn) return;
     current.isOn = false;
     // A rejection that nobody handles is known, and timers that are due have their say, a turn later.
-    setImmediate(() => {
+    later(() => {
       if (current.said) drain();
       if (current.failed !== undefined) [status, code] = current.failed;
       run = null;
@@ -442,9 +443,14 @@ function ownFrames(stack) {
 function mended(stack, current) {
   if (!current?.awaits) return stack;
   const [lines, changed] = [linesOf(current.url), current.text.split('\n')];
-  return stack.replaceAll(new RegExp(`(${current.url.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}):(\\d+):(\\d+)`, 'g'), (match, file, line, column) => {
-    const at = lines?.[line - 1]?.indexOf(changed[line - 1]?.slice(column - 1, Number(column) + 11)) ?? -1;
-    return at < 0 ? match : `${file}:${line}:${at + 1}`;
+  const place = new RegExp(`(${current.url.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}):(\\d+):(\\d+)`, 'g');
+  return stack.replaceAll(place, (match, file, line, column) => {
+    const rest = changed[line - 1]?.slice(column - 1) ?? '';
+    for (let length = Math.min(rest.length, 40); length > 0; length--) {
+      const at = lines?.[line - 1]?.lastIndexOf(rest.slice(0, length)) ?? -1;
+      if (at >= 0) return `${file}:${line}:${at + 1}`;
+    }
+    return match;
   });
 }
 

@@ -418,6 +418,8 @@ class Session:
         import traceback
 
         text = "".join(traceback.format_exception(type(error), error, trace))
+        if sys.version_info < (3, 11):
+            text = text.replace(": <unprintable %s object>\n" % type(error).__name__, ": <exception str() failed>\n")
         if (3, 10) <= sys.version_info < (3, 12) and isinstance(error, (NameError, AttributeError)):
             # There, only the interpreter's own printing suggests names.
             hint = self.runner["render"](error, trace).rstrip("\n").rpartition(". Did you mean: ")
