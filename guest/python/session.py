@@ -514,4 +514,6 @@ def begin(runner, descriptor):
 FUNCTION = type(begin)
 DIRECTORY = sys.argv[0].rpartition("/")[0]
 if __name__ == "__main__":
-    serve(begin(load("runner.pyc"), ORDERS))
+    # Before 3.10 functions have the builtins of their caller, here those of all.
+    own = load("session.pyc") if sys.version_info < (3, 10) else globals()
+    own["serve"](own["begin"](own["load"]("runner.pyc"), ORDERS))
