@@ -46,8 +46,19 @@ pub fn collect(
     inputs: &Digests,
     disk_bytes: u64,
 ) -> Result<Collected, Fault> {
+    collect_from(scratch, WORKSPACE, ids, inputs, disk_bytes)
+}
+
+/// As [`collect`], from this directory of the scratch file system; to be called when the run is dead that worked there.
+pub fn collect_from(
+    scratch: BorrowedFd<'_>,
+    directory: &CStr,
+    ids: (u32, u32),
+    inputs: &Digests,
+    disk_bytes: u64,
+) -> Result<Collected, Fault> {
     let gather = || -> sys::Result<Collected> {
-        let workspace = open_own(scratch, WORKSPACE, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let workspace = open_own(scratch, directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut walk = Walk { inputs, left_bytes: disk_bytes, entries: 0, collected: Collected::default() };
         walk.directory(&workspace, &mut Vec::new());
         walk.collected.files.sort_by(|a, b| a.path.cmp(&b.path));

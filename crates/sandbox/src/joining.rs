@@ -434,6 +434,7 @@ mod tests {
                 limits: Policy::DEFAULT.limits,
                 allow_missing: [Layer::Cgroup].into(),
                 joinable: true,
+                stays: false,
             };
             let mut plan = plan(&needs, &host).unwrap();
             assert_eq!(entered(&plan), NAMESPACES.len() - 1, "{plan}");
