@@ -2,12 +2,27 @@
 //! file that is there already is replaced, never written into.
 
 use rustix::fs::{AtFlags, Mode, OFlags};
+use sandbox::files::Collected;
 use std::ffi::CString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
+
+/// Copies what a dead run left into `directory`, under numbers: no name of the guest's is ever a path of the host's.
+pub(crate) fn keep(directory: &Path, collected: &Collected) -> io::Result<()> {
+    if collected.files.is_empty() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(directory)?;
+    for (index, left) in collected.files.iter().enumerate() {
+        let mut from = &left.file;
+        from.rewind()?;
+        io::copy(&mut from, &mut File::create_new(directory.join(index.to_string()))?)?;
+    }
+    Ok(())
+}
 
 /// Writes one file below `directory`, with its parent directories.
 pub fn export(directory: BorrowedFd<'_>, path: &Path, mut content: impl io::Read) -> io::Result<()> {

@@ -76,6 +76,11 @@ impl<T> FairQueue<T> {
     /// Takes in an item of `weight` bytes; its ticket names it to [`FairQueue::remove`]. With a free place it does not count as waiting.
     pub fn push(&mut self, tenant: &str, share: Share, weight: u64, item: T) -> Result<u64, Full> {
         self.room(tenant, share)?;
+        Ok(self.push_admitted(tenant, share, weight, item))
+    }
+
+    /// Takes in an item that was promised a place before: however full it is.
+    pub fn push_admitted(&mut self, tenant: &str, share: Share, weight: u64, item: T) -> u64 {
         let entry = self.tenants.entry(tenant.to_owned()).or_insert_with(|| Tenant {
             waiting: VecDeque::new(),
             taken: 0,
@@ -87,7 +92,7 @@ impl<T> FairQueue<T> {
         entry.waiting.push_back(Waiting { ticket: self.turn, weight, item });
         self.waiting += 1;
         self.weight += weight;
-        Ok(self.turn)
+        self.turn
     }
 
     /// Takes the next item into a place, if there is one and a place is free.
