@@ -18,6 +18,7 @@ mod lifecycle;
 mod problems;
 mod runs;
 mod schema;
+mod sessions;
 mod settings;
 mod templates;
 pub mod tenancy;
