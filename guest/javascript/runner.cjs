@@ -50,10 +50,10 @@ function openChannel() {
   try { return fstatSync(CHANNEL).isFIFO() ? identify() : null; } catch { return null; }
 }
 
-// Sends one frame. Every failure is silent, and a descriptor that the program has reused is not ours.
+// Sends one frame; returns its bytes. Every failure is silent, and a descriptor that the program has reused is not ours.
 function send(channel, kind, bundle) {
   try {
-    if (channel === null || identify() !== channel) return;
+    if (channel === null || identify() !== channel) return 0;
     let payload = encode(bundle);
     if (payload.length > MAX_PAYLOAD) {
       const { 'application/json': json, 'text/x-str': string, ...rest } = bundle;
@@ -70,7 +70,10 @@ function send(channel, kind, bundle) {
     header.writeUInt32LE(payload.length, 1);
     const frame = concat([header, payload]);
     for (let sent = 0; sent < frame.length;) sent += writeSync(CHANNEL, frame, sent);
-  } catch { /* The parent is gone. */ }
+    return frame.length;
+  } catch {
+    return 0; // The parent is gone.
+  }
 }
 
 // JSON of a bundle; a lone surrogate becomes U+FFFD, since the parent's parser refuses it.

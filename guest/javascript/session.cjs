@@ -22,6 +22,7 @@ const DISPLAY = 2;
 const DONE = 4;
 const READY = 5;
 const DISPLAYS_MAX = 64;
+const DISPLAYS_BYTES_MAX = 32 << 20;
 const QUIET_MS = 100;
 const SOURCES_BYTES_MAX = 16 << 20;
 // As long as `import`, so that no column moves; nobody else's name.
@@ -115,10 +116,14 @@ function furnish() {
 }
 
 let last;
+// What the run may still display.
 let displays = 0;
+let displayBytes = 0;
 
 function show(value) {
-  if (++displays <= DISPLAYS_MAX) send(channel, DISPLAY, describe(value));
+  if (displays <= 0 || displayBytes <= 0) return;
+  displays--;
+  displayBytes -= send(channel, DISPLAY, describe(value));
 }
 
 // Standard input: descriptor 0 for those who read it at once, a stream for the others; both end with the run.
@@ -269,7 +274,6 @@ function perform(directory) {
   // V8 takes no blanks and quotes in the names of sources.
   const current = { name, url: name.replace(/[\s'"]/g, '_'), isSynchronous: true, isOn: true };
   run = current;
-  displays = 0;
   current.finish = (status, code) => {
     if (!current.isOn) return;
     current.isOn = false;
@@ -285,6 +289,8 @@ function perform(directory) {
   };
   try {
     const options = parse(take('options') ?? '{}');
+    displays = Math.min(options.displays ?? DISPLAYS_MAX, DISPLAYS_MAX);
+    displayBytes = Math.min(options.display_bytes ?? DISPLAYS_BYTES_MAX, DISPLAYS_BYTES_MAX);
     openInput(`${directory}/stdin`);
     const place = take('cwd');
     if (place !== undefined) chdir(place);

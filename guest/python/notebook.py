@@ -1,6 +1,6 @@
 """What notebooks have beyond Python: `!commands`, figures shown by themselves, forms of libraries' values, `IPython.display`.
 
-Loaded on the first need, by `notebook` of runner.py, which puts `send`, `display` and `values` into this namespace. Protocol: ../PROTOCOL.md.
+Loaded on the first need, by `notebook` of runner.py, which puts `send`, `display`, `values` and `options` into this namespace. Protocol: ../PROTOCOL.md.
 """
 
 import re
@@ -46,7 +46,7 @@ def draw(figure, form):
     return target.getvalue() if form == "png" else target.getvalue().decode()
 
 
-def show_figures(svg=False):
+def show_figures():
     """Displays and closes the figures that `pyplot` holds."""
     pyplot = sys.modules["matplotlib.pyplot"]
     try:
@@ -55,7 +55,7 @@ def show_figures(svg=False):
             if not figure.axes and not figure.texts and not figure.images and not figure.lines:
                 continue
             forms = {"text/plain": repr(figure), "image/png": draw(figure, "png")}
-            if svg:
+            if options.get("svg") is True:
                 forms["image/svg+xml"] = draw(figure, "svg")
             show_raw(forms)
     finally:
@@ -68,7 +68,7 @@ def show_raw(bundle):
     send(DISPLAY, values["fit"]("text/plain", entries.pop("text/plain", ""), entries))
 
 
-def display_with(shown, include=None, exclude=None, metadata=None, transient=None, display_id=None, raw=False, clear=False, **others):
+def display_with(shown, include=None, exclude=None, display_id=None, raw=False, **others):
     """`display` with IPython's options. What a notebook's page would need (identity, metadata) has no place in a run's displays."""
     for value in shown:
         if raw:

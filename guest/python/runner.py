@@ -108,7 +108,7 @@ def notebook():
     if not NOTEBOOK:
         import marshal
 
-        NOTEBOOK.update(__name__="fireclay", __builtins__=PRIVATE, send=channel.send, values=values(), display=display)
+        NOTEBOOK.update(__name__="fireclay", __builtins__=PRIVATE, send=channel.send, values=values(), display=display, options=OPTIONS)
         exec(marshal.loads(read(DIRECTORY + "/notebook.pyc")[16:]), NOTEBOOK)
     return NOTEBOOK
 
@@ -128,12 +128,17 @@ def display(*shown, **options):
         send_value(DISPLAY, value)
 
 
-def show_figures():
-    """Displays the figures that matplotlib's `pyplot` still holds, if the program used it."""
+def has_figures():
+    """Whether matplotlib's `pyplot` holds figures of this program, which need not have imported it."""
     helpers = sys.modules.get("matplotlib._pylab_helpers")
+    return helpers is not None and helpers.Gcf.figs and posix.getpid() == channel.pid
+
+
+def show_figures():
+    """Displays and closes those figures."""
     try:
-        if helpers and helpers.Gcf.figs and posix.getpid() == channel.pid:
-            notebook()["show_figures"](OPTIONS.get("svg") is True)
+        if has_figures():
+            notebook()["show_figures"]()
     except BaseException:
         pass  # What cannot be drawn is not the program's end.
 

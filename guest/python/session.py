@@ -324,7 +324,8 @@ class Session:
         try:
             if tail is not None and value is not None and not self.silent and not self.is_child():
                 self.show(value)
-            self.runner["show_figures"]()
+            if self.runner["has_figures"]():
+                self.runner["notebook"]()["show_figures"]()
         finally:
             self.interrupts.disarm()
         return "ok", 0
@@ -391,10 +392,7 @@ class Session:
             complain("%s (no traceback: %s)\n" % (type(error).__name__, type(second).__name__))
         if self.is_child():
             return "error", 1
-        try:
-            self.runner["show_figures"]()
-        except BaseException:
-            pass
+        self.runner["show_figures"]()
         return ("interrupted", 130) if isinstance(error, KeyboardInterrupt) else ("error", 1)
 
     def report(self, error, trace):
@@ -460,8 +458,11 @@ class Changes:
 
     def __init__(self, runner):
         self.runner = runner
-        for name in self.NAMES:
-            if name in sys.modules:
+        for name in self.NAMES.intersection(sys.modules):
+            if name == "matplotlib.pyplot":
+                # In the zygote of a template; what this needs is loaded when it is called.
+                sys.modules[name].show = lambda *args, **kwargs: runner["notebook"]()["show_figures"]()
+            else:
                 runner["notebook"]()["change"](sys.modules[name])
 
     def find_spec(self, name, path=None, target=None):
@@ -515,5 +516,8 @@ FUNCTION = type(begin)
 DIRECTORY = sys.argv[0].rpartition("/")[0]
 if __name__ == "__main__":
     # Before 3.10 functions have the builtins of their caller, here those of all.
-    own = load("session.pyc") if sys.version_info < (3, 10) else globals()
-    own["serve"](own["begin"](own["load"]("runner.pyc"), ORDERS))
+    if sys.version_info < (3, 10):
+        own = load("session.pyc")
+        own["serve"](own["begin"](own["load"]("runner.pyc"), ORDERS))
+    else:
+        serve(begin(load("runner.pyc"), ORDERS))

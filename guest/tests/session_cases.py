@@ -38,6 +38,25 @@ def stops(code, status="interrupted", **others):
 
 TRACE = 'Traceback (most recent call last):\n  File "<run 2>", line 2, in <module>\n    f(0)\n'
 
+# As much of matplotlib as shows whether figures are taken: real ones are in test_notebook.py.
+FIGURES = """
+import os
+os.mkdir("matplotlib")
+open("matplotlib/__init__.py", "w").close()
+open("matplotlib/_pylab_helpers.py", "w").write("class Gcf: figs = {}")
+open("matplotlib/pyplot.py", "w").write('''
+from matplotlib._pylab_helpers import Gcf
+class Figure:
+    axes, dpi = [1], 100
+    def __init__(self): Gcf.figs[len(Gcf.figs) + 1] = self
+    def __repr__(self): return "figure %d" % [n for n in Gcf.figs if Gcf.figs[n] is self][0]
+    def savefig(self, target, format, **others): target.write(format.upper().encode())
+def get_fignums(): return list(Gcf.figs)
+def figure(n): return Gcf.figs[n]
+def close(which): Gcf.figs.clear()
+''');
+"""
+
 PYTHON = {
     "values": [Run("x = 1\nx + 1", text("2")), Run("_ + 1", text("3")), Run("(_, __)", text("(3, 2)")), Run("x;"), Run("None"), Run("'a'", {"text/plain": "'a'", "text/x-str": "a", "application/json": "a"})],
     "own underscore": [Run("_ = 9"), Run("5", text("5")), Run("_", text("9"))],
@@ -75,6 +94,7 @@ PYTHON = {
     "name of main": [Run("__name__", text("'__main__'")), Run("import dataclasses, pickle\n@dataclasses.dataclass\nclass P:\n    x: int\npickle.loads(pickle.dumps(P(3)))", text("P(x=3)"))],
     "display": [Run("display('a', [1])\ndisplay({'text/html': '<b>', 'text/plain': 'b'}, raw=True, metadata={})\nh = display(1, display_id=True)\nh.update(2)", displays=lambda d: [x["text/plain"] for x in d] == ["'a'", "[1]", "b", "1", "2"] and d[2]["text/html"] == "<b>")],
     "displays bounded": [Run("for i in range(100): display(i)", displays=lambda d: len(d) == 64), Run("for i in range(3): display(i)", displays=lambda d: len(d) == 2, order={"options": {"displays": 2}})],
+    "figures": [Run(FIGURES), Run("import matplotlib.pyplot as plt\nplt.Figure()\n5", text("5"), displays=lambda d: [x["text/plain"] for x in d] == ["figure 1"] and d[0]["image/png"] == "UE5H"), Run("plt.Figure(); plt.show(); plt.Figure();", displays=lambda d: len(d) == 2 and d[0]["image/svg+xml"] == "SVG", order={"options": {"svg": True}}), Run("None")],
     "IPython.display": [Run("from IPython.display import HTML, Markdown, display, clear_output\nclear_output()\ndisplay(Markdown('*a*'))\nHTML('<b>')", lambda r: r["text/html"] == "<b>", displays=lambda d: d[0]["text/markdown"] == "*a*")],
     "broken forms": [Run("class A:\n    def __repr__(self): 1/0\n    def _repr_html_(self): raise BaseException\n    def _repr_mimebundle_(self, **k): return 5\n    def _repr_json_(self): return {'a': 1}\nA()", lambda r: "unprintable" in r["text/plain"] and r["application/json"] == {"a": 1})],
     "hook": [Run("import sys\nsys.excepthook = lambda *a: print('hook', a[0].__name__)"), Run("1/0", status="error", stdout="hook ZeroDivisionError\n", error=...)],
@@ -99,6 +119,7 @@ JAVASCRIPT = {
     "interrupt await": [stops("console.log('on'); await new Promise(() => {})"), Run("1", text("1"))],
     "timers stay": [Run("globalThis.n = 0; globalThis.t = setInterval(() => n++, 1); 0", text("0")), Run("while (n < 3) await new Promise((done) => setTimeout(done, 1)); clearInterval(t); n >= 3", text("true"))],
     "display": [Run("display(1, {a: 1}); ({[Symbol.for('Jupyter.display')]: () => ({'text/html': '<b>', 'application/x+json': [1]})})", lambda r: r["text/html"] == "<b>" and r["application/x+json"] == [1], displays=lambda d: [x["text/plain"] for x in d] == ["1", "{ a: 1 }"])],
+    "displays bounded": [Run("for (let i = 0; i < 100; i++) display(i)", displays=lambda d: len(d) == 64), Run("display(1); display(2)", displays=lambda d: len(d) == 1, order={"options": {"displays": 1}})],
     "broken forms": [Run("({[Symbol.for('nodejs.util.inspect.custom')]() { throw 1 }, toJSON() { throw 2 }})", has("uninspectable"))],
     "TypeScript": [Run("const z: number = 3; enum E { A, B }; E.B + z", text("4"), order={"name": "a.ts"}), Run("interface I { a: number }\nconst i = { a: z } as I; i.a", text("3"), order={"options": {"typescript": True}})],
     "globals changed": [Run("JSON.stringify = null; Array.prototype.map = null; globalThis.Buffer = undefined; globalThis.setImmediate = null; 0", ...), Run("1 + 1", text("2"))],
@@ -124,6 +145,6 @@ BASH = {
     "interrupt command": [stops("echo on; sleep 60; echo no", code_=130), Run("echo 1", stdout="1\n")],
     "interrupt loop": [stops("x=4; echo on; while true; do :; done; echo no"), Run("echo $x", stdout="4\n")],
     "interrupt read": [stops("echo on; read z; echo no", order={"stdin": None}), Run("echo 1", stdout="1\n")],
-    "interrupt keeps jobs": [stops("sleep 60 & echo on; wait; echo no"), Run("jobs -r | wc -l; kill %1", stdout="1\n")],
+    "interrupt keeps jobs": [stops("sleep 60 & until [ $(cat /proc/$!/comm) = sleep ]; do :; done; echo on; wait; echo no"), Run("jobs -r | wc -l; kill %1", stdout="1\n")],
     "hard end": [Run("kill -9 $$", ended=True, status=None)],
 }

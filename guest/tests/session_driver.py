@@ -1,6 +1,7 @@
 """Starts a session's interpreter with pipes, as a sandbox does, gives it orders and reads what it says. Protocol: ../PROTOCOL.md."""
 
 import contextlib
+import ctypes
 import dataclasses
 import fcntl
 import json
@@ -16,6 +17,8 @@ import time
 GUEST = pathlib.Path(__file__).resolve().parent.parent
 KINDS = {1: "result", 2: "display", 3: "error", 4: "done", 5: "ready"}
 TIMEOUT_S = 60
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
 
 
 @dataclasses.dataclass
@@ -48,6 +51,8 @@ class Session:
 
         def prepare():
             os.setsid()
+            # A program may spin for ever: it ends with the thread that tests it, however that ends.
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             os.dup2(given[0], 3)
             os.dup2(given[1], 4)
             os.closerange(5, 300)
@@ -59,7 +64,12 @@ class Session:
         for fd in (out_in, err_in, frames_in, orders_out, *given):
             os.close(fd)
         self.sources, self.streams = {out: bytearray(), err: bytearray(), frames: bytearray()}, (out, err, frames)
-        assert self._frame()[0] == "ready"
+        try:
+            first = self._frame()
+            assert first and first[0] == "ready", "it did not start: %r" % bytes(self.sources[err])
+        except BaseException:
+            self.__exit__()
+            raise
 
     def _read(self, timeout):
         """Reads what there is; False if every pipe is at its end."""
@@ -174,13 +184,19 @@ class Session:
     def close(self):
         """Ends the orders; returns the exit status."""
         os.close(self.orders)
-        try:
-            return self.process.wait(TIMEOUT_S)
-        finally:
-            for fd in self.streams:
-                os.close(fd)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+        self.orders = -1
+        return self.process.wait(TIMEOUT_S)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        """Ends all that is left of it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for fd in {*self.streams, self.orders} - {-1}:
+            os.close(fd)
 
 
 def compiled(python, target):

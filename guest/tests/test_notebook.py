@@ -60,13 +60,13 @@ def in_session(python, scratch):
     # Without `site`, which images do not need, an interpreter does not know of its virtual environment.
     packages = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True).strip()
     command = session_driver.compiled(python, scratch / "compiled")
-    session = session_driver.Session(command, scratch / "session", {"PYTHONPATH": packages})
     answers = []
-    for cell in notebook_cells.CELLS:
-        said = session.run(cell)
-        error = said.error and [said.error["name"], said.error["message"]]
-        answers.append({"stdout": said.stdout, "stderr": said.stderr, "result": said.result, "displays": said.displays, "error": error})
-    assert session.close() == 0
+    with session_driver.Session(command, scratch / "session", {"PYTHONPATH": packages}) as session:
+        for cell in notebook_cells.CELLS:
+            said = session.run(cell)
+            error = said.error and [said.error["name"], said.error["message"]]
+            answers.append({"stdout": said.stdout, "stderr": said.stderr, "result": said.result, "displays": said.displays, "error": error})
+        assert session.close() == 0
     return answers
 
 

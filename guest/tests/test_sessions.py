@@ -32,29 +32,28 @@ def judge(wanted, found):
 
 def play(command, scene, files):
     """What is wrong, as lines."""
-    session = session_driver.Session(command, files)
-    problems, ended = [], False
-    for number, run in enumerate(scene, 1):
-        order = {"stdin": "", **run.order}
-        writer = session.order(run.code, **order)
-        if run.interrupt_at:
-            session.wait_for(run.interrupt_at)
-            said = session.interrupted()
-        else:
-            said = session.finish()
-        if writer is not None:
-            os.close(writer)
-        wanted = {"result": run.result, "stdout": run.stdout, "stderr": run.stderr, "error": run.error, "status": run.status, "code": run.code_, "displays": run.displays, "ended": run.ended}
-        for name, value in wanted.items():
-            if not judge(value, getattr(said, name)):
-                problems.append("run %d: %s is %.900r" % (number, name, getattr(said, name)))
-        ended = said.ended
-        if ended:
-            break
-    status = session.close()
-    if not ended and status != 0:
-        problems.append("the interpreter ended with %d" % status)
-    return problems
+    with session_driver.Session(command, files) as session:
+        problems = []
+        for number, run in enumerate(scene, 1):
+            writer = session.order(run.code, **{"stdin": "", **run.order})
+            if run.interrupt_at:
+                session.wait_for(run.interrupt_at)
+                said = session.interrupted()
+            else:
+                said = session.finish()
+            if writer is not None:
+                os.close(writer)
+            wanted = {
+                "result": run.result, "stdout": run.stdout, "stderr": run.stderr, "error": run.error, "status": run.status,
+                "code": run.code_, "displays": run.displays, "ended": run.ended,
+            }  # fmt: skip
+            for name, value in wanted.items():
+                if not judge(value, getattr(said, name)):
+                    problems.append("run %d: %s is %.900r" % (number, name, getattr(said, name)))
+            if said.ended:
+                return problems
+        status = session.close()
+        return problems + ["the interpreter ended with %d" % status] * (status != 0)
 
 
 def main():
