@@ -11,7 +11,7 @@ use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use sys::{Error, Result};
 
 /// Deepest directory that is walked into.
@@ -199,7 +199,7 @@ impl Workspace {
         self.as_user(|| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
             let directory = sys::fs::open_beneath(self.directory.as_fd(), &name, flags, 0)?;
-            walk.directory(&directory, &PathBuf::from(path), 0)
+            walk.directory(&directory, Path::new(path), 0)
         })?;
         walk.entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok((walk.entries, walk.whole))
@@ -269,7 +269,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn directory(&mut self, directory: &OwnedFd, path: &PathBuf, depth: usize) -> Result<()> {
+    fn directory(&mut self, directory: &OwnedFd, path: &Path, depth: usize) -> Result<()> {
         let mut space = [MaybeUninit::<u8>::uninit(); 4096];
         let mut listing = RawDir::new(directory, &mut space);
         while let Some(entry) = listing.next() {

@@ -97,6 +97,7 @@ mod sessions;
 pub mod spool;
 mod store;
 mod tenants;
+mod texts;
 mod usage;
 mod writer;
 
