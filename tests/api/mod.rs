@@ -19,6 +19,7 @@ mod problems;
 mod runs;
 mod schema;
 mod sessions;
+mod sessions_spoilt;
 mod settings;
 mod templates;
 pub mod tenancy;

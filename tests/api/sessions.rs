@@ -8,20 +8,21 @@ use std::time::Instant;
 use worker::battery::{Verdict, attacks, breaches, verdict};
 
 /// Opens a session and returns its path.
-fn open(server: &Server, asked: &Value) -> String {
+pub fn open(server: &Server, asked: &Value) -> String {
     let (status, session) = server.post_json("/v1/sessions", asked);
     assert_eq!(status, 201, "{session}");
     format!("/v1/sessions/{}", session["id"].as_str().unwrap())
 }
 
-fn run(server: &Server, session: &str, asked: &Value) -> Value {
+/// Runs something and waits for it.
+pub fn run(server: &Server, session: &str, asked: &Value) -> Value {
     let (status, result) = server.post_json(&format!("{session}/runs"), asked);
     assert_eq!(status, 200, "{result}");
     result
 }
 
 /// Runs Python that must complete; returns what it printed.
-fn said(server: &Server, session: &str, code: &str) -> String {
+pub fn said(server: &Server, session: &str, code: &str) -> String {
     let result = run(server, session, &json!({"code": code}));
     assert_eq!(result["outcome"], "completed", "{result}");
     result["stdout"].as_str().unwrap().to_owned()
@@ -257,6 +258,11 @@ fn sessions_are_their_tenants_and_bounded() {
     assert_eq!(listed["items"], json!([]));
     let (_, log) = tenancy.ask(&tenancy.admin, "GET", "/v1/audit");
     assert!(log.to_string().contains("session.open"), "{log}");
+    assert_eq!(tenancy.answer(&tenancy.a, "DELETE", &path, None).status, 200);
+    let (_, log) = tenancy.ask(&tenancy.admin, "GET", "/v1/audit");
+    let acts = log["items"].as_array().unwrap();
+    let actor = |action| acts.iter().find(|act| act["action"] == action).map(|act| act["actor"].clone());
+    assert_eq!(actor("session.end"), actor("session.open"), "{log}");
     drop(tenancy);
     let server = Server::start(&["--set", "tenant.sessions=2"]);
     for (asked, field) in [

@@ -20,8 +20,10 @@
 //!     ── launch(job) + [errand, 0 …, tasks …] ►   another job, by this number; streams, then files to join its control groups by
 //!     ── adopt as(job, pid) ──────────►   or: another job is this process, forked into the sandbox from outside
 //!     ── signal(job, signal) ─────────►   to the job's process group
-//!     ◄───────── started ───────────────  the job of the oldest launch that is not answered became its program
+//!     ◄───────── signalled(job) ────────  it was sent
+//!     ◄───────── started ───────────────  the job of the oldest launch that is not over became its program
 //!     ◄───────── failed(step, errno) ──   or did not: then its end follows
+//!     ◄───────── launched(job) ─────────  that launch is over: who was killed in it said neither
 //!     ◄───────── job ended(job, status, time)
 //! ```
 
@@ -63,6 +65,16 @@ pub enum Message {
         job: u32,
         /// How many of the descriptors after the errand are its streams, from 0 on.
         streams: u64,
+    },
+    /// A launch is over: all that is said of its beginning was said before.
+    Launched {
+        /// The job's number.
+        job: u32,
+    },
+    /// A signal was sent, or there was nobody to send it to.
+    Signalled {
+        /// The job's number.
+        job: u32,
     },
     /// Another job came, into a sandbox that stays.
     AdoptAs {
@@ -134,6 +146,8 @@ impl Message {
             Self::Adopt { pid } => (10, pid, 0),
             Self::Ended { status, cpu_us } => (5, status, cpu_us),
             Self::Launch { job, streams } => (12, job as i32, streams),
+            Self::Launched { job } => (16, job as i32, 0),
+            Self::Signalled { job } => (17, job as i32, 0),
             Self::AdoptAs { job, pid } => (13, job as i32, u64::from(pid.unsigned_abs())),
             Self::Signal { job, signal } => (14, job as i32, u64::from(signal.unsigned_abs())),
             Self::JobEnded { job, status, cpu_us } => {
@@ -166,6 +180,8 @@ impl Message {
             10 => Self::Adopt { pid: first()? },
             5 => Self::Ended { status: first()?, cpu_us: second()? },
             12 => Self::Launch { job: first()? as u32, streams: second()? },
+            16 => Self::Launched { job: first()? as u32 },
+            17 => Self::Signalled { job: first()? as u32 },
             13 => Self::AdoptAs { job: first()? as u32, pid: i32::try_from(second()?).ok()? },
             14 => Self::Signal { job: first()? as u32, signal: i32::try_from(second()?).ok()? },
             15 => {
@@ -232,6 +248,8 @@ mod tests {
             Message::Furnish,
             Message::Adopt { pid: 3 },
             Message::Launch { job: u32::MAX, streams: 5 },
+            Message::Launched { job: u32::MAX },
+            Message::Signalled { job: 7 },
             Message::AdoptAs { job: 7, pid: 3 },
             Message::Signal { job: 7, signal: 2 },
             Message::JobEnded { job: 7, status: 0x8b, cpu_us: u64::MAX },

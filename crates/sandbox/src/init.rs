@@ -224,6 +224,8 @@ fn serve(birth: &Birth<'_>, mut made: Vec<OwnedFd>) -> i32 {
         Ok(Some((Message::StartAhead, descriptors))) => execute(birth, descriptors, scratch, true),
         Ok(Some((Message::Furnish, descriptors))) => adopt(birth, descriptors, scratch),
         Ok(Some((first @ (Message::Launch { .. } | Message::AdoptAs { .. }), descriptors))) => {
+            // Its jobs share our memory while they start: what they do not need is not there.
+            drop(scratch);
             staying::serve(birth, first, descriptors)
         }
         _ => 1,

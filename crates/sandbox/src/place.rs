@@ -231,6 +231,7 @@ impl Sandbox {
     ) -> Result<(), NotJoined> {
         let offer = self.offer.as_ref().ok_or_else(|| internal("the plan lets no fork in"));
         let offer = offer.map_err(NotJoined::NoFork)?;
+        let tasks = tasks_of_fork(&self.tasks, tasks);
         let way = Way::into(plan, offer, tasks.len(), true).map_err(NotJoined::NoFork)?;
         let pid = way.fork(zygote, plan, offer, &Belongings { tasks, streams, errand: waits })?;
         tell(&self.control, Message::AdoptAs { job, pid }, &[]).map_err(NotJoined::Failed)
@@ -328,6 +329,12 @@ impl Drop for Sandbox {
             eprintln!("fireclay: {fault}");
         }
     }
+}
+
+/// The files by which a fork joins its control groups: those of its job, or where jobs have none of their own (version 2), those of the
+/// sandbox. A fork comes from outside: without them it would be in no group at all.
+fn tasks_of_fork<'a>(sandbox: &'a [OwnedFd], job: &'a [OwnedFd]) -> &'a [OwnedFd] {
+    if job.is_empty() { sandbox } else { job }
 }
 
 /// Waits until a descriptor is readable; false if it is not in time.

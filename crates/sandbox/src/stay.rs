@@ -23,7 +23,7 @@ pub struct Staying {
     /// Of the jobs that have not been let go, by number. Before the sandbox, whose group is above theirs.
     groups: BTreeMap<u32, Leaf>,
     sandbox: Sandbox,
-    /// Jobs of which init has not said yet whether they became their programs.
+    /// Jobs whose launch init has not said to be over, oldest first: what it says of a beginning is of the first.
     launched: VecDeque<u32>,
     last: u32,
 }
@@ -44,6 +44,10 @@ pub enum Heard {
         /// Its processor time and that of what it waited for, in microseconds.
         cpu_us: u64,
     },
+    /// A launch is over; it began, or failed, or was killed before it could do either.
+    Launched,
+    /// A signal that was to be sent to this job was sent.
+    Signalled(u32),
     /// Init is gone, and with it the sandbox.
     Gone,
 }
@@ -98,7 +102,10 @@ impl Staying {
                 let streams = [*stdin, *stdout, *stderr, *result];
                 let forked = self.sandbox.fork_as(job, *zygote, &self.plan, streams, (*waits, &tasks));
                 if let Err(NotJoined::NoFork(fault) | NotJoined::Failed(fault)) = forked {
-                    self.let_go(job)?;
+                    // What went wrong first is what is told.
+                    if let Err(other) = self.let_go(job) {
+                        eprintln!("fireclay: {other}");
+                    }
                     return Err(fault);
                 }
             }
@@ -131,7 +138,12 @@ impl Staying {
             Some(Message::JobEnded { job, status, cpu_us }) => {
                 Ok(Heard::Ended { job, how: Ended::from_status(status), cpu_us })
             }
-            Some(message) => match (message, self.launched.pop_front()) {
+            Some(Message::Launched { job }) => {
+                self.launched.retain(|one| *one != job);
+                Ok(Heard::Launched)
+            }
+            Some(Message::Signalled { job }) => Ok(Heard::Signalled(job)),
+            Some(message) => match (message, self.launched.front().copied()) {
                 (Message::Started, Some(job)) => Ok(Heard::Began(job)),
                 (message, Some(job)) => Ok(Heard::Failed(job, failure(&self.plan, message))),
                 (message, None) => Err(failure(&self.plan, message)),
@@ -139,7 +151,7 @@ impl Staying {
         }
     }
 
-    /// Has a signal sent to a job's process group. Nothing happens to one that is gone.
+    /// Has a signal sent to a job's process group. Nothing happens to one that is gone. Each is answered by [`Heard::Signalled`].
     pub fn signal(&self, job: u32, signal: i32) -> Result<(), Fault> {
         self.sandbox.signal(job, signal)
     }
@@ -184,9 +196,31 @@ impl Staying {
         self.groups.get(&job).map_or(Ok(()), Leaf::forget_peak).map_err(|error| machine(&error))
     }
 
-    /// Whether a job has more memory than this now, files apart; false where the machine cannot tell.
-    pub fn exceeds(&self, job: u32, bytes: u64) -> bool {
-        self.groups.get(&job).is_some_and(|group| group.exceeds(bytes).unwrap_or(false))
+    /// How much memory a job has now, files apart where that makes it less than `limit`; 0 where the machine cannot tell.
+    pub fn memory_bytes(&self, job: u32, limit: u64) -> u64 {
+        self.groups.get(&job).map_or(0, |group| group.memory_apart(limit).unwrap_or(0))
+    }
+
+    /// Gives all that runs little processor time, until [`Staying::wake`]: nobody waits for it.
+    pub fn calm(&mut self) -> Result<(), Fault> {
+        self.share(|leaf| leaf.ration(true))
+    }
+
+    /// Gives all that runs what it was made with again.
+    pub fn wake(&mut self) -> Result<(), Fault> {
+        self.share(|leaf| leaf.ration(false))
+    }
+
+    fn share(&self, ration: impl Fn(&Leaf) -> std::io::Result<()>) -> Result<(), Fault> {
+        // In version 1 a group may not have less than those below it were promised.
+        let whole = self.sandbox.cgroup().filter(|leaf| leaf.version() != 1);
+        self.groups.values().chain(whole).try_for_each(ration).map_err(|error| machine(&error))
+    }
+
+    /// Lifts the sandbox's processor limit, or sets it again.
+    pub fn hurry(&mut self, lifted: bool) -> Result<(), Fault> {
+        let set = |leaf: &Leaf| leaf.hurry(lifted);
+        self.sandbox.cgroup().map_or(Ok(()), set).map_err(|error| machine(&error))
     }
 
     /// Processor time of the processes of a job that live, and of what they waited for, in microseconds; 0 where the machine cannot

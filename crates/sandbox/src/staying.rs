@@ -54,17 +54,18 @@ fn take_all(signals: &OwnedFd) -> Result<()> {
 /// Does what the supervisor says. Only what makes it useless to go on is an error.
 fn obey(birth: &Birth<'_>, message: Message, descriptors: Vec<OwnedFd>, jobs: &mut Jobs) -> Result<()> {
     match message {
-        Message::Launch { job, streams } => match launch(birth, descriptors, streams) {
-            Ok(pid) => {
-                jobs.insert(job, pid);
-                Ok(())
+        Message::Launch { job, streams } => {
+            match launch(birth, descriptors, streams) {
+                Ok(pid) => drop(jobs.insert(job, pid)),
+                Err(error) => {
+                    control::send(birth.control.as_fd(), Message::failed(usize::MAX, error), &[])?;
+                    let status = libc::SIGKILL;
+                    control::send(birth.control.as_fd(), Message::JobEnded { job, status, cpu_us: 0 }, &[])?;
+                }
             }
-            Err(error) => {
-                control::send(birth.control.as_fd(), Message::failed(usize::MAX, error), &[])?;
-                let status = libc::SIGKILL;
-                control::send(birth.control.as_fd(), Message::JobEnded { job, status, cpu_us: 0 }, &[])
-            }
-        },
+            // One that was killed on the way has said nothing: what the next one says must not be taken for its word.
+            control::send(birth.control.as_fd(), Message::Launched { job }, &[])
+        }
         Message::AdoptAs { job, pid } => {
             jobs.insert(job, pid);
             // One that ended before it was known was reaped as nobody's.
@@ -75,10 +76,10 @@ fn obey(birth: &Birth<'_>, message: Message, descriptors: Vec<OwnedFd>, jobs: &m
             }
             Ok(())
         }
-        Message::Signal { job, signal } => match jobs.get(&job) {
-            Some(group) => signal_group(*group, signal),
-            None => Ok(()),
-        },
+        Message::Signal { job, signal } => {
+            jobs.get(&job).map_or(Ok(()), |group| signal_group(*group, signal))?;
+            control::send(birth.control.as_fd(), Message::Signalled { job }, &[])
+        }
         _ => Err(Error { call: "message", errno: libc::EBADMSG }),
     }
 }

@@ -4,6 +4,7 @@
 //! write itself is not read or written for it. A file that is replaced is replaced whole, by a rename, which follows nothing either.
 
 use crate::inputs::make_directories;
+use model::limits::PATH_BYTES_MAX;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags};
 use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
@@ -16,6 +17,8 @@ use sys::{Error, Result};
 
 /// Deepest directory that is walked into.
 pub const DEPTH_MAX: usize = 64;
+/// Most things that are removed at once.
+pub const REMOVED_MAX: usize = 1 << 20;
 
 /// A directory of a sandbox, or a copy of one.
 #[derive(Debug)]
@@ -186,13 +189,23 @@ impl Workspace {
         })
     }
 
-    /// Removes a file, a link itself, or a directory with all that is in it.
+    /// Removes a file, a link itself, or a directory with all that is in it. More than [`REMOVED_MAX`] things are ELOOP: some are gone
+    /// then.
     pub fn remove(&self, path: &str) -> Result<()> {
-        let (parent, name) = self.parent_of(path)?;
-        self.as_user(|| remove(parent.as_fd(), &name, 0))
+        match self.remove_some(path, REMOVED_MAX)? {
+            true => Ok(()),
+            false => Err(Error { call: "unlinkat", errno: libc::ELOOP }),
+        }
     }
 
-    /// What is in a directory, by name, at most `most` things; and whether that is all. With `recursive` also what is below.
+    /// As [`Workspace::remove`], but at most `most` things; says whether that was all.
+    pub fn remove_some(&self, path: &str, most: usize) -> Result<bool> {
+        let (parent, name) = self.parent_of(path)?;
+        let mut left = most;
+        self.as_user(|| remove(parent.as_fd(), &name, 0, &mut left))
+    }
+
+    /// What is in a directory, by name, at most `most` things with paths that are not too long; and whether that is all. With `recursive` also what is below.
     pub fn list(&self, path: &str, recursive: bool, most: usize) -> Result<(Vec<Entry>, bool)> {
         let name = word(if path.is_empty() { "." } else { path })?;
         let mut walk = Walk { recursive, most, entries: Vec::new(), whole: true };
@@ -238,11 +251,14 @@ impl Drop for Upload {
     }
 }
 
-/// Removes one name. Deeper than [`DEPTH_MAX`] is ELOOP.
-fn remove(parent: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<()> {
+/// Removes one name, and `left` things at most; says whether it is gone. Deeper than [`DEPTH_MAX`] is ELOOP.
+fn remove(parent: BorrowedFd<'_>, name: &CStr, depth: usize, left: &mut usize) -> Result<bool> {
+    // Code that is at work there may make more as fast as it is removed.
+    let Some(rest) = left.checked_sub(1) else { return Ok(false) };
+    *left = rest;
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Err(rustix::io::Errno::ISDIR) => {}
-        other => return other.map_err(Error::of("unlinkat")),
+        other => return other.map(|()| true).map_err(Error::of("unlinkat")),
     }
     if depth > DEPTH_MAX {
         return Err(Error { call: "unlinkat", errno: libc::ELOOP });
@@ -254,10 +270,13 @@ fn remove(parent: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<()> {
     while let Some(entry) = listing.next() {
         let entry = entry.map_err(Error::of("getdents64"))?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            remove(directory.as_fd(), entry.file_name(), depth + 1)?;
+            let gone = remove(directory.as_fd(), entry.file_name(), depth + 1, left)?;
+            if !gone {
+                return Ok(false);
+            }
         }
     }
-    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).map_err(Error::of("unlinkat"))
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).map(|()| true).map_err(Error::of("unlinkat"))
 }
 
 /// A walk that lists.
@@ -285,6 +304,10 @@ impl Walk {
             // What went meanwhile is not there.
             let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             let inner = path.join(OsString::from_vec(name.to_bytes().to_vec()));
+            if inner.as_os_str().len() > PATH_BYTES_MAX {
+                self.whole = false;
+                continue;
+            }
             let entry = entry_of(inner.clone(), &stat);
             let descend = self.recursive && entry.kind == Kind::Directory;
             self.entries.push(entry);
@@ -331,6 +354,13 @@ mod tests {
         (parent, workspace)
     }
 
+    impl Workspace {
+        fn directory_of(&self, path: &str) -> OwnedFd {
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            sys::fs::open_beneath(self.directory.as_fd(), &word(path).unwrap(), flags, 0).unwrap()
+        }
+    }
+
     fn text(workspace: &Workspace, path: &str) -> String {
         let mut text = String::new();
         workspace.read(path).unwrap().0.read_to_string(&mut text).unwrap();
@@ -359,6 +389,19 @@ mod tests {
         workspace.remove("a").unwrap();
         workspace.remove("d/e").unwrap();
         assert_eq!(workspace.look("a").unwrap_err().errno, libc::ENOENT);
+        // In pieces.
+        (0..5).for_each(|number| workspace.write(&format!("m/n/{number}"), b"", false).unwrap());
+        assert!(!workspace.remove_some("m", 4).unwrap());
+        assert!(!workspace.remove_some("m", 4).unwrap());
+        assert!(workspace.remove_some("m", 4).unwrap());
+        // What a path of ours could not name is not listed, and that is said.
+        let deep = vec!["d".repeat(200); PATH_BYTES_MAX / 200].join("/");
+        workspace.make_directory(&deep).unwrap();
+        let deepest = workspace.directory_of(&deep);
+        rustix::fs::mkdirat(&deepest, "e".repeat(200), Mode::RWXU).unwrap();
+        let (entries, whole) = workspace.list("", true, 100).unwrap();
+        assert!(!whole && entries.iter().all(|entry| entry.path.as_os_str().len() <= PATH_BYTES_MAX));
+        workspace.remove(&deep[..200]).unwrap();
         // An upload that is not finished leaves nothing.
         drop(workspace.begin("x", false, [7; 16]).unwrap());
         assert_eq!(workspace.list("", true, 100).unwrap().0.len(), 1);

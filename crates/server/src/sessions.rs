@@ -8,17 +8,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::{Actor, NewSession, SessionEnd};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use worker::machine::{Machine, Order, Ticket};
 use worker::queue::{Full, Share};
-use worker::session::{Ended, How, Session, Standing, Why, archive};
+use worker::session::archive::{self, Saved};
+use worker::session::{Ended, How, Session, Standing, Why};
 use worker::template::{NotReady, Template};
 
 mod afterwards;
 
 /// Longest idle time to live that a session may ask for, in milliseconds.
 const IDLE_TTL_MS_MAX: u64 = 24 * 3_600_000;
+/// How many sessions' files are saved at once.
+const SAVING_MAX: usize = 4;
+/// How much of why a session ended is recorded.
+const DETAIL_CHARS: usize = 1_024;
 /// What a session is opened with.
 #[derive(Debug, Clone)]
 pub struct NewOpen {
@@ -66,6 +71,8 @@ pub struct OpenSession {
     changed: Notify,
     /// Whether its end is recorded and its files are saved.
     buried: watch::Sender<bool>,
+    /// Who closed it, for the audit log.
+    closed_by: Mutex<Option<Actor>>,
 }
 
 /// When a session is to end.
@@ -121,6 +128,10 @@ impl OpenSession {
             expires_at_ms: at(clock.expires),
             ends_at_ms: at(due),
         }
+    }
+
+    fn closed_by(&self) -> MutexGuard<'_, Option<Actor>> {
+        self.closed_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives it time from now on.
@@ -233,6 +244,10 @@ fn reject(field: &str, message: &str, hint: &str) -> Problem {
 #[derive(Debug)]
 pub struct Sessions {
     open: Mutex<BTreeMap<SessionId, Arc<OpenSession>>>,
+    /// Whose are on their way in.
+    opening: Mutex<BTreeMap<TenantId, usize>>,
+    /// For those whose files are being saved.
+    saving: Semaphore,
     /// Told when the last one was forgotten.
     emptied: Notify,
     /// Where files wait after the end.
@@ -242,7 +257,8 @@ pub struct Sessions {
 impl Sessions {
     /// None yet.
     pub fn new(directory: PathBuf) -> Self {
-        Self { open: Mutex::default(), emptied: Notify::new(), directory }
+        let (open, opening) = (Mutex::default(), Mutex::default());
+        Self { open, opening, saving: Semaphore::new(SAVING_MAX), emptied: Notify::new(), directory }
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<OpenSession>>> {
@@ -254,10 +270,21 @@ impl Sessions {
         self.open().get(id).filter(|open| open.tenant == *tenant).cloned()
     }
 
-    /// How many are open, of all and of this tenant.
-    pub fn count(&self, tenant: &TenantId) -> (usize, usize) {
-        let open = self.open();
-        (open.len(), open.values().filter(|one| one.tenant == *tenant).count())
+    /// Takes a place for one more, if no more than so many are open or on their way, of this tenant and of all.
+    fn enter(&self, tenant: &TenantId, own_max: usize, all_max: usize) -> Result<Opening<'_>, Problem> {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, own) = {
+            let open = self.open();
+            (open.len(), open.values().filter(|one| one.tenant == *tenant).count())
+        };
+        let all = all + opening.values().sum::<usize>();
+        let own = own + opening.get(tenant).copied().unwrap_or(0);
+        if own >= own_max || all >= all_max {
+            let detail = format!("{own} sessions are open; more are not allowed at once");
+            return Err(Problem::too_many(detail, 60));
+        }
+        *opening.entry(tenant.clone()).or_default() += 1;
+        Ok(Opening { sessions: self, tenant: tenant.clone() })
     }
 
     /// Ends all: nobody waits for what follows.
@@ -288,9 +315,32 @@ impl Sessions {
         }
     }
 
+    /// Where the files of all sessions wait that ended.
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Where the files of a session wait that ended.
     fn saved(&self, id: &SessionId) -> PathBuf {
         self.directory.join(id.as_str())
+    }
+}
+
+/// A place for a session on its way in.
+struct Opening<'a> {
+    sessions: &'a Sessions,
+    tenant: TenantId,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let mut opening = self.sessions.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = opening.get_mut(&self.tenant) {
+            *count -= 1;
+            if *count == 0 {
+                opening.remove(&self.tenant);
+            }
+        }
     }
 }
 
@@ -300,11 +350,8 @@ impl Service {
         if self.is_draining() {
             return Err(draining());
         }
-        let (all, own) = self.sessions.count(&new.tenant);
-        if own >= self.settings.tenant.sessions || all >= self.settings.session.max {
-            let detail = format!("{own} sessions are open; more are not allowed at once");
-            return Err(Problem::too_many(detail, 60));
-        }
+        let (own_max, all_max) = (self.settings.tenant.sessions, self.settings.session.max);
+        let opening = self.sessions.enter(&new.tenant, own_max, all_max)?;
         let template = Template::find(&new.template)?;
         let own = template.languages.first().map(|row| row.name);
         let own = own.ok_or_else(|| internal("a template runs nothing".to_owned()))?;
@@ -320,6 +367,8 @@ impl Service {
         };
         let spec = RunSpec::admit(trial, &policy)?;
         self.machine.check(&spec).map_err(problem_of)?;
+        // Once it is known to be possible, as a run.
+        self.quotas.spend(&new.tenant)?;
         let id = SessionId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let missing = self.allow_missing();
         let session = self
@@ -352,8 +401,10 @@ impl Service {
             }),
             changed: Notify::new(),
             buried: watch::channel(false).0,
+            closed_by: Mutex::default(),
         });
         self.sessions.open().insert(id.clone(), open.clone());
+        drop(opening);
         let record = NewSession {
             id: id.clone(),
             tenant: new.tenant,
@@ -397,24 +448,39 @@ impl Service {
     async fn bury(&self, open: &Arc<OpenSession>, ended: Ended) {
         let id = open.session.id().clone();
         let (session, directory) = (open.session.clone(), self.sessions.saved(&id));
-        let room = open.limits.disk_bytes;
-        let saving = tokio::task::spawn_blocking(move || save(&session, &directory, room)).await;
+        let room = open.limits.disk_bytes.min(self.settings.session.files_bytes);
+        let saving = {
+            // The semaphore is never closed. A few at a time, whatever ends at once: the disk is everybody's.
+            let _turn = self.sessions.saving.acquire().await.ok();
+            tokio::task::spawn_blocking(move || save(&session, &directory, room)).await
+        };
         let at_ms = now_ms();
         let keep_ms = i64::try_from(self.settings.session.keep_files_ms).unwrap_or(i64::MAX);
-        let (files_until_ms, more) = match saving {
-            Ok(Ok(Some(0))) => (Some(at_ms.saturating_add(keep_ms)), String::new()),
-            Ok(Ok(Some(skipped))) => {
-                (Some(at_ms.saturating_add(keep_ms)), format!("; {skipped} of its files could not be kept"))
+        let kept = saving.map_err(|error| error.to_string()).and_then(|saved| saved);
+        let (files, more) = match kept {
+            Ok(Some(Saved { skipped: 0, taken, .. })) => (Some(taken), String::new()),
+            Ok(Some(Saved { skipped, taken, .. })) => {
+                (Some(taken), format!("; {skipped} of its files could not be kept"))
             }
-            Ok(Ok(None)) => (None, String::new()),
-            Ok(Err(error)) => (None, format!("; its files could not be kept: {error}")),
+            Ok(None) => (None, String::new()),
             Err(error) => (None, format!("; its files could not be kept: {error}")),
         };
         open.session.let_files_go();
         let Ended { why, detail } = ended;
-        let end = SessionEnd { at_ms, why: why.name().to_owned(), detail: detail + &more, files_until_ms };
-        if let Err(error) = self.store.end_session(&id, end, Actor::Local).await {
+        let detail = detail.chars().take(DETAIL_CHARS).collect::<String>() + &more;
+        let end = SessionEnd {
+            at_ms,
+            why: why.name().to_owned(),
+            detail,
+            files_until_ms: files.map(|_| at_ms.saturating_add(keep_ms)),
+            files_bytes: files.unwrap_or(0),
+        };
+        let closed_by = open.closed_by().take().filter(|_| why == Why::Closed);
+        if let Err(error) = self.store.end_session(&id, end, closed_by.unwrap_or(Actor::Local)).await {
             eprintln!("fireclay: {id}: record its end: {error}");
+        }
+        if let Err(problem) = self.bound_session_files().await {
+            eprintln!("fireclay: remove files of old sessions: {problem}");
         }
         self.sessions.forget(&id);
         open.buried.send_replace(true);
@@ -428,18 +494,26 @@ impl Service {
     }
 
     /// Ends a session; its end is recorded when this returns.
-    pub async fn close_session(&self, open: &OpenSession) {
+    pub async fn close_session(&self, open: &OpenSession, by: Actor) {
+        open.closed_by().get_or_insert(by);
         open.session.end(Why::Closed, "");
         // The sender lives as long as the session, so this never fails.
         drop(open.buried.subscribe().wait_for(|buried| *buried).await);
     }
 }
 
-/// Saves files; says how many were passed over, `None` if there are none to save.
-fn save(session: &Session, directory: &Path, room: u64) -> Result<Option<usize>, String> {
+/// Saves files; `None` if there are none to save. Of what cannot be saved nothing is left.
+fn save(session: &Session, directory: &Path, room: u64) -> Result<Option<Saved>, String> {
     let files = session.files().map_err(|fault| fault.to_string())?;
     let Some(files) = files else { return Ok(None) };
-    archive::save(&files, directory, room).map(|saved| Some(saved.skipped)).map_err(|error| error.to_string())
+    archive::save(&files, directory, room).map(Some).map_err(|error| {
+        match std::fs::remove_dir_all(directory) {
+            Err(other) if other.kind() != std::io::ErrorKind::NotFound => {
+                format!("{error}; and what was kept of them could not be removed: {other}")
+            }
+            _ => error.to_string(),
+        }
+    })
 }
 
 fn detail_of(why: Why, open: &OpenSession) -> String {

@@ -70,6 +70,11 @@ pub const TABLE: &[Row] = &[
     ),
     row("session.keep_files_ms", "\"24h\"", "How long the files of a session are kept after its end"),
     row(
+        "session.files_bytes",
+        "\"10GiB\"",
+        "How much the files of all ended sessions may take together; those of the session that ended first go first",
+    ),
+    row(
         "limits",
         "{}",
         "What a run gets when it names nothing: any of `timeout_ms`, `memory_bytes`, `cpus`, `processes`, `disk_bytes`, `output_bytes`",
@@ -208,6 +213,9 @@ pub struct SessionSettings {
     /// Their files, after their end.
     #[serde(deserialize_with = "milliseconds")]
     pub keep_files_ms: u64,
+    /// Their files, of all ended sessions.
+    #[serde(deserialize_with = "bytes")]
+    pub files_bytes: u64,
 }
 
 /// What is kept of settled runs.

@@ -65,7 +65,9 @@
 //! reader.session(&Scope, &SessionId)                 -> Option<SessionRow>
 //! reader.sessions(&Scope, open: Option<bool>, &Page) -> Listed<SessionRow>    newest first
 //! reader.session_counts(&SessionId)                  -> SessionCounts         of a session that was found in its scope
-//! reader.sessions_to_clear(at_ms, limit)             -> Vec<SessionId>
+//! reader.sessions_to_clear(at_ms, limit)             -> Vec<SessionId>        those whose files go first
+//! reader.session_files_bytes()                       -> u64
+//! reader.run_of_key(&TenantId, &Idempotency, now_ms) -> Option<RunId>
 //! reader.keys(&Scope, &Page)                         -> Listed<KeyRow>        never the secrets
 //! reader.tenant(&TenantId)                           -> Option<TenantRow>
 //! reader.tenants(&Page)                              -> Listed<TenantRow>

@@ -1,10 +1,11 @@
 //! Sessions: opened, ended, found again. What runs in them is in [`crate::runs`].
 
 use crate::columns::{Conditions, at_most, count as whole, from_word, moment};
+use crate::limits::IDEMPOTENCY_MS;
 use crate::limits::{DETAIL_BYTES_MAX, NAME_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::writer::Write;
-use crate::{Actor, Cursor, Listed, NewAudit, Page, Reader, Scope, Store, StoreError, audit};
-use model::{SessionId, TenantId};
+use crate::{Actor, Cursor, Idempotency, Listed, NewAudit, Page, Reader, Scope, Store, StoreError, audit};
+use model::{RunId, SessionId, TenantId};
 use rusqlite::{ErrorCode, OptionalExtension, Row, params, params_from_iter};
 use serde_json::json;
 
@@ -34,6 +35,8 @@ pub struct SessionEnd {
     pub detail: String,
     /// Until when its files are kept; `None` if there are none.
     pub files_until_ms: Option<i64>,
+    /// What they take on the disk.
+    pub files_bytes: u64,
 }
 
 /// A session.
@@ -107,9 +110,11 @@ impl Store {
         }
         let id = id.clone();
         self.write("end a session", move |transaction| {
-            let sql = "UPDATE sessions SET ended_at = ?, why = ?, detail = ?, files_until = ?
+            let sql =
+                "UPDATE sessions SET ended_at = ?, why = ?, detail = ?, files_until = ?, files_bytes = ?
                 WHERE id = ? AND ended_at IS NULL RETURNING tenant";
-            let row = params![end.at_ms, end.why, end.detail, end.files_until_ms, id.as_str()];
+            let bytes = i64::try_from(end.files_bytes).unwrap_or(i64::MAX);
+            let row = params![end.at_ms, end.why, end.detail, end.files_until_ms, bytes, id.as_str()];
             let tenant: Option<String> = transaction.sql(sql)?.query_row(row, |row| row.get(0)).optional()?;
             let tenant = tenant.ok_or(StoreError::AlreadySettled)?;
             let act = NewAudit {
@@ -128,7 +133,7 @@ impl Store {
     pub fn forget_session_files(&self, id: &SessionId) -> Write<()> {
         let id = id.clone();
         self.write("forget a session's files", move |transaction| {
-            let sql = "UPDATE sessions SET files_until = NULL WHERE id = ?";
+            let sql = "UPDATE sessions SET files_until = NULL, files_bytes = 0 WHERE id = ?";
             transaction.execute(sql, [id.as_str()]).map(drop).map_err(StoreError::from)
         })
     }
@@ -144,7 +149,8 @@ impl Store {
     }
 }
 
-const COLUMNS: &str = "id, tenant, name, created_at, request, ended_at, why, detail, files_until";
+const COLUMNS: &str =
+    "id, tenant, name, created_at, request, ended_at, why, detail, files_until, files_bytes";
 
 impl Reader {
     /// One session.
@@ -205,6 +211,32 @@ impl Reader {
         })
     }
 
+    /// What the files of all ended sessions take on the disk.
+    pub fn session_files_bytes(&self) -> Result<u64, StoreError> {
+        self.read("add up the files of sessions", |db| {
+            // As a float it cannot overflow; it is exact far beyond any disk.
+            let sql =
+                "SELECT CAST(total(files_bytes) AS INTEGER) FROM sessions WHERE files_until IS NOT NULL";
+            Ok(whole(db.prepare_cached(sql)?.query_row([], |row| row.get(0))?))
+        })
+    }
+
+    /// The run that a key stands for; `None` if there is none, or it stands for another request.
+    pub fn run_of_key(
+        &self,
+        tenant: &TenantId,
+        idempotency: &Idempotency,
+        now_ms: i64,
+    ) -> Result<Option<RunId>, StoreError> {
+        self.read("find a run by its key", |db| {
+            let sql = "SELECT object FROM idempotency WHERE tenant = ? AND key = ? AND body_sha256 = ? AND created_at > ?";
+            let oldest = now_ms.saturating_sub(IDEMPOTENCY_MS);
+            let row = params![tenant.as_str(), idempotency.key, idempotency.body_sha256, oldest];
+            let found = db.prepare_cached(sql)?.query_row(row, |row| row.get::<_, String>(0)).optional()?;
+            Ok(found.and_then(|id| id.parse().ok()))
+        })
+    }
+
     /// Ended sessions whose files are kept no longer than until `at_ms`: at most `limit`.
     pub fn sessions_to_clear(&self, at_ms: i64, limit: u32) -> Result<Vec<SessionId>, StoreError> {
         self.read("find sessions with old files", |db| {
@@ -224,6 +256,7 @@ fn row(row: &Row<'_>) -> Result<SessionRow, StoreError> {
             why: row.get(6)?,
             detail: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
             files_until_ms: row.get(8)?,
+            files_bytes: whole(row.get(9)?),
         }),
         None => None,
     };

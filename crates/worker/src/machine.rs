@@ -230,7 +230,8 @@ impl Machine {
 
     /// Says whether a run of this tenant would be taken in now.
     pub fn room(&self, tenant: &str, share: Share) -> Result<(), Full> {
-        self.queue().room(tenant, share)
+        let beside = self.lanes().beside(tenant);
+        self.queue().room(tenant, share, beside)
     }
 
     /// Takes a run in, or says which queue is full.
@@ -285,10 +286,11 @@ impl Machine {
     fn queue_up(&self, pending: Pending) -> Result<(), Full> {
         let (tenant, share, weight) = (pending.tenant.clone(), pending.share, pending.weight);
         let number = pending.number.clone();
+        let beside = self.lanes().beside(&tenant);
         {
             let mut queue = self.queue();
             // Before another thread can take it out again.
-            number.store(queue.push(&tenant, share, weight, pending)?, Ordering::Relaxed);
+            number.store(queue.push(&tenant, share, beside, (weight, pending))?, Ordering::Relaxed);
         }
         self.dispatch();
         Ok(())
@@ -296,8 +298,8 @@ impl Machine {
 
     /// How busy it is now.
     pub fn load(&self) -> Load {
-        let queue = self.queue();
         let lanes = self.lanes().waiting();
+        let queue = self.queue();
         Load { places: queue.places(), running: queue.taken(), queued: queue.waiting() + lanes }
     }
 

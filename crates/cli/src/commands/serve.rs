@@ -108,6 +108,7 @@ pub fn start(
         eprintln!("fireclay: {count} runs were interrupted by the end of the service before this");
     }
     let orphans = runtime.block_on(service.end_orphans()).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    runtime.block_on(service.clear_strays()).map_err(|problem| anyhow::anyhow!("{problem}"))?;
     if orphans > 0 {
         eprintln!("fireclay: {orphans} sessions ended with the service before this, which died");
     }

@@ -158,13 +158,29 @@ pub async fn answer(
     submission: Submission,
     (wait, stream): (bool, bool),
 ) -> Result<Response, Problem> {
-    let (id, live) = match service.submit(submission).await? {
-        Submitted::New { id, live } => (id, Some(live)),
-        Submitted::Replayed(id) => {
-            let live = service.live.get(id.as_str());
-            (id, live)
-        }
-    };
+    match service.submit(submission).await? {
+        Submitted::New { id, live } => answer_of(service, caller, (id, Some(live)), (wait, stream)).await,
+        Submitted::Replayed(id) => answer_before(service, caller, id, (wait, stream)).await,
+    }
+}
+
+/// Answers with a run that was submitted before, by the same key.
+pub async fn answer_before(
+    service: &Arc<Service>,
+    caller: &Caller,
+    id: RunId,
+    wanted: (bool, bool),
+) -> Result<Response, Problem> {
+    let live = service.live.get(id.as_str());
+    answer_of(service, caller, (id, live), wanted).await
+}
+
+async fn answer_of(
+    service: &Arc<Service>,
+    caller: &Caller,
+    (id, live): (RunId, Option<Arc<LiveRun>>),
+    (wait, stream): (bool, bool),
+) -> Result<Response, Problem> {
     if stream {
         return Ok(with_id(&id, StatusCode::OK, events_of(service, caller, &id, 0).await?));
     }

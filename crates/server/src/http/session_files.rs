@@ -13,22 +13,23 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use model::SessionId;
 use model::spec::check_path;
+use model::{Rejection, SessionId};
 use serde::{Deserialize, Serialize};
 use std::io::{Seek, SeekFrom, Write};
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use worker::session::{Entry, Kind as FileKind, Upload, Workspace};
+use worker::session::{Entry, Kind as FileKind, Standing, Upload, Workspace};
 
 /// Most things of one list.
 const LIST_MAX: usize = 10_000;
-/// How many pieces of an upload may wait for the disk; then the client waits.
-const PIECES_MAX: usize = 8;
+/// How much of an upload is written at once.
+const WRITE_BYTES: usize = 256 << 10;
+/// Longest pattern of a list.
+const GLOB_BYTES_MAX: usize = 256;
 
 /// The routes.
 pub fn routes() -> OpenApiRouter<Arc<Service>> {
@@ -177,7 +178,9 @@ async fn with_files<T: Send + 'static>(
 
 /// Refuses to change files of a session that has ended.
 fn still_open(service: &Service, caller: &Caller, id: &SessionId) -> Result<(), Problem> {
-    match service.sessions.get(&caller.tenant, id) {
+    let open = service.sessions.get(&caller.tenant, id);
+    // One that has ended is there until its files are saved: what would be put now might be in them or not.
+    match open.filter(|open| !matches!(open.session.standing(), Standing::Ended(_))) {
         Some(_) => Ok(()),
         // If there is none of this name, that is what will be said.
         None => Err(Problem::new(
@@ -201,17 +204,20 @@ async fn list(
     if !path.is_empty() {
         check_path("path", &path)?;
     }
+    if glob.as_ref().is_some_and(|glob| glob.len() > GLOB_BYTES_MAX) {
+        let what = format!("longer than {GLOB_BYTES_MAX} bytes");
+        return Err(Rejection::new("glob", what, "use a shorter pattern").into());
+    }
     let recursive =
         recursive || glob.as_deref().is_some_and(|glob| glob.contains('/') || glob.contains("**"));
     let listed = with_files(&service, &caller, &id, &path, move |files, path| {
         let (entries, whole) = files.list(path, recursive, LIST_MAX)?;
-        Ok((entries, whole, files.space()?.free_bytes))
+        let matches =
+            |view: &FileView| glob.as_deref().is_none_or(|glob| glob_match::glob_match(glob, &view.path));
+        let items = entries.into_iter().map(FileView::from).filter(matches).collect();
+        Ok(FileList { items, truncated: !whole, free_bytes: files.space()?.free_bytes })
     });
-    let (entries, whole, free_bytes) = listed.await?;
-    let items = entries.into_iter().map(FileView::from);
-    let matches =
-        |view: &FileView| glob.as_deref().is_none_or(|glob| glob_match::glob_match(glob, &view.path));
-    Ok(Answer(FileList { items: items.filter(matches).collect(), truncated: !whole, free_bytes }))
+    listed.await.map(Answer)
 }
 
 /// Fetch a file of a session
@@ -344,54 +350,71 @@ async fn put(
     if no_room && announced > patience {
         return Err(problem(&path, &sys::Error { call: "write", errno: libc::ENOSPC }, &files));
     }
-    let (sender, receiver) = mpsc::channel(PIECES_MAX);
-    let name = path.clone();
-    let writing = tokio::task::spawn_blocking(move || {
-        write(&files, &name, executable, receiver).map_err(|error| problem(&name, &error, &files))
-    });
     let mut pieces = Pieces::new(request.into_body(), &service);
+    let mut writing = Writing::begin(files, path, executable).await;
     let mut read = 0;
-    loop {
-        match pieces.next().await {
-            // A writer that is gone says why when it is waited for.
-            Ok(Some(piece)) => {
-                read += piece.len() as u64;
-                let refused = sender.send(Some(piece)).await.is_err();
-                if refused && read > patience {
-                    break;
-                }
-            }
-            Ok(None) => {
-                drop(sender.send(None).await);
-                break;
-            }
-            // Without the last word nothing is left of it.
-            Err(broken) => return Err(broken),
-        }
+    while let Some(piece) = pieces.next().await? {
+        read += piece.len() as u64;
+        writing = match writing {
+            Ok(writing) => writing.take(piece).await,
+            Err(refused) if read > patience => return Err(refused),
+            refused => refused,
+        };
     }
-    drop(sender);
-    let entry = writing.await.map_err(|error| internal(error.to_string()))??;
-    Ok(Answer(entry.into()))
+    Ok(Answer(writing?.finish().await?.into()))
 }
 
-/// Writes what comes, and gives it its name when the end was told.
-fn write(
-    files: &Workspace,
-    path: &str,
-    executable: bool,
-    mut pieces: mpsc::Receiver<Option<axum::body::Bytes>>,
-) -> sys::Result<Entry> {
-    let mut upload: Upload = files.begin(path, executable, sys::fs::random()?)?;
-    loop {
-        match pieces.blocking_recv() {
-            Some(Some(piece)) => upload.file.write_all(&piece).map_err(sys::Error::of_io("write"))?,
-            Some(None) => break,
-            // The client broke off.
-            None => return Err(sys::Error { call: "read", errno: libc::ECONNRESET }),
-        }
+/// An upload on its way. No thread is held while the client sends: each piece is written by one that may wait. Dropping it leaves nothing.
+struct Writing {
+    files: Workspace,
+    path: String,
+    upload: Upload,
+    /// What came and is not written.
+    pending: Vec<u8>,
+}
+
+impl Writing {
+    async fn begin(files: Workspace, path: String, executable: bool) -> Result<Self, Problem> {
+        waiting(move || {
+            let upload = sys::fs::random().and_then(|random| files.begin(&path, executable, random));
+            match upload {
+                Ok(upload) => Ok(Self { files, path, upload, pending: Vec::new() }),
+                Err(error) => Err(problem(&path, &error, &files)),
+            }
+        })
+        .await
     }
-    upload.finish()?;
-    files.look(path)
+
+    async fn take(mut self, piece: axum::body::Bytes) -> Result<Self, Problem> {
+        self.pending.extend_from_slice(&piece);
+        if self.pending.len() < WRITE_BYTES {
+            return Ok(self);
+        }
+        waiting(move || self.write().map(|()| self)).await
+    }
+
+    fn write(&mut self) -> Result<(), Problem> {
+        let written = self.upload.file.write_all(&self.pending).map_err(sys::Error::of_io("write"));
+        self.pending.clear();
+        written.map_err(|error| problem(&self.path, &error, &self.files))
+    }
+
+    /// Gives it its name.
+    async fn finish(mut self) -> Result<Entry, Problem> {
+        waiting(move || {
+            self.write()?;
+            let Self { files, path, upload, .. } = self;
+            upload.finish().and_then(|()| files.look(&path)).map_err(|error| problem(&path, &error, &files))
+        })
+        .await
+    }
+}
+
+/// Does something in a thread that may wait.
+async fn waiting<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| internal(error.to_string()))?
 }
 
 /// Remove a file of a session, or a directory with all that is in it

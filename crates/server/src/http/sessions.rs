@@ -307,7 +307,7 @@ async fn close(
 ) -> Result<Answer<SessionView>, Problem> {
     let id = session_id(&id)?;
     let open = open_one(&service, &caller, &id).await?;
-    service.close_session(&open).await;
+    service.close_session(&open, caller.actor.clone()).await;
     look(&service, &caller, &id).await.map(Answer)
 }
 
@@ -406,8 +406,15 @@ async fn submit(
     if private {
         request.cwd = None;
     }
-    let open = open_one(&service, &caller, &id).await?;
     let stream = query.stream || accepts_events(&headers);
+    let open = match open_one(&service, &caller, &id).await {
+        Ok(open) => open,
+        // What was done before the end is still what it was.
+        Err(ended) => {
+            let before = service.run_of_key(&caller.tenant, idempotency).await?.ok_or(ended)?;
+            return runs::answer_before(&service, &caller, before, (wait, stream)).await;
+        }
+    };
     let submission = Submission {
         tenant: caller.tenant.clone(),
         session: Some(Bound::new(&open, &request, fresh, private)),

@@ -27,6 +27,7 @@ impl Service {
                     detail: "the service died; the session's files were in memory and went with it"
                         .to_owned(),
                     files_until_ms: None,
+                    files_bytes: 0,
                 };
                 self.store.end_session(&row.id, end, Actor::Local).await?;
                 count += 1;
@@ -34,18 +35,68 @@ impl Service {
         }
     }
 
+    /// Removes saved files that no record speaks of: of sessions whose end was not recorded. To be called before any session is opened.
+    pub async fn clear_strays(&self) -> Result<(), Problem> {
+        let directory = self.sessions.directory().to_owned();
+        let names = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<_>> {
+            match std::fs::read_dir(directory) {
+                Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+                Err(error) => Err(error),
+            }
+        });
+        let paths = names.await.map_err(|error| internal(error.to_string()))?;
+        for path in paths.map_err(|error| internal(error.to_string()))? {
+            let id: Option<SessionId> = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            // What is not named as ours is not ours.
+            let Some(id) = id else { continue };
+            let row = read(&self.reader, move |reader| reader.session(&Scope::Admin, &id)).await?;
+            if row.is_none_or(|row| row.end.is_none_or(|end| end.files_until_ms.is_none())) {
+                let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(path)).await;
+                if let Ok(Err(error)) = removed {
+                    eprintln!("fireclay: remove files of a session without a record: {error}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes saved files, those that would go first anyway, until all take no more than they may.
+    pub async fn bound_session_files(&self) -> Result<(), Problem> {
+        let most = self.settings.session.files_bytes;
+        loop {
+            let looked = read(&self.reader, move |reader| {
+                let taken = reader.session_files_bytes()?;
+                Ok((taken, reader.sessions_to_clear(i64::MAX, 1)?.pop()))
+            });
+            match looked.await? {
+                (taken, Some(oldest)) if taken > most => {
+                    if !self.clear_files(&oldest).await? {
+                        return Ok(());
+                    }
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Removes the saved files of a session; says whether they are gone.
+    async fn clear_files(&self, id: &SessionId) -> Result<bool, Problem> {
+        let directory = self.sessions.saved(id);
+        match tokio::task::spawn_blocking(move || std::fs::remove_dir_all(directory)).await {
+            Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                eprintln!("fireclay: {id}: remove its files: {error}");
+                Ok(false)
+            }
+            _ => self.store.forget_session_files(id).await.map(|()| true).map_err(Problem::from),
+        }
+    }
+
     /// Removes files of sessions that ended long ago, and then their records.
     pub async fn clear_sessions(&self) -> Result<(), Problem> {
         let old = read(&self.reader, |reader| reader.sessions_to_clear(now_ms(), STEP)).await?;
         for id in old {
-            let directory = self.sessions.saved(&id);
-            let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(directory)).await;
-            match removed {
-                Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
-                    eprintln!("fireclay: {id}: remove its files: {error}");
-                }
-                _ => self.store.forget_session_files(&id).await?,
-            }
+            self.clear_files(&id).await?;
         }
         let age = i64::try_from(self.settings.retention.age_ms).unwrap_or(i64::MAX);
         self.store.remove_sessions(now_ms().saturating_sub(age).max(0), STEP).await?;

@@ -12,6 +12,8 @@ CREATE TABLE sessions (
     detail      TEXT,
     -- Until when its files are kept after its end; absent when there are none.
     files_until INTEGER,
+    -- What they take on the disk meanwhile.
+    files_bytes INTEGER NOT NULL DEFAULT 0,
     CHECK ((ended_at IS NULL) = (why IS NULL))
 ) STRICT;
 CREATE INDEX sessions_by_tenant ON sessions (tenant, created_at, id);

@@ -19,7 +19,7 @@ fn open(number: u8, owner: &str) -> NewSession {
 }
 
 fn end(at_ms: i64, files_until_ms: Option<i64>) -> SessionEnd {
-    SessionEnd { at_ms, why: "idle".into(), detail: String::new(), files_until_ms }
+    SessionEnd { at_ms, why: "idle".into(), detail: String::new(), files_until_ms, files_bytes: 7 }
 }
 
 #[test]
@@ -58,7 +58,9 @@ fn files_are_forgotten_before_the_session_is() {
     assert!(store.reader().sessions_to_clear(NOW + 49, 10).unwrap().is_empty());
     assert_eq!(store.reader().sessions_to_clear(NOW + 50, 10).unwrap(), [id(1)]);
     assert_eq!(store.remove_sessions(NOW + 100, 10).wait().unwrap(), 0);
+    assert_eq!(store.reader().session_files_bytes().unwrap(), 7);
     store.forget_session_files(&id(1)).wait().unwrap();
+    assert_eq!(store.reader().session_files_bytes().unwrap(), 0);
     assert!(store.reader().sessions_to_clear(NOW + 50, 10).unwrap().is_empty());
     assert_eq!(store.remove_sessions(NOW + 9, 10).wait().unwrap(), 0);
     assert_eq!(store.remove_sessions(NOW + 10, 10).wait().unwrap(), 1);

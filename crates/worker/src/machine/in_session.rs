@@ -51,9 +51,17 @@ impl Machine {
             self.queue_up(pending)?;
             return Ok(ticket);
         }
-        self.room(tenant, share)?;
         let weight = pending.weight;
-        let entered = self.lanes().enter(session.id().as_str(), id.as_str(), weight, pending);
+        let entered = {
+            // Lanes before the queue, as everywhere.
+            let mut lanes = self.lanes();
+            let (lane, beside) = (session.id().as_str(), lanes.beside(tenant));
+            match lanes.is_busy(lane) {
+                true => self.queue().room_beside(tenant, share, beside)?,
+                false => self.queue().room(tenant, share, beside)?,
+            }
+            lanes.enter(lane, tenant, id.as_str(), weight, pending)
+        };
         match entered {
             Entered::First(pending) => self.go_on(pending),
             Entered::Waits => {}

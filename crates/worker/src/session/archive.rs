@@ -19,9 +19,14 @@ pub struct Saved {
     pub files: usize,
     /// Their bytes.
     pub bytes: u64,
+    /// What they and their names take on the disk, at least: each at least [`ENTRY_BYTES`].
+    pub taken: u64,
     /// What was not: links, pipes, what could not be read, what is too much.
     pub skipped: usize,
 }
+
+/// What one thing takes on a disk even if it is empty.
+const ENTRY_BYTES: u64 = 4096;
 
 /// Copies regular files and directories of `workspace` into a new directory `workspace` below `directory`: at most `bytes_max` of
 /// content. Nothing is followed; a file that shrinks meanwhile is as long as it then is.
@@ -35,15 +40,15 @@ pub fn save(workspace: &Workspace, directory: &Path, bytes_max: u64) -> io::Resu
     for entry in &entries {
         match entry.kind {
             // Also one that is empty.
-            Kind::Directory => {
-                if make_directory(&root, &entry.path).is_err() {
-                    saved.skipped += 1;
-                }
-            }
+            Kind::Directory => match make_directory(&root, &entry.path) {
+                Ok(()) => saved.taken += ENTRY_BYTES,
+                Err(_) => saved.skipped += 1,
+            },
             Kind::File => match save_file(workspace, entry, &root, bytes_max - saved.bytes) {
                 Ok(Some(bytes)) => {
                     saved.files += 1;
                     saved.bytes += bytes;
+                    saved.taken += bytes.next_multiple_of(ENTRY_BYTES).max(ENTRY_BYTES);
                 }
                 Ok(None) => saved.skipped += 1,
                 // The disk of the machine is full, or broken: that is not the session's doing.
@@ -124,7 +129,7 @@ mod tests {
         let target = to.path().join("ses_x");
         assert!(saved(&target).unwrap().is_none());
         let done = save(&workspace, &target, 50).unwrap();
-        assert_eq!(done, Saved { files: 1, bytes: 5, skipped: 2 });
+        assert_eq!(done, Saved { files: 1, bytes: 5, taken: 3 * ENTRY_BYTES, skipped: 2 });
         let copy = saved(&target).unwrap().unwrap();
         let mut text = String::new();
         copy.read("a/b.txt").unwrap().0.read_to_string(&mut text).unwrap();

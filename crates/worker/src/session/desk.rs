@@ -7,6 +7,7 @@ use model::{Language, RunSpec};
 use sandbox::plan::WORKSPACE;
 use sandbox::stay::Staying;
 use sandbox::workspace::Workspace;
+use std::collections::VecDeque;
 use std::ffi::CString;
 use sys::{Error, Result};
 
@@ -21,7 +22,24 @@ pub(super) struct Desk {
     temporary: Workspace,
     workspace: Workspace,
     count: u32,
+    /// What is to be removed, a piece at a time.
+    trash: VecDeque<Trash>,
 }
+
+/// Something that is to be removed.
+#[derive(Debug)]
+struct Trash {
+    /// Whether it is in the directory for temporary files; else in the workspace.
+    temporary: bool,
+    path: String,
+    /// How often a piece of it may still be removed.
+    patience: u32,
+}
+
+/// Most things that are removed in one step: the keeper does nothing else meanwhile.
+const REMOVED_STEP: usize = 500;
+/// After so many steps it is left: code is at work there that makes more of it, of its own disk.
+const REMOVED_STEPS_MAX: u32 = 1_000;
 
 /// A program that was put into the sandbox, and what is to be cleared away after it.
 #[derive(Debug)]
@@ -41,7 +59,12 @@ pub(super) struct Program {
 impl Desk {
     pub fn of(stay: &Staying) -> Result<Self> {
         let open = |name| Workspace::open(stay.scratch(), name, Some(stay.ids()));
-        Ok(Self { temporary: open(c"tmp")?, workspace: open(c"workspace")?, count: 0 })
+        Ok(Self {
+            temporary: open(c"tmp")?,
+            workspace: open(c"workspace")?,
+            count: 0,
+            trash: VecDeque::new(),
+        })
     }
 
     /// Puts down an order for an interpreter; returns its number.
@@ -67,8 +90,8 @@ impl Desk {
             files.extend([("env", env.as_slice()), ("env.sh", script.as_bytes())]);
         }
         let number = self.next();
-        self.temporary.write_directory(&format!("{ORDERS}/{number}"), &files)?;
-        Ok(number)
+        let written = self.temporary.write_directory(&format!("{ORDERS}/{number}"), &files);
+        written.map(|()| number).inspect_err(|_| self.clear(number))
     }
 
     /// The line that tells an interpreter of an order.
@@ -79,6 +102,19 @@ impl Desk {
     /// Puts down a program of its own with its files.
     pub fn program(&mut self, spec: &RunSpec, named: bool, private: bool) -> Result<Program> {
         let number = self.next();
+        self.put_program((spec, number), named, private).inspect_err(|_| {
+            if private {
+                self.clear(number);
+            }
+        })
+    }
+
+    fn put_program(
+        &mut self,
+        (spec, number): (&RunSpec, u32),
+        named: bool,
+        private: bool,
+    ) -> Result<Program> {
         if private {
             let own = format!("{ORDERS}/{number}/work");
             self.temporary.make_directory(&own)?;
@@ -99,17 +135,44 @@ impl Desk {
     }
 
     /// Clears away an order.
-    pub fn clear(&self, order: u32) {
-        gone(self.temporary.remove(&format!("{ORDERS}/{order}")));
+    pub fn clear(&mut self, order: u32) {
+        self.discard(true, format!("{ORDERS}/{order}"));
     }
 
     /// Clears away what only this program needed.
-    pub fn clear_program(&self, program: &Program) {
+    pub fn clear_program(&mut self, program: &Program) {
         if let Some(order) = program.order {
             self.clear(order);
         }
         if let Some(file) = &program.file {
-            gone(self.workspace.remove(file));
+            self.discard(false, file.clone());
+        }
+    }
+
+    /// Removes something: at once if it is small, as it usually is.
+    fn discard(&mut self, temporary: bool, path: String) {
+        self.trash.push_back(Trash { temporary, path, patience: REMOVED_STEPS_MAX });
+        if self.trash.len() == 1 {
+            self.tidy();
+        }
+    }
+
+    /// Whether something is still to be removed.
+    pub fn is_untidy(&self) -> bool {
+        !self.trash.is_empty()
+    }
+
+    /// Removes a piece of what is to be removed.
+    pub fn tidy(&mut self) {
+        let Some(mut trash) = self.trash.pop_front() else { return };
+        let place = if trash.temporary { &self.temporary } else { &self.workspace };
+        match place.remove_some(&trash.path, REMOVED_STEP) {
+            Ok(false) if trash.patience > 0 => {
+                trash.patience -= 1;
+                self.trash.push_front(trash);
+            }
+            Ok(_) => {}
+            Err(error) => spoilt(&error),
         }
     }
 
@@ -135,12 +198,10 @@ impl Desk {
 }
 
 /// What the code itself removed or spoilt is its own affair.
-fn gone(removed: Result<()>) {
-    match removed {
-        Err(error) if !matches!(error.errno, libc::ENOENT | libc::EACCES | libc::ELOOP | libc::ENOTEMPTY) => {
-            eprintln!("fireclay: clear an order away: {error}");
-        }
-        _ => {}
+fn spoilt(error: &Error) {
+    let theirs = [libc::ENOENT, libc::ENOTDIR, libc::EACCES, libc::ELOOP, libc::ENOTEMPTY];
+    if !theirs.contains(&error.errno) {
+        eprintln!("fireclay: clear an order away: {error}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a session's keeper settles runs whose processes ended.
 
-use super::interpreter::CHANNEL;
+use super::interpreter::{CHANNEL, Ending};
 use super::keeper::Keeper;
 use super::run::{Fresh, Place, Run};
 use super::settle::Over;
@@ -12,6 +12,9 @@ use sandbox::files::{self, Collected};
 use sandbox::frames::Frames;
 use sandbox::inputs;
 use sys::process::Ended;
+
+/// How much of what an interpreter wrote is told when it did not start.
+const STDERR_CHARS: usize = 1_024;
 
 impl Keeper {
     /// A job's first process ended.
@@ -48,12 +51,13 @@ impl Keeper {
                 };
                 self.settle(run, over);
             }
+            Some(run) if run.stop.is_some() => self.take_back(run),
             Some(run) => {
-                let stderr = run.output.kept[1].text();
+                let stderr: String = run.output.kept[1].text().chars().take(STDERR_CHARS).collect();
                 let message = format!("the interpreter for {language} did not start ({how:?}): {stderr}");
-                self.refuse(Some(run), NotBegun::Fault(Fault::new(FaultCode::Internal, message)));
+                self.refuse(run, NotBegun::Fault(Fault::new(FaultCode::Internal, message)));
             }
-            None if interpreter.ending => {}
+            None if interpreter.ending == Some(Ending::Wanted) => {}
             None => {
                 let lost = Lost { language, why: format!("{how:?}") };
                 match json::packet([LOST, 0], &lost) {
@@ -89,12 +93,14 @@ impl Keeper {
     }
 
     fn settle_fresh(&mut self, mut run: Run) {
+        // Before what was needed for it is cleared away.
+        run.disk_full |= self.disk_is_full();
         let limits = run.session.job.spec.limits;
         let Place::Fresh(fresh) = std::mem::replace(&mut run.place, Place::State(None)) else { return };
         let collected = match &fresh.program.private {
             Some(directory) => {
                 let digests = inputs::digests(&inputs::of(&run.session.job.spec));
-                files::collect_from(
+                files::collect_beside(
                     self.stay.scratch(),
                     directory,
                     self.stay.ids(),
@@ -105,9 +111,9 @@ impl Keeper {
             None => Ok(Collected::default()),
         };
         let collected = collected.and_then(|collected| {
-            crate::artifacts::keep(&run.session.job.artifacts, &collected).map(|()| collected).map_err(
-                |error| Fault::new(FaultCode::ResourcesExhausted, format!("keep artifacts: {error}")),
-            )
+            crate::artifacts::keep_beside(&run.session.job.artifacts, collected).map_err(|error| {
+                Fault::new(FaultCode::ResourcesExhausted, format!("keep artifacts: {error}"))
+            })
         });
         let counters = self.stay.counters(fresh.job);
         self.desk.clear_program(&fresh.program);
@@ -122,7 +128,7 @@ impl Keeper {
                 isolation: self.stay.isolation(),
                 state_lost: false,
             },
-            Err(fault) => return self.refuse(Some(run), NotBegun::Fault(fault)),
+            Err(fault) => return self.refuse(run, NotBegun::Fault(fault)),
         };
         run.place = Place::Fresh(Box::new(Fresh {
             job,

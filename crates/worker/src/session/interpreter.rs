@@ -22,8 +22,19 @@ pub(super) struct Interpreter {
     pub ready: bool,
     /// The run that it has, or will have when it is ready.
     pub run: Option<u32>,
-    /// Whether it is being ended on purpose.
-    pub ending: bool,
+    /// Interruptions on their way to it: one that comes late must not meet another run.
+    pub interruptions: u32,
+    /// Why it is being ended, if it is.
+    pub ending: Option<Ending>,
+}
+
+/// Why an interpreter is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It is to begin anew.
+    Wanted,
+    /// It did not do as it should.
+    Broken,
 }
 
 /// The channel's place among the sources.
@@ -39,7 +50,8 @@ impl Interpreter {
             since: Instant::now(),
             ready: false,
             run: None,
-            ending: false,
+            interruptions: 0,
+            ending: None,
         }
     }
 

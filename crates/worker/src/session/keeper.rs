@@ -1,7 +1,7 @@
 //! A session's keeper: one process and one thread that waits for everything at once and for nobody in particular.
 
 use super::desk::Desk;
-use super::interpreter::{CHANNEL, Interpreter};
+use super::interpreter::{CHANNEL, Ending, Interpreter};
 use super::outbox::Outbox;
 use super::run::{Phase, Place, Run};
 use super::{BUILT, CANCEL, FAILED, RESTART, RUN, SessionJob, SessionShape, number_of};
@@ -18,12 +18,21 @@ use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How often memory and disk are looked at while a run is on.
-const TICK: Duration = Duration::from_millis(20);
+/// Shortest and longest time between two looks at memory and disk while a run is on: the less room is left, the shorter.
+const TICK: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(20);
+/// The fastest that code can fill memory or disk: what two cores reach here by touching new pages, doubled.
+const FILL_BYTES_PER_MS: u64 = 8 << 20;
+/// The fastest that it can fill a file system with files, likewise.
+const FILL_INODES_PER_MS: u64 = 500;
+/// After so long without a run what runs on in the background is given little time, until the next run.
+const CALM: Duration = Duration::from_millis(100);
+/// How long a zygote is kept for a first interpreter that nobody asks for: it holds memory of its own.
+const ZYGOTE: Duration = Duration::from_secs(60);
 /// How often what is being killed is looked at.
 const DYING_TICK: Duration = Duration::from_millis(1);
-/// How long the kernel may take to end what was killed before the session is given up.
-const DEATH: Duration = Duration::from_secs(2);
+/// How long the kernel may take to end what was killed before the session is given up. After a tenth of it the sandbox has no processor
+/// limit: many that die share it with all that lives.
+const DEATH: Duration = Duration::from_secs(10);
 /// How long an interpreter may take to start.
 pub(super) const START: Duration = Duration::from_secs(30);
 /// The nice value of a keeper: it does little and must be in time.
@@ -68,7 +77,10 @@ fn keep(socket: OwnedFd, shape: SessionShape, zygote: Option<OwnedFd>, host: &Ho
         runs: BTreeMap::new(),
         interpreters: BTreeMap::new(),
         dying: BTreeMap::new(),
+        hurried: false,
         next_look: Instant::now(),
+        calm_at: None,
+        since: Instant::now(),
         buffer: Vec::new(),
     };
     let served = keeper.serve();
@@ -95,6 +107,10 @@ fn make(shape: &SessionShape, joinable: bool, host: &Host) -> Result<Staying, Fa
     Staying::make(&needs, &setting)
 }
 
+fn is_full(space: &sys::fs::Space) -> bool {
+    space.free_bytes < DISK_SLACK_BYTES || space.free_inodes == 0
+}
+
 pub(super) struct Keeper {
     pub shape: SessionShape,
     pub zygote: Option<OwnedFd>,
@@ -106,7 +122,13 @@ pub(super) struct Keeper {
     pub interpreters: BTreeMap<Language, Interpreter>,
     /// Jobs whose first process has ended and of which something may be left, and until when it may be.
     pub dying: BTreeMap<u32, Instant>,
+    /// Whether the sandbox has no processor limit, for what dies slowly.
+    hurried: bool,
     next_look: Instant,
+    /// When what runs in the background is given little time; `None` when it has been.
+    calm_at: Option<Instant>,
+    /// When the session began.
+    since: Instant,
     pub buffer: Vec<u8>,
 }
 
@@ -175,11 +197,10 @@ impl Keeper {
             return sources;
         }
         for (language, interpreter) in &self.interpreters {
-            // What is written while no run is on waits for the next.
+            // What is written while no run is on waits for the next: it would wake us for ever.
             let running = interpreter.run.is_some_and(|run| self.is_on(run));
             for (index, pipe) in interpreter.sources.iter().enumerate() {
-                let wanted = index == CHANNEL || running || !interpreter.ready;
-                let due = pipe.due(now).filter(|_| wanted);
+                let due = pipe.due(now).filter(|_| running || !interpreter.ready);
                 let source = Source::Interpreter(*language, index);
                 sources.extend(due.map(|fd| (source, fd, PollFlags::IN)));
             }
@@ -201,16 +222,20 @@ impl Keeper {
     /// When something is to be done if nothing happens; `None` in a session that is idle.
     fn due(&self, now: Instant) -> Option<Instant> {
         let runs = self.runs.values().filter_map(Run::due);
-        let look = (!self.runs.is_empty()).then_some(self.next_look);
+        let look = self.is_watching().then_some(self.next_look);
         let dying = (!self.dying.is_empty()).then_some(now + DYING_TICK);
         let fresh = self.runs.values().filter_map(|run| match &run.place {
             Place::Fresh(fresh) => Some(&fresh.sources),
             Place::State(_) => None,
         });
-        let pipes = self.interpreters.values().map(|one| &one.sources).chain(fresh).flatten();
+        let busy = self.interpreters.values().filter(|one| one.run.is_some() || !one.ready);
+        let pipes = busy.map(|one| &one.sources).chain(fresh).flatten();
         let looks = pipes.filter_map(|pipe| pipe.next_look(now));
-        let starts = self.interpreters.values().filter(|one| !one.ready).map(|one| one.since + START);
-        runs.chain(look).chain(dying).chain(looks).chain(starts).min()
+        let starting = self.interpreters.values().filter(|one| !one.ready && one.ending.is_none());
+        let starts = starting.map(|one| one.since + START);
+        let zygote = self.zygote.as_ref().map(|_| self.since + ZYGOTE);
+        let calm = self.calm_at.filter(|_| self.runs.is_empty());
+        runs.chain(look).chain(dying).chain(looks).chain(starts).chain(zygote).chain(calm).min()
     }
 
     /// Takes one message of the service; false at its end.
@@ -249,6 +274,8 @@ impl Keeper {
                 self.stay.kill(job)?;
                 self.ended(job, how, cpu_us);
             }
+            Heard::Launched => {}
+            Heard::Signalled(job) => self.signalled(job),
             Heard::Gone => return Ok(false),
         }
         Ok(true)
@@ -256,7 +283,7 @@ impl Keeper {
 
     fn move_bytes(&mut self, source: Source) {
         match source {
-            Source::Interpreter(language, CHANNEL) => self.listen(language),
+            Source::Interpreter(language, CHANNEL) => drop(self.listen(language)),
             Source::Interpreter(language, stream) => self.read_interpreter(language, stream),
             Source::Fresh(number, CHANNEL) => self.read_frames(number),
             Source::Fresh(number, stream) => self.read_fresh(number, stream),
@@ -280,18 +307,42 @@ impl Keeper {
                 _ => {}
             }
         }
-        let late: Vec<u32> = (self.interpreters.values())
-            .filter(|one| !one.ready && !one.ending && one.since + START <= now)
-            .map(|one| one.job)
-            .collect();
-        for job in late {
-            self.stay.kill(job)?;
+        for interpreter in self.interpreters.values_mut() {
+            if !interpreter.ready && interpreter.since + START <= now {
+                interpreter.ending.get_or_insert(Ending::Broken);
+            }
         }
-        if !self.runs.is_empty() && now >= self.next_look {
-            self.next_look = now + TICK;
-            self.measure();
+        if self.is_watching() && now >= self.next_look {
+            self.next_look = now + self.measure();
+            self.kill_again();
+            self.desk.tidy();
+        }
+        if self.since + ZYGOTE <= now {
+            self.zygote = None;
+        }
+        if self.runs.is_empty() && self.calm_at.is_some_and(|at| at <= now) {
+            self.calm_at = None;
+            self.stay.calm()?;
         }
         self.bury(now)
+    }
+
+    /// A run begins: all may use what the session may.
+    pub fn wake(&mut self) -> Result<(), Fault> {
+        match self.calm_at.replace(Instant::now() + CALM) {
+            Some(_) => Ok(()),
+            None => self.stay.wake(),
+        }
+    }
+
+    /// A run is over: what it left may go on for a while as it did.
+    pub fn calm_later(&mut self) {
+        self.calm_at = Some(Instant::now() + CALM);
+    }
+
+    /// Whether there is something to be looked at now and then.
+    fn is_watching(&self) -> bool {
+        !self.runs.is_empty() || self.is_ending() || self.desk.is_untidy()
     }
 
     /// The runs of which this holds.
@@ -301,13 +352,16 @@ impl Keeper {
 
     /// Whether the scratch file system has no room.
     pub fn disk_is_full(&self) -> bool {
-        sys::fs::space(self.stay.scratch())
-            .is_ok_and(|space| space.free_bytes < DISK_SLACK_BYTES || space.free_inodes == 0)
+        sys::fs::space(self.stay.scratch()).is_ok_and(|space| is_full(&space))
     }
 
-    /// Looks at memory and disk of what runs.
-    fn measure(&mut self) {
-        let full = self.disk_is_full();
+    /// Looks at memory and disk of what runs; says how long that may be left alone.
+    fn measure(&mut self) -> Duration {
+        let space = sys::fs::space(self.stay.scratch()).ok();
+        let full = space.is_some_and(|space| is_full(&space));
+        let mut room_ms = space.map_or(0, |space| {
+            (space.free_bytes / FILL_BYTES_PER_MS).min(space.free_inodes / FILL_INODES_PER_MS)
+        });
         let mut greedy = Vec::new();
         for (number, run) in &mut self.runs {
             run.disk_full |= full && run.phase != Phase::Waiting;
@@ -318,9 +372,11 @@ impl Keeper {
                     (interpreter.map(|one| one.job), self.shape.shape.limits.memory_bytes)
                 }
             };
-            if job.is_some_and(|job| self.stay.exceeds(job, limit)) {
+            let used = job.map_or(0, |job| self.stay.memory_bytes(job, limit));
+            if used > limit {
                 greedy.push(*number);
             }
+            room_ms = room_ms.min(limit.saturating_sub(used) / FILL_BYTES_PER_MS);
         }
         for number in greedy {
             // To interrupt is to let it go on for a while: there is no memory for that.
@@ -329,11 +385,17 @@ impl Keeper {
             }
             self.kill_run(number);
         }
+        Duration::from_millis(room_ms).clamp(*TICK.start(), *TICK.end())
     }
 
     /// Kills again what is left of jobs that ended, and settles those of which nothing is.
     fn bury(&mut self, now: Instant) -> Result<(), Fault> {
         let jobs: Vec<(u32, Instant)> = self.dying.iter().map(|(job, until)| (*job, *until)).collect();
+        let slow = jobs.iter().any(|(_, until)| *until - DEATH * 9 / 10 <= now);
+        if slow != self.hurried {
+            self.hurried = slow;
+            self.stay.hurry(slow)?;
+        }
         for (job, until) in jobs {
             if self.stay.is_empty(job) {
                 self.dying.remove(&job);

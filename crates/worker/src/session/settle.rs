@@ -85,31 +85,52 @@ pub(super) fn fault(session: &super::SessionJob, image: &sandbox::Image, fault: 
     result_of_fault(session.job.id.clone(), session.job.created_at.clone(), &session.job.spec, image, fault)
 }
 
-/// A run that did not begin because its disk is full, or that was taken back before it began.
-pub(super) fn not_begun(
+/// A run that was stopped before it began.
+pub(super) fn taken_back(
     run: Run,
     stop: Option<Stop>,
     isolation: Isolation,
     image: &sandbox::Image,
 ) -> SessionTold {
-    let run = Run { stop, disk_full: stop.is_none(), ..run };
-    let over = Over {
-        ended: stop.is_none().then_some(Ended::Exited(1)),
+    settle(Run { stop, ..run }, nothing(None, isolation), image)
+}
+
+/// A run that did not begin because there was no room for it.
+pub(super) fn disk_full(run: Run, isolation: Isolation, image: &sandbox::Image) -> SessionTold {
+    let what = "the session's disk is full, so this was not started; remove files and try again";
+    not_begun(Run { disk_full: true, ..run }, what, isolation, image)
+}
+
+/// A run that did not begin because its own files, or what lies in the session, did not let it.
+pub(super) fn in_the_way(
+    run: Run,
+    error: &sys::Error,
+    isolation: Isolation,
+    image: &sandbox::Image,
+) -> SessionTold {
+    let reason = std::io::Error::from_raw_os_error(error.errno);
+    let what = format!(
+        "this was not started, since its files could not be put into the session: {reason}; look at what lies there, and its modes"
+    );
+    not_begun(run, &what, isolation, image)
+}
+
+/// Tells this to whoever sent the run.
+fn not_begun(run: Run, what: &str, isolation: Isolation, image: &sandbox::Image) -> SessionTold {
+    let mut told = settle(run, nothing(Some(Ended::Exited(1)), isolation), image);
+    told.result.exit_code = None;
+    told.result.stderr = format!("fireclay: {what}\n");
+    told
+}
+
+fn nothing(ended: Option<Ended>, isolation: Isolation) -> Over {
+    Over {
+        ended,
         said: Said::default(),
         cpu_us: 0,
         counters: Counters::default(),
         collected: Collected::default(),
         isolation,
         state_lost: false,
-    };
-    let mut told = settle(run, over, image);
-    if stop.is_none() {
-        told.result.exit_code = None;
-        told.result.stderr = DISK_FULL.to_owned();
     }
-    told
 }
-
-/// What is told of a run that did not begin because there was no room for it.
-const DISK_FULL: &str =
-    "fireclay: the session's disk is full, so this was not started; remove files and try again\n";

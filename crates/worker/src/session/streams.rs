@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 const PIECE_BYTES: usize = 65_536;
 /// A smaller piece is a drop. A stream that drips is left alone for [`PAUSE`]; the pipe holds what comes meanwhile.
 const DROP_BYTES: usize = 4_096;
+/// How many pieces may come one after the other where something is waited for.
+const DROPS_MAX: u32 = 16;
 /// How long, and so how late a drop may be shown.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -18,11 +20,13 @@ pub(super) struct Source {
     pipe: Option<OwnedFd>,
     /// When it is looked at again.
     look: Instant,
+    /// How many pieces came since something was waited for.
+    drops: u32,
 }
 
 impl Source {
     pub fn new(pipe: Option<OwnedFd>) -> Self {
-        Self { pipe, look: Instant::now() }
+        Self { pipe, look: Instant::now(), drops: 0 }
     }
 
     /// The pipe, if it is to be looked at now.
@@ -45,6 +49,19 @@ impl Source {
             _ => self.pipe = None,
         }
         buffer
+    }
+
+    /// As [`Source::rest`], but only after many drops since [`Source::expect`]: what is waited for comes in a few.
+    pub fn rest_after_many(&mut self, length: usize) {
+        self.drops += 1;
+        if self.drops > DROPS_MAX {
+            self.rest(length);
+        }
+    }
+
+    /// Something is waited for.
+    pub fn expect(&mut self) {
+        self.drops = 0;
     }
 
     /// Leaves the pipe alone for a moment, if what came was little.

@@ -1,7 +1,7 @@
 //! What a session's keeper does with runs: begins, stops, hears and settles them.
 
 use super::desk::Desk;
-use super::interpreter::{CHANNEL, Interpreter};
+use super::interpreter::{CHANNEL, Ending, Interpreter};
 use super::keeper::Keeper;
 use super::run::{Before, Fresh, Phase, Place, Run};
 use super::settle::{self, Over};
@@ -52,6 +52,8 @@ pub(super) enum NotBegun {
     Fault(Fault),
     /// There was no room for it.
     DiskFull,
+    /// What lies in the session is in its way.
+    InTheWay(sys::Error),
 }
 
 impl From<Fault> for NotBegun {
@@ -64,6 +66,15 @@ impl From<sys::Error> for NotBegun {
     fn from(error: sys::Error) -> Self {
         match error.errno {
             libc::ENOSPC | libc::EDQUOT => Self::DiskFull,
+            libc::EISDIR
+            | libc::ENOTDIR
+            | libc::ELOOP
+            | libc::EXDEV
+            | libc::EACCES
+            | libc::EPERM
+            | libc::ENOTEMPTY
+            | libc::EEXIST
+            | libc::ENOENT => Self::InTheWay(error),
             _ => Self::Fault(Fault::new(FaultCode::ResourcesExhausted, error.to_string())),
         }
     }
@@ -73,18 +84,17 @@ impl Keeper {
     /// Takes a run in. The service sends one at a time to each interpreter.
     pub fn take_in(&mut self, session: Box<SessionJob>) {
         let (number, language) = (session.number, session.job.spec.language);
-        let begun = match session.how {
+        match session.how {
             How::State { .. } => {
                 self.runs.insert(number, Run::new(session, Place::State(None)));
-                self.give(number, language)
+                if let Err(not) = self.give(number, language) {
+                    self.drop_run(language, number, not);
+                }
             }
-            How::Fresh { private } => self.execute(&session, private).map(|fresh| {
-                self.runs.insert(number, Run::new(session.clone(), Place::Fresh(Box::new(fresh))));
-            }),
-        };
-        if let Err(not) = begun {
-            let run = self.runs.remove(&number);
-            self.refuse(run, not);
+            How::Fresh { private } => match self.execute(&session, private) {
+                Ok(fresh) => drop(self.runs.insert(number, Run::new(session, Place::Fresh(Box::new(fresh))))),
+                Err(not) => self.refuse(Run::new(session, Place::State(None)), not),
+            },
         }
     }
 
@@ -92,7 +102,7 @@ impl Keeper {
     pub fn give(&mut self, number: u32, language: Language) -> Result<(), NotBegun> {
         match self.interpreters.get_mut(&language) {
             // Its end is near; then the next one is started.
-            Some(interpreter) if interpreter.ending => Ok(()),
+            Some(interpreter) if interpreter.ending.is_some() => Ok(()),
             Some(interpreter) if interpreter.run.is_some() => {
                 Err(Fault::new(FaultCode::Internal, "two runs for one interpreter").into())
             }
@@ -122,10 +132,12 @@ impl Keeper {
         let pipes = [stdout, stderr, channel];
         let limits = self.shape.shape.limits;
         let theirs = [&null, &their_stdout, &their_stderr, &their_channel].map(AsFd::as_fd);
-        let zygote = self.zygote.as_ref().filter(|_| language == Language::Python);
+        self.wake()?;
+        // Asked once: it is not kept as long as the session, which may outlive what it was made of.
+        let zygote = if language == Language::Python { self.zygote.take() } else { None };
         if let Some(zygote) = zygote {
             // One that has no room for it, or is gone, is done without: the interpreter is executed.
-            if let Ok((job, orders)) = fork(&mut self.stay, zygote, &command, theirs, &limits) {
+            if let Ok((job, orders)) = fork(&mut self.stay, &zygote, &command, theirs, &limits) {
                 return Ok(Interpreter::new(job, pipes, orders));
             }
         }
@@ -138,11 +150,19 @@ impl Keeper {
 
     /// Tells a ready interpreter what to do.
     fn order(&mut self, number: u32, language: Language) -> Result<(), NotBegun> {
+        if self.interpreters.get(&language).is_some_and(|one| one.interruptions > 0 || one.ending.is_some()) {
+            return Ok(());
+        }
+        // What was said while no run was on is nobody's, and not this one's.
+        let capacity = self.interpreters.get(&language).map_or(0, |one| one.sources[CHANNEL].capacity());
+        self.drain(capacity, |keeper| keeper.listen(language));
+        self.wake()?;
         let (Some(run), Some(interpreter)) =
             (self.runs.get_mut(&number), self.interpreters.get_mut(&language))
         else {
             return Ok(());
         };
+        interpreter.sources[CHANNEL].expect();
         let order = self.desk.order(&run.session)?;
         run.place = Place::State(Some(order));
         let job = interpreter.job;
@@ -164,6 +184,7 @@ impl Keeper {
     fn execute(&mut self, session: &SessionJob, private: bool) -> Result<Fresh, NotBegun> {
         let spec = &session.job.spec;
         let named = spec.file_name != spec.language.default_file();
+        self.wake()?;
         let program = self.desk.program(spec, named, private)?;
         let started = self.start_program(spec, &program);
         match started {
@@ -224,8 +245,10 @@ impl Keeper {
         let of_interpreter = interpreter.and_then(|one| one.run.take());
         let fresh = self.numbers(|run| matches!(&run.place, Place::Fresh(fresh) if fresh.job == job));
         for number in of_interpreter.into_iter().chain(fresh) {
-            let run = self.runs.remove(&number);
-            self.refuse(run, NotBegun::Fault(fault.clone()));
+            if let Some(Run { place: Place::Fresh(fresh), .. }) = self.runs.get(&number) {
+                self.desk.clear_program(&fresh.program);
+            }
+            self.refuse_numbered(number, NotBegun::Fault(fault.clone()));
         }
     }
 
@@ -242,12 +265,7 @@ impl Keeper {
                     interpreter.run = None;
                 }
                 if let Some(run) = self.runs.remove(&number) {
-                    self.tell(settle::not_begun(
-                        run,
-                        Some(why),
-                        self.stay.isolation(),
-                        &self.shape.shape.image,
-                    ));
+                    self.take_back(run);
                 }
             }
             (_, Place::State(_)) => {
@@ -261,12 +279,32 @@ impl Keeper {
 
     /// Interrupts the interpreter that does a run, and will once more.
     pub fn interrupt(&mut self, number: u32) {
-        let job = self.interpreters.values().find(|one| one.run == Some(number)).map(|one| one.job);
-        if job.is_none_or(|job| self.stay.signal(job, libc::SIGINT).is_err()) {
+        let interpreter = self.interpreters.values_mut().find(|one| one.run == Some(number));
+        let sent = interpreter.is_some_and(|one| {
+            one.interruptions += 1;
+            self.stay.signal(one.job, libc::SIGINT).is_ok()
+        });
+        if !sent {
             return self.kill_run(number);
         }
         if let Some(Phase::Interrupted { again, .. }) = self.runs.get_mut(&number).map(|run| &mut run.phase) {
             *again = Instant::now() + AGAIN;
+        }
+    }
+
+    /// An interruption was sent: what waits for the last one goes on.
+    pub fn signalled(&mut self, job: u32) {
+        let interpreter = self.interpreters.iter_mut().find(|(_, one)| one.job == job);
+        let Some((language, interpreter)) = interpreter else { return };
+        interpreter.interruptions = interpreter.interruptions.saturating_sub(1);
+        let (language, waiting) = (*language, interpreter.run.filter(|_| interpreter.ready));
+        let Some(number) = waiting.filter(|number| {
+            self.runs.get(number).is_some_and(|run| matches!(run.place, Place::State(None)))
+        }) else {
+            return;
+        };
+        if let Err(not) = self.order(number, language) {
+            self.drop_run(language, number, not);
         }
     }
 
@@ -277,11 +315,15 @@ impl Keeper {
         let job = match &run.place {
             Place::Fresh(fresh) => Some(fresh.job),
             Place::State(_) => {
-                self.interpreters.values().find(|one| one.run == Some(number)).map(|one| one.job)
+                let interpreter = self.interpreters.values_mut().find(|one| one.run == Some(number));
+                interpreter.map(|one| {
+                    one.ending.get_or_insert(Ending::Broken);
+                    one.job
+                })
             }
         };
-        if let Some(Err(fault)) = job.map(|job| self.stay.kill(job)) {
-            eprintln!("fireclay: session keeper: {fault}");
+        if let Some(job) = job {
+            self.kill(job);
         }
     }
 
@@ -290,30 +332,58 @@ impl Keeper {
         let interpreters: Vec<_> = self
             .interpreters
             .values_mut()
-            .map(|one| (std::mem::replace(&mut one.ending, true), one.job, one.run))
+            .map(|one| {
+                one.ending = Some(Ending::Wanted);
+                (one.job, one.run)
+            })
             .collect();
-        for (ended_before, job, run) in interpreters {
+        for (job, run) in interpreters {
             if let Some(run) = run.and_then(|run| self.runs.get_mut(&run)) {
                 run.stop.get_or_insert(Stop::Cancelled);
                 run.phase = Phase::Killed;
             }
-            if !ended_before && let Err(fault) = self.stay.kill(job) {
-                eprintln!("fireclay: session keeper: {fault}");
-            }
+            self.kill(job);
         }
     }
 
-    /// Hears what an interpreter says.
-    pub fn listen(&mut self, language: Language) {
-        let Some(interpreter) = self.interpreters.get_mut(&language) else { return };
-        let words = interpreter.talk.push(interpreter.sources[CHANNEL].read(&mut self.buffer));
-        let job = interpreter.job;
+    /// Kills all of a job that is there now. One that was on its way in is not: again with [`Keeper::kill_again`].
+    pub fn kill(&mut self, job: u32) {
+        if let Err(fault) = self.stay.kill(job) {
+            eprintln!("fireclay: session keeper: {fault}");
+        }
+    }
+
+    /// Kills again what was killed and has not ended: a job that had not joined its group yet was not found there.
+    pub fn kill_again(&mut self) {
+        let interpreters = self.interpreters.values().filter(|one| one.ending.is_some()).map(|one| one.job);
+        let runs = self.runs.values().filter(|run| run.phase == Phase::Killed);
+        let fresh = runs.filter_map(|run| match &run.place {
+            Place::Fresh(fresh) => Some(fresh.job),
+            // Its interpreter is one of the above.
+            Place::State(_) => None,
+        });
+        let jobs: Vec<u32> = interpreters.chain(fresh).collect();
+        jobs.into_iter().for_each(|job| self.kill(job));
+    }
+
+    /// Whether an interpreter is being ended.
+    pub fn is_ending(&self) -> bool {
+        self.interpreters.values().any(|one| one.ending.is_some())
+    }
+
+    /// Hears what an interpreter says; returns how many bytes that was.
+    pub fn listen(&mut self, language: Language) -> usize {
+        let Some(interpreter) = self.interpreters.get_mut(&language) else { return 0 };
+        let piece = interpreter.sources[CHANNEL].read(&mut self.buffer);
+        let length = piece.len();
+        let words = interpreter.talk.push(piece);
+        interpreter.sources[CHANNEL].rest_after_many(length);
         let Ok(words) = words else {
             // It cannot be talked to any more.
-            if let Err(fault) = self.stay.kill(job) {
-                eprintln!("fireclay: session keeper: {fault}");
-            }
-            return;
+            interpreter.ending.get_or_insert(Ending::Broken);
+            let job = interpreter.job;
+            self.kill(job);
+            return length;
         };
         for word in words {
             match word {
@@ -321,11 +391,12 @@ impl Keeper {
                 Word::Done(done, said) => self.done(language, done, said),
             }
         }
+        length
     }
 
     fn ready(&mut self, language: Language) {
         let Some(interpreter) = self.interpreters.get_mut(&language) else { return };
-        if std::mem::replace(&mut interpreter.ready, true) {
+        if interpreter.ending.is_some() || std::mem::replace(&mut interpreter.ready, true) {
             return;
         }
         let Some(number) = interpreter.run else { return };
@@ -334,12 +405,19 @@ impl Keeper {
         }
     }
 
+    /// Refuses a run that was to be done by an interpreter, which is free for the next.
     pub fn drop_run(&mut self, language: Language, number: u32, not: NotBegun) {
-        if let Some(interpreter) = self.interpreters.get_mut(&language) {
+        let interpreter = self.interpreters.get_mut(&language);
+        if let Some(interpreter) = interpreter.filter(|one| one.run == Some(number)) {
             interpreter.run = None;
         }
-        let run = self.runs.remove(&number);
-        self.refuse(run, not);
+        self.refuse_numbered(number, not);
+    }
+
+    fn refuse_numbered(&mut self, number: u32, not: NotBegun) {
+        if let Some(run) = self.runs.remove(&number) {
+            self.refuse(run, not);
+        }
     }
 
     /// An interpreter says that its run is over: all that it wrote is in the pipes.
@@ -373,6 +451,7 @@ impl Keeper {
     }
 
     pub fn settle(&mut self, mut run: Run, over: Over) {
+        self.calm_later();
         run.disk_full |= self.disk_is_full();
         if let Place::State(Some(order)) = run.place {
             self.desk.clear(order);
@@ -381,11 +460,18 @@ impl Keeper {
         self.tell(told);
     }
 
-    pub fn refuse(&mut self, run: Option<Run>, not: NotBegun) {
-        let Some(run) = run else { return };
+    /// Answers a run that was stopped before it began.
+    pub fn take_back(&mut self, run: Run) {
+        let why = run.stop;
+        self.tell(settle::taken_back(run, why, self.stay.isolation(), &self.shape.shape.image));
+    }
+
+    /// Answers a run that could not be done.
+    pub fn refuse(&mut self, run: Run, not: NotBegun) {
         let told = match not {
-            NotBegun::DiskFull => {
-                settle::not_begun(run, None, self.stay.isolation(), &self.shape.shape.image)
+            NotBegun::DiskFull => settle::disk_full(run, self.stay.isolation(), &self.shape.shape.image),
+            NotBegun::InTheWay(error) => {
+                settle::in_the_way(run, &error, self.stay.isolation(), &self.shape.shape.image)
             }
             NotBegun::Fault(fault) => SessionTold {
                 number: run.session.number,
