@@ -239,17 +239,6 @@ impl Service {
         taking.await.map_err(|error| internal(error.to_string()))?
     }
 
-    /// The run that this key stands for, if it does and for the same request.
-    pub async fn run_of_key(
-        &self,
-        tenant: &TenantId,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Option<RunId>, Problem> {
-        let Some(idempotency) = idempotency else { return Ok(None) };
-        let tenant = tenant.clone();
-        read(&self.reader, move |reader| reader.run_of_key(&tenant, &idempotency, now_ms())).await
-    }
-
     async fn is_recorded(&self, tenant: &TenantId, id: &RunId) -> Result<bool, Problem> {
         let (scope, id) = (Scope::Tenant(tenant.clone()), id.clone());
         Ok(read(&self.reader, move |reader| reader.run(&scope, &id)).await?.is_some())

@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::{Actor, NewSession, SessionEnd};
+use store::{Actor, NewSession};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use worker::machine::{Machine, Order, Ticket};
 use worker::queue::{Full, Share};
-use worker::session::archive::{self, Saved};
-use worker::session::{Ended, How, Session, Standing, Why};
+use worker::session::{How, Session, Standing, Why};
 use worker::template::{NotReady, Template};
 
 mod afterwards;
@@ -22,8 +21,6 @@ mod afterwards;
 const IDLE_TTL_MS_MAX: u64 = 24 * 3_600_000;
 /// How many sessions' files are saved at once.
 const SAVING_MAX: usize = 4;
-/// How much of why a session ended is recorded.
-const DETAIL_CHARS: usize = 1_024;
 /// What a session is opened with.
 #[derive(Debug, Clone)]
 pub struct NewOpen {
@@ -444,48 +441,6 @@ impl Service {
         self.bury(&open, ended).await;
     }
 
-    /// Saves the files of a session that ended, and records its end.
-    async fn bury(&self, open: &Arc<OpenSession>, ended: Ended) {
-        let id = open.session.id().clone();
-        let (session, directory) = (open.session.clone(), self.sessions.saved(&id));
-        let room = open.limits.disk_bytes.min(self.settings.session.files_bytes);
-        let saving = {
-            // The semaphore is never closed. A few at a time, whatever ends at once: the disk is everybody's.
-            let _turn = self.sessions.saving.acquire().await.ok();
-            tokio::task::spawn_blocking(move || save(&session, &directory, room)).await
-        };
-        let at_ms = now_ms();
-        let keep_ms = i64::try_from(self.settings.session.keep_files_ms).unwrap_or(i64::MAX);
-        let kept = saving.map_err(|error| error.to_string()).and_then(|saved| saved);
-        let (files, more) = match kept {
-            Ok(Some(Saved { skipped: 0, taken, .. })) => (Some(taken), String::new()),
-            Ok(Some(Saved { skipped, taken, .. })) => {
-                (Some(taken), format!("; {skipped} of its files could not be kept"))
-            }
-            Ok(None) => (None, String::new()),
-            Err(error) => (None, format!("; its files could not be kept: {error}")),
-        };
-        open.session.let_files_go();
-        let Ended { why, detail } = ended;
-        let detail = detail.chars().take(DETAIL_CHARS).collect::<String>() + &more;
-        let end = SessionEnd {
-            at_ms,
-            why: why.name().to_owned(),
-            detail,
-            files_until_ms: files.map(|_| at_ms.saturating_add(keep_ms)),
-            files_bytes: files.unwrap_or(0),
-        };
-        let closed_by = open.closed_by().take().filter(|_| why == Why::Closed);
-        if let Err(error) = self.store.end_session(&id, end, closed_by.unwrap_or(Actor::Local)).await {
-            eprintln!("fireclay: {id}: record its end: {error}");
-        }
-        if let Err(problem) = self.bound_session_files().await {
-            eprintln!("fireclay: remove files of old sessions: {problem}");
-        }
-        self.sessions.forget(&id);
-        open.buried.send_replace(true);
-    }
-
     /// Gives a session time from now on: another idle time if it is named, and so much in all.
     pub fn renew_session(&self, open: &OpenSession, idle_ttl_ms: Option<u64>, ttl_ms: Option<u64>) {
         let most = self.settings.session.ttl_ms;
@@ -500,20 +455,6 @@ impl Service {
         // The sender lives as long as the session, so this never fails.
         drop(open.buried.subscribe().wait_for(|buried| *buried).await);
     }
-}
-
-/// Saves files; `None` if there are none to save. Of what cannot be saved nothing is left.
-fn save(session: &Session, directory: &Path, room: u64) -> Result<Option<Saved>, String> {
-    let files = session.files().map_err(|fault| fault.to_string())?;
-    let Some(files) = files else { return Ok(None) };
-    archive::save(&files, directory, room).map(Some).map_err(|error| {
-        match std::fs::remove_dir_all(directory) {
-            Err(other) if other.kind() != std::io::ErrorKind::NotFound => {
-                format!("{error}; and what was kept of them could not be removed: {other}")
-            }
-            _ => error.to_string(),
-        }
-    })
 }
 
 fn detail_of(why: Why, open: &OpenSession) -> String {

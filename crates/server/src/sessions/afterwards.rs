@@ -1,15 +1,74 @@
 //! What is left of sessions that ended: their files for a while, and their records.
 
+use super::OpenSession;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, internal, now_ms, read};
-use model::{SessionId, TenantId};
-use store::{Actor, Scope, SessionEnd};
-use worker::session::{Why, Workspace, archive};
+use model::{RunId, SessionId, TenantId};
+use std::path::Path;
+use std::sync::Arc;
+use store::{Actor, Idempotency, Scope, SessionEnd};
+use worker::session::archive::{self, Saved};
+use worker::session::{Ended, Session, Why, Workspace};
 
 /// Most sessions whose end is looked after in one step of housekeeping.
 const STEP: u32 = 200;
+/// How much of why a session ended is recorded.
+const DETAIL_CHARS: usize = 1_024;
 
 impl Service {
+    /// Saves the files of a session that ended, and records its end.
+    pub(super) async fn bury(&self, open: &Arc<OpenSession>, ended: Ended) {
+        let id = open.session.id().clone();
+        let (session, directory) = (open.session.clone(), self.sessions.saved(&id));
+        let room = open.limits.disk_bytes.min(self.settings.session.files_bytes);
+        let saving = {
+            // The semaphore is never closed. A few at a time, whatever ends at once: the disk is everybody's.
+            let _turn = self.sessions.saving.acquire().await.ok();
+            tokio::task::spawn_blocking(move || save(&session, &directory, room)).await
+        };
+        let at_ms = now_ms();
+        let keep_ms = i64::try_from(self.settings.session.keep_files_ms).unwrap_or(i64::MAX);
+        let kept = saving.map_err(|error| error.to_string()).and_then(|saved| saved);
+        let (files, more) = match kept {
+            Ok(Some(Saved { skipped: 0, taken, .. })) => (Some(taken), String::new()),
+            Ok(Some(Saved { skipped, taken, .. })) => {
+                (Some(taken), format!("; {skipped} of its files could not be kept"))
+            }
+            Ok(None) => (None, String::new()),
+            Err(error) => (None, format!("; its files could not be kept: {error}")),
+        };
+        open.session.let_files_go();
+        let Ended { why, detail } = ended;
+        let detail = detail.chars().take(DETAIL_CHARS).collect::<String>() + &more;
+        let end = SessionEnd {
+            at_ms,
+            why: why.name().to_owned(),
+            detail,
+            files_until_ms: files.map(|_| at_ms.saturating_add(keep_ms)),
+            files_bytes: files.unwrap_or(0),
+        };
+        let closed_by = open.closed_by().take().filter(|_| why == Why::Closed);
+        if let Err(error) = self.store.end_session(&id, end, closed_by.unwrap_or(Actor::Local)).await {
+            eprintln!("fireclay: {id}: record its end: {error}");
+        }
+        if let Err(problem) = self.bound_session_files().await {
+            eprintln!("fireclay: remove files of old sessions: {problem}");
+        }
+        self.sessions.forget(&id);
+        open.buried.send_replace(true);
+    }
+
+    /// The run that this key stands for, if it does and for the same request.
+    pub async fn run_of_key(
+        &self,
+        tenant: &TenantId,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Option<RunId>, Problem> {
+        let Some(idempotency) = idempotency else { return Ok(None) };
+        let tenant = tenant.clone();
+        read(&self.reader, move |reader| reader.run_of_key(&tenant, &idempotency, now_ms())).await
+    }
+
     /// Records the end of sessions that were open when the service before this one died: nothing of them is left.
     pub async fn end_orphans(&self) -> Result<usize, Problem> {
         let mut count = 0;
@@ -123,4 +182,18 @@ impl Service {
             Problem::new(Kind::NotFound, "the session has ended and its files are gone", hint)
         })
     }
+}
+
+/// Saves files; `None` if there are none to save. Of what cannot be saved nothing is left.
+fn save(session: &Session, directory: &Path, room: u64) -> Result<Option<Saved>, String> {
+    let files = session.files().map_err(|fault| fault.to_string())?;
+    let Some(files) = files else { return Ok(None) };
+    archive::save(&files, directory, room).map(Some).map_err(|error| {
+        match std::fs::remove_dir_all(directory) {
+            Err(other) if other.kind() != std::io::ErrorKind::NotFound => {
+                format!("{error}; and what was kept of them could not be removed: {other}")
+            }
+            _ => error.to_string(),
+        }
+    })
 }

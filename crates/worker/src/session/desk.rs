@@ -76,7 +76,7 @@ impl Desk {
         let spec = &job.spec;
         self.put_files(&self.workspace, spec, "")?;
         let cwd = self.enter(spec)?;
-        let (env, script) = (variables(spec), script(spec));
+        let env = variables(spec);
         let mut files: Vec<(&str, &[u8])> =
             vec![("code", spec.code.as_bytes()), ("name", name.as_bytes()), ("stdin", &spec.stdin)];
         if *moves {
@@ -87,7 +87,7 @@ impl Desk {
             files.push(("options", br#"{"typescript":true}"#));
         }
         if !spec.env.is_empty() {
-            files.extend([("env", env.as_slice()), ("env.sh", script.as_bytes())]);
+            files.push(("env", env.as_slice()));
         }
         let number = self.next();
         let written = self.temporary.write_directory(&format!("{ORDERS}/{number}"), &files);
@@ -210,31 +210,17 @@ fn variables(spec: &RunSpec) -> Vec<u8> {
     spec.env.iter().flat_map(|(name, value)| format!("{name}={value}\0").into_bytes()).collect()
 }
 
-/// The same for a shell, of those that a shell can name.
-fn script(spec: &RunSpec) -> String {
-    let named = |name: &str| {
-        !name.starts_with(|first: char| first.is_ascii_digit())
-            && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
-    };
-    let lines = spec.env.iter().filter(|(name, _)| named(name));
-    lines.map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use model::{Policy, RunRequest};
 
     #[test]
-    fn variables_are_quoted_for_a_shell() {
-        let env = [("A", "it's $HOME\n`x`"), ("1B", "no"), ("C D", "no"), ("_e", "")];
+    fn variables_are_told_whatever_is_in_them() {
+        let env = [("A", "it's $HOME\n`x`"), ("_e", "")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let request = RunRequest { language: Some(Language::Bash), env, ..RunRequest::default() };
         let spec = RunSpec::admit(request, &Policy::DEFAULT).unwrap();
-        let text = script(&spec) + "printf %s \"$A\"";
-        let output = std::process::Command::new("bash").args(["-c", &text]).output().unwrap();
-        assert_eq!(output.stdout, b"it's $HOME\n`x`");
-        assert_eq!(script(&spec).lines().count(), 3);
-        assert!(variables(&spec).ends_with(b"_e=\0"));
+        assert_eq!(variables(&spec), b"A=it's $HOME\n`x`\0_e=\0");
     }
 }

@@ -27,8 +27,9 @@ impl Keeper {
         for run in self.runs.values_mut() {
             match &mut run.place {
                 Place::Fresh(fresh) if fresh.job == job => fresh.ended = Some((how, cpu_us)),
-                _ => {}
+                _ => continue,
             }
+            run.is_over();
         }
     }
 

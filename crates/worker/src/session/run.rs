@@ -19,6 +19,8 @@ pub(super) struct Run {
     pub output: Output,
     /// When the code began; before that, when the run came.
     pub began: Instant,
+    /// How long the code ran: until its program ended, or was killed. What follows is ours.
+    pub wall: Option<Duration>,
     /// Why the keeper ends it, if it does.
     pub stop: Option<Stop>,
     /// Whether the scratch file system was found full.
@@ -81,7 +83,7 @@ impl Run {
         let output = Output::new(session.job.spec.limits.output_bytes);
         let (phase, began) = (Phase::Waiting, Instant::now());
         let before = Before::default();
-        Self { session, place, phase, output, began, stop: None, disk_full: false, before }
+        Self { session, place, phase, output, began, wall: None, stop: None, disk_full: false, before }
     }
 
     /// The code begins now.
@@ -89,6 +91,11 @@ impl Run {
         self.phase = Phase::Running;
         self.began = Instant::now();
         self.before = before;
+    }
+
+    /// The code is at its end, or was killed now.
+    pub fn is_over(&mut self) {
+        self.wall.get_or_insert(self.began.elapsed());
     }
 
     /// When something is to be done about it, if nothing happens.

@@ -38,8 +38,8 @@ pub(super) fn ended_of(done: Done) -> Ended {
 /// The run's result.
 pub(super) fn settle(run: Run, over: Over, image: &sandbox::Image) -> SessionTold {
     let Over { ended, said, cpu_us, counters, collected, isolation, state_lost } = over;
-    let Run { session, place, output, began, stop, disk_full, before, .. } = run;
-    let wall = began.elapsed();
+    let Run { session, place, output, began, wall, stop, disk_full, before, .. } = run;
+    let wall = wall.unwrap_or_else(|| began.elapsed());
     let [stdout, stderr] = output.kept;
     let seen = Seen {
         ended,

@@ -312,6 +312,7 @@ impl Keeper {
     pub fn kill_run(&mut self, number: u32) {
         let Some(run) = self.runs.get_mut(&number) else { return };
         run.phase = Phase::Killed;
+        run.is_over();
         let job = match &run.place {
             Place::Fresh(fresh) => Some(fresh.job),
             Place::State(_) => {
@@ -341,6 +342,7 @@ impl Keeper {
             if let Some(run) = run.and_then(|run| self.runs.get_mut(&run)) {
                 run.stop.get_or_insert(Stop::Cancelled);
                 run.phase = Phase::Killed;
+                run.is_over();
             }
             self.kill(job);
         }
