@@ -31,7 +31,9 @@ fn generate() -> Result<(), String> {
         policy::parse_numbers(&read("syscalls-x86_64.toml")?).map_err(within("syscalls-x86_64.toml"))?;
     let (job, init) = (parse("job.toml", &numbers)?, parse("init.toml", &numbers)?);
     let zygote = job.clone().replaced_by(parse("zygote.toml", &numbers)?);
-    let tables = table("JOB", &job)? + &table("INIT", &init)? + &table("ZYGOTE", &zygote)?;
+    let stay = job.clone().replaced_by(parse("stay.toml", &numbers)?);
+    let tables =
+        table("JOB", &job)? + &table("INIT", &init)? + &table("ZYGOTE", &zygote)? + &table("STAY", &stay)?;
     let directory = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: cargo runs this program")?;
     let path = Path::new(&directory).join("seccomp.rs");
     fs::write(&path, tables).map_err(within(&path.display().to_string()))

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 fn main() -> io::Result<()> {
     let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest");
     let mut files = Vec::new();
-    for language in ["python", "javascript"] {
+    for language in ["python", "javascript", "shell"] {
         collect(&guest.join(language), &mut files)?;
     }
     files.sort();
@@ -77,10 +77,11 @@ fn battery() -> io::Result<String> {
 
 /// Collects what belongs into an image: no tests, caches, notes or hidden files.
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    // Also one that is not there yet.
+    println!("cargo::rerun-if-changed={}", directory.display());
     if !directory.is_dir() {
         return Ok(());
     }
-    println!("cargo::rerun-if-changed={}", directory.display());
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -17,6 +17,11 @@ const MAX_SOURCE = 1 << 20;
 const MAX_DEPTH = 64;
 const MAX_NODES = 1e6;
 const CHANNEL = 3;
+// What is JSON already when it comes to `encode`: bundles' data, and the frames of errors.
+const RAW = /^application\/(?:.*\+)?json$|^frames$|^code$/;
+const BUNDLE = Symbol.for('Jupyter.display');
+const FRAMES_MAX = 50;
+const SOURCE_MAX = 1000;
 const NAME = '__fireclay__';
 // Node prints no source line for an error in a line that has these words (src/node_errors.cc); `restoreSourceLine` prints ours.
 const NO_SOURCE_LINE = '/*node-do-not-add-exception-line*/';
@@ -29,6 +34,7 @@ const VALUELESS = /^(?:console\.|process\.std|module\.exports\b|exports\.)/;
 
 const { writeSync, fstatSync } = fs;
 const { stringify } = JSON;
+const { alloc, concat, from } = Buffer;
 const { then } = Promise.prototype;
 // What `worker_threads` says, without the 1.4 ms of loading it.
 const isMainThread = process.chdir.disabled !== true;
@@ -44,10 +50,10 @@ function openChannel() {
   try { return fstatSync(CHANNEL).isFIFO() ? identify() : null; } catch { return null; }
 }
 
-// Sends one frame. Every failure is silent, and a descriptor that the program has reused is not ours.
+// Sends one frame; returns its bytes. Every failure is silent, and a descriptor that the program has reused is not ours.
 function send(channel, kind, bundle) {
   try {
-    if (channel === null || identify() !== channel) return;
+    if (channel === null || identify() !== channel) return 0;
     let payload = encode(bundle);
     if (payload.length > MAX_PAYLOAD) {
       const { 'application/json': json, 'text/x-str': string, ...rest } = bundle;
@@ -59,20 +65,23 @@ function send(channel, kind, bundle) {
       const cut = Object.entries(bundle).map(([name, text]) => [name, `${String(text).slice(0, MAX_PAYLOAD / 24)}...`]);
       payload = encode(Object.fromEntries(cut));
     }
-    const header = Buffer.alloc(5);
+    const header = alloc(5);
     header[0] = kind;
     header.writeUInt32LE(payload.length, 1);
-    const frame = Buffer.concat([header, payload]);
+    const frame = concat([header, payload]);
     for (let sent = 0; sent < frame.length;) sent += writeSync(CHANNEL, frame, sent);
-  } catch { /* The parent is gone. */ }
+    return frame.length;
+  } catch {
+    return 0; // The parent is gone.
+  }
 }
 
 // JSON of a bundle; a lone surrogate becomes U+FFFD, since the parent's parser refuses it.
 function encode(bundle) {
-  const parts = Object.entries(bundle).map(([mime, data]) =>
-    `${stringify(mime)}:${mime === 'application/json' ? data : stringify(String(data))}`);
-  const text = `{${parts.join(',')}}`;
-  return Buffer.from(text.replace(/\\(\\|u[dD][89a-fA-F][0-9a-fA-F]{2})/g, (match, code) => (code === '\\' ? match : '\ufffd')));
+  let parts = '';
+  for (const mime in bundle) parts += `${parts && ','}${stringify(mime)}:${RAW.test(mime) ? bundle[mime] : stringify(`${bundle[mime]}`)}`;
+  const text = `{${parts}}`;
+  return from(text.replace(/\\(\\|u[dD][89a-fA-F][0-9a-fA-F]{2})/g, (match, code) => (code === '\\' ? match : '\ufffd')));
 }
 
 // Values as MIME bundles.
@@ -106,7 +115,27 @@ function describe(value) {
   try {
     if (typeof value === 'string') bundle['text/x-str'] = value;
     if (isJson(value)) bundle['application/json'] = stringify(value);
+    else if (typeof value === 'object' && value !== null && !types.isProxy(value) && typeof value.toJSON === 'function') {
+      const told = value.toJSON();
+      if (isJson(told)) bundle['application/json'] = stringify(told);
+    }
   } catch { /* No JSON, then. */ }
+  try {
+    // What Deno's notebooks ask of a value: {mime: data}.
+    if (typeof value?.[BUNDLE] === 'function') Object.assign(bundle, asBundle(value[BUNDLE]()));
+  } catch { /* As if it had none. */ }
+  return bundle;
+}
+
+// The data of {mime: data} that a frame can carry.
+function asBundle(told) {
+  const bundle = {};
+  for (const [mime, data] of Object.entries(told)) {
+    if (RAW.test(mime)) {
+      if (isJson(data)) bundle[mime] = stringify(data);
+    } else if (typeof data === 'string') bundle[mime] = data;
+    else if (data instanceof Uint8Array) bundle[mime] = Buffer.from(data).toString('base64');
+  }
   return bundle;
 }
 
@@ -115,7 +144,34 @@ function describeError(error) {
   if (!types.isNativeError(error) && !(error instanceof Error)) {
     return { name: typeof error, message: text(() => error), traceback: text(() => `Uncaught ${inspect(error)}`) };
   }
-  return { name: text(() => error.name), message: text(() => error.message), traceback: text(() => error.stack) };
+  const traceback = text(() => error.stack);
+  return { name: text(() => error.name), message: text(() => error.message), traceback, frames: stringify(framesOf(traceback)) };
+}
+
+// The frames of a stack, outermost first: of the program's files, not of Node's own.
+function framesOf(stack, linesOf = readLines) {
+  const frames = [];
+  for (const [, name, file, line, column] of stack.matchAll(/^ {4}at (?:(.+) \()?([^()\n]+):(\d+):(\d+)\)?$/gm)) {
+    if (frames.length === FRAMES_MAX) break;
+    if (file.startsWith('node:')) continue;
+    const path = file.startsWith('file://') ? fileURLToPath(file) : file;
+    const source = linesOf(path)?.[line - 1]?.trim().slice(0, SOURCE_MAX);
+    frames.unshift({ file: path, line: Number(line), column: Number(column), function: name ?? '<anonymous>', source });
+  }
+  return frames;
+}
+
+const LINES = new Map();
+
+function readLines(path) {
+  if (!LINES.has(path)) {
+    let lines;
+    try {
+      if (fs.statSync(path).size <= MAX_SOURCE) lines = fs.readFileSync(path, 'utf8').split('\n');
+    } catch { /* Then without. */ }
+    LINES.set(path, lines);
+  }
+  return LINES.get(path);
 }
 
 // Where the value is.
@@ -452,5 +508,7 @@ function provideRequire(source, file) {
 
 process.execArgv.length = 0;
 delete require.cache[__filename];
-if (isMainThread) main();
+if (module.parent?.filename?.endsWith('/session.cjs')) {
+  module.exports = { RESULT, ERROR, openChannel, send, describe, asBundle, describeError, framesOf, readLines, erase, loadTypeScript, hasModuleSyntax, compiles };
+} else if (isMainThread) main();
 else if (isTyped(process.argv[1] ?? '')) loadTypeScript();

@@ -12,6 +12,7 @@ import os
 import sys
 
 HIDDEN = {"<module>", "run", "hook", "display", "getrecursionlimit", "__call__", "__repr__", "drop", "prepare"}
+HIDDEN |= {"serve", "perform"}  # Of session.py.
 
 
 def hide(code):
@@ -34,8 +35,8 @@ def main(source, target):
     if os.path.basename(source) == "runner.py":
         with open(os.path.join(os.path.dirname(source), "values.py"), "rb") as file:
             values = marshal.dumps(compile(file.read(), "<fireclay>", "exec", dont_inherit=True, optimize=2))
-        assert text.count(b'VALUES, VALUES_LOADED = b""') == 1
-        text = text.replace(b'VALUES, VALUES_LOADED = b""', b"VALUES, VALUES_LOADED = " + repr(values).encode())
+        assert text.count(b'VALUES, VALUES_LOADED, NOTEBOOK = b""') == 1
+        text = text.replace(b'VALUES, VALUES_LOADED, NOTEBOOK = b""', b"VALUES, VALUES_LOADED, NOTEBOOK = " + repr(values).encode())
     code = hide(compile(text, "<fireclay>", "exec", dont_inherit=True, optimize=2))
     with open(target, "wb") as file:
         file.write(bootstrap._code_to_hash_pyc(code, importlib.util.source_hash(text), False))

@@ -10,6 +10,7 @@ import sys
 RESULT, DISPLAY, ERROR = 1, 2, 3
 MAX_PAYLOAD = 8 << 20
 CHANNEL, HIGH_CHANNEL = 3, 63
+DISPLAYS_MAX, DISPLAYS_BYTES_MAX = 64, 32 << 20
 AST_ONLY, TOP_LEVEL_AWAIT, COROUTINE = 0x400, 0x2000, 0x80
 FUTURES = 0x1FE0000
 RENAMED_MAX = 1 << 14  # Bytes of a program; above, naming the file of every function costs more than it saves.
@@ -27,7 +28,12 @@ class Channel:
     """The write end of the result pipe. Every failure is silent: the program never learns of the channel from an error."""
 
     def __init__(self):
-        self.fd, self.pid, self.identity = -1, posix.getpid(), None
+        self.fd, self.pid, self.identity, self.spare = -1, posix.getpid(), None, -1
+        self.allow(DISPLAYS_MAX, DISPLAYS_BYTES_MAX)
+
+    def allow(self, displays, display_bytes):
+        """Bounds what is displayed from here on."""
+        self.displays, self.display_bytes = displays, display_bytes
 
     def open(self):
         """Moves the pipe out of the way, so that the program's first file is descriptor 3 as it would be without us."""
@@ -45,12 +51,34 @@ class Channel:
     def _identify(self):
         return posix.fstat(self.fd)[1:3]  # Inode and device.
 
+    def keep_spare(self, target):
+        """A second descriptor of the pipe, for a session whose program may close the first."""
+        try:
+            self.spare = posix.dup2(self.fd, target, False)
+        except OSError:
+            self.spare = -1
+
+    def _is_ours(self):
+        # A descriptor the program closed or reused is not ours.
+        try:
+            if self._identify() == self.identity:
+                return True
+        except OSError:
+            pass
+        self.fd, self.spare = self.spare, -1
+        return self.fd >= 0 and self._is_ours()
+
     def send(self, kind, payload):
-        # A forked child is not the program, and a descriptor the program reused is not ours.
+        # A forked child is not the program.
         if self.fd < 0 or posix.getpid() != self.pid or len(payload) > MAX_PAYLOAD:
             return
+        if kind == DISPLAY:
+            self.displays -= 1
+            self.display_bytes -= len(payload)
+            if self.displays < 0 or self.display_bytes < 0:
+                return
         try:
-            if self._identify() != self.identity:
+            if not self._is_ours():
                 return
             rest = memoryview(bytes((kind,)) + len(payload).to_bytes(4, "little") + payload)
             while rest:
@@ -71,7 +99,18 @@ def values():
         import marshal
 
         exec(marshal.loads(VALUES), VALUES_LOADED)
+        VALUES_LOADED["notebook"] = notebook
     return VALUES_LOADED
+
+
+def notebook():
+    """The namespace of notebook.py, beside this file, loaded on the first use."""
+    if not NOTEBOOK:
+        import marshal
+
+        NOTEBOOK.update(__name__="fireclay", __builtins__=PRIVATE, send=channel.send, values=values(), display=display, options=OPTIONS)
+        exec(marshal.loads(read(DIRECTORY + "/notebook.pyc")[16:]), NOTEBOOK)
+    return NOTEBOOK
 
 
 def send_value(kind, value):
@@ -81,10 +120,27 @@ def send_value(kind, value):
         pass  # What a hostile value raises is not the program's end.
 
 
-def display(*shown, **_ignored):
-    """Shows values as Jupyter's `display` does."""
+def display(*shown, **options):
+    """Shows values as IPython's `display` does."""
+    if options:
+        return notebook()["display_with"](shown, **options)
     for value in shown:
         send_value(DISPLAY, value)
+
+
+def has_figures():
+    """Whether matplotlib's `pyplot` holds figures of this program, which need not have imported it."""
+    helpers = sys.modules.get("matplotlib._pylab_helpers")
+    return helpers is not None and helpers.Gcf.figs and posix.getpid() == channel.pid
+
+
+def show_figures():
+    """Displays and closes those figures."""
+    try:
+        if has_figures():
+            notebook()["show_figures"]()
+    except BaseException:
+        pass  # What cannot be drawn is not the program's end.
 
 
 # Errors.
@@ -115,9 +171,9 @@ def render(error, trace):
     return "".join(capture.parts)
 
 
-def send_error(error, text):
+def send_error(error, text, trace=None):
     try:
-        channel.send(ERROR, values()["error_bundle"](error, text))
+        channel.send(ERROR, values()["error_bundle"](error, text, trace, read))
     except Exception:
         pass
 
@@ -138,7 +194,7 @@ def listen(own, namespace):
             text = render(error, trace)
         except BaseException:
             return user_hook(kind, error, trace)
-        send_error(error, text)
+        send_error(error, text, trace)
         if user_hook is not sys.__excepthook__:
             return user_hook(kind, error, trace)
         try:
@@ -310,11 +366,14 @@ def run(namespace, path, line, body, tail):
                 value = tail()
     except SystemExit:
         send_result(None, namespace)
+        show_figures()
         raise
     except BaseException:
+        show_figures()
         listen(codes, namespace)
         raise
     send_result(value, namespace)
+    show_figures()
     if type(value).__name__ == "coroutine":
         value = [value]
         drop(value, line, path, namespace)
@@ -443,7 +502,7 @@ def new_main(path):
     if "__annotations__" in namespace:
         namespace["__annotations__"] = {}
     loader = sys.modules["_frozen_importlib_external"].SourceFileLoader
-    namespace.update(__name__="__main__", __builtins__=__builtins__, __file__=path, __loader__=loader("__main__", path))
+    namespace.update(__name__="__main__", __builtins__=BUILTINS, __file__=path, __loader__=loader("__main__", path))
     sys.modules["__main__"] = module
     return namespace
 
@@ -500,9 +559,11 @@ def prepare():
     return namespace, path, source.line, body, tail
 
 
-FURNISHED = []
-VALUES, VALUES_LOADED = b"", {"__name__": "fireclay", "__builtins__": __builtins__}  # build.py fills VALUES.
-FUNCTION, BUILTINS, FRAMES_BELOW = type(run), __builtins__, 2
+FURNISHED, OPTIONS = [], {}
+BUILTINS = sys.modules["builtins"]
+PRIVATE = dict(vars(BUILTINS))  # A program may delete its own.
+VALUES, VALUES_LOADED, NOTEBOOK = b"", {"__name__": "fireclay", "__builtins__": PRIVATE}, {}  # build.py fills VALUES.
+FUNCTION, FRAMES_BELOW, DIRECTORY = type(run), 2, sys.argv[0].rpartition("/")[0]
 MAIN_NAMES = [name for name in sys.modules["__main__"].__dict__ if name[:2] == "__"]
 
 if __name__ == "__main__":

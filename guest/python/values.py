@@ -3,6 +3,8 @@
 The values are the program's: their methods may raise anything, lie, and never end (the deadline ends them).
 """
 
+import sys
+
 MAX_PAYLOAD = 8 << 20
 MAX_DEPTH, MAX_NODES = 64, 1_000_000
 
@@ -82,21 +84,29 @@ REPRESENTATIONS = {
     "_repr_svg_": "image/svg+xml",
     "_repr_png_": "image/png",
     "_repr_jpeg_": "image/jpeg",
+    "_repr_json_": "application/json",
+    "_repr_javascript_": "application/javascript",
+    "_repr_pdf_": "application/pdf",
 }
+# Packages whose values have forms that they do not tell themselves: see notebook.py.
+FOREIGN = frozenset(("matplotlib", "plotly", "altair"))
+FRAMES_MAX, SOURCE_MAX = 50, 1000
 
 
 def rich(value):
     """What IPython's `_repr_*_` methods say, as {mime: JSON text}. A method that fails says nothing."""
     found, kind = {}, type(value)
-    if kind is type or not hasattr(kind, "__dict__"):
+    if issubclass(kind, type) or not hasattr(kind, "__dict__"):
         return found
     try:
         if hasattr(kind, "_repr_mimebundle_"):
             bundle = value._repr_mimebundle_(include=None, exclude=None)
-            if type(bundle) is tuple:
-                bundle = bundle[0]
-            for mime, data in dict(bundle).items():
-                found[str(mime)] = encode(data)
+            found = encoded(bundle[0] if type(bundle) is tuple else bundle)
+    except BaseException:
+        pass
+    try:
+        if not FOREIGN.isdisjoint(str(base.__module__).partition(".")[0] for base in kind.__mro__):
+            found.update(notebook()["foreign"](value))
     except BaseException:
         pass
     for method, mime in REPRESENTATIONS.items():
@@ -110,6 +120,11 @@ def rich(value):
         except BaseException:
             pass
     return found
+
+
+def encoded(bundle):
+    """A MIME bundle with each of its data as JSON text, but `text/plain` as it is."""
+    return {str(mime): str(data) if mime == "text/plain" else encode(data) for mime, data in dict(bundle).items()}
 
 
 def encode(data):
@@ -134,12 +149,13 @@ def bundle(value):
             entries["application/json"] = to_json(value)
         except (TooMuch, RuntimeError):
             pass
-        text = describe(value)
+        text = None
     if type(value) is str:
         entries["text/x-str"] = quote(value[:MAX_PAYLOAD])
     elif type(value) not in BUILT_IN:
         entries.update(rich(value))
-    return fit("text/plain", text, entries)
+        text = entries.pop("text/plain", None)
+    return fit("text/plain", describe(value) if text is None else text, entries)
 
 
 def fit(name, text, entries):
@@ -158,10 +174,70 @@ def fit(name, text, entries):
     return b'{"' + name.encode() + b'":' + data + rest + b"}"
 
 
-def error_bundle(error, text):
-    """The payload of an error frame."""
+def error_bundle(error, text, trace=None, read=None):
+    """The payload of an error frame; `read` returns the bytes of a file."""
     try:
         message = str(error)
     except BaseException:
         message = "<exception str() failed>"
-    return fit("traceback", text, {"name": quote(type(error).__name__), "message": quote(message[:65536])})
+    entries = {"name": quote(type(error).__name__), "message": quote(message[:65536])}
+    try:
+        entries["frames"] = to_json(frames(error, trace, Lines(read)))
+    except BaseException:
+        pass  # The error's own attributes may be anything.
+    return fit("traceback", text, entries)
+
+
+class Lines(dict):
+    """Lines of source files by name: what `linecache` has been given, else what is on disk."""
+
+    def __init__(self, read):
+        self.read = read
+
+    def __missing__(self, name):
+        cache = getattr(sys.modules.get("linecache"), "cache", {})
+        try:
+            lines = cache[name][2] if len(cache.get(name, ())) == 4 else self.read(name).decode("utf-8", "replace").splitlines()
+        except Exception:
+            lines = ()
+        self[name] = lines
+        return lines
+
+
+def frames(error, trace, lines):
+    """Where an error came from, outermost first; of many frames the first and the last. Lines and columns count from one."""
+    places, found = [], []
+    while trace is not None and len(places) < 100_000:
+        places.append(trace)
+        trace = trace.tb_next
+    if len(places) > FRAMES_MAX:
+        places[10 : len(places) - FRAMES_MAX + 10] = []
+    for place in places:
+        code = place.tb_frame.f_code
+        line, column = position(code, place.tb_lasti) if hasattr(code, "co_positions") else (None, None)
+        found.append(frame(code.co_filename, line or place.tb_lineno, column, code.co_name, lines))
+    if isinstance(error, SyntaxError) and type(error.filename) is str and type(error.lineno) is int:
+        column = error.offset if type(error.offset) is int and error.offset > 0 else None
+        found.append(frame(error.filename, error.lineno, column and column - 1, None, lines, False))
+    return found
+
+
+def position(code, offset):
+    """Line, and column in bytes from zero, of an instruction."""
+    for index, (line, _, column, _) in enumerate(code.co_positions()):
+        if index == offset // 2:
+            return line, column
+    return None, None
+
+
+def frame(file, line, column, function, lines, is_bytes=True):
+    """One entry of `frames`."""
+    text = lines[file][line - 1] if 0 < line <= len(lines[file]) else None
+    entry = {"file": file, "line": line}
+    if column is not None and (text is not None or not is_bytes):
+        entry["column"] = (len(text.encode()[:column].decode("utf-8", "replace")) if is_bytes else column) + 1
+    if function is not None:
+        entry["function"] = function
+    if text is not None and text.strip():
+        entry["source"] = text.strip()[:SOURCE_MAX]
+    return entry

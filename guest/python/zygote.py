@@ -30,7 +30,7 @@ AT_IMPORT = {
 
 def load(name):
     """The namespace of a runner of ours, without running its program."""
-    namespace = {"__name__": "fireclay", "__builtins__": __builtins__}
+    namespace = {"__name__": "fireclay", "__builtins__": dict(vars(builtins))}
     with open(f"{DIRECTORY}/{name}", "rb") as file:
         exec(marshal.loads(file.read()[16:]), namespace)
     return namespace
@@ -99,7 +99,6 @@ def await_errand():
             posix._exit(0)  # Nobody needs it any more.
     except OSError:
         posix._exit(0)
-    posix.close(ERRAND)
     return *read_command(command), False
 
 
@@ -168,17 +167,21 @@ def make_directories():
 
 
 def become():
-    """Turns the fork into the program's interpreter; returns the arguments of `run`."""
+    """Turns the fork into the program's interpreter; returns what remains to be called: of a run or of a session, whose orders come on
+    the socket of the errand."""
     if PID == posix.getpid():
         posix._exit(70)  # Libraries tell a fork by its number.
     reseed()
     make_directories()
     ahead = posix.fstat(ERRAND).st_mode & 0o170000 == 0o140000  # A socket.
     arguments, environment, directory, alone = await_errand() if ahead else read_errand()
+    stays = arguments[2].endswith(b"/session.pyc")
+    if ahead:
+        posix.set_inheritable(ERRAND, True) if stays else posix.close(ERRAND)
     posix.chdir(directory)
     # As `python -S runner.pyc FILE ARGS…` finds them.
     sys.argv[:] = [argument.decode("utf-8", "surrogateescape") for argument in arguments[2:]]
-    if not is_plain(sys.argv[1], environment, alone):
+    if not is_plain(directory.decode("utf-8", "surrogateescape") + "/" if stays else sys.argv[1], environment, alone):
         posix.execve(arguments[0], arguments, dict(variable.split(b"=", 1) for variable in environment))
     if environment != BIRTH:
         environ.clear()
@@ -188,7 +191,9 @@ def become():
             posix.environ[name] = value
             environ[name.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
     runner["channel"].pid = posix.getpid()
-    return runner["prepare"]()
+    if stays:
+        return session["serve"], (session["begin"](runner, ERRAND),)
+    return runner["run"], runner["prepare"]()
 
 
 def is_library(name):
@@ -222,7 +227,7 @@ def finish(namespace):
 
 
 import_all(MODULES)
-runner = load("runner.pyc")
+runner, session = load("runner.pyc"), load("session.pyc")
 serve = load_fork()
 runner["RENAMED_MAX"] = 0  # `compile` is warm here.
 runner["is_real"] = lambda path: True  # Nobody has been in a fork's workspace before it.
@@ -249,6 +254,7 @@ except OSError:
 answer = serve(SOCKET)
 if answer != 1:
     posix._exit(-answer)
-program = become()
-runner["run"](*program)
-finish(program[0])
+go, program = become()
+go(*program)
+if go is runner["run"]:
+    finish(program[0])

@@ -135,7 +135,7 @@ CASES = [
     js("null", "null\n", value("null", None)),
     js("big integer", "10n ** 20n\n", only("100000000000000000000n")),
     js("map", "new Map([[1, {a: 2}]])\n", only("Map(1) { 1 => { a: 2 } }")),
-    js("date", "new Date(0)\n", only("1970-01-01T00:00:00.000Z")),
+    js("date", "new Date(0)\n", value("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.000Z")),
     js("not a number", "0 / 0\n", only("NaN")),
     js("instance", "class A { x = 1 }\nnew A()\n", only("A { x: 1 }")),
     js("symbol", "Symbol('a')\n", only("Symbol(a)")),

@@ -18,6 +18,8 @@ mod lifecycle;
 mod problems;
 mod runs;
 mod schema;
+mod sessions;
+mod sessions_spoilt;
 mod settings;
 mod templates;
 pub mod tenancy;

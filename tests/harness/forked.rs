@@ -38,7 +38,12 @@ fn fork_into(
     zygote: std::os::fd::BorrowedFd<'_>,
     io: Io<'_>,
 ) -> Result<Settled, Refused> {
-    let needs = Needs { limits: spec.limits, allow_missing: setting.allow_missing.clone(), joinable: true };
+    let needs = Needs {
+        limits: spec.limits,
+        allow_missing: setting.allow_missing.clone(),
+        joinable: true,
+        stays: false,
+    };
     let command = Command::of(spec, setting.image)?;
     let mut place = Place::make(&needs, setting, None)?;
     let settled = match place.await_built() {

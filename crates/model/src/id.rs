@@ -71,6 +71,11 @@ random_id!(
     BatchId, "bat_", "^bat_[0-7][0-9a-hjkmnp-tv-z]{25}$", "batch"
 );
 
+random_id!(
+    /// Names one session: `ses_` and 26 characters.
+    SessionId, "ses_", "^ses_[0-7][0-9a-hjkmnp-tv-z]{25}$", "session"
+);
+
 /// Names a tenant: 1 to 64 of `a-z 0-9 - _`, chosen by the operator, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -17,7 +17,7 @@ pub mod result;
 pub mod spec;
 pub mod units;
 
-pub use id::{BatchId, RunId, TenantId};
+pub use id::{BatchId, RunId, SessionId, TenantId};
 pub use isolation::{Isolation, Layer};
 pub use language::Language;
 pub use limits::{Limits, LimitsPatch};

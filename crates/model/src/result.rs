@@ -63,6 +63,9 @@ pub struct RunResult {
     pub egress: Vec<Value>,
     /// The session it ran in.
     pub session: Option<String>,
+    /// Whether what the session's interpreter had in memory was lost with this run; its files were kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub state_lost: bool,
     /// The language, by its canonical name.
     pub language: Language,
     /// When the run was admitted, RFC 3339 in UTC.

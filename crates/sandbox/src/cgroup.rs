@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+mod job;
+
 /// Where leaves can be made.
 #[derive(Debug, Clone)]
 pub enum Tree {
@@ -69,24 +71,7 @@ impl Tree {
             Self::V1 { memory, pids, cpu } => vec![memory.join(name), pids.join(name), cpu.join(name)],
             Self::V2 { parent } => vec![parent.join(name)],
         };
-        let mut leaf = Leaf {
-            directories: Vec::new(),
-            version: self.version(),
-            limits: *limits,
-            files: None,
-            before: Counters::default(),
-        };
-        for directory in directories {
-            fs::create_dir(&directory)?;
-            // Registered as soon as it exists: a failure further on removes it by `Drop`.
-            leaf.directories.push(directory);
-        }
-        match self {
-            Self::V1 { .. } => leaf.limit_v1(limits)?,
-            Self::V2 { .. } => leaf.limit_v2(limits)?,
-        }
-        leaf.files = Some(leaf.open_files()?);
-        Ok(leaf)
+        Leaf::make(directories, self.version(), limits)
     }
 
     /// 1 or 2.
@@ -107,7 +92,7 @@ impl Tree {
         };
         let entries = parents.into_iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten();
         let orphaned = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_orphaned));
-        orphaned.filter(|entry| fs::remove_dir(entry.path()).is_ok()).count()
+        orphaned.filter(|entry| remove_with_children(&entry.path()).is_ok()).count()
     }
 }
 
@@ -191,6 +176,27 @@ pub struct Counters {
 }
 
 impl Leaf {
+    fn make(directories: Vec<PathBuf>, version: u8, limits: &CgroupLimits) -> io::Result<Self> {
+        let mut leaf = Leaf {
+            directories: Vec::new(),
+            version,
+            limits: *limits,
+            files: None,
+            before: Counters::default(),
+        };
+        for directory in directories {
+            fs::create_dir(&directory)?;
+            // Registered as soon as it exists: a failure further on removes it by `Drop`.
+            leaf.directories.push(directory);
+        }
+        match version {
+            1 => leaf.limit_v1(limits)?,
+            _ => leaf.limit_v2(limits)?,
+        }
+        leaf.files = Some(leaf.open_files()?);
+        Ok(leaf)
+    }
+
     /// 1 or 2.
     pub fn version(&self) -> u8 {
         self.version
@@ -399,6 +405,16 @@ fn read_small(file: &fs::File) -> io::Result<Vec<u8>> {
 fn parse_number(text: &[u8]) -> io::Result<u64> {
     let text = std::str::from_utf8(text).unwrap_or_default().trim();
     text.parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// Removes a group and the groups of jobs below it.
+fn remove_with_children(group: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(group)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            fs::remove_dir(entry.path())?;
+        }
+    }
+    fs::remove_dir(group)
 }
 
 /// The value of a line `key value`; 0 when there is none.

@@ -3,6 +3,7 @@
 use crate::image::Image;
 use crate::plan::{HOME, INSIDE_USER, WORKSPACE};
 use model::{Language, Rejection, RunSpec};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 
 /// Where the image keeps what runs before the user's code.
@@ -31,7 +32,7 @@ impl Command {
         args.extend(spec.args.iter().cloned());
         let cwd =
             if spec.cwd.is_empty() { WORKSPACE.to_owned() } else { format!("{WORKSPACE}/{}", spec.cwd) };
-        Ok(Self { args: words(args), env: words(environment(spec, image)), cwd: word(cwd) })
+        Ok(Self { args: words(args), env: words(environment(&spec.env, image)), cwd: word(cwd) })
     }
 
     /// The command that starts an interpreter of this language before its program is known, if it is one for which that saves much
@@ -44,6 +45,33 @@ impl Command {
         args.push(format!("{WORKSPACE}/{}", language.default_file()));
         let env = own_environment(image).iter().map(|(name, value)| format!("{name}={value}")).collect();
         Some(Self { args: words(args), env: words(env), cwd: word(WORKSPACE.to_owned()) })
+    }
+
+    /// The command that starts an interpreter which stays for many runs, with these variables on top of the image's; `None` if the
+    /// image lacks the language. It hears its orders on descriptor 4 (guest/PROTOCOL.md).
+    pub fn staying(language: Language, image: &Image, env: &BTreeMap<String, String>) -> Option<Self> {
+        let program = image.interpreter(language)?;
+        let args = match language {
+            Language::Python => {
+                vec![program.to_owned(), "-S".into(), format!("{RUNNERS}/python/session.pyc")]
+            }
+            Language::JavaScript | Language::TypeScript => vec![
+                program.to_owned(),
+                "--expose-internals".into(),
+                format!("{RUNNERS}/javascript/session.cjs"),
+            ],
+            Language::Bash => vec![program.to_owned(), format!("{RUNNERS}/shell/session.sh")],
+        };
+        Some(Self { args: words(args), env: words(environment(env, image)), cwd: word(WORKSPACE.to_owned()) })
+    }
+
+    /// The command that runs `spec` as a program whose file is at `program` and whose working directory is `cwd`, both inside.
+    pub fn at(spec: &RunSpec, image: &Image, program: &str, cwd: &str) -> Result<Self, Rejection> {
+        let mut command = Self::of(spec, image)?;
+        let file = command.args.len() - spec.args.len() - 1;
+        command.args[file] = word(program.to_owned());
+        command.cwd = word(cwd.to_owned());
+        Ok(command)
     }
 
     /// The command as bytes: three counts, then every word with its final NUL.
@@ -127,13 +155,13 @@ pub(crate) fn own_environment(image: &Image) -> Vec<(&str, &str)> {
 }
 
 /// Exactly those, then the caller's own, which win.
-fn environment(spec: &RunSpec, image: &Image) -> Vec<String> {
+fn environment(env: &BTreeMap<String, String>, image: &Image) -> Vec<String> {
     let own = own_environment(image);
     let own = own
         .iter()
-        .filter(|(name, _)| !spec.env.contains_key(*name))
+        .filter(|(name, _)| !env.contains_key(*name))
         .map(|(name, value)| format!("{name}={value}"));
-    own.chain(spec.env.iter().map(|(name, value)| format!("{name}={value}"))).collect()
+    own.chain(env.iter().map(|(name, value)| format!("{name}={value}"))).collect()
 }
 
 fn words(list: Vec<String>) -> Vec<CString> {

@@ -14,6 +14,17 @@
 //!     ◄───────── ended(status, time) ──   the job ended; init ends with all that is left
 //!     ◄───────── refused(index, errno) ─   instead of both: an input could not be written; init ends
 //!     ◄───────── failed(step, errno) ──   at any time: a step failed; init ends
+//!
+//! And with the init of a sandbox that stays, any number of times, in any order:
+//!
+//!     ── launch(job) + [errand, 0 …, tasks …] ►   another job, by this number; streams, then files to join its control groups by
+//!     ── adopt as(job, pid) ──────────►   or: another job is this process, forked into the sandbox from outside
+//!     ── signal(job, signal) ─────────►   to the job's process group
+//!     ◄───────── signalled(job) ────────  it was sent
+//!     ◄───────── started ───────────────  the job of the oldest launch that is not over became its program
+//!     ◄───────── failed(step, errno) ──   or did not: then its end follows
+//!     ◄───────── launched(job) ─────────  that launch is over: who was killed in it said neither
+//!     ◄───────── job ended(job, status, time)
 //! ```
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -47,6 +58,46 @@ pub enum Message {
     Adopt {
         /// Its id inside.
         pid: i32,
+    },
+    /// Run another job, in a sandbox that stays.
+    Launch {
+        /// Its number.
+        job: u32,
+        /// How many of the descriptors after the errand are its streams, from 0 on.
+        streams: u64,
+    },
+    /// A launch is over: all that is said of its beginning was said before.
+    Launched {
+        /// The job's number.
+        job: u32,
+    },
+    /// A signal was sent, or there was nobody to send it to.
+    Signalled {
+        /// The job's number.
+        job: u32,
+    },
+    /// Another job came, into a sandbox that stays.
+    AdoptAs {
+        /// Its number.
+        job: u32,
+        /// Its id inside.
+        pid: i32,
+    },
+    /// Send a signal to a job's process group. One that is gone gets none.
+    Signal {
+        /// Its number.
+        job: u32,
+        /// Which signal.
+        signal: i32,
+    },
+    /// A job of a sandbox that stays ended.
+    JobEnded {
+        /// Its number.
+        job: u32,
+        /// The status word of `wait(2)`.
+        status: i32,
+        /// Processor time of it and of all that it reaped, in microseconds.
+        cpu_us: u64,
     },
     /// The job ended with this status of `wait(2)`.
     Ended {
@@ -94,6 +145,15 @@ impl Message {
             Self::Furnish => (9, 0, 0),
             Self::Adopt { pid } => (10, pid, 0),
             Self::Ended { status, cpu_us } => (5, status, cpu_us),
+            Self::Launch { job, streams } => (12, job as i32, streams),
+            Self::Launched { job } => (16, job as i32, 0),
+            Self::Signalled { job } => (17, job as i32, 0),
+            Self::AdoptAs { job, pid } => (13, job as i32, u64::from(pid.unsigned_abs())),
+            Self::Signal { job, signal } => (14, job as i32, u64::from(signal.unsigned_abs())),
+            Self::JobEnded { job, status, cpu_us } => {
+                bytes[HEAD_BYTES..HEAD_BYTES + 4].copy_from_slice(&status.to_le_bytes());
+                (15, job as i32, cpu_us)
+            }
             Self::Refused { index, errno } => (8, index as i32, errno as u64),
             Self::Failed { step, errno, call } => {
                 bytes[HEAD_BYTES..].copy_from_slice(&call);
@@ -119,6 +179,15 @@ impl Message {
             9 => Self::Furnish,
             10 => Self::Adopt { pid: first()? },
             5 => Self::Ended { status: first()?, cpu_us: second()? },
+            12 => Self::Launch { job: first()? as u32, streams: second()? },
+            16 => Self::Launched { job: first()? as u32 },
+            17 => Self::Signalled { job: first()? as u32 },
+            13 => Self::AdoptAs { job: first()? as u32, pid: i32::try_from(second()?).ok()? },
+            14 => Self::Signal { job: first()? as u32, signal: i32::try_from(second()?).ok()? },
+            15 => {
+                let status = bytes.get(HEAD_BYTES..HEAD_BYTES + 4)?.try_into().ok()?;
+                Self::JobEnded { job: first()? as u32, status: i32::from_le_bytes(status), cpu_us: second()? }
+            }
             8 => Self::Refused { index: first()? as u32, errno: second()? as i32 },
             6 => Self::Failed {
                 step: first()? as u32,
@@ -178,6 +247,12 @@ mod tests {
             Message::StartAhead,
             Message::Furnish,
             Message::Adopt { pid: 3 },
+            Message::Launch { job: u32::MAX, streams: 5 },
+            Message::Launched { job: u32::MAX },
+            Message::Signalled { job: 7 },
+            Message::AdoptAs { job: 7, pid: 3 },
+            Message::Signal { job: 7, signal: 2 },
+            Message::JobEnded { job: 7, status: 0x8b, cpu_us: u64::MAX },
             Message::Refused { index: 3, errno: 28 },
             failed,
         ] {
@@ -186,5 +261,6 @@ mod tests {
         assert_eq!(Message::decode(&[77]), None);
         assert_eq!(Message::decode(&[]), None);
         assert_eq!(Message::decode(&[5, 0]), None);
+        assert_eq!(Message::decode(&[15; HEAD_BYTES]), None);
     }
 }

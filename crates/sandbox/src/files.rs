@@ -46,9 +46,37 @@ pub fn collect(
     inputs: &Digests,
     disk_bytes: u64,
 ) -> Result<Collected, Fault> {
+    collect_by(open_own, (scratch, WORKSPACE), ids, inputs, disk_bytes)
+}
+
+/// As [`collect`], from this directory of the scratch file system, while other code lives that may be at work there too: what the code
+/// may not read is passed over. A file may be another when it is read again: its digest tells.
+pub fn collect_beside(
+    scratch: BorrowedFd<'_>,
+    directory: &CStr,
+    ids: (u32, u32),
+    inputs: &Digests,
+    disk_bytes: u64,
+) -> Result<Collected, Fault> {
+    let open =
+        |directory: BorrowedFd<'_>, name: &CStr, flags| sys::fs::open_beneath(directory, name, flags, 0);
+    collect_by(open, (scratch, directory), ids, inputs, disk_bytes)
+}
+
+/// How a walk opens what it comes to.
+type Open = fn(BorrowedFd<'_>, &CStr, OFlags) -> sys::Result<OwnedFd>;
+
+fn collect_by(
+    open: Open,
+    (scratch, directory): (BorrowedFd<'_>, &CStr),
+    ids: (u32, u32),
+    inputs: &Digests,
+    disk_bytes: u64,
+) -> Result<Collected, Fault> {
     let gather = || -> sys::Result<Collected> {
-        let workspace = open_own(scratch, WORKSPACE, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        let mut walk = Walk { inputs, left_bytes: disk_bytes, entries: 0, collected: Collected::default() };
+        let workspace = open(scratch, directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let collected = Collected::default();
+        let mut walk = Walk { open, inputs, left_bytes: disk_bytes, entries: 0, collected };
         walk.directory(&workspace, &mut Vec::new());
         walk.collected.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(walk.collected)
@@ -78,6 +106,7 @@ fn open_own(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> sys::Resul
 
 /// A walk through the workspace.
 struct Walk<'a> {
+    open: Open,
     inputs: &'a Digests,
     left_bytes: u64,
     entries: usize,
@@ -105,7 +134,7 @@ impl Walk<'_> {
                 FileType::Directory if name.to_bytes() == b"__pycache__" => {}
                 FileType::Directory if path.len() < ARTIFACT_DEPTH_MAX => {
                     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-                    match open_own(directory.as_fd(), name, flags) {
+                    match (self.open)(directory.as_fd(), name, flags) {
                         Ok(inner) => self.directory(&inner, path),
                         Err(_) => self.collected.skipped += 1,
                     }
@@ -131,9 +160,9 @@ impl Walk<'_> {
         if path.as_os_str().len() > PATH_BYTES_MAX {
             return None;
         }
-        // Nothing runs in there any more, but O_NONBLOCK costs nothing and a fifo can then never hold us.
+        // O_NONBLOCK: a fifo can then never hold us.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let mut file = File::from(open_own(directory, name, flags).ok()?);
+        let mut file = File::from((self.open)(directory, name, flags).ok()?);
         let meta = file.metadata().ok()?;
         if !meta.is_file() || meta.len() > self.left_bytes {
             return None;

@@ -11,6 +11,10 @@ const HEADER_BYTES: usize = 5;
 const KIND_RESULT: u8 = 1;
 const KIND_DISPLAY: u8 = 2;
 const KIND_ERROR: u8 = 3;
+const KIND_DONE: u8 = 4;
+const KIND_READY: u8 = 5;
+/// Largest payload of what is no value: a few words.
+const WORD_BYTES_MAX: usize = 1024;
 
 /// Collects frames from pieces of any size.
 #[derive(Debug, Default)]
@@ -107,6 +111,120 @@ impl Said {
     }
 }
 
+/// How an interpreter that stays says that a run of it is over. Its word, like all that it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+pub struct Done {
+    /// How the code ended.
+    pub status: Status,
+    /// The exit code that it asked for; 0 if it asked for none.
+    #[serde(default)]
+    pub code: i32,
+}
+
+/// How the code of a run in an interpreter that stays ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It came to its end.
+    Ok,
+    /// It raised something that it did not catch.
+    Error,
+    /// It was interrupted.
+    Interrupted,
+    /// It asked to end.
+    Exit,
+}
+
+/// One thing that an interpreter that stays says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Word {
+    /// It waits for its first order.
+    Ready,
+    /// The run is over, and this is what it said.
+    Done(Done, Said),
+}
+
+/// The conversation with an interpreter that stays: runs one after the other on one channel. What exceeds the bounds of a run is
+/// passed over; what makes no sense ends the conversation.
+#[derive(Debug, Default)]
+pub struct Conversation {
+    pending: Vec<u8>,
+    /// Bytes of a payload that are passed over.
+    skipped: usize,
+    /// Of the run that is on.
+    total_bytes: usize,
+    values: usize,
+    said: Said,
+}
+
+/// The conversation made no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nonsense;
+
+impl Conversation {
+    /// Takes the next bytes; returns what was said with them, in order.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Word>, Nonsense> {
+        let mut words = Vec::new();
+        while !bytes.is_empty() {
+            let passed = self.skipped.min(bytes.len());
+            self.skipped -= passed;
+            bytes = &bytes[passed..];
+            // In pieces, so that what is passed over is never gathered.
+            let piece = bytes.len().min(FRAME_BYTES_MAX);
+            self.pending.extend_from_slice(&bytes[..piece]);
+            bytes = &bytes[piece..];
+            while let Some(word) = self.next()? {
+                words.extend(word);
+            }
+        }
+        Ok(words)
+    }
+
+    /// Takes one whole frame off; the inner `None` is for one that is a part of a run.
+    fn next(&mut self) -> Result<Option<Option<Word>>, Nonsense> {
+        let Some(header) = self.pending.get(..HEADER_BYTES) else { return Ok(None) };
+        let kind = header[0];
+        let length = u32::from_le_bytes([header[1], header[2], header[3], header[4]]) as usize;
+        let is_word = matches!(kind, KIND_DONE | KIND_READY);
+        if is_word && length > WORD_BYTES_MAX {
+            return Err(Nonsense);
+        }
+        if !is_word && self.total_bytes.saturating_add(length) > FRAMES_BYTES_MAX || length > FRAME_BYTES_MAX
+        {
+            let here = (self.pending.len() - HEADER_BYTES).min(length);
+            self.pending.drain(..HEADER_BYTES + here);
+            self.skipped = length - here;
+            return Ok((self.skipped == 0).then_some(None));
+        }
+        if self.pending.len() < HEADER_BYTES + length {
+            return Ok(None);
+        }
+        let frame: Vec<u8> = self.pending.drain(..HEADER_BYTES + length).collect();
+        let payload = &frame[HEADER_BYTES..];
+        match kind {
+            KIND_READY => Ok(Some(Some(Word::Ready))),
+            KIND_DONE => {
+                let done = serde_json::from_slice(payload).map_err(|_| Nonsense)?;
+                (self.total_bytes, self.values) = (0, 0);
+                Ok(Some(Some(Word::Done(done, std::mem::take(&mut self.said)))))
+            }
+            _ => {
+                self.total_bytes += length;
+                self.values = self.values.saturating_add(values_in(payload));
+                if self.values <= FRAME_VALUES_MAX && !self.said.take(kind, payload) {
+                    return Err(Nonsense);
+                }
+                Ok(Some(None))
+            }
+        }
+    }
+
+    /// What was said of a run that did not come to its end.
+    pub fn unfinished(&mut self) -> Said {
+        std::mem::take(&mut self.said)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,7 +304,50 @@ mod tests {
         assert_eq!(said(&frame(1, &deep)), Said::default());
     }
 
+    #[test]
+    fn a_conversation_goes_from_run_to_run() {
+        let mut conversation = Conversation::default();
+        let done = frame(4, br#"{"status":"exit","code":3}"#);
+        let bytes =
+            [frame(5, b"{}"), frame(1, br#"{"text/plain":"1"}"#), done.clone(), done.clone()].concat();
+        let words: Vec<Word> = bytes.iter().flat_map(|byte| conversation.push(&[*byte]).unwrap()).collect();
+        let [Word::Ready, Word::Done(first, said), Word::Done(_, nothing)] = words.as_slice() else {
+            panic!("{words:?}");
+        };
+        assert_eq!(*first, Done { status: Status::Exit, code: 3 });
+        assert_eq!(said.result.as_ref().unwrap()["text/plain"], "1");
+        assert_eq!(*nothing, Said::default());
+        // More than is taken of one run is passed over, and its end is heard.
+        let large = frame(2, &vec![b' '; FRAME_BYTES_MAX + 1]);
+        assert_eq!(conversation.push(&[large, done].concat()).unwrap().len(), 1);
+        assert!(conversation.pending.is_empty());
+        for bad in [frame(9, b""), frame(4, b"{}"), frame(4, &[b' '; 2000]), frame(1, b"[")] {
+            assert_eq!(Conversation::default().push(&bad), Err(Nonsense));
+        }
+    }
+
+    #[test]
+    fn a_conversation_of_one_endless_run_is_bounded() {
+        let mut conversation = Conversation::default();
+        let display = frame(2, br#"{"text/plain":"x"}"#);
+        let long = frame(2, &[br#"{"text/plain":""#.as_slice(), &vec![b'x'; 1 << 20], br#""}"#].concat());
+        for _ in 0..100 {
+            assert_eq!(conversation.push(&[long.as_slice(), &display].concat()), Ok(vec![]));
+        }
+        assert!(conversation.pending.capacity() <= 2 * FRAME_BYTES_MAX);
+        assert!(conversation.unfinished().displays.len() <= DISPLAYS_MAX);
+    }
+
     proptest! {
+        #[test]
+        fn any_bytes_of_a_conversation_in_any_pieces_are_the_same(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..6, cut in 0usize..40) {
+            let bytes = [frame(kind, &bytes), bytes].concat();
+            let (mut whole, mut pieces) = (Conversation::default(), Conversation::default());
+            let once = whole.push(&bytes);
+            let apart: Result<Vec<_>, _> = bytes.chunks(cut + 1).map(|piece| pieces.push(piece)).collect();
+            prop_assert_eq!(once, apart.map(|words| words.concat()));
+        }
+
         #[test]
         fn any_bytes_in_any_pieces_are_the_same_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..5, cut in 0usize..40) {
             let bytes = [frame(1, br#"{"text/plain":"1"}"#), frame(kind, &bytes), bytes].concat();

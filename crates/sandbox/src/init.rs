@@ -7,7 +7,7 @@ use crate::command::Command;
 use crate::control::{self, Message};
 use crate::errand::Errand;
 use crate::plan::{Action, Actor, DEVICES, DIRECTORIES, INSIDE_UID, INSIDE_USER, Plan};
-use crate::{joining, mounts, procfs, seccomp, verify};
+use crate::{joining, mounts, procfs, seccomp, staying, verify};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -64,7 +64,7 @@ pub fn live(birth: Birth<'_>) -> ! {
 }
 
 /// Says that a step failed. If even that cannot be said, the supervisor sees the end of the socket.
-fn report(birth: &Birth<'_>, failed: Message) -> i32 {
+pub(crate) fn report(birth: &Birth<'_>, failed: Message) -> i32 {
     match control::send(birth.control.as_fd(), failed, &[]) {
         Ok(()) => 1,
         Err(_) => 2,
@@ -139,6 +139,7 @@ fn perform(action: &Action, birth: &Birth<'_>, built: &mut Built) -> Result<()> 
         Action::OfferNamespaces => offer_namespaces(built),
         Action::OfferLandlock => sys::landlock::ruleset(&rules()?).map(|rules| built.offer.push(rules)),
         Action::FilterInit => sys::seccomp::install(seccomp::init()),
+        Action::FilterStayingInit => sys::seccomp::install(seccomp::stay()),
         other => Err(Error { call: other.name(), errno: libc::ENOSYS }),
     }
 }
@@ -164,10 +165,13 @@ fn close_descriptors(birth: &Birth<'_>) -> Result<()> {
 
 /// Joins each control group by writing `0` to its `tasks` file: the right to do so is that of the supervisor, who opened it.
 fn join_cgroups(birth: &Birth<'_>) -> Result<()> {
-    for tasks in wait_for(birth, Message::Joinable).ok_or(missing("control groups"))? {
-        rustix::io::write(tasks, b"0").map_err(Error::of("write tasks"))?;
-    }
-    Ok(())
+    join(&wait_for(birth, Message::Joinable).ok_or(missing("control groups"))?)
+}
+
+fn join(tasks: &[OwnedFd]) -> Result<()> {
+    tasks
+        .iter()
+        .try_for_each(|tasks| rustix::io::write(tasks, b"0").map(drop).map_err(Error::of("write tasks")))
 }
 
 fn root(built: &Built) -> Result<BorrowedFd<'_>> {
@@ -219,6 +223,11 @@ fn serve(birth: &Birth<'_>, mut made: Vec<OwnedFd>) -> i32 {
         Ok(Some((Message::Start, descriptors))) => execute(birth, descriptors, scratch, false),
         Ok(Some((Message::StartAhead, descriptors))) => execute(birth, descriptors, scratch, true),
         Ok(Some((Message::Furnish, descriptors))) => adopt(birth, descriptors, scratch),
+        Ok(Some((first @ (Message::Launch { .. } | Message::AdoptAs { .. }), descriptors))) => {
+            // Its jobs share our memory while they start: what they do not need is not there.
+            drop(scratch);
+            staying::serve(birth, first, descriptors)
+        }
         _ => 1,
     }
 }
@@ -235,8 +244,9 @@ fn execute(birth: &Birth<'_>, descriptors: Vec<OwnedFd>, scratch: OwnedFd, ahead
         return report(birth, Message::failed(fork, Error { call: "injected", errno: libc::EIO }));
     }
     // The child shares our memory until it is the program: it borrows what is ours and changes none of it.
-    match sys::process::start_sharing(&mut || report(birth, become_program(birth, &errand.command, &streams)))
-    {
+    match sys::process::start_sharing(&mut || {
+        report(birth, become_program(birth, &errand.command, &streams, &[]))
+    }) {
         Err(error) => report(birth, Message::failed(fork, error)),
         Ok(pid) => {
             drop(streams);
@@ -336,8 +346,13 @@ fn reap(birth: &Birth<'_>, job: i32) -> i32 {
     }
 }
 
-/// Performs the job's steps and becomes the user's program. Returns only the failure.
-fn become_program(birth: &Birth<'_>, command: &Command, streams: &[OwnedFd]) -> Message {
+/// Performs the job's steps and becomes the user's program; `tasks` are files to join control groups by. Returns only the failure.
+pub(crate) fn become_program(
+    birth: &Birth<'_>,
+    command: &Command,
+    streams: &[OwnedFd],
+    tasks: &[OwnedFd],
+) -> Message {
     let steps = birth.plan.steps.len();
     // All is prepared here: after the last step only exec is left to call.
     let args: Vec<&CStr> = command.args.iter().map(CString::as_c_str).collect();
@@ -349,7 +364,7 @@ fn become_program(birth: &Birth<'_>, command: &Command, streams: &[OwnedFd]) -> 
         if birth.fail_at == Some(index) {
             return Message::failed(index, Error { call: "injected", errno: libc::EIO });
         }
-        if let Err(error) = restrict(&step.action, birth, streams) {
+        if let Err(error) = restrict(&step.action, birth, streams, tasks) {
             return Message::failed(index, error);
         }
     }
@@ -357,8 +372,9 @@ fn become_program(birth: &Birth<'_>, command: &Command, streams: &[OwnedFd]) -> 
 }
 
 /// One step of the job.
-fn restrict(action: &Action, birth: &Birth<'_>, streams: &[OwnedFd]) -> Result<()> {
+fn restrict(action: &Action, birth: &Birth<'_>, streams: &[OwnedFd], tasks: &[OwnedFd]) -> Result<()> {
     match action {
+        Action::JoinCgroup => join(tasks),
         Action::DieWithParent => sys::process::die_with_parent(),
         Action::NewSession => sys::process::new_session(),
         Action::PlaceDescriptors => place_descriptors(birth, streams),

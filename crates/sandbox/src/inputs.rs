@@ -99,7 +99,7 @@ pub fn put(
     Ok(())
 }
 
-fn make_directories(workspace: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
+pub(crate) fn make_directories(workspace: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
     let mut parent: Option<OwnedFd> = None;
     for part in path.split(|byte| *byte == b'/') {
         let name = CString::new(part).map_err(|_| Error { call: "path", errno: libc::EINVAL })?;

@@ -298,6 +298,10 @@ fn compile_step(
             compiled.call(step, libc::SYS_prctl, &prctl(libc::PR_SET_DUMPABLE, 1));
         }
         Action::JoinCgroup => {
+            // What joins nothing would be held by nothing.
+            if places.tasks.is_empty() {
+                return Err(sys::Error { call: "tasks", errno: libc::ENOENT });
+            }
             let zero = compiled.data(*b"0");
             for tasks in &places.tasks {
                 compiled.call(step, libc::SYS_write, &[Descriptor(*tasks), zero, Number(1)]).expected = 1;
@@ -402,16 +406,44 @@ mod tests {
     use crate::plan::{Needs, plan};
     use model::Policy;
 
+    fn places(tasks: Vec<u64>) -> Places {
+        let namespaces = (0..NAMESPACES.len() as u64).collect();
+        Places { namespaces, kept: (0..KEPT).collect(), ready: 0, ruleset: Some(0), tasks }
+    }
+
     /// The calls of this plan, by number.
     fn numbers(plan: &Plan, ahead: bool) -> Vec<i64> {
-        let places = Places {
-            namespaces: (0..NAMESPACES.len() as u64).collect(),
-            kept: (0..KEPT).collect(),
-            ready: 0,
-            ruleset: Some(0),
-            tasks: Vec::new(),
-        };
-        compile(plan, &places, ahead).unwrap().calls.iter().map(|call| i64::from(call.number)).collect()
+        let compiled = compile(plan, &places(vec![0]), ahead).unwrap();
+        compiled.calls.iter().map(|call| i64::from(call.number)).collect()
+    }
+
+    fn host(cgroups: Result<Tree, String>) -> Host {
+        let outside = Ok(Outside::Reserved { base: 1_900_000_000, span: 1 << 22 });
+        Host { outside, cgroups, landlock: 6, processors: 2 }
+    }
+
+    fn needs(stays: bool) -> Needs {
+        let limits = Policy::DEFAULT.limits;
+        Needs { limits, allow_missing: [Layer::Cgroup].into(), joinable: true, stays }
+    }
+
+    #[test]
+    fn no_fork_comes_in_without_a_control_group_where_there_are_any() {
+        let paths = || "/nowhere".into();
+        for tree in [Tree::V1 { memory: paths(), pids: paths(), cpu: paths() }, Tree::V2 { parent: paths() }]
+        {
+            let tasks = if tree.version() == 1 { vec![0, 1, 2] } else { vec![0] };
+            for stays in [false, true] {
+                let plan = plan(&needs(stays), &host(Ok(tree.clone()))).unwrap();
+                let refused = compile(&plan, &places(Vec::new()), true).unwrap_err();
+                assert!(refused.message.contains("join-cgroup"), "{refused}");
+                let joins = numbers(&plan, true).iter().filter(|one| **one == libc::SYS_write).count();
+                assert_eq!(joins, 1, "{plan}");
+                let compiled = compile(&plan, &places(tasks.clone()), true).unwrap();
+                let joins = compiled.calls.iter().filter(|one| i64::from(one.number) == libc::SYS_write);
+                assert_eq!(joins.count(), tasks.len());
+            }
+        }
     }
 
     /// How many namespaces a fork enters by this plan, besides the one that it is born into.
@@ -424,18 +456,7 @@ mod tests {
         let paths = || "/nowhere".into();
         let trees = [Tree::V1 { memory: paths(), pids: paths(), cpu: paths() }, Tree::V2 { parent: paths() }];
         for tree in trees.map(Ok).into_iter().chain([Err("none".to_owned())]) {
-            let host = Host {
-                outside: Ok(Outside::Reserved { base: 1_900_000_000, span: 1 << 22 }),
-                cgroups: tree,
-                landlock: 6,
-                processors: 2,
-            };
-            let needs = Needs {
-                limits: Policy::DEFAULT.limits,
-                allow_missing: [Layer::Cgroup].into(),
-                joinable: true,
-            };
-            let mut plan = plan(&needs, &host).unwrap();
+            let mut plan = plan(&needs(false), &host(tree)).unwrap();
             assert_eq!(entered(&plan), NAMESPACES.len() - 1, "{plan}");
             // One that is made ahead leaves out the one wait, and nothing else.
             let mut waits_not = numbers(&plan, false);

@@ -25,9 +25,12 @@ pub mod probe;
 pub mod procfs;
 pub mod run;
 pub mod seccomp;
+pub mod stay;
+mod staying;
 pub mod streams;
 pub mod supervise;
 mod verify;
+pub mod workspace;
 pub mod zygote;
 
 pub use image::Image;

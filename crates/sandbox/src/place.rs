@@ -206,6 +206,42 @@ impl Sandbox {
         tell(&self.control, Message::Adopt { pid }, &[])
     }
 
+    /// Starts a job in a sandbox that stays; `streams` are its descriptors from 0 on, `tasks` the files to join its groups by.
+    pub(crate) fn launch(
+        &mut self,
+        job: u32,
+        errand: BorrowedFd<'_>,
+        streams: &[BorrowedFd<'_>],
+        tasks: &[OwnedFd],
+    ) -> Result<(), Fault> {
+        let mut descriptors = vec![errand];
+        descriptors.extend(streams);
+        descriptors.extend(tasks.iter().map(AsFd::as_fd));
+        tell(&self.control, Message::Launch { job, streams: streams.len() as u64 }, &descriptors)
+    }
+
+    /// Has the zygote behind `zygote` fork a job into a sandbox that stays, which waits on `waits`, its descriptor 4.
+    pub(crate) fn fork_as(
+        &mut self,
+        job: u32,
+        zygote: BorrowedFd<'_>,
+        plan: &Plan,
+        streams: [BorrowedFd<'_>; 4],
+        (waits, tasks): (BorrowedFd<'_>, &[OwnedFd]),
+    ) -> Result<(), NotJoined> {
+        let offer = self.offer.as_ref().ok_or_else(|| internal("the plan lets no fork in"));
+        let offer = offer.map_err(NotJoined::NoFork)?;
+        let tasks = tasks_of_fork(&self.tasks, tasks);
+        let way = Way::into(plan, offer, tasks.len(), true).map_err(NotJoined::NoFork)?;
+        let pid = way.fork(zygote, plan, offer, &Belongings { tasks, streams, errand: waits })?;
+        tell(&self.control, Message::AdoptAs { job, pid }, &[]).map_err(NotJoined::Failed)
+    }
+
+    /// Has init send a signal to the process group of a job of a sandbox that stays.
+    pub(crate) fn signal(&self, job: u32, signal: i32) -> Result<(), Fault> {
+        tell(&self.control, Message::Signal { job, signal }, &[])
+    }
+
     /// Which input init refused before it went, and why, if it did: in the order of [`crate::inputs::of`].
     pub fn refusal(&self) -> Option<(u32, i32)> {
         if !wait_readable(&self.control, 0).ok()? {
@@ -299,6 +335,12 @@ impl Drop for Sandbox {
             eprintln!("fireclay: {fault}");
         }
     }
+}
+
+/// The files by which a fork joins its control groups: those of its job, or where jobs have none of their own (version 2), those of the
+/// sandbox. A fork comes from outside: without them it would be in no group at all.
+fn tasks_of_fork<'a>(sandbox: &'a [OwnedFd], job: &'a [OwnedFd]) -> &'a [OwnedFd] {
+    if job.is_empty() { sandbox } else { job }
 }
 
 /// Waits until a descriptor is readable; false if it is not in time.

@@ -127,6 +127,8 @@ pub enum Action {
     ForkJob,
     /// Restricts init to what reaping and reporting need.
     FilterInit,
+    /// Restricts an init that goes on starting jobs to what they may do, and to restricting them.
+    FilterStayingInit,
     /// Leaves every namespace it is in but the PID namespace, into which it was born, for the sandbox's.
     EnterNamespaces,
     /// Waits until init has written the inputs.
@@ -185,6 +187,8 @@ pub struct Needs {
     pub allow_missing: BTreeSet<Layer>,
     /// Whether a zygote's fork may be the job.
     pub joinable: bool,
+    /// Whether it stays for many jobs, one after the other and beside each other.
+    pub stays: bool,
 }
 
 /// Why no plan can be made: a required layer is not to be had here.
@@ -295,6 +299,11 @@ fn init_steps(needs: &Needs, landlock: i32, cgroup: Option<u8>, add: &mut Add<'_
     if needs.joinable && landlock > 0 {
         init(Layer::Landlock, Action::OfferLandlock);
     }
+    if needs.stays {
+        // Before its first job: others will run when it starts the next.
+        init(Layer::Seccomp, Action::FilterStayingInit);
+        return init(Layer::Pidns, Action::ForkJob);
+    }
     init(Layer::Pidns, Action::ForkJob);
     init(Layer::Seccomp, Action::FilterInit);
 }
@@ -303,6 +312,10 @@ fn job_steps(needs: &Needs, host: &Host, cgroup: Option<u8>, add: &mut Add<'_>) 
     let mut job = |layer, action| add(Actor::Job, layer, action);
     job(Layer::Pidns, Action::DieWithParent);
     job(Layer::Pidns, Action::NewSession);
+    if needs.stays && cgroup == Some(1) {
+        // A group of its own below the sandbox's, by descriptors whose paths it does not see.
+        job(Layer::Cgroup, Action::JoinCgroup);
+    }
     job(Layer::Mountns, Action::PlaceDescriptors);
     job(Layer::Cgroup, lower_limits(&needs.limits, cgroup));
     job(Layer::Pidns, Action::ResetSignals);
@@ -405,6 +418,7 @@ impl Action {
             Self::NoNewPrivileges => "no-new-privileges",
             Self::ForkJob => "fork-job",
             Self::FilterInit => "filter-init",
+            Self::FilterStayingInit => "filter-staying-init",
             Self::OfferNamespaces => "offer-namespaces",
             Self::OfferLandlock => "offer-landlock",
             Self::EnterNamespaces => "enter-namespaces",
@@ -445,6 +459,7 @@ impl Action {
             Self::Landlock => "read and execute everywhere, write in the scratch directories; scopes: signals, abstract sockets".into(),
             Self::Seccomp => "allow-list policy/seccomp/job.toml, all else ENOSYS".into(),
             Self::FilterInit => "allow-list policy/seccomp/init.toml".into(),
+            Self::FilterStayingInit => "allow-list policy/seccomp/stay.toml".into(),
             _ => String::new(),
         }
     }

@@ -188,6 +188,7 @@ mod tests {
             limits: model::Policy::DEFAULT.limits,
             allow_missing: Default::default(),
             joinable: false,
+            stays: false,
         };
         let [(_, meminfo), (_, stat)] = facts(&needs, 2, 7);
         assert!(meminfo.starts_with("MemTotal:         524288 kB\n"), "{meminfo}");

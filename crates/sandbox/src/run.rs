@@ -79,7 +79,12 @@ pub fn plan_of(needs: &Needs, host: &Host) -> Result<Plan, Fault> {
 
 /// Runs one spec in a sandbox of its own. The caller must have a single thread. Nothing is left behind, whatever happens.
 pub fn run(spec: &RunSpec, setting: &Setting<'_>, io: Io<'_>) -> Result<Settled, Refused> {
-    let needs = Needs { limits: spec.limits, allow_missing: setting.allow_missing.clone(), joinable: false };
+    let needs = Needs {
+        limits: spec.limits,
+        allow_missing: setting.allow_missing.clone(),
+        joinable: false,
+        stays: false,
+    };
     // Before anything is made.
     let command = Command::of(spec, setting.image)?;
     let mut place = Place::make(&needs, setting, None)?;

@@ -4,6 +4,7 @@ pub mod batches;
 pub mod counters;
 pub mod doctor;
 pub mod events;
+mod housekeeping;
 pub mod http;
 mod listen;
 pub mod live;
@@ -12,6 +13,7 @@ pub mod pulse;
 pub mod quotas;
 pub mod receipts;
 pub mod service;
+pub mod sessions;
 pub mod settings;
 
 use service::Service;
@@ -75,6 +77,8 @@ pub async fn serve(
         drop(tokio::time::timeout(patience, serving).await);
         // A request that was half in when the drain began may have made one more.
         take_back_all(&service).await;
+        service.sessions.end_all("the service ended in order");
+        drop(tokio::time::timeout(patience, service.sessions.empty()).await);
     };
     tokio::select! {
         () = drained => {}
@@ -82,6 +86,8 @@ pub async fn serve(
         _ = interrupt.recv() => {}
     }
     keeping.abort();
+    // Also of a service that is told to end at once: their keepers would wait for ever.
+    service.sessions.end_all("the service ended");
     Ok(())
 }
 
@@ -101,6 +107,9 @@ async fn keep_house(service: Arc<Service>) {
         tick.tick().await;
         if let Err(problem) = service.keep_house().await {
             eprintln!("fireclay: keep house: {problem}");
+        }
+        if let Err(problem) = service.clear_sessions().await {
+            eprintln!("fireclay: clear old sessions: {problem}");
         }
     }
 }

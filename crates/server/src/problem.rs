@@ -32,6 +32,8 @@ pub enum Kind {
     SlowClient,
     /// The queue or the rate is full.
     TooMany,
+    /// There is no room for it where it is to be.
+    NoRoom,
     /// A failure of ours.
     Fault,
     /// The service is ending, or cannot write its records.
@@ -40,7 +42,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 14] = [
         Self::InvalidRequest,
         Self::NotJson,
         Self::MediaType,
@@ -52,6 +54,7 @@ impl Kind {
         Self::TooLarge,
         Self::SlowClient,
         Self::TooMany,
+        Self::NoRoom,
         Self::Fault,
         Self::Unavailable,
     ];
@@ -78,6 +81,7 @@ impl Kind {
                 (StatusCode::REQUEST_TIMEOUT, "slow-client", "The request did not come in time")
             }
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too much at once"),
+            Self::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no-room", "There is no room for it"),
             Self::Fault => (StatusCode::INTERNAL_SERVER_ERROR, "fault", "We failed"),
             Self::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service cannot do this now")
@@ -112,6 +116,9 @@ impl Kind {
             Self::SlowClient => "Nothing of the body came for `body_timeout_ms`.",
             Self::TooMany => {
                 "The queue or the tenant's rate is full. Send it again after `Retry-After` seconds, or with fewer at once."
+            }
+            Self::NoRoom => {
+                "The session's disk is full, or would be. `detail` says what is left; remove files, or open a session with a larger `disk_bytes`."
             }
             Self::Fault => {
                 "A failure of ours. `retry_safe` says whether to send it again; the service's log says more."

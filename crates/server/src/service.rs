@@ -8,19 +8,18 @@ use crate::problem::{Kind, Problem};
 use crate::pulse::Pulse;
 use crate::quotas::Quotas;
 use crate::receipts::Signer;
+use crate::sessions::{Bound, Busy, Sessions};
 use crate::settings::Settings;
 use model::{BatchId, Fault, FaultCode, Layer, Policy, RunId, RunRequest, RunResult, RunSpec, TenantId};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::{
-    Admission, Idempotency, NewArtifact, NewRun, Reader, Retention, Scope, Settlement, Store, StoreError,
-};
+use store::{Admission, Idempotency, NewRun, Reader, Scope, Settlement, Store, StoreError};
 use worker::machine::{Event, Machine, Order, Ticket};
-use worker::queue::Share;
+use worker::queue::{Full, Share};
 use worker::template::NotReady;
 
 /// What a service is made of.
@@ -38,6 +37,8 @@ pub struct Parts {
     pub signer: Option<Signer>,
     /// The command whose output is the doctor's report.
     pub doctor: DoctorCommand,
+    /// Where the files of sessions that ended wait.
+    pub session_files: PathBuf,
 }
 
 /// The service. One in a process.
@@ -59,6 +60,8 @@ pub struct Service {
     pub live: Live,
     /// Batches on their way.
     pub batches: Batches,
+    /// Sessions that are open.
+    pub sessions: Sessions,
     /// Signs receipts.
     pub signer: Option<Signer>,
     /// What was counted.
@@ -86,6 +89,8 @@ pub struct Submission {
     pub merge_output: bool,
     /// Whether nobody hears of it before it is settled: then its record may wait until then.
     pub told_late: bool,
+    /// The session that it is a run of.
+    pub session: Option<Bound>,
 }
 
 /// A submitted run.
@@ -122,7 +127,7 @@ enum Queued {
 impl Service {
     /// A service at rest.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { settings, machine, store, alone_missing, signer, doctor } = parts;
+        let Parts { settings, machine, store, alone_missing, signer, doctor, session_files } = parts;
         let quotas = Quotas::new(&settings, machine.load().places);
         let (policy, reader) = (settings.policy(), store.reader());
         Arc::new(Self {
@@ -134,6 +139,7 @@ impl Service {
             quotas,
             live: Live::default(),
             batches: Batches::default(),
+            sessions: Sessions::new(session_files),
             signer,
             counters: Counters::default(),
             doctor: Doctor::new(doctor),
@@ -165,13 +171,17 @@ impl Service {
         submission: Submission,
         judge: Option<Judge>,
     ) -> Result<Submitted, Problem> {
-        let Submission { tenant, request, idempotency, batch, merge_output, told_late } = submission;
+        let Submission { tenant, request, idempotency, batch, merge_output, told_late, session } = submission;
         if self.is_draining() {
             return Err(draining());
         }
         let text = serde_json::to_string(&request).map_err(|error| internal(error.to_string()))?;
         let metadata = request.metadata.clone();
-        let spec = RunSpec { merge_output, ..self.admit(&tenant, request).await? };
+        let spec = match &session {
+            Some(bound) => bound.admit(request, &self.policy_of(&tenant).await?)?,
+            None => self.admit(&tenant, request).await?,
+        };
+        let spec = RunSpec { merge_output, ..spec };
         // A batch is one submission.
         if batch.is_none() {
             self.quotas.spend(&tenant)?;
@@ -189,19 +199,20 @@ impl Service {
             language: spec.language,
             request: text,
             metadata,
-            session: None,
+            session: session.as_ref().map(|bound| bound.id().to_string()),
             batch,
             idempotency,
         };
         let order = Order { id, created_at, spec, allow_missing: self.allow_missing() };
         let live = LiveRun::new(tenant.clone(), judge);
         if run.idempotency.is_none() {
-            return self.clone().taken_in(run, order, share, live, told_late).await;
+            return self.clone().taken_in(run, order, (share, session), live, told_late).await;
         }
         let mut again = 0..REPETITIONS;
         loop {
             let live = LiveRun::new(tenant.clone(), None);
-            let submitted = self.clone().taken_in(run.clone(), order.clone(), share, live, false).await?;
+            let place = (share, session.clone());
+            let submitted = self.clone().taken_in(run.clone(), order.clone(), place, live, false).await?;
             let Submitted::Replayed(before) = &submitted else { return Ok(submitted) };
             if let Some(live) = self.live.get(before.as_str()) {
                 // That one may not be taken in after all.
@@ -220,11 +231,11 @@ impl Service {
         self: Arc<Self>,
         run: NewRun,
         order: Order,
-        share: Share,
+        place: (Share, Option<Bound>),
         live: Arc<LiveRun>,
         told_late: bool,
     ) -> Result<Submitted, Problem> {
-        let taking = tokio::spawn(self.take_in(run, order, share, live, told_late));
+        let taking = tokio::spawn(self.take_in(run, order, place, live, told_late));
         taking.await.map_err(|error| internal(error.to_string()))?
     }
 
@@ -238,20 +249,24 @@ impl Service {
         self: Arc<Self>,
         run: NewRun,
         order: Order,
-        share: Share,
+        place: (Share, Option<Bound>),
         live: Arc<LiveRun>,
         told_late: bool,
     ) -> Result<Submitted, Problem> {
         let id = run.id.clone();
         // Before it is recorded: who repeats the request finds it from then on.
         self.live.insert(id.as_str(), live.clone());
-        let queued =
-            if told_late { self.queue_first(run, order, share) } else { self.queue(run, order, share).await };
+        let queued = if told_late {
+            self.queue_first(run, order, &place)
+        } else {
+            self.queue(run, order, &place).await
+        };
         match queued {
             Ok(Queued::New(ticket, unrecorded)) => {
                 live.can_be_cancelled_by(ticket.canceller());
                 live.is_taken_in();
-                tokio::spawn(self.clone().follow(id.clone(), live.clone(), ticket, unrecorded));
+                let busy = place.1.map(Bound::busy);
+                tokio::spawn(self.clone().follow(id.clone(), live.clone(), ticket, unrecorded, busy));
                 Ok(Submitted::New { id, live })
             }
             // Nobody else knows of this one.
@@ -268,13 +283,18 @@ impl Service {
         }
     }
 
-    async fn queue(&self, run: NewRun, order: Order, share: Share) -> Result<Queued, Problem> {
+    async fn queue(
+        &self,
+        run: NewRun,
+        order: Order,
+        place: &(Share, Option<Bound>),
+    ) -> Result<Queued, Problem> {
         let (id, tenant) = (run.id.clone(), run.tenant.clone());
         let key = run.idempotency.as_ref().map(|idempotency| idempotency.key.clone());
         if let Admission::Replayed(first) = self.store.admit(run).await? {
             return Ok(Queued::Before(first));
         }
-        match self.machine.submit(tenant.as_str(), share, order) {
+        match self.hand_over(&tenant, order, place) {
             Ok(ticket) => Ok(Queued::New(ticket, None)),
             // The last room was taken while the run was written down: it is as if it had not been.
             Err(full) => {
@@ -287,10 +307,27 @@ impl Service {
     }
 
     /// Queues a run that is to be recorded when it is settled, or has gone on for a while.
-    fn queue_first(&self, run: NewRun, order: Order, share: Share) -> Result<Queued, Problem> {
-        let ticket = self.machine.submit(run.tenant.clone().as_str(), share, order);
+    fn queue_first(
+        &self,
+        run: NewRun,
+        order: Order,
+        place: &(Share, Option<Bound>),
+    ) -> Result<Queued, Problem> {
+        let ticket = self.hand_over(&run.tenant, order, place);
         let ticket = ticket.map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
         Ok(Queued::New(ticket, Some(Box::new(Unrecorded { run, started_at_ms: None }))))
+    }
+
+    fn hand_over(
+        &self,
+        tenant: &TenantId,
+        order: Order,
+        (share, session): &(Share, Option<Bound>),
+    ) -> Result<Ticket, Full> {
+        match session {
+            Some(bound) => bound.submit(&self.machine, *share, order),
+            None => self.machine.submit(tenant.as_str(), *share, order),
+        }
     }
 
     /// Whether whoever reaches the service may use it: on a loopback address, as long as no key was ever made.
@@ -298,8 +335,13 @@ impl Service {
         self.settings.listen.ip().is_loopback() && !self.store.has_made_key()
     }
 
+    /// The policy for this tenant's runs.
+    pub async fn policy_of(&self, tenant: &TenantId) -> Result<Policy, Problem> {
+        Ok(self.quotas.of(&self.reader, tenant).await?.narrow(&self.policy))
+    }
+
     /// Layers that a run may do without. With keys there are tenants, and between those only the operator may leave one out.
-    fn allow_missing(&self) -> BTreeSet<Layer> {
+    pub fn allow_missing(&self) -> BTreeSet<Layer> {
         let mut missing = self.settings.allow_missing.clone();
         if self.is_keyless() {
             missing.extend(&self.alone_missing);
@@ -314,6 +356,7 @@ impl Service {
         live: Arc<LiveRun>,
         mut ticket: Ticket,
         mut unrecorded: Option<Box<Unrecorded>>,
+        busy: Option<Busy>,
     ) {
         let mut patience = std::pin::pin!(tokio::time::sleep(UNRECORDED));
         loop {
@@ -339,6 +382,8 @@ impl Service {
                 None => break,
             }
         }
+        // From now on its session may be idle.
+        drop(busy);
         self.live.remove(id.as_str());
     }
 
@@ -405,52 +450,6 @@ impl Service {
         live.finish();
     }
 
-    async fn keep_artifacts(
-        &self,
-        directory: &std::path::Path,
-        result: &RunResult,
-    ) -> Result<Vec<NewArtifact>, StoreError> {
-        if result.artifacts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (store, directory, artifacts) =
-            (self.store.clone(), directory.to_owned(), result.artifacts.clone());
-        let keep = move || {
-            let mut kept = Vec::new();
-            for (index, artifact) in artifacts.into_iter().enumerate() {
-                let path = directory.join(index.to_string());
-                let mut file =
-                    File::open(&path).map_err(|source| StoreError::Io { doing: "open", path, source })?;
-                let content = store.stage(&mut file, artifact.bytes)?;
-                kept.push(NewArtifact { path: artifact.path, mime: artifact.mime, content });
-            }
-            if let Err(error) = std::fs::remove_dir_all(&directory) {
-                eprintln!("fireclay: remove {}: {error}", directory.display());
-            }
-            Ok(kept)
-        };
-        tokio::task::spawn_blocking(keep).await.unwrap_or(Err(StoreError::Closed))
-    }
-
-    /// Takes in what one-shot commands left, and removes what is too old or too much, a step at a time.
-    pub async fn keep_house(&self) -> Result<(), Problem> {
-        let store = self.store.clone();
-        let ingested =
-            tokio::task::spawn_blocking(move || store.ingest_spool(SPOOL_RECORDS_MAX, now_ms())).await;
-        for (name, wrong) in ingested.unwrap_or(Err(StoreError::Closed))?.bad {
-            eprintln!("fireclay: the record {name} was put aside: {wrong}");
-        }
-        let keep = &self.settings.retention;
-        let retention = Retention {
-            max_age_ms: i64::try_from(keep.age_ms).ok(),
-            max_bytes: Some(keep.bytes),
-            max_runs: None,
-            audit_max_age_ms: None,
-        };
-        while self.store.retain(retention.clone(), now_ms()).await?.more {}
-        Ok(())
-    }
-
     /// Whether no new runs are taken in.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -463,15 +462,14 @@ impl Service {
     }
 }
 
-/// Most records of one-shot commands that are taken in at once; the rest waits for the next time.
-const SPOOL_RECORDS_MAX: usize = 10_000;
 /// How often a request is tried again whose key was claimed by one that was refused meanwhile.
 const REPETITIONS: usize = 3;
 
 /// What a client that found the queue full is told to wait.
 const RETRY_AFTER_S: u64 = 1;
 
-fn draining() -> Problem {
+/// What is told to who comes when the service is ending.
+pub fn draining() -> Problem {
     let hint = "send it again in a moment, to the service that follows";
     Problem::new(Kind::Unavailable, "the service is ending", hint).retry_safe(true)
 }

@@ -71,6 +71,24 @@ pub const TABLE: &[Row] = &[
     row("tenant.queue", "2000", "Waiting runs of one tenant"),
     row("tenant.rate_per_minute", "0", "Runs that one tenant may submit in a minute; 0 is any number"),
     row("tenant.ceiling", "{}", "The most that one tenant's runs may ask for, as `[ceiling]`"),
+    row("tenant.sessions", "100", "Sessions of one tenant that are open at once"),
+    row("session.max", "1000", "Sessions that are open at once, of all tenants together"),
+    row(
+        "session.idle_ttl_ms",
+        "\"30m\"",
+        "How long a session stays in which nothing runs, unless it asks for another time, 24 hours at most",
+    ),
+    row(
+        "session.ttl_ms",
+        "\"24h\"",
+        "How long a session stays at most, from its opening or from when it was last renewed",
+    ),
+    row("session.keep_files_ms", "\"24h\"", "How long the files of a session are kept after its end"),
+    row(
+        "session.files_bytes",
+        "\"10GiB\"",
+        "How much the files of all ended sessions may take together; those of the session that ended first go first",
+    ),
     row(
         "limits",
         "{}",
@@ -129,6 +147,8 @@ pub struct Settings {
     pub queue_bytes: u64,
     /// What one tenant may do.
     pub tenant: TenantSettings,
+    /// Sandboxes that stay.
+    pub session: SessionSettings,
     /// Defaults of limits.
     #[serde(deserialize_with = "limits_patch")]
     pub limits: LimitsPatch,
@@ -188,9 +208,31 @@ pub struct TenantSettings {
     pub queue: usize,
     /// Submissions in a minute.
     pub rate_per_minute: u64,
+    /// Open sessions.
+    pub sessions: usize,
     /// Ceilings of limits.
     #[serde(deserialize_with = "limits_patch")]
     pub ceiling: LimitsPatch,
+}
+
+/// Sandboxes that stay.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionSettings {
+    /// Open at once.
+    pub max: usize,
+    /// Without a run.
+    #[serde(deserialize_with = "milliseconds")]
+    pub idle_ttl_ms: u64,
+    /// At most.
+    #[serde(deserialize_with = "milliseconds")]
+    pub ttl_ms: u64,
+    /// Their files, after their end.
+    #[serde(deserialize_with = "milliseconds")]
+    pub keep_files_ms: u64,
+    /// Their files, of all ended sessions.
+    #[serde(deserialize_with = "bytes")]
+    pub files_bytes: u64,
 }
 
 /// What is kept of settled runs.

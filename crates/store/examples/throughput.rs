@@ -120,6 +120,7 @@ fn settlement(number: u64) -> Settlement {
         findings: Vec::new(),
         egress: Vec::new(),
         session: None,
+        state_lost: false,
         language: Language::Python,
         created_at: "2026-11-18T11:06:40.000Z".to_owned(),
         metadata: BTreeMap::new(),

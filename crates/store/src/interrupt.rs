@@ -80,6 +80,7 @@ fn interrupted(row: &Row<'_>) -> Result<RunResult, StoreError> {
         findings: Vec::new(),
         egress: Vec::new(),
         session: row.get(4)?,
+        state_lost: false,
         language: from_word(row.get(2)?, "the language of a run")?,
         created_at: rfc3339(row.get(3)?)?,
         metadata: from_json(&row.get::<_, String>(5)?, "the metadata of a run")?,

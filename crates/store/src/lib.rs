@@ -30,6 +30,11 @@
 //! store.answer_batch_item(&BatchId, index, fate, answer) -> Write<()>         with the batch's counters
 //! store.end_batch(&BatchId, BatchState, summary, at_ms) -> Write<()>
 //!
+//! store.open_session(NewSession, Actor)              -> Write<()>             audited
+//! store.end_session(&SessionId, SessionEnd, Actor)   -> Write<()>             audited
+//! store.forget_session_files(&SessionId)             -> Write<()>
+//! store.remove_sessions(oldest_ms, limit)            -> Write<usize>          ended ones without runs and files
+//!
 //! store.create_key(NewKey, [u8; KEY_RANDOM_BYTES], Actor, at_ms) -> Write<CreatedKey>   audited
 //! store.revoke_key(Scope, &KeyId, Actor, at_ms)      -> Write<()>             audited; in force before it answers
 //! store.verify_key(&str, now_ms)                     -> Option<Principal>     never blocks, never reads the disk
@@ -57,6 +62,12 @@
 //! reader.batches(&Scope, &Page)                      -> Listed<BatchRow>      newest first
 //! reader.batch_item(&Scope, &BatchId, index)         -> Option<BatchItem>
 //! reader.batch_items(&Scope, &BatchId, &Page)        -> Listed<BatchItem>     by index
+//! reader.session(&Scope, &SessionId)                 -> Option<SessionRow>
+//! reader.sessions(&Scope, open: Option<bool>, &Page) -> Listed<SessionRow>    newest first
+//! reader.session_counts(&SessionId)                  -> SessionCounts         of a session that was found in its scope
+//! reader.sessions_to_clear(at_ms, limit)             -> Vec<SessionId>        those whose files go first
+//! reader.session_files_bytes()                       -> u64
+//! reader.run_of_key(&TenantId, &Idempotency, now_ms) -> Option<RunId>
 //! reader.keys(&Scope, &Page)                         -> Listed<KeyRow>        never the secrets
 //! reader.tenant(&TenantId)                           -> Option<TenantRow>
 //! reader.tenants(&Page)                              -> Listed<TenantRow>
@@ -84,6 +95,7 @@ mod retention;
 mod runs;
 mod schema;
 mod scope;
+mod sessions;
 pub mod spool;
 mod store;
 mod tenants;
@@ -104,6 +116,7 @@ pub use reader::Reader;
 pub use retention::{Retained, Retention, Sizes};
 pub use runs::{Admission, Fate, FateFilter, Filter, NewRun, RunRecord, RunRow, Settlement};
 pub use scope::Scope;
+pub use sessions::{NewSession, SessionCounts, SessionEnd, SessionRow};
 pub use spool::{Ingested, Record};
 pub use store::{Durability, Options, Store};
 pub use tenants::{Quota, TenantRow};

@@ -69,6 +69,14 @@ pub fn pipe_to_read() -> Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
+/// A pipe, both ends closed on exec; the write end does not block.
+pub fn pipe_to_write() -> Result<(OwnedFd, OwnedFd)> {
+    let (read, write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(Error::of("pipe2"))?;
+    set_nonblocking(write.as_fd())?;
+    Ok((read, write))
+}
+
 /// Makes reads and writes of this descriptor answer EAGAIN instead of waiting.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
     let flags = rustix::fs::fcntl_getfl(fd).map_err(Error::of("fcntl(F_GETFL)"))?;

@@ -194,6 +194,28 @@ pub fn kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     check("pidfd_send_signal", answer).map(drop)
 }
 
+/// Sends a signal to every process of a group (`kill(2)` with a negative number).
+pub fn kill_group(group: i32, signal: i32) -> Result<()> {
+    if group <= 1 {
+        // 0 is the caller's own group, 1 would be everybody.
+        return Err(Error { call: "kill", errno: libc::ESRCH });
+    }
+    // SAFETY: the kernel takes plain numbers.
+    check("kill", libc::c_long::from(unsafe { libc::kill(-group, signal) })).map(drop)
+}
+
+/// Whether there is no process with this id. One that is dead and not waited for is there.
+pub fn is_gone(pid: i32) -> bool {
+    let pid = rustix::process::Pid::from_raw(pid);
+    pid.is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+}
+
+/// A descriptor that names a process for ever (`pidfd_open(2)`); ESRCH if it is gone.
+pub fn open_process(pid: i32) -> Result<OwnedFd> {
+    let pid = rustix::process::Pid::from_raw(pid).ok_or(Error { call: "pidfd_open", errno: libc::ESRCH })?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(Error::of("pidfd_open"))
+}
+
 /// Has the kernel kill the calling process when its parent ends. Lost at every change of user id: call it again after one.
 pub fn die_with_parent() -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))

@@ -14,16 +14,23 @@ pub(crate) const PACKET_BYTES_MAX: usize = 2 + INLINE_BYTES_MAX;
 
 /// Sends a value under a tag.
 pub(crate) fn send(socket: BorrowedFd<'_>, tag: [u8; 2], value: &impl Serialize) -> sys::Result<()> {
+    let (packet, file) = packet(tag, value)?;
+    let files: Vec<BorrowedFd<'_>> = file.iter().map(AsFd::as_fd).collect();
+    sys::socket::send(socket, &packet, &files)
+}
+
+/// A value under a tag, to be sent: the packet, and the file that goes with it where the value does not fit.
+pub(crate) fn packet(tag: [u8; 2], value: &impl Serialize) -> sys::Result<(Vec<u8>, Option<OwnedFd>)> {
     let mut packet = Vec::with_capacity(4096);
     packet.extend(tag);
     let invalid = sys::Error { call: "encode", errno: libc::EINVAL };
     serde_json::to_writer(&mut packet, value).map_err(|_| invalid)?;
     if packet.len() <= PACKET_BYTES_MAX {
-        return sys::socket::send(socket, &packet, &[]);
+        return Ok((packet, None));
     }
     let file = std::fs::File::from(sys::fs::memory_file(c"value")?);
     file.write_all_at(&packet[tag.len()..], 0).map_err(sys::Error::of_io("write"))?;
-    sys::socket::send(socket, &tag, &[file.as_fd()])
+    Ok((tag.to_vec(), Some(file.into())))
 }
 
 /// Reads the value of a packet that [`send`] sent: its tag, the rest and what came with it.

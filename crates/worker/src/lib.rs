@@ -1,14 +1,16 @@
-//! One machine: images, runs in sandboxes made of them, the queue in front of them. Later its sessions and egress.
+//! One machine: images, runs in sandboxes made of them, the queue in front of them, and sandboxes that stay.
 
 pub mod artifacts;
 pub mod battery;
 pub mod image;
 mod json;
+pub mod lanes;
 pub mod machine;
 pub mod phases;
 pub mod pool;
 pub mod queue;
 pub mod run;
+pub mod session;
 mod shelf;
 pub mod spawner;
 pub mod template;

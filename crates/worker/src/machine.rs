@@ -2,18 +2,23 @@
 
 use crate::image::Image;
 use crate::image::environment::EnvironmentStore;
+use crate::lanes::Lanes;
 use crate::phases::{Phase, Phases};
 use crate::pool::{Happened, Pool, PoolLoad, PoolSize, Stream};
 use crate::queue::{Age, FairQueue, Full, Places, Share};
 use crate::run::{result_of_cancelled, result_of_fault, root_of};
+use crate::session::{How, Session};
 use crate::spawner::{Job, Shape, Warm};
 use crate::template::{NotReady, Prepared, Template, Templates};
-use model::{Fault, FaultCode, Language, Layer, Limits, RunId, RunResult, RunSpec};
+use model::{Fault, FaultCode, Language, Layer, Limits, RunId, RunResult, RunSpec, SessionId};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
+
+mod in_session;
 
 /// How many things that happened may wait for the one who listens; then the run waits too.
 const HAPPENED_MAX: usize = 64;
@@ -71,6 +76,8 @@ struct Inner {
     templates: Templates,
     artifacts: PathBuf,
     queue: Mutex<FairQueue<Pending>>,
+    /// Runs of sessions that wait for the one before them.
+    lanes: Mutex<Lanes<Pending>>,
     idle: Notify,
     phases: Phases,
 }
@@ -83,6 +90,13 @@ struct Pending {
     since: Instant,
     events: mpsc::Sender<Event>,
     cancel: Arc<Notify>,
+    /// The session that it is a run of.
+    session: Option<(Session, How)>,
+    tenant: String,
+    share: Share,
+    weight: u64,
+    /// Its place in the queue, once it has one.
+    number: Arc<AtomicU64>,
 }
 
 /// What happens to a submitted run, in this order: started at most once, output, then settled.
@@ -108,7 +122,9 @@ pub struct Ticket {
 pub struct Canceller {
     machine: Machine,
     tenant: String,
-    number: u64,
+    /// The lane that it may wait in, and its name there.
+    lane: Option<(SessionId, RunId)>,
+    number: Arc<AtomicU64>,
     cancel: Arc<Notify>,
 }
 
@@ -159,9 +175,10 @@ impl Machine {
             shapes.push((shape(Some(Language::JavaScript)), one));
         }
         pool.open(parts.size, shapes, warm);
+        let lanes = Mutex::default();
         let idle = Notify::new();
         let phases = Phases::default();
-        Self { inner: Arc::new(Inner { pool, image, templates, artifacts, queue, idle, phases }) }
+        Self { inner: Arc::new(Inner { pool, image, templates, artifacts, queue, lanes, idle, phases }) }
     }
 
     /// Says whether its template can run this at all, and sees that a zygote of it is on its way.
@@ -215,39 +232,77 @@ impl Machine {
 
     /// Says whether a run of this tenant would be taken in now.
     pub fn room(&self, tenant: &str, share: Share) -> Result<(), Full> {
-        self.queue().room(tenant, share)
+        let beside = self.lanes().beside(tenant);
+        self.queue().room(tenant, share, beside)
     }
 
     /// Takes a run in, or says which queue is full.
     pub fn submit(&self, tenant: &str, share: Share, order: Order) -> Result<Ticket, Full> {
         let Order { id, created_at, spec, allow_missing } = order;
-        let files = spec.files.iter().map(|file| file.content.as_bytes().len());
-        let weight = files.chain([spec.code.len(), spec.stdin.len()]).sum::<usize>() as u64;
         let ahead = Some(spec.language).filter(|_| sandbox::command::may_be_started_ahead(&spec));
         let prepared = self.inner.templates.of(&spec);
         let shape = prepared
             .map(|prepared| Box::new(shape_of(prepared.image.clone(), &spec.limits, allow_missing, ahead)))
             .map_err(fault_of);
         let job = Job { artifacts: self.artifacts_of(&id), id, created_at, spec };
+        let (ticket, pending) = self.pend(tenant, share, job, shape, None);
+        self.queue_up(pending)?;
+        Ok(ticket)
+    }
+
+    fn pend(
+        &self,
+        tenant: &str,
+        share: Share,
+        job: Job,
+        shape: Result<Box<Shape>, Fault>,
+        session: Option<(Session, How)>,
+    ) -> (Ticket, Pending) {
+        let files = job.spec.files.iter().map(|file| file.content.as_bytes().len());
+        let weight = files.chain([job.spec.code.len(), job.spec.stdin.len()]).sum::<usize>() as u64;
         let (sender, events) = mpsc::channel(HAPPENED_MAX);
-        let cancel = Arc::new(Notify::new());
+        let (cancel, number) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
+        let lane = session.as_ref().map(|(session, _)| (session.id().clone(), job.id.clone()));
+        let canceller = Canceller {
+            machine: self.clone(),
+            tenant: tenant.to_owned(),
+            lane,
+            number: number.clone(),
+            cancel: cancel.clone(),
+        };
         let pending = Pending {
             job: Box::new(job),
             shape,
             since: Instant::now(),
             events: sender,
-            cancel: cancel.clone(),
+            cancel,
+            session,
+            tenant: tenant.to_owned(),
+            share,
+            weight,
+            number,
         };
-        let number = self.queue().push(tenant, share, weight, pending)?;
+        (Ticket { events, canceller }, pending)
+    }
+
+    fn queue_up(&self, pending: Pending) -> Result<(), Full> {
+        let (tenant, share, weight) = (pending.tenant.clone(), pending.share, pending.weight);
+        let number = pending.number.clone();
+        let beside = self.lanes().beside(&tenant);
+        {
+            let mut queue = self.queue();
+            // Before another thread can take it out again.
+            number.store(queue.push(&tenant, share, beside, (weight, pending))?, Ordering::Relaxed);
+        }
         self.dispatch();
-        let canceller = Canceller { machine: self.clone(), tenant: tenant.to_owned(), number, cancel };
-        Ok(Ticket { events, canceller })
+        Ok(())
     }
 
     /// How busy it is now.
     pub fn load(&self) -> Load {
+        let lanes = self.lanes().waiting();
         let queue = self.queue();
-        Load { places: queue.places(), running: queue.taken(), queued: queue.waiting() }
+        Load { places: queue.places(), running: queue.taken(), queued: queue.waiting() + lanes }
     }
 
     /// Returns when nothing runs and nothing waits.
@@ -294,10 +349,18 @@ impl Machine {
         while let Some((tenant, pending)) = { self.queue().take() } {
             let machine = self.clone();
             tokio::spawn(async move {
-                let Pending { job, shape, since, events, cancel } = pending;
+                let Pending { job, shape, since, events, cancel, session, .. } = pending;
                 let queued = since.elapsed();
                 machine.inner.phases.add(Phase::Queue, queued);
-                let mut execution = std::pin::pin!(machine.execute(&job, &shape, &events, &cancel));
+                let execution = async {
+                    match &session {
+                        Some((session, how)) => {
+                            machine.execute_in(session, how, &job, &events, &cancel).await
+                        }
+                        None => machine.execute(&job, &shape, &events, &cancel).await,
+                    }
+                };
+                let mut execution = std::pin::pin!(execution);
                 let (mut result, age) = match tokio::time::timeout(YOUNG, &mut execution).await {
                     Ok(result) => (result, Age::Young),
                     Err(_) => {
@@ -308,6 +371,9 @@ impl Machine {
                 };
                 result.usage.queue_ms = queued.as_millis() as u64;
                 machine.queue().release(&tenant, age);
+                if let Some((session, How::State { .. })) = &session {
+                    machine.leave_lane(session.id());
+                }
                 machine.dispatch();
                 machine.inner.idle.notify_waiters();
                 // Nobody may be listening any more.
@@ -377,8 +443,12 @@ impl Ticket {
 impl Canceller {
     /// Takes the run back: queued, it settles at once; running, as soon as it is dead; settled, nothing happens.
     pub fn cancel(&self) {
-        let waiting = self.machine.queue().remove(&self.tenant, self.number);
-        let Some(Pending { job, shape, since, events, .. }) = waiting else {
+        let lane = self.lane.as_ref();
+        let in_lane = lane.and_then(|(lane, id)| self.machine.lanes().remove(lane.as_str(), id.as_str()));
+        let was_in_lane = in_lane.is_some();
+        let number = self.number.load(Ordering::Relaxed);
+        let waiting = in_lane.or_else(|| self.machine.queue().remove(&self.tenant, number));
+        let Some(Pending { job, shape, since, events, session, .. }) = waiting else {
             // Kept for one who asks before the run listens.
             self.cancel.notify_one();
             return;
@@ -386,6 +456,11 @@ impl Canceller {
         let image = self.machine.image_of(&shape);
         let mut result = result_of_cancelled(job.id, job.created_at, &job.spec, image);
         result.usage.queue_ms = since.elapsed().as_millis() as u64;
+        result.session = session.as_ref().map(|(session, _)| session.id().to_string());
+        if let (false, Some((session, How::State { .. }))) = (was_in_lane, &session) {
+            // It was the one whose turn it was.
+            self.machine.leave_lane(session.id());
+        }
         tokio::spawn(async move { drop(events.send(Event::Settled(Box::new(result))).await) });
         self.machine.inner.idle.notify_waiters();
     }

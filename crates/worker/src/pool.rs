@@ -5,10 +5,11 @@
 
 use crate::json::{self, memory};
 use crate::phases::Measured;
+use crate::session::SessionShape;
 use crate::shelf::{Idle, Shelves};
 use crate::spawner::{
-    BUILT, CANCEL, Job, KEEP, PACKET_BYTES_MAX, RUN, SETTLED, STDERR, STDOUT, Shape, Told, Warm, ZYGOTE,
-    ZYGOTES_MAX,
+    BUILT, CANCEL, Job, KEEP, PACKET_BYTES_MAX, RUN, SETTLED, STAY, STDERR, STDOUT, Shape, Told, Warm,
+    ZYGOTE, ZYGOTES_MAX,
 };
 use model::{Fault, FaultCode, RunResult};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -84,8 +85,9 @@ impl Spawner {
         place.map_or(NO_ZYGOTE, |(_, number)| number)
     }
 
-    fn keep(&self, theirs: BorrowedFd<'_>, shape: BorrowedFd<'_>, zygote: u8) -> sys::Result<()> {
-        sys::socket::send(self.socket.as_fd(), &[KEEP, zygote], &[theirs, shape])
+    /// Has a keeper of this kind, [`KEEP`] or [`STAY`], started.
+    fn keep(&self, kind: u8, theirs: BorrowedFd<'_>, shape: BorrowedFd<'_>, zygote: u8) -> sys::Result<()> {
+        sys::socket::send(self.socket.as_fd(), &[kind, zygote], &[theirs, shape])
     }
 }
 
@@ -167,16 +169,25 @@ impl Pool {
         Ok(Lease { socket, leased })
     }
 
-    /// Has a keeper started. A spawner that died is started again: its other runs go on.
+    /// Has a keeper started for single runs.
     fn make(&self, shape: &Shape) -> std::io::Result<UnixStream> {
+        self.start_keeper(KEEP, shape, memory(c"shape", shape)?)
+    }
+
+    /// Has a keeper started for a session.
+    pub(crate) fn stay(&self, shape: &SessionShape) -> std::io::Result<UnixStream> {
+        self.start_keeper(STAY, &shape.shape, memory(c"shape", shape)?)
+    }
+
+    /// A spawner that died is started again: its other runs go on.
+    fn start_keeper(&self, kind: u8, shape: &Shape, said: OwnedFd) -> std::io::Result<UnixStream> {
         let (ours, theirs) = sys::socket::pair()?;
         sys::fs::set_nonblocking(ours.as_fd())?;
         let mut spawner = self.spawner();
         let zygote = spawner.zygote_of(shape);
-        let shape = memory(c"shape", shape)?;
-        if spawner.keep(theirs.as_fd(), shape.as_fd(), zygote).is_err() {
+        if spawner.keep(kind, theirs.as_fd(), said.as_fd(), zygote).is_err() {
             self.replace(&mut spawner)?;
-            spawner.keep(theirs.as_fd(), shape.as_fd(), zygote)?;
+            spawner.keep(kind, theirs.as_fd(), said.as_fd(), zygote)?;
         }
         UnixStream::from_std(std::os::unix::net::UnixStream::from(ours))
     }

@@ -7,6 +7,7 @@
 //! The next item is that of the tenant with the fewest runs in places now; between equals, of the one that was served longest
 //! ago; within a tenant, first come, first served. A tenant at its own ceiling waits without holding up others.
 
+use crate::lanes::Beside;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A queue of `T`, by tenant.
@@ -86,21 +87,44 @@ impl<T> FairQueue<T> {
         Self { tenants, places, taken: 0, young: 0, waiting: 0, waiting_max, weight: 0, weight_max, turn: 0 }
     }
 
-    /// Says whether an item of this tenant would be taken in now.
-    pub fn room(&self, tenant: &str, share: Share) -> Result<(), Full> {
+    /// Says whether an item of this tenant would be taken in now, where others wait beside the queue for their turn to enter it.
+    pub fn room(&self, tenant: &str, share: Share, beside: Beside) -> Result<(), Full> {
         let room = |taken, places| taken + self.waiting < places;
         let free = room(self.taken, self.places.all) && room(self.young, self.places.young);
-        if !free && (self.waiting >= self.waiting_max || self.weight >= self.weight_max) {
-            return Err(Full::Queue);
+        if !free {
+            self.room_in_all(beside)?;
         }
         let (taken, waiting) = self.tenants.get(tenant).map_or((0, 0), |own| (own.taken, own.waiting.len()));
         let starts = free && taken + waiting < share.concurrency;
-        if !starts && waiting >= share.waiting { Err(Full::Tenant) } else { Ok(()) }
+        if !starts && waiting + beside.own >= share.waiting { Err(Full::Tenant) } else { Ok(()) }
+    }
+
+    /// Says whether one more may wait beside the queue: it waits whatever is free.
+    pub fn room_beside(&self, tenant: &str, share: Share, beside: Beside) -> Result<(), Full> {
+        self.room_in_all(beside)?;
+        let waiting = self.tenants.get(tenant).map_or(0, |own| own.waiting.len());
+        if waiting + beside.own >= share.waiting { Err(Full::Tenant) } else { Ok(()) }
+    }
+
+    fn room_in_all(&self, beside: Beside) -> Result<(), Full> {
+        let (waiting, weight) = (self.waiting + beside.waiting, self.weight.saturating_add(beside.weight));
+        if waiting >= self.waiting_max || weight >= self.weight_max { Err(Full::Queue) } else { Ok(()) }
     }
 
     /// Takes in an item of `weight` bytes; its ticket names it to [`FairQueue::remove`]. With a free place it does not count as waiting.
-    pub fn push(&mut self, tenant: &str, share: Share, weight: u64, item: T) -> Result<u64, Full> {
-        self.room(tenant, share)?;
+    pub fn push(
+        &mut self,
+        tenant: &str,
+        share: Share,
+        beside: Beside,
+        (weight, item): (u64, T),
+    ) -> Result<u64, Full> {
+        self.room(tenant, share, beside)?;
+        Ok(self.push_admitted(tenant, share, weight, item))
+    }
+
+    /// Takes in an item that was promised a place before: however full it is.
+    pub fn push_admitted(&mut self, tenant: &str, share: Share, weight: u64, item: T) -> u64 {
         let entry = self.tenants.entry(tenant.to_owned()).or_insert_with(|| Tenant {
             waiting: VecDeque::new(),
             taken: 0,
@@ -112,7 +136,7 @@ impl<T> FairQueue<T> {
         entry.waiting.push_back(Waiting { ticket: self.turn, weight, item });
         self.waiting += 1;
         self.weight += weight;
-        Ok(self.turn)
+        self.turn
     }
 
     /// Takes the next item into a place, if there is one and a place is free.
@@ -185,6 +209,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const NONE: Beside = Beside { waiting: 0, weight: 0, own: 0 };
     const WIDE: Share = Share { concurrency: 100, waiting: 10_000 };
 
     /// As many for young ones as for all.
@@ -196,7 +221,7 @@ mod tests {
     fn old_ones_hold_up_nobody_until_all_places_are_taken() {
         let mut queue = FairQueue::new(Places { all: 3, young: 1 }, 10, 10_000);
         for n in 0..5 {
-            queue.push("a", WIDE, 1, n).unwrap();
+            queue.push("a", WIDE, NONE, (1, n)).unwrap();
         }
         for n in 0..3 {
             assert_eq!(queue.take(), Some(("a".into(), n)));
@@ -214,10 +239,10 @@ mod tests {
     fn one_run_of_b_starts_at_the_next_release_though_a_waits_with_a_thousand() {
         let mut queue = FairQueue::new(alike(2), 10_000, 10_000);
         for n in 0..1000 {
-            queue.push("a", WIDE, 1, n).unwrap();
+            queue.push("a", WIDE, NONE, (1, n)).unwrap();
         }
         assert_eq!((queue.take(), queue.take()), (Some(("a".into(), 0)), Some(("a".into(), 1))));
-        queue.push("b", WIDE, 1, 7).unwrap();
+        queue.push("b", WIDE, NONE, (1, 7)).unwrap();
         assert_eq!(queue.take(), None);
         queue.release("a", Age::Young);
         assert_eq!(queue.take(), Some(("b".into(), 7)));
@@ -227,10 +252,10 @@ mod tests {
     fn equal_tenants_take_turns_and_a_full_queue_is_an_answer() {
         let mut queue = FairQueue::new(alike(1), 4, 10_000);
         for tenant in ["a", "b"] {
-            queue.push(tenant, WIDE, 1, 1).unwrap();
-            queue.push(tenant, WIDE, 1, 2).unwrap();
+            queue.push(tenant, WIDE, NONE, (1, 1)).unwrap();
+            queue.push(tenant, WIDE, NONE, (1, 2)).unwrap();
         }
-        assert_eq!(queue.push("c", WIDE, 1, 1), Err(Full::Queue));
+        assert_eq!(queue.push("c", WIDE, NONE, (1, 1)), Err(Full::Queue));
         let mut order = Vec::new();
         while let Some((tenant, n)) = queue.take() {
             queue.release(&tenant, Age::Young);
@@ -244,12 +269,12 @@ mod tests {
     fn a_tenant_at_its_ceiling_waits_alone() {
         let mut queue = FairQueue::new(alike(4), 100, 10_000);
         let narrow = Share { concurrency: 1, waiting: 1 };
-        queue.push("a", narrow, 1, 1).unwrap();
+        queue.push("a", narrow, NONE, (1, 1)).unwrap();
         queue.take().unwrap();
-        let second = queue.push("a", narrow, 1, 2).unwrap();
-        assert_eq!(queue.push("a", narrow, 1, 3), Err(Full::Tenant));
+        let second = queue.push("a", narrow, NONE, (1, 2)).unwrap();
+        assert_eq!(queue.push("a", narrow, NONE, (1, 3)), Err(Full::Tenant));
         assert_eq!(queue.take(), None);
-        queue.push("b", WIDE, 1, 4).unwrap();
+        queue.push("b", WIDE, NONE, (1, 4)).unwrap();
         assert_eq!(queue.take(), Some(("b".into(), 4)));
         assert_eq!(queue.remove("a", second), Some(2));
         assert_eq!(queue.remove("a", second), None);
@@ -259,12 +284,12 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_in_bytes_too() {
         let mut queue = FairQueue::new(alike(1), 10, 100);
-        queue.push("a", WIDE, 1000, 1).unwrap();
+        queue.push("a", WIDE, NONE, (1000, 1)).unwrap();
         queue.take().unwrap();
-        let first = queue.push("a", WIDE, 100, 2).unwrap();
-        assert_eq!(queue.push("b", WIDE, 1, 3), Err(Full::Queue));
+        let first = queue.push("a", WIDE, NONE, (100, 2)).unwrap();
+        assert_eq!(queue.push("b", WIDE, NONE, (1, 3)), Err(Full::Queue));
         queue.remove("a", first).unwrap();
-        queue.push("b", WIDE, 1, 3).unwrap();
+        queue.push("b", WIDE, NONE, (1, 3)).unwrap();
     }
 
     proptest! {
@@ -276,7 +301,7 @@ mod tests {
             let (mut pushed, mut served, mut running) = (0, 0, Vec::new());
             for (who, push) in steps {
                 if push {
-                    queue.push(names[who], WIDE, 1, ()).unwrap();
+                    queue.push(names[who], WIDE, NONE, (1, ())).unwrap();
                     pushed += 1;
                 } else if !running.is_empty() {
                     let tenant: String = running.remove(who % running.len());
@@ -291,6 +316,27 @@ mod tests {
                 // A place is never left empty while somebody waits.
                 prop_assert!(queue.waiting() == 0 || running.len() == places);
             }
+        }
+    }
+
+    #[test]
+    fn what_waits_beside_the_queue_counts_as_waiting() {
+        let mut queue = FairQueue::new(alike(1), 10, 100);
+        let share = Share { concurrency: 1, waiting: 5 };
+        let beside = |waiting, weight, own| Beside { waiting, weight, own };
+        assert_eq!(queue.room("a", share, beside(10, 0, 5)), Ok(()), "it starts at once");
+        queue.push("a", share, NONE, (1, 0)).unwrap();
+        queue.take();
+        for (others, wanted) in [
+            (beside(4, 4, 4), Ok(())),
+            (beside(5, 5, 5), Err(Full::Tenant)),
+            (beside(10, 0, 0), Err(Full::Queue)),
+            (beside(1, 100, 0), Err(Full::Queue)),
+        ] {
+            assert_eq!(
+                (queue.room("a", share, others), queue.room_beside("a", share, others)),
+                (wanted, wanted)
+            );
         }
     }
 }

@@ -127,6 +127,7 @@ fn empty(id: RunId, created_at: String, spec: &RunSpec, isolation: Isolation) ->
         findings: Vec::new(),
         egress: Vec::new(),
         session: None,
+        state_lost: false,
         language: spec.language,
         created_at,
         metadata: spec.metadata.clone(),

@@ -160,7 +160,12 @@ pub fn run(spec: &RunSpec, setting: &Setting<'_>, weak: &Weaknesses) -> Result<S
 }
 
 fn once(spec: &RunSpec, setting: &Setting<'_>, weak: &Weaknesses) -> Result<Settled, Refused> {
-    let needs = Needs { limits: spec.limits, allow_missing: setting.allow_missing.clone(), joinable: false };
+    let needs = Needs {
+        limits: spec.limits,
+        allow_missing: setting.allow_missing.clone(),
+        joinable: false,
+        stays: false,
+    };
     let plan = (setting.amend)(plan_of(&needs, setting.host)?);
     let command = guest::command(Command::of(spec, setting.image)?, spec, weak);
     let site =

@@ -43,7 +43,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let host = Host::detect();
     let allow_missing = allowed_missing(arguments);
     if arguments.show_plan {
-        let needs = Needs { limits: spec.limits, allow_missing, joinable: false };
+        let needs = Needs { limits: spec.limits, allow_missing, joinable: false, stays: false };
         let plan = plan_of(&needs, &host).map_err(fault)?;
         print!("{plan}");
         return Ok(0);

@@ -22,6 +22,8 @@ use worker::pool::{Pool, SpawnerCommand};
 
 /// Where artifacts lie between a sandbox's end and the store.
 const INCOMING: &str = "incoming";
+/// Where the files of sessions wait that ended.
+const SESSIONS: &str = "sessions";
 
 /// A service that has everything but a listener.
 pub struct Started {
@@ -87,14 +89,28 @@ pub fn start(
         settings.receipts.then(|| Signer::open(data)).transpose().context("read the receipts' key")?;
     let args = vec!["doctor".into(), "--json".into(), "--data".into(), data.clone().into()];
     let doctor = DoctorCommand { program, args };
-    let service =
-        Service::new(Parts { settings, machine, store, alone_missing: usually_missing(), signer, doctor });
+    let session_files = data.join(SESSIONS);
+    std::fs::create_dir_all(&session_files).with_context(|| format!("make {}", session_files.display()))?;
+    let service = Service::new(Parts {
+        settings,
+        machine,
+        store,
+        alone_missing: usually_missing(),
+        signer,
+        doctor,
+        session_files,
+    });
     drop(entered);
     let interrupted =
         runtime.block_on(async { service.store.interrupt_unfinished(service::now_ms()).await })?;
     if !interrupted.is_empty() {
         let count = interrupted.len();
         eprintln!("fireclay: {count} runs were interrupted by the end of the service before this");
+    }
+    let orphans = runtime.block_on(service.end_orphans()).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    runtime.block_on(service.clear_strays()).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    if orphans > 0 {
+        eprintln!("fireclay: {orphans} sessions ended with the service before this, which died");
     }
     Ok(Started { runtime, service, _hold })
 }

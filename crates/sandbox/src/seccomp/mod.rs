@@ -20,11 +20,17 @@ pub fn zygote() -> &'static [libc::sock_filter] {
     &ZYGOTE
 }
 
+/// Returns the filter of the init of a sandbox that stays, installed before its first job; each job installs [`job`] on top.
+pub fn stay() -> &'static [libc::sock_filter] {
+    &STAY
+}
+
 /// The text of every policy file the filters are made of, for the digest of the policy in force.
 pub const POLICY_TEXT: &str = concat!(
     include_str!("../../../../policy/seccomp/job.toml"),
     include_str!("../../../../policy/seccomp/init.toml"),
     include_str!("../../../../policy/seccomp/zygote.toml"),
+    include_str!("../../../../policy/seccomp/stay.toml"),
     include_str!("../../../../policy/seccomp/syscalls-x86_64.toml"),
 );
 

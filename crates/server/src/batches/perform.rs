@@ -214,6 +214,7 @@ impl Performer {
             batch: Some((self.batch.id.clone(), index)),
             merge_output: false,
             told_late: false,
+            session: None,
         };
         let live = loop {
             if self.batch.stopped().is_some() {

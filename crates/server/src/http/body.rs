@@ -70,32 +70,29 @@ pub async fn read_all(body: Body, service: &Service) -> Result<Bytes, Problem> {
     }
     let mut pieces = Pieces::new(body, service);
     let mut bytes = Vec::new();
-    let started = Instant::now();
     while let Some(piece) = pieces.next().await? {
         if (bytes.len() + piece.len()) as u64 > most {
             return Err(too_large());
         }
         bytes.extend_from_slice(&piece);
-        // A drip would hold its connection for ever: each pause is short.
-        let earned = u32::try_from(bytes.len() / PACE_BYTES).unwrap_or(u32::MAX).saturating_add(1);
-        if started.elapsed() > pieces.patience.saturating_mul(earned) {
-            let detail = format!("only {} bytes came in {} ms", bytes.len(), started.elapsed().as_millis());
-            return Err(Problem::new(Kind::SlowClient, detail, "send the body at once"));
-        }
     }
     Ok(bytes.into())
 }
 
-/// A body as it comes, piece by piece; a client that sends nothing for too long is given up.
+/// A body as it comes, piece by piece; a client that sends nothing for too long, or too little for long, is given up.
 pub struct Pieces {
     body: Body,
     patience: Duration,
+    started: Instant,
+    /// How much came.
+    bytes: usize,
 }
 
 impl Pieces {
     /// The pieces of `body`.
     pub fn new(body: Body, service: &Service) -> Self {
-        Self { body, patience: Duration::from_millis(service.settings.body_timeout_ms) }
+        let patience = Duration::from_millis(service.settings.body_timeout_ms);
+        Self { body, patience, started: Instant::now(), bytes: 0 }
     }
 
     /// The next piece; `None` at the end.
@@ -108,7 +105,7 @@ impl Pieces {
             })?;
             match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
                 None => return Ok(None),
-                Some(Ok(Ok(data))) => return Ok(Some(data)),
+                Some(Ok(Ok(data))) => return self.in_pace(data).map(Some),
                 // Trailers say nothing that we read.
                 Some(Ok(Err(_))) => {}
                 Some(Err(error)) => {
@@ -117,6 +114,20 @@ impl Pieces {
                 }
             }
         }
+    }
+}
+
+impl Pieces {
+    /// A drip would hold its connection for ever: each pause is short.
+    fn in_pace(&mut self, data: Bytes) -> Result<Bytes, Problem> {
+        self.bytes = self.bytes.saturating_add(data.len());
+        let earned = u32::try_from(self.bytes / PACE_BYTES).unwrap_or(u32::MAX).saturating_add(1);
+        let taken = self.started.elapsed();
+        if taken > self.patience.saturating_mul(earned) {
+            let detail = format!("only {} bytes came in {} ms", self.bytes, taken.as_millis());
+            return Err(Problem::new(Kind::SlowClient, detail, "send the body at once"));
+        }
+        Ok(data)
     }
 }
 

@@ -10,6 +10,8 @@ mod health;
 pub mod keys;
 mod problems;
 pub mod runs;
+mod session_files;
+mod sessions;
 mod settings;
 mod sse;
 mod tenants;
@@ -47,6 +49,7 @@ use utoipa_axum::router::OpenApiRouter;
     modifiers(&Security),
     tags(
         (name = "runs", description = "One run and all that comes of it"),
+        (name = "sessions", description = "Sandboxes that stay: state and files that survive between runs"),
         (name = "batches", description = "Many runs, and graded programs"),
         (name = "keys", description = "Who may call, and who signs receipts"),
         (name = "tenants", description = "Who there is, how much each may do, and what each did"),
@@ -73,6 +76,8 @@ impl Modify for Security {
 fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
     let (router, mut description) = OpenApiRouter::with_openapi(Api::openapi())
         .merge(runs::routes())
+        .merge(sessions::routes())
+        .merge(session_files::routes())
         .merge(batches::routes())
         .merge(keys::routes())
         .merge(tenants::routes())

@@ -50,7 +50,7 @@ struct SubmitRun {
 pub struct SubmitQuery {
     /// Whether to stream events, as `Accept: text/event-stream` asks too
     #[serde(default)]
-    stream: bool,
+    pub stream: bool,
 }
 
 /// A run as lists show it, and as it is while it is not settled.
@@ -146,23 +146,50 @@ async fn submit(
         batch: None,
         merge_output: false,
         told_late: wait && !stream,
+        session: None,
     };
-    let (id, live) = match service.submit(submission).await? {
-        Submitted::New { id, live } => (id, Some(live)),
-        Submitted::Replayed(id) => {
-            let live = service.live.get(id.as_str());
-            (id, live)
-        }
-    };
+    answer(&service, &caller, submission, (wait, stream)).await
+}
+
+/// Submits a run and answers as its client wants it: when it is settled, at once, or by its events.
+pub async fn answer(
+    service: &Arc<Service>,
+    caller: &Caller,
+    submission: Submission,
+    (wait, stream): (bool, bool),
+) -> Result<Response, Problem> {
+    match service.submit(submission).await? {
+        Submitted::New { id, live } => answer_of(service, caller, (id, Some(live)), (wait, stream)).await,
+        Submitted::Replayed(id) => answer_before(service, caller, id, (wait, stream)).await,
+    }
+}
+
+/// Answers with a run that was submitted before, by the same key.
+pub async fn answer_before(
+    service: &Arc<Service>,
+    caller: &Caller,
+    id: RunId,
+    wanted: (bool, bool),
+) -> Result<Response, Problem> {
+    let live = service.live.get(id.as_str());
+    answer_of(service, caller, (id, live), wanted).await
+}
+
+async fn answer_of(
+    service: &Arc<Service>,
+    caller: &Caller,
+    (id, live): (RunId, Option<Arc<LiveRun>>),
+    (wait, stream): (bool, bool),
+) -> Result<Response, Problem> {
     if stream {
-        return Ok(with_id(&id, StatusCode::OK, events_of(&service, &caller, &id, 0).await?));
+        return Ok(with_id(&id, StatusCode::OK, events_of(service, caller, &id, 0).await?));
     }
     match (wait, live) {
         (true, Some(live)) => {
             Ok(with_id(&id, StatusCode::OK, Json(&*live.finished().await?).into_response()))
         }
         (false, Some(_)) | (_, None) => {
-            let response = stored(&service, &caller, &id).await?;
+            let response = stored(service, caller, &id).await?;
             let status = if wait { StatusCode::OK } else { StatusCode::ACCEPTED };
             Ok(with_id(&id, status, response))
         }
@@ -200,7 +227,8 @@ pub fn idempotency_of(headers: &HeaderMap, route: &str, body: &[u8]) -> Result<O
     Ok(Some(Idempotency { key: key.to_owned(), body_sha256 }))
 }
 
-fn accepts_events(headers: &HeaderMap) -> bool {
+/// Whether events are asked for instead of a result.
+pub fn accepts_events(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)
         .iter()

@@ -73,6 +73,7 @@ pub fn completed(id: &RunId) -> RunResult {
         findings: Vec::new(),
         egress: Vec::new(),
         session: None,
+        state_lost: false,
         language: Language::Python,
         created_at: "2026-11-18T06:26:40.000Z".to_owned(),
         metadata: BTreeMap::new(),

@@ -15,6 +15,7 @@ mod opening;
 mod paging;
 mod retention;
 mod runs;
+mod sessions;
 mod spool;
 mod tenants;
 mod usage;

@@ -19,8 +19,13 @@ const COMPILERS: usize = 4;
 
 /// The directory of [`guest::GUEST_DIRECTORY`] in a tree.
 const RUNNERS: &str = "opt/fireclay/";
-/// The one of them that its own compiler makes bytecode of; it reads the others itself.
-const COMPILED: [&str; 2] = ["opt/fireclay/python/runner.py", "opt/fireclay/python/zygote.py"];
+/// Those of them that its own compiler makes bytecode of; it reads the others itself.
+const COMPILED: [&str; 4] = [
+    "opt/fireclay/python/notebook.py",
+    "opt/fireclay/python/runner.py",
+    "opt/fireclay/python/session.py",
+    "opt/fireclay/python/zygote.py",
+];
 
 /// Compiles the named files into `__pycache__`, but runners, which are run as bytecode, beside their source. What has
 /// no valid syntax, such as a template, is left to its users.

@@ -1,9 +1,9 @@
 //! A keeper: builds a sandbox, waits for a job, runs it in there, says what became of it, and builds another.
 
 use super::{BUILT, CANCEL, Job, RUN, SETTLED, STDERR, STDOUT, Shape, Told};
-use crate::json;
 use crate::phases::Measured;
 use crate::run::{result_of, result_of_fault};
+use crate::{artifacts, json};
 use model::{Fault, FaultCode, Language, RunResult};
 use rustix::event::{PollFd, PollFlags};
 use sandbox::cgroup::Leaf;
@@ -13,10 +13,7 @@ use sandbox::host::Host;
 use sandbox::plan::Needs;
 use sandbox::run::{Ahead, Place, Refused, Setting, Settled};
 use sandbox::supervise::{Io, Stdin};
-use std::fs::File;
-use std::io::Seek;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How many sandboxes a keeper builds, one after the other. It changes nothing for what is in them, and spares the machine a process
@@ -141,7 +138,7 @@ impl Keeper<'_> {
 
     fn make(&self, joinable: bool, spare: Option<Leaf>) -> Result<Place, Fault> {
         let Shape { limits, allow_missing, .. } = &self.shape;
-        let needs = Needs { limits: *limits, allow_missing: allow_missing.clone(), joinable };
+        let needs = Needs { limits: *limits, allow_missing: allow_missing.clone(), joinable, stays: false };
         Place::make(&needs, &self.setting(), spare)
     }
 
@@ -223,7 +220,7 @@ impl Keeper<'_> {
             measured.collect = Some(us(settled.collecting));
         }
         let result = match ran {
-            Ok(settled) => match keep_artifacts(&job.artifacts, &settled) {
+            Ok(settled) => match artifacts::keep(&job.artifacts, &settled.collected) {
                 Ok(()) => {
                     result_of(job.id.clone(), job.created_at.clone(), &job.spec, &self.shape.image, &settled)
                 }
@@ -278,20 +275,6 @@ fn receive(socket: &OwnedFd) -> std::io::Result<Option<Came>> {
         [CANCEL] => Ok(None),
         _ => Err(std::io::ErrorKind::InvalidData.into()),
     }
-}
-
-/// Copies artifacts out of the dead sandbox, under numbers: no name of the guest's is ever a path of the host's.
-fn keep_artifacts(directory: &Path, settled: &Settled) -> std::io::Result<()> {
-    if settled.collected.files.is_empty() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(directory)?;
-    for (index, left) in settled.collected.files.iter().enumerate() {
-        let mut from = &left.file;
-        from.rewind()?;
-        std::io::copy(&mut from, &mut File::create_new(directory.join(index.to_string()))?)?;
-    }
-    Ok(())
 }
 
 /// Whether a message found nobody who needs it any more.

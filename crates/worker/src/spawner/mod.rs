@@ -14,6 +14,8 @@
 //!                                                                            builds the next
 //! ```
 //!
+//! A keeper of a session (`session/`) has one sandbox for as long as it lives, and many runs.
+//!
 //! All sockets are seqpacket: a packet is one message, its first byte says which. The spawner is the same binary, started before
 //! any secret is loaded, so that no sandbox is ever a copy of a process that held one. A keeper has one sandbox at a time; if it
 //! dies, only its own run is lost. If the service dies, every keeper sees the end of its socket and destroys its sandbox; when the
@@ -34,6 +36,8 @@ use std::path::PathBuf;
 /// To the spawner: clone a keeper that speaks over the socket that comes with this, for a sandbox of the [`Shape`] in the memory file
 /// that comes too. The second byte names its zygote, or none.
 pub(crate) const KEEP: u8 = b'k';
+/// To the spawner: likewise, for a sandbox that stays: a session's.
+pub(crate) const STAY: u8 = b'y';
 /// To the spawner: keep a zygote, described by the [`Warm`] in the memory file that comes with this, under the number in the second
 /// byte.
 pub(crate) const ZYGOTE: u8 = b'z';

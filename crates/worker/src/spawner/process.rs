@@ -1,7 +1,8 @@
 //! The spawner's own process: one loop that clones keepers and zygotes and reaps them. It parses nothing but two bytes.
 
 use super::zygotes::{Started, Zygotes};
-use super::{KEEP, ZYGOTE, keeper};
+use super::{KEEP, STAY, ZYGOTE, keeper};
+use crate::session;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use sandbox::host::Host;
@@ -38,7 +39,7 @@ pub fn live(socket: OwnedFd) -> sys::Result<i32> {
         };
         let mut started = Started::Spawner;
         match heard {
-            Heard::Keep { theirs, shape, number } => {
+            Heard::Keep { theirs, shape, number, stays } => {
                 let zygote;
                 (zygote, started) = zygotes.of(number);
                 if matches!(started, Started::Spawner) {
@@ -47,7 +48,11 @@ pub fn live(socket: OwnedFd) -> sys::Result<i32> {
                         Ok(Cloned::Child) => {
                             zygotes.release();
                             drop((socket.take(), signals));
-                            return Ok(keeper::live(theirs, &shape, zygote, &host));
+                            return Ok(if stays {
+                                session::live(theirs, &shape, zygote, &host)
+                            } else {
+                                keeper::live(theirs, &shape, zygote, &host)
+                            });
                         }
                         Ok(Cloned::Parent { .. }) => keepers += 1,
                         // The service sees its end of the keeper's socket close, and says that resources are exhausted.
@@ -74,7 +79,7 @@ pub fn live(socket: OwnedFd) -> sys::Result<i32> {
 
 /// What the service said.
 enum Heard {
-    Keep { theirs: OwnedFd, shape: OwnedFd, number: u8 },
+    Keep { theirs: OwnedFd, shape: OwnedFd, number: u8, stays: bool },
     Zygote { warm: OwnedFd, number: u8 },
     Nothing,
     End,
@@ -86,7 +91,9 @@ fn hear(socket: &OwnedFd) -> sys::Result<Heard> {
     let mut descriptors = descriptors.into_iter();
     Ok(match (length, packet, descriptors.next(), descriptors.next()) {
         (0, ..) => Heard::End,
-        (_, [KEEP, number], Some(theirs), Some(shape)) => Heard::Keep { theirs, shape, number },
+        (_, [tag @ (KEEP | STAY), number], Some(theirs), Some(shape)) => {
+            Heard::Keep { theirs, shape, number, stays: tag == STAY }
+        }
         (_, [ZYGOTE, number], Some(warm), None) => Heard::Zygote { warm, number },
         _ => Heard::Nothing,
     })

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::{env, fs};
 
 use super::interpreter::{Call, run};
-use super::{Action, Policy, Rule, Term, init_policy, instructions, job_policy, numbers, zygote_policy};
+use super::{
+    Action, Policy, Rule, Term, init_policy, instructions, job_policy, numbers, stay_policy, zygote_policy,
+};
 use crate::seccomp::policy::ERRNOS;
 
 fn action(action: Action) -> &'static str {
@@ -84,6 +86,11 @@ fn init_table_is_the_reviewed_one() {
 #[test]
 fn zygote_table_is_the_reviewed_one() {
     check("zygote.txt", &zygote_policy(), super::super::zygote());
+}
+
+#[test]
+fn the_table_of_an_init_that_stays_is_the_reviewed_one() {
+    check("stay.txt", &stay_policy(), super::super::stay());
 }
 
 /// Install cost grows with both; feasibility.md measured 80 µs for a tree of this size.

@@ -149,6 +149,7 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
         batch: None,
         merge_output: true,
         told_late: true,
+        session: None,
     };
     let Submitted::New { live, .. } = service.submit(submission).await? else {
         return Err(

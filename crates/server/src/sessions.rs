@@ -1,0 +1,484 @@
+//! Sessions that are open: whose they are, how long they stay, and how they end. What runs in them goes the way of all runs.
+
+use crate::problem::Problem;
+use crate::service::{Service, draining, internal, now_ms};
+use model::{Language, Limits, LimitsPatch, Policy, Rejection, RunRequest, RunSpec, SessionId, TenantId};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use store::{Actor, NewSession};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
+use worker::machine::{Machine, Order, Ticket};
+use worker::queue::{Full, Share};
+use worker::session::{How, Session, Standing, Why};
+use worker::template::{NotReady, Template};
+
+mod afterwards;
+
+/// Longest idle time to live that a session may ask for, in milliseconds.
+const IDLE_TTL_MS_MAX: u64 = 24 * 3_600_000;
+/// How many sessions' files are saved at once.
+const SAVING_MAX: usize = 4;
+/// What a session is opened with.
+#[derive(Debug, Clone)]
+pub struct NewOpen {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Who opens it, for the audit log.
+    pub actor: Actor,
+    /// What its owner calls it.
+    pub name: String,
+    /// What its sandbox is made from.
+    pub template: String,
+    /// The language of runs that name none; absent is the template's first.
+    pub language: Option<Language>,
+    /// How much it may use.
+    pub limits: LimitsPatch,
+    /// Variables of all that runs in it.
+    pub env: BTreeMap<String, String>,
+    /// How long it stays when nothing runs, in milliseconds.
+    pub idle_ttl_ms: Option<u64>,
+    /// How long it stays at most.
+    pub ttl_ms: Option<u64>,
+    /// The request as it came, JSON text.
+    pub request: String,
+}
+
+/// A session that is open.
+#[derive(Debug)]
+pub struct OpenSession {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What its owner calls it.
+    pub name: String,
+    /// What its sandbox is made from.
+    pub template: String,
+    /// The language of runs that name none.
+    pub language: Language,
+    /// What it may use.
+    pub limits: Limits,
+    /// When it was opened, milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// The sandbox.
+    pub session: Session,
+    clock: Mutex<Clock>,
+    /// Told when the clock was changed.
+    changed: Notify,
+    /// Whether its end is recorded and its files are saved.
+    buried: watch::Sender<bool>,
+    /// Who closed it, for the audit log.
+    closed_by: Mutex<Option<Actor>>,
+}
+
+/// When a session is to end.
+#[derive(Debug)]
+struct Clock {
+    idle_ttl: Duration,
+    expires: Instant,
+    /// Runs that wait or are on their way.
+    busy: usize,
+    /// When the last of them was over.
+    idle_since: Instant,
+    /// How many runs it has had.
+    runs: u64,
+}
+
+/// What a clock says to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// How long it stays when nothing runs, in milliseconds.
+    pub idle_ttl_ms: u64,
+    /// When it ends at the latest, milliseconds since 1970.
+    pub expires_at_ms: i64,
+    /// When it ends if nothing happens any more.
+    pub ends_at_ms: i64,
+}
+
+impl OpenSession {
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When it ends if nothing happens, and why.
+    fn due(&self) -> (Instant, Why) {
+        let clock = self.clock();
+        let idle = clock.idle_since + clock.idle_ttl;
+        if clock.busy == 0 && idle < clock.expires {
+            (idle, Why::Idle)
+        } else {
+            (clock.expires, Why::Expired)
+        }
+    }
+
+    /// What its clock says.
+    pub fn times(&self) -> Times {
+        let (due, _) = self.due();
+        let clock = self.clock();
+        let at = |instant: Instant| {
+            let left = instant.saturating_duration_since(Instant::now());
+            now_ms().saturating_add(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
+        };
+        Times {
+            idle_ttl_ms: clock.idle_ttl.as_millis() as u64,
+            expires_at_ms: at(clock.expires),
+            ends_at_ms: at(due),
+        }
+    }
+
+    fn closed_by(&self) -> MutexGuard<'_, Option<Actor>> {
+        self.closed_by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives it time from now on.
+    fn renew(&self, idle_ttl: Option<Duration>, ttl: Duration) {
+        let mut clock = self.clock();
+        clock.idle_ttl = idle_ttl.unwrap_or(clock.idle_ttl);
+        clock.expires = Instant::now() + ttl;
+        clock.idle_since = Instant::now();
+        drop(clock);
+        self.changed.notify_one();
+    }
+}
+
+/// A run that belongs to a session: how it is to be done there.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    open: Arc<OpenSession>,
+    how: How,
+}
+
+/// Keeps a session from being idle.
+#[derive(Debug)]
+pub struct Busy(Arc<OpenSession>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut clock = self.0.clock();
+        clock.busy = clock.busy.saturating_sub(1);
+        clock.idle_since = Instant::now();
+        drop(clock);
+        self.0.changed.notify_one();
+    }
+}
+
+impl Bound {
+    /// A run of this session, as its request says.
+    pub fn new(open: &Arc<OpenSession>, request: &RunRequest, fresh: bool, private: bool) -> Self {
+        let number = {
+            let mut clock = open.clock();
+            clock.runs += 1;
+            clock.runs
+        };
+        let how = if fresh {
+            How::Fresh { private }
+        } else {
+            let name = request.file_name.clone().unwrap_or_else(|| format!("<run {number}>"));
+            How::State { name, moves: request.cwd.is_some() }
+        };
+        Self { open: open.clone(), how }
+    }
+
+    /// The session.
+    pub fn id(&self) -> &SessionId {
+        self.open.session.id()
+    }
+
+    /// Completes a request as it would be run in the session, or says what is wrong with it.
+    pub fn admit(&self, mut request: RunRequest, policy: &Policy) -> Result<RunSpec, Problem> {
+        let own = &self.open.limits;
+        if request.template.is_some() {
+            return Err(reject("template", "a session has one template", "leave it out"));
+        }
+        if matches!(self.how, How::State { .. }) {
+            let said = &request.limits;
+            let wholes = [
+                ("limits.memory_bytes", said.memory_bytes.is_some()),
+                ("limits.cpus", said.cpus.is_some()),
+                ("limits.processes", said.processes.is_some()),
+                ("limits.disk_bytes", said.disk_bytes.is_some()),
+                ("args", !request.args.is_empty()),
+            ];
+            if let Some((field, _)) = wholes.into_iter().find(|(_, said)| *said) {
+                let hint = "leave it out, or send \"fresh\": true";
+                return Err(reject(field, "this is the interpreter's own, which many runs share", hint));
+            }
+        }
+        request.template = Some(self.open.template.clone());
+        let by_name = request.file_name.as_deref().and_then(Language::of_file_name);
+        request.language = request.language.or(by_name).or(Some(self.open.language));
+        if let Some(language) = request.language {
+            has_language(&self.open.session, language)?;
+        }
+        // A run may go on for as long as any; all else the session has.
+        let ceiling = Limits {
+            timeout_ms: policy.ceiling.timeout_ms,
+            output_bytes: policy.ceiling.output_bytes,
+            ..*own
+        };
+        Ok(RunSpec::admit(request, &Policy { limits: *own, ceiling })?)
+    }
+
+    /// Queues it.
+    pub fn submit(&self, machine: &Machine, share: Share, order: Order) -> Result<Ticket, Full> {
+        machine.submit_in(self.open.tenant.as_str(), share, order, &self.open.session, self.how.clone())
+    }
+
+    /// The session is not idle as long as this is there.
+    pub fn busy(self) -> Busy {
+        self.open.clock().busy += 1;
+        self.open.changed.notify_one();
+        Busy(self.open)
+    }
+}
+
+fn reject(field: &str, message: &str, hint: &str) -> Problem {
+    Problem::from(Rejection::new(field, message, hint))
+}
+
+/// All that are open.
+#[derive(Debug)]
+pub struct Sessions {
+    open: Mutex<BTreeMap<SessionId, Arc<OpenSession>>>,
+    /// Whose are on their way in.
+    opening: Mutex<BTreeMap<TenantId, usize>>,
+    /// For those whose files are being saved.
+    saving: Semaphore,
+    /// Told when the last one was forgotten.
+    emptied: Notify,
+    /// Where files wait after the end.
+    directory: PathBuf,
+}
+
+impl Sessions {
+    /// None yet.
+    pub fn new(directory: PathBuf) -> Self {
+        let (open, opening) = (Mutex::default(), Mutex::default());
+        Self { open, opening, saving: Semaphore::new(SAVING_MAX), emptied: Notify::new(), directory }
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<OpenSession>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One of this tenant's.
+    pub fn get(&self, tenant: &TenantId, id: &SessionId) -> Option<Arc<OpenSession>> {
+        self.open().get(id).filter(|open| open.tenant == *tenant).cloned()
+    }
+
+    /// Takes a place for one more, if no more than so many are open or on their way, of this tenant and of all.
+    fn enter(&self, tenant: &TenantId, own_max: usize, all_max: usize) -> Result<Opening<'_>, Problem> {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, own) = {
+            let open = self.open();
+            (open.len(), open.values().filter(|one| one.tenant == *tenant).count())
+        };
+        let all = all + opening.values().sum::<usize>();
+        let own = own + opening.get(tenant).copied().unwrap_or(0);
+        if own >= own_max || all >= all_max {
+            let detail = format!("{own} sessions are open; more are not allowed at once");
+            return Err(Problem::too_many(detail, 60));
+        }
+        *opening.entry(tenant.clone()).or_default() += 1;
+        Ok(Opening { sessions: self, tenant: tenant.clone() })
+    }
+
+    /// Ends all: nobody waits for what follows.
+    pub fn end_all(&self, detail: &str) {
+        for open in self.open().values() {
+            open.session.end(Why::ServiceRestarted, detail);
+        }
+    }
+
+    /// Returns when none is open and the files of all are saved.
+    pub async fn empty(&self) {
+        loop {
+            let mut emptied = std::pin::pin!(self.emptied.notified());
+            // Registered before the look, so that no change falls between.
+            emptied.as_mut().enable();
+            if self.open().is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    fn forget(&self, id: &SessionId) {
+        let mut open = self.open();
+        open.remove(id);
+        if open.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Where the files of all sessions wait that ended.
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where the files of a session wait that ended.
+    fn saved(&self, id: &SessionId) -> PathBuf {
+        self.directory.join(id.as_str())
+    }
+}
+
+/// A place for a session on its way in.
+struct Opening<'a> {
+    sessions: &'a Sessions,
+    tenant: TenantId,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let mut opening = self.sessions.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = opening.get_mut(&self.tenant) {
+            *count -= 1;
+            if *count == 0 {
+                opening.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Opens a session: recorded, and built, when this returns.
+    pub async fn open_session(self: &Arc<Self>, new: NewOpen) -> Result<Arc<OpenSession>, Problem> {
+        if self.is_draining() {
+            return Err(draining());
+        }
+        let (own_max, all_max) = (self.settings.tenant.sessions, self.settings.session.max);
+        let opening = self.sessions.enter(&new.tenant, own_max, all_max)?;
+        let template = Template::find(&new.template)?;
+        let own = template.languages.first().map(|row| row.name);
+        let own = own.ok_or_else(|| internal("a template runs nothing".to_owned()))?;
+        let language = new.language.unwrap_or(own);
+        let policy = self.policy_of(&new.tenant).await?;
+        // By a run that is not run: what it refuses, the session's runs would be refused for.
+        let trial = RunRequest {
+            language: Some(own),
+            template: Some(new.template.clone()),
+            env: new.env.clone(),
+            limits: new.limits,
+            ..RunRequest::default()
+        };
+        let spec = RunSpec::admit(trial, &policy)?;
+        self.machine.check(&spec).map_err(problem_of)?;
+        // Once it is known to be possible, as a run.
+        self.quotas.spend(&new.tenant)?;
+        let id = SessionId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
+        let missing = self.allow_missing();
+        let session = self
+            .machine
+            .open_session(id.clone(), &new.template, &spec.limits, new.env.clone(), missing)
+            .map_err(problem_of)?;
+        if let Err(problem) = has_language(&session, language) {
+            session.end(Why::Closed, "");
+            return Err(problem);
+        }
+        let created_at_ms = now_ms();
+        let now = Instant::now();
+        let settings = &self.settings.session;
+        let idle_ttl_ms = new.idle_ttl_ms.unwrap_or(settings.idle_ttl_ms).min(IDLE_TTL_MS_MAX);
+        let ttl_ms = new.ttl_ms.unwrap_or(settings.ttl_ms).min(settings.ttl_ms);
+        let open = Arc::new(OpenSession {
+            tenant: new.tenant.clone(),
+            name: new.name.clone(),
+            template: new.template,
+            language,
+            limits: spec.limits,
+            created_at_ms,
+            session,
+            clock: Mutex::new(Clock {
+                idle_ttl: Duration::from_millis(idle_ttl_ms),
+                expires: now + Duration::from_millis(ttl_ms),
+                busy: 0,
+                idle_since: now,
+                runs: 0,
+            }),
+            changed: Notify::new(),
+            buried: watch::channel(false).0,
+            closed_by: Mutex::default(),
+        });
+        self.sessions.open().insert(id.clone(), open.clone());
+        drop(opening);
+        let record = NewSession {
+            id: id.clone(),
+            tenant: new.tenant,
+            name: new.name,
+            created_at_ms,
+            request: new.request,
+        };
+        if let Err(error) = self.store.open_session(record, new.actor).await {
+            open.session.end(Why::Closed, "it could not be recorded");
+            self.sessions.forget(&id);
+            return Err(error.into());
+        }
+        tokio::spawn(self.clone().tend(open.clone()));
+        match open.session.built().await {
+            Standing::Ended(ended) if ended.why == Why::NotBuilt => {
+                Err(Problem::from(model::Fault::new(model::FaultCode::IsolationFailed, ended.detail)))
+            }
+            _ => Ok(open),
+        }
+    }
+
+    /// Looks after a session to its end.
+    async fn tend(self: Arc<Self>, open: Arc<OpenSession>) {
+        let ended = loop {
+            let (due, why) = open.due();
+            tokio::select! {
+                ended = open.session.ended() => break ended,
+                () = tokio::time::sleep_until(due) => {
+                    // It may have been renewed or used in this moment.
+                    if open.due() == (due, why) {
+                        open.session.end(why, detail_of(why, &open));
+                    }
+                }
+                () = open.changed.notified() => {}
+            }
+        };
+        self.bury(&open, ended).await;
+    }
+
+    /// Gives a session time from now on: another idle time if it is named, and so much in all.
+    pub fn renew_session(&self, open: &OpenSession, idle_ttl_ms: Option<u64>, ttl_ms: Option<u64>) {
+        let most = self.settings.session.ttl_ms;
+        let idle = idle_ttl_ms.map(|ms| Duration::from_millis(ms.min(IDLE_TTL_MS_MAX)));
+        open.renew(idle, Duration::from_millis(ttl_ms.unwrap_or(most).min(most)));
+    }
+
+    /// Ends a session; its end is recorded when this returns.
+    pub async fn close_session(&self, open: &OpenSession, by: Actor) {
+        open.closed_by().get_or_insert(by);
+        open.session.end(Why::Closed, "");
+        // The sender lives as long as the session, so this never fails.
+        drop(open.buried.subscribe().wait_for(|buried| *buried).await);
+    }
+}
+
+fn detail_of(why: Why, open: &OpenSession) -> String {
+    let times = open.times();
+    match why {
+        Why::Idle => format!("nothing ran in it for {} ms", times.idle_ttl_ms),
+        _ => String::new(),
+    }
+}
+
+fn problem_of(not: NotReady) -> Problem {
+    match not {
+        NotReady::Rejected(rejection) => Problem::from(rejection),
+        NotReady::Fault(fault) => Problem::from(fault),
+    }
+}
+
+/// Whatever its template says, a session runs all that its image has.
+fn has_language(session: &Session, language: Language) -> Result<(), Problem> {
+    match session.shape().shape.image.interpreter(language) {
+        Some(_) => Ok(()),
+        None => {
+            let message = format!("the image has no interpreter for {language}");
+            Err(reject("language", &message, "use one that it has: `fireclay image list` shows them"))
+        }
+    }
+}

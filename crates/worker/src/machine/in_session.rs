@@ -1,0 +1,138 @@
+//! A machine's runs in sessions: those that keep an interpreter's state wait in the session's lane for the one before them, and all
+//! wait for a place as any run does.
+
+use super::{Event, Machine, Order, Pending, Ticket};
+use crate::lanes::{Entered, Lanes};
+use crate::phases::Phase;
+use crate::queue::{Full, Share};
+use crate::run::result_of_fault;
+use crate::session::{How, Session, SessionHappened, SessionParts, SessionShape};
+use crate::spawner::{Job, Shape};
+use crate::template::{NotReady, Template};
+use model::{Fault, Layer, Limits, RunResult, SessionId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::{Notify, mpsc};
+
+impl Machine {
+    /// Opens a session in a sandbox of this template, with these complete limits.
+    pub fn open_session(
+        &self,
+        id: SessionId,
+        template: &str,
+        limits: &Limits,
+        env: BTreeMap<String, String>,
+        allow_missing: BTreeSet<Layer>,
+    ) -> Result<Session, NotReady> {
+        let prepared = self.inner.templates.prepare(Template::find(template)?)?;
+        self.have_warm(&prepared);
+        let shape = Shape { image: prepared.image.clone(), limits: *limits, allow_missing, ahead: None };
+        let parts = SessionParts { id, shape: SessionShape { shape, env } };
+        Ok(Session::open(&self.inner.pool, parts)?)
+    }
+
+    /// Takes a run of a session in: one that keeps the interpreter's state waits for those before it.
+    pub fn submit_in(
+        &self,
+        tenant: &str,
+        share: Share,
+        order: Order,
+        session: &Session,
+        how: How,
+    ) -> Result<Ticket, Full> {
+        let Order { id, created_at, spec, .. } = order;
+        let in_turn = matches!(how, How::State { .. });
+        let shape = Ok(Box::new(session.shape().shape.clone()));
+        let job = Job { artifacts: self.artifacts_of(&id), id: id.clone(), created_at, spec };
+        let (ticket, pending) = self.pend(tenant, share, job, shape, Some((session.clone(), how)));
+        if !in_turn {
+            self.queue_up(pending)?;
+            return Ok(ticket);
+        }
+        let weight = pending.weight;
+        let entered = {
+            // Lanes before the queue, as everywhere.
+            let mut lanes = self.lanes();
+            let (lane, beside) = (session.id().as_str(), lanes.beside(tenant));
+            match lanes.is_busy(lane) {
+                true => self.queue().room_beside(tenant, share, beside)?,
+                false => self.queue().room(tenant, share, beside)?,
+            }
+            lanes.enter(lane, tenant, id.as_str(), weight, pending)
+        };
+        match entered {
+            Entered::First(pending) => self.go_on(pending),
+            Entered::Waits => {}
+            Entered::Full => return Err(Full::Tenant),
+        }
+        Ok(ticket)
+    }
+
+    /// Queues a run whose turn in its session it is.
+    fn go_on(&self, pending: Pending) {
+        let (tenant, share, weight) = (pending.tenant.clone(), pending.share, pending.weight);
+        let number = pending.number.clone();
+        {
+            let mut queue = self.queue();
+            number.store(queue.push_admitted(&tenant, share, weight, pending), Ordering::Relaxed);
+        }
+        self.dispatch();
+    }
+
+    pub(super) fn lanes(&self) -> MutexGuard<'_, Lanes<Pending>> {
+        self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the next run of a session go on.
+    pub(super) fn leave_lane(&self, session: &SessionId) {
+        let next = self.lanes().leave(session.as_str());
+        if let Some(next) = next {
+            self.go_on(next);
+        }
+    }
+
+    pub(super) async fn execute_in(
+        &self,
+        session: &Session,
+        how: &How,
+        job: &Job,
+        events: &mpsc::Sender<Event>,
+        cancel: &Notify,
+    ) -> Box<RunResult> {
+        let followed = self.follow_in(session, how, job, events, cancel).await;
+        followed.unwrap_or_else(|fault| {
+            let (id, created_at) = (job.id.clone(), job.created_at.clone());
+            let image = &session.shape().shape.image;
+            let result = result_of_fault(id, created_at, &job.spec, image, fault);
+            Box::new(RunResult { session: Some(session.id().to_string()), ..result })
+        })
+    }
+
+    async fn follow_in(
+        &self,
+        session: &Session,
+        how: &How,
+        job: &Job,
+        events: &mpsc::Sender<Event>,
+        cancel: &Notify,
+    ) -> Result<Box<RunResult>, Fault> {
+        let began = Instant::now();
+        let mut running = session.run(job, how.clone()).await?;
+        self.inner.phases.add(Phase::Lease, began.elapsed());
+        loop {
+            tokio::select! {
+                happened = running.next() => match happened? {
+                    SessionHappened::Started => drop(events.send(Event::Started).await),
+                    SessionHappened::Output(stream, bytes) => drop(events.send(Event::Output(stream, bytes)).await),
+                    SessionHappened::Settled(result, measured) => {
+                        self.inner.phases.add_measured(&measured);
+                        return Ok(result);
+                    }
+                },
+                () = cancel.notified() => running.cancel().await,
+            }
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! A session as the service sees it: its keeper's socket, its runs on their way, its files, and why it ended.
+
+use super::{
+    BUILT, CANCEL, FAILED, How, LOST, Lost, NUMBERED, RESTART, RUN, SETTLED, STARTED, STDERR, STDOUT,
+    SessionJob, SessionShape, SessionTold, Workspace, number_of, numbered,
+};
+use crate::json;
+use crate::phases::Measured;
+use crate::pool::{Pool, Stream};
+use crate::spawner::{Job, PACKET_BYTES_MAX};
+use model::{Fault, FaultCode, RunResult, SessionId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
+
+/// How many things that happened to a run may wait for the one who listens.
+const HAPPENED_MAX: usize = 64;
+
+/// What a session is opened with.
+#[derive(Debug, Clone)]
+pub struct SessionParts {
+    /// Its id.
+    pub id: SessionId,
+    /// What it is made for.
+    pub shape: SessionShape,
+}
+
+/// One session. Cheap to clone; all clones are the same.
+#[derive(Debug, Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    id: SessionId,
+    shape: SessionShape,
+    /// A seqpacket socket in truth: the runtime's type lends only its readiness.
+    socket: UnixStream,
+    state: Mutex<State>,
+    standing: watch::Sender<Standing>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The number of the last run.
+    last: u32,
+    runs: BTreeMap<u32, mpsc::Sender<SessionHappened>>,
+    /// The root of its files, for as long as they are wanted.
+    files: Option<OwnedFd>,
+    lost: Option<Lost>,
+}
+
+/// Where a session stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// Its sandbox is being built.
+    #[default]
+    Building,
+    /// Runs are done in it.
+    Open,
+    /// Nothing is done in it any more.
+    Ended(Ended),
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// In one word.
+    pub why: Why,
+    /// More, for people.
+    pub detail: String,
+}
+
+/// Why a session ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Its owner closed it.
+    Closed,
+    /// Nothing was done in it for its idle time to live.
+    Idle,
+    /// Its time to live was over.
+    Expired,
+    /// Its sandbox or the process that kept it died.
+    Crashed,
+    /// Its sandbox could not be built.
+    NotBuilt,
+    /// The service ended.
+    ServiceRestarted,
+}
+
+impl Why {
+    /// The word of the JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::Expired => "expired",
+            Self::Crashed => "crashed",
+            Self::NotBuilt => "not_built",
+            Self::ServiceRestarted => "service_restarted",
+        }
+    }
+}
+
+/// What happens to a run of a session.
+#[derive(Debug)]
+pub(crate) enum SessionHappened {
+    /// The code began.
+    Started,
+    /// It wrote something.
+    Output(Stream, Vec<u8>),
+    /// The end.
+    Settled(Box<RunResult>, Measured),
+}
+
+/// A run on its way in a session. Dropping it cancels it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    session: Session,
+    number: u32,
+    events: mpsc::Receiver<SessionHappened>,
+    over: bool,
+}
+
+impl Session {
+    /// Has a keeper started for it, which builds its sandbox. Needs a tokio runtime.
+    pub(crate) fn open(pool: &Pool, parts: SessionParts) -> Result<Self, Fault> {
+        let SessionParts { id, shape } = parts;
+        let socket = pool.stay(&shape).map_err(|error| {
+            Fault::new(FaultCode::ResourcesExhausted, format!("start a session's keeper: {error}"))
+        })?;
+        let (standing, _) = watch::channel(Standing::default());
+        let state = Mutex::default();
+        let session = Self { inner: Arc::new(Inner { id, shape, socket, state, standing }) };
+        tokio::spawn(session.clone().hear());
+        Ok(session)
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &SessionId {
+        &self.inner.id
+    }
+
+    /// What it was made for.
+    pub fn shape(&self) -> &SessionShape {
+        &self.inner.shape
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        self.inner.standing.borrow().clone()
+    }
+
+    /// Waits until it is built, or has ended.
+    pub async fn built(&self) -> Standing {
+        let mut standing = self.inner.standing.subscribe();
+        let built = standing.wait_for(|standing| *standing != Standing::Building).await;
+        // The sender lives as long as we do.
+        built.map(|standing| standing.clone()).unwrap_or_default()
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&self) -> Ended {
+        let mut standing = self.inner.standing.subscribe();
+        let ended = standing.wait_for(|standing| matches!(standing, Standing::Ended(_))).await;
+        match ended.as_deref() {
+            Ok(Standing::Ended(ended)) => ended.clone(),
+            _ => Ended { why: Why::Crashed, detail: String::new() },
+        }
+    }
+
+    /// The last interpreter of it that ended while it had no run.
+    pub fn lost(&self) -> Option<Lost> {
+        self.state().lost.clone()
+    }
+
+    /// Its files, also for a while after its end: until [`Session::let_files_go`]. `None` before it is built.
+    pub fn files(&self) -> Result<Option<Workspace>, Fault> {
+        let state = self.state();
+        let Some(root) = &state.files else { return Ok(None) };
+        let user = rustix::fs::statat(root, c"workspace", rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+            .map(|stat| (stat.st_uid, stat.st_gid))
+            .map_err(|errno| failed(&format!("look at the session's files: {errno}")))?;
+        Workspace::open(root.as_fd(), c"workspace", Some(user)).map(Some).map_err(|error| failed(&error))
+    }
+
+    /// Lets its files go: of a session that ended nothing is left then.
+    pub fn let_files_go(&self) {
+        self.state().files = None;
+    }
+
+    /// Ends it, unless it has ended; its sandbox is destroyed with all that runs in it.
+    pub fn end(&self, why: Why, detail: impl Into<String>) {
+        let ended = Standing::Ended(Ended { why, detail: detail.into() });
+        self.inner.standing.send_if_modified(|standing| {
+            let first = !matches!(standing, Standing::Ended(_));
+            if first {
+                *standing = ended;
+            }
+            first
+        });
+        // By this, not by closing: others hold the socket too. A keeper that is gone is what was wanted.
+        match rustix::net::shutdown(self.inner.socket.as_fd(), rustix::net::Shutdown::Both) {
+            Ok(()) | Err(rustix::io::Errno::NOTCONN) => {}
+            Err(errno) => eprintln!("fireclay: {}: end its keeper: {errno}", self.inner.id),
+        }
+    }
+
+    /// Begins every interpreter of it anew.
+    pub async fn restart(&self) -> Result<(), Fault> {
+        self.send(&[RESTART]).await
+    }
+
+    async fn send(&self, packet: &[u8]) -> Result<(), Fault> {
+        let socket = &self.inner.socket;
+        let send = || Ok(sys::socket::send(socket.as_fd(), packet, &[])?);
+        socket.async_io(Interest::WRITABLE, send).await.map_err(|error| gone(&error))
+    }
+
+    /// Begins a run.
+    pub(crate) async fn run(&self, job: &Job, how: How) -> Result<Running, Fault> {
+        let (sender, events) = mpsc::channel(HAPPENED_MAX);
+        let number = {
+            let mut state = self.state();
+            state.last = state.last.wrapping_add(1);
+            let number = state.last;
+            state.runs.insert(number, sender);
+            number
+        };
+        let running = Running { session: self.clone(), number, events, over: false };
+        // After the run is noted: one that is noted later than the end would wait for ever.
+        if let Standing::Ended(Ended { why, detail }) = self.standing() {
+            return Err(failed(&format!("the session ended: {} {detail}", why.name())));
+        }
+        let session = SessionJob { number, how, job: job.clone() };
+        let (packet, file) = json::packet([RUN, 0], &session).map_err(|error| gone(&error))?;
+        let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
+        let socket = &self.inner.socket;
+        let send = || Ok(sys::socket::send(socket.as_fd(), &packet, &files)?);
+        socket.async_io(Interest::WRITABLE, send).await.map_err(|error| gone(&error))?;
+        Ok(running)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hears its keeper to the end.
+    async fn hear(self) {
+        let mut packet = vec![0; PACKET_BYTES_MAX + NUMBERED];
+        let detail = loop {
+            let socket = &self.inner.socket;
+            let receive = || Ok(sys::socket::receive(socket.as_fd(), &mut packet)?);
+            match socket.async_io(Interest::READABLE, receive).await {
+                Ok((0, _)) => break "its keeper is gone".to_owned(),
+                Err(error) => break format!("its keeper is gone: {error}"),
+                Ok((length, mut files)) => {
+                    if let Err(wrong) = self.take(&packet[..length], &mut files).await {
+                        break wrong;
+                    }
+                }
+            }
+        };
+        self.end(Why::Crashed, detail);
+        // Whoever waits for a run sees its end.
+        self.state().runs.clear();
+    }
+
+    async fn take(&self, packet: &[u8], files: &mut Vec<OwnedFd>) -> Result<(), String> {
+        let wrong = |error: std::io::Error| format!("its keeper said something wrong: {error}");
+        match packet.first() {
+            Some(&BUILT) => {
+                self.state().files = files.pop();
+                self.inner.standing.send_if_modified(|standing| {
+                    let building = *standing == Standing::Building;
+                    if building {
+                        *standing = Standing::Open;
+                    }
+                    building
+                });
+            }
+            Some(&FAILED) => {
+                let fault: Fault = json::read(packet, files.first()).map_err(wrong)?;
+                self.end(Why::NotBuilt, fault.to_string());
+            }
+            Some(&STARTED) => self.pass(number_of(packet), SessionHappened::Started).await,
+            Some(tag @ (&STDOUT | &STDERR)) => {
+                let stream = if *tag == STDOUT { Stream::Stdout } else { Stream::Stderr };
+                let bytes = packet.get(NUMBERED..).unwrap_or_default().to_vec();
+                self.pass(number_of(packet), SessionHappened::Output(stream, bytes)).await;
+            }
+            Some(&SETTLED) => {
+                let told: SessionTold = json::read(packet, files.first()).map_err(wrong)?;
+                let SessionTold { number, mut result, measured } = told;
+                result.session = Some(self.inner.id.to_string());
+                self.pass(Some(number), SessionHappened::Settled(Box::new(result), measured)).await;
+            }
+            Some(&LOST) => {
+                let lost = json::read(packet, files.first()).map_err(wrong)?;
+                self.state().lost = Some(lost);
+            }
+            _ => return Err("its keeper said something unknown".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Passes on what happened to a run. One that nobody waits for any more is nobody's.
+    async fn pass(&self, number: Option<u32>, happened: SessionHappened) {
+        let listener = number.and_then(|number| self.state().runs.get(&number).cloned());
+        if let Some(listener) = listener {
+            drop(listener.send(happened).await);
+        }
+    }
+}
+
+impl Running {
+    /// Waits for what happens next. After [`SessionHappened::Settled`] nothing does. Safe to drop between.
+    pub(crate) async fn next(&mut self) -> Result<SessionHappened, Fault> {
+        match self.events.recv().await {
+            Some(happened) => {
+                self.over = matches!(happened, SessionHappened::Settled(..));
+                Ok(happened)
+            }
+            None => {
+                self.over = true;
+                let Ended { why, detail } = self.session.ended().await;
+                Err(failed(&format!("the session ended under the run: {} {detail}", why.name())))
+            }
+        }
+    }
+
+    /// Takes the run back.
+    pub(crate) async fn cancel(&self) {
+        if let Err(fault) = self.session.send(&numbered(CANCEL, self.number)).await {
+            // A keeper that is gone has ended its runs, which `next` tells.
+            eprintln!("fireclay: {}: cancel a run: {fault}", self.session.inner.id);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.session.state().runs.remove(&self.number);
+        if self.over {
+            return;
+        }
+        let socket = self.session.inner.socket.as_fd();
+        match sys::socket::send(socket, &numbered(CANCEL, self.number), &[]) {
+            Err(error) if !matches!(error.errno, libc::EPIPE | libc::ECONNRESET) => {
+                eprintln!("fireclay: {}: cancel a run: {error}", self.session.inner.id);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Fault {
+    Fault::new(FaultCode::Interrupted, error.to_string())
+}
+
+fn gone(error: &dyn std::fmt::Display) -> Fault {
+    Fault::new(FaultCode::Interrupted, format!("the session's keeper is gone: {error}"))
+}
