@@ -158,10 +158,11 @@ function closeInput() {
 
 // Programs.
 
-// The source as the inspector takes it: `import(…)` by another name, `import … from` as what it means, an object literal in brackets.
+// The source as the inspector takes it: `import(…)` by another name, `import … from` as what it means, `const` as `let`, an object literal
+// in brackets.
 function prepare(source) {
   let text = source;
-  if (/\bimport\b/.test(text)) text = withoutImports(text);
+  if (/\b(?:import|const)\b/.test(text)) text = rewritten(text);
   if (hasModuleSyntax(text)) text = text.replace(/^([ \t]*)export\s+(?:default\s+)?(?=const|let|var|function|class|async)/gm, (match) => ' '.repeat(match.length));
   if (/\bawait\b/.test(text)) {
     try {
@@ -173,9 +174,10 @@ function prepare(source) {
   return { text, awaits: false };
 }
 
-function withoutImports(source) {
+function rewritten(source) {
   let tree;
   const edits = [];
+  const assigned = new Set();
   try {
     const { parse } = require('internal/deps/acorn/acorn/dist/acorn');
     const { simple } = require('internal/deps/acorn/acorn-walk/dist/walk');
@@ -184,13 +186,36 @@ function withoutImports(source) {
     simple(tree, {
       ImportExpression: ({ start }) => edits.push([start, start + 6, IMPORT]),
       ImportDeclaration: (node) => edits.push([node.start, node.end, imported(node, source)]),
+      AssignmentExpression: ({ left }) => namesOf(left, assigned),
+      UpdateExpression: ({ argument }) => namesOf(argument, assigned),
     });
   } catch {
     return source; // V8 says what is wrong.
   }
+  // V8 lets a run declare `const` again what was `const`, and nothing else; so it is `let` to V8. Not where this program assigns to it:
+  // that fails as it should.
+  for (const statement of tree.body) {
+    const { type, kind, start, declarations } = statement.declaration ?? statement;
+    if (type !== 'VariableDeclaration' || kind !== 'const') continue;
+    const names = new Set();
+    for (const { id } of declarations) namesOf(id, names);
+    if (![...names].some((name) => assigned.has(name))) edits.push([start, start + 5, 'let  ']);
+  }
   edits.sort(([left], [right]) => right - left);
   for (const [start, end, text] of edits) source = source.slice(0, start) + text + source.slice(end);
   return source;
+}
+
+// Adds the names that a pattern gives a value.
+function namesOf(pattern, names) {
+  switch (pattern?.type) {
+    case 'Identifier': names.add(pattern.name); break;
+    case 'ObjectPattern': for (const { value, argument } of pattern.properties) namesOf(value ?? argument, names); break;
+    case 'ArrayPattern': for (const element of pattern.elements) namesOf(element, names); break;
+    case 'AssignmentPattern': namesOf(pattern.left, names); break;
+    case 'RestElement': namesOf(pattern.argument, names); break;
+    default:
+  }
 }
 
 // What an import declaration means, on as many lines.
@@ -201,8 +226,8 @@ function imported({ specifiers, source: { raw }, start, end }, source) {
   const all = specifiers.find(({ type }) => type === 'ImportNamespaceSpecifier')?.local.name;
   const names = specifiers.filter(({ type }) => type !== 'ImportNamespaceSpecifier').map(({ type, imported: from, local }) =>
     `${type === 'ImportDefaultSpecifier' ? 'default' : from.name ?? stringify(from.value)}: ${local.name}`);
-  if (all === undefined) return `const {${names}} = ${module};${lines}`;
-  return names.length === 0 ? `const ${all} = ${module};${lines}` : `const ${all} = ${module}, {${names}} = ${all};${lines}`;
+  if (all === undefined) return `let {${names}} = ${module};${lines}`;
+  return names.length === 0 ? `let ${all} = ${module};${lines}` : `let ${all} = ${module}, {${names}} = ${all};${lines}`;
 }
 
 const isTyped = (name, options) => options.typescript === true || /\.[cm]?ts$/.test(name);
