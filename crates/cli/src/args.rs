@@ -7,6 +7,10 @@ use model::{Language, Layer, Policy, TenantId, units};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+mod session;
+
+pub use session::{CreateArguments, SessionArguments, SessionCommand, SessionRunArguments};
+
 /// Runs code that a language model wrote: safely, at once, on your own machine.
 #[derive(Debug, Parser)]
 #[command(name = "fireclay", version, max_term_width = 100, after_help = EXIT_CODES)]
@@ -29,6 +33,8 @@ Exit codes: the code's own, or 128 and the signal that ended it; 2 rejected, 3 s
 pub enum Command {
     /// Run code in a fresh sandbox
     Run(Box<RunArguments>),
+    /// Open, use and close sandboxes that stay
+    Session(SessionArguments),
     /// Run and grade many programs, one in each line of a file
     Batch(BatchArguments),
     /// Build, list, show or remove the root filesystems that sandboxes see

@@ -10,8 +10,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
-use ureq::http::Request;
-use ureq::{Agent, SendBody};
+use ureq::http::{Request, Response};
+use ureq::{Agent, Body, SendBody};
 
 /// Says who serves a data directory, and where; in it.
 pub const SERVER_FILE: &str = "server.json";
@@ -71,6 +71,16 @@ pub enum Answer {
 const NOT_IN_PATHS: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// The path of a file of a session.
+fn file_path(session: &str, path: &str) -> String {
+    format!("/v1/sessions/{session}/files/{}", utf8_percent_encode(path, NOT_IN_PATHS))
+}
+
+/// Text as a part of a query (RFC 3986 §3.4).
+pub fn in_query(text: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
+}
+
 /// Statuses by which a service declines what can be run elsewhere.
 const NOT_NOW: [u16; 5] = [401, 403, 413, 429, 503];
 
@@ -113,17 +123,32 @@ impl Client {
 
     /// Has it run something, and returns what happens as it does. Starts no thread.
     pub fn run(&self, request: &RunRequest) -> anyhow::Result<Answer> {
-        let body = serde_json::to_string(request)?;
-        let headers = [("content-type", "application/json"), ("accept", "text/event-stream")];
-        let sent =
-            headers.iter().fold(self.to("POST", "/v1/runs"), |to, (name, value)| to.header(*name, *value));
-        // Its time is the run's; and waiting for less would take a thread, which a sandbox made here could not have beside it.
-        let sent = self.agent.configure_request(sent.body(body)?).timeout_global(None).build();
-        let Ok(mut answer) = self.agent.run(sent) else { return Ok(Answer::NotNow) };
-        let status = answer.status().as_u16();
-        if NOT_NOW.contains(&status) {
+        let Ok(answer) = self.submit("/v1/runs", serde_json::to_string(request)?) else {
+            return Ok(Answer::NotNow);
+        };
+        if NOT_NOW.contains(&answer.status().as_u16()) {
             return Ok(Answer::NotNow);
         }
+        let (id, events) = self.events(answer)?;
+        Ok(Answer::Events { id, events })
+    }
+
+    /// Has it run something in a session; the run's id, and its events as they come.
+    pub fn run_in(&self, session: &str, body: &Value) -> anyhow::Result<(String, Box<dyn BufRead>)> {
+        let answer = self.submit(&format!("/v1/sessions/{session}/runs"), body.to_string());
+        self.events(answer.with_context(|| format!("ask {}", self.url))?)
+    }
+
+    fn submit(&self, path: &str, body: String) -> Result<Response<Body>, ureq::Error> {
+        let headers = [("content-type", "application/json"), ("accept", "text/event-stream")];
+        let sent = headers.iter().fold(self.to("POST", path), |to, (name, value)| to.header(*name, *value));
+        // Its time is the run's; and waiting for less would take a thread, which a sandbox made here could not have beside it.
+        let sent = self.agent.configure_request(sent.body(body)?).timeout_global(None).build();
+        self.agent.run(sent)
+    }
+
+    fn events(&self, mut answer: Response<Body>) -> anyhow::Result<(String, Box<dyn BufRead>)> {
+        let status = answer.status().as_u16();
         if !answer.status().is_success() {
             let text = answer.body_mut().read_to_string().unwrap_or_default();
             return Err(self.refused(status, &text));
@@ -132,7 +157,7 @@ impl Client {
         let id =
             location.and_then(|path| path.rsplit('/').next()).context("the service names no run")?.to_owned();
         let body = answer.into_body().into_with_config().limit(u64::MAX).reader();
-        Ok(Answer::Events { id, events: Box::new(BufReader::new(body)) })
+        Ok((id, Box::new(BufReader::new(body))))
     }
 
     /// What a run of this caller is limited to that asks for `patch`.
@@ -153,8 +178,27 @@ impl Client {
 
     /// Reads a file that a run left.
     pub fn artifact(&self, id: &str, path: &str) -> anyhow::Result<impl Read> {
-        let path = utf8_percent_encode(path, NOT_IN_PATHS);
-        let request = self.to("GET", &format!("/v1/runs/{id}/artifacts/{path}")).body(())?;
+        self.read(&format!("/v1/runs/{id}/artifacts/{}", utf8_percent_encode(path, NOT_IN_PATHS)))
+    }
+
+    /// Reads a file of a session.
+    pub fn file(&self, session: &str, path: &str) -> anyhow::Result<impl Read + use<>> {
+        self.read(&file_path(session, path))
+    }
+
+    /// Writes a file of a session.
+    pub fn put_file(&self, session: &str, path: &str, mut content: impl Read) -> anyhow::Result<()> {
+        let request = self.to("PUT", &file_path(session, path)).header("content-type", "application/octet-stream");
+        let request = request.body(SendBody::from_reader(&mut content))?;
+        let request = self.agent.configure_request(request).timeout_global(None).build();
+        let mut answer = self.agent.run(request).with_context(|| format!("ask {}", self.url))?;
+        let status = answer.status();
+        let text = answer.body_mut().read_to_string().unwrap_or_default();
+        if status.is_success() { Ok(()) } else { Err(self.refused(status.as_u16(), &text)) }
+    }
+
+    fn read(&self, path: &str) -> anyhow::Result<impl Read + use<>> {
+        let request = self.to("GET", path).body(())?;
         let request = self.agent.configure_request(request).timeout_global(None).build();
         let mut answer = self.agent.run(request).with_context(|| format!("ask {}", self.url))?;
         if !answer.status().is_success() {

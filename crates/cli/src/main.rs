@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let settings = env::settings(&arguments);
     let done = match &arguments.command {
         Command::Run(run) => commands::run::run(run, &settings),
+        Command::Session(session) => commands::session::session(session, &settings),
         Command::Batch(batch) => commands::batch::batch(batch, &settings),
         Command::Image(image) => commands::image::image(image, &settings),
         Command::Template(template) => commands::template::template(template, &settings),

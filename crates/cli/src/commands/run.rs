@@ -33,7 +33,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let request = request_of(arguments)?;
     let spec = RunSpec::admit(request.clone(), &Policy::DEFAULT)?;
     sys::signal::ignore_broken_pipes()?;
-    let cancel = sys::signal::as_descriptor(&[libc_signal::INT, libc_signal::TERM, libc_signal::HUP])?;
+    let cancel = sys::signal::as_descriptor(&ENDING)?;
     if let Some(served) = Served::possible(arguments, settings)
         && let Some(code) = served.run(request.clone(), &cancel)?
     {
@@ -106,12 +106,10 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     }
 }
 
-/// Numbers of `signal(7)`, the same on every architecture of Linux.
-mod libc_signal {
-    pub const HUP: i32 = 1;
-    pub const INT: i32 = 2;
-    pub const TERM: i32 = 15;
-}
+/// SIGINT, as `signal(7)` numbers it on every architecture of Linux.
+pub const INTERRUPT: i32 = 2;
+/// SIGINT, SIGTERM and SIGHUP, likewise.
+pub const ENDING: [i32; 3] = [INTERRUPT, 15, 1];
 
 /// What may be missing: what the caller says, and for an ordinary user, who rarely has one, the control group.
 fn allowed_missing(arguments: &RunArguments) -> BTreeSet<Layer> {
@@ -163,7 +161,7 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
     })
 }
 
-fn read_text(mut from: impl Read, name: &str) -> anyhow::Result<String> {
+pub(super) fn read_text(mut from: impl Read, name: &str) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).with_context(|| format!("read {name}"))?;
     String::from_utf8(bytes).map_err(|error| {
@@ -172,7 +170,7 @@ fn read_text(mut from: impl Read, name: &str) -> anyhow::Result<String> {
     })
 }
 
-fn unreadable(field: &str, path: &str, error: &std::io::Error) -> anyhow::Error {
+pub(super) fn unreadable(field: &str, path: &str, error: &std::io::Error) -> anyhow::Error {
     Rejection::new(field, format!("cannot read {path}: {error}"), "name a file that exists and is readable")
         .into()
 }
@@ -243,7 +241,7 @@ fn live(terminal: bool, fd: BorrowedFd<'static>, raw: bool) -> Live<'static> {
     Live { fd, transform, tag: None }
 }
 
-fn print_json(result: &model::RunResult) -> anyhow::Result<()> {
+pub(super) fn print_json(result: &model::RunResult) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     serde_json::to_writer(&mut stdout, result)?;
     stdout.write_all(b"\n").context("write the result")
@@ -267,7 +265,7 @@ fn print_rest(settled: &Settled, raw: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print(to: &mut dyn Write, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn print(to: &mut dyn Write, bytes: &[u8]) -> std::io::Result<()> {
     to.write_all(bytes).and_then(|()| to.flush())
 }
 
@@ -284,7 +282,7 @@ fn explain(settled: &Settled, spec: &RunSpec, copied: bool) {
 }
 
 /// Says how a run ended, if its exit code does not, and which layers did not stand around it.
-fn explain_end(outcome: Outcome, signal: Option<&str>, limits: &Limits, missing: &[Layer]) {
+pub(super) fn explain_end(outcome: Outcome, signal: Option<&str>, limits: &Limits, missing: &[Layer]) {
     match outcome {
         Outcome::Completed | Outcome::Failed => {}
         Outcome::TimedOut => eprintln!(

@@ -514,6 +514,8 @@ class RunResult(Judged):
     """The uncaught exception, as the guest tells it."""
     session: Optional[str] = None
     """The session it ran in."""
+    state_lost: Optional[bool] = None
+    """Whether what the session's interpreter had in memory was lost with this run; its files were kept."""
     receipt: Optional[Receipt] = None
     """The service's signature over all that matters of this."""
 
