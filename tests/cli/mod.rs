@@ -5,4 +5,5 @@ mod doctor;
 mod key;
 mod run;
 mod served;
+mod session;
 mod template;

@@ -188,7 +188,8 @@ impl Client {
 
     /// Writes a file of a session.
     pub fn put_file(&self, session: &str, path: &str, mut content: impl Read) -> anyhow::Result<()> {
-        let request = self.to("PUT", &file_path(session, path)).header("content-type", "application/octet-stream");
+        let request =
+            self.to("PUT", &file_path(session, path)).header("content-type", "application/octet-stream");
         let request = request.body(SendBody::from_reader(&mut content))?;
         let request = self.agent.configure_request(request).timeout_global(None).build();
         let mut answer = self.agent.run(request).with_context(|| format!("ask {}", self.url))?;

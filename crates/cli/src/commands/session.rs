@@ -89,8 +89,7 @@ fn path_of(client: &Client, said: &str) -> anyhow::Result<String> {
 fn every(client: &Client, filter: &str) -> anyhow::Result<Vec<Value>> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {
-        let mut page: Value =
-            client.call("GET", &format!("/v1/sessions?limit=200{filter}{cursor}"), None)?;
+        let mut page: Value = client.call("GET", &format!("/v1/sessions?limit=200{filter}{cursor}"), None)?;
         if let Some(items) = page["items"].as_array_mut() {
             all.append(items);
         }

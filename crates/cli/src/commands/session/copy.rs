@@ -33,7 +33,8 @@ pub fn copy(client: &Client, from: &str, to: &str) -> anyhow::Result<()> {
             }
         }
         _ => {
-            let hint = "write SESSION:PATH for the one that is in a session; a local name with a colon as ./NAME";
+            let hint =
+                "write SESSION:PATH for the one that is in a session; a local name with a colon as ./NAME";
             Err(Rejection::new("FROM, TO", "exactly one of the two must be in a session", hint).into())
         }
     }
