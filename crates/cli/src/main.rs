@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Command::Run(run) => commands::run::run(run, &settings),
         Command::Batch(batch) => commands::batch::batch(batch, &settings),
+        Command::Check(arguments) => commands::check::check(arguments),
         Command::Image(image) => commands::image::image(image, &settings),
         Command::Template(template) => commands::template::template(template, &settings),
         Command::Serve(serve) => commands::serve::serve(serve, &settings),

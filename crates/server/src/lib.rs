@@ -1,10 +1,12 @@
 //! The doors of fireclay: HTTP, admission, tenants, batches. Knows no kernel; runs are the worker's.
 
 pub mod batches;
+mod checks;
 pub mod counters;
 pub mod doctor;
 pub mod events;
 pub mod http;
+mod keeping;
 mod listen;
 pub mod live;
 pub mod problem;

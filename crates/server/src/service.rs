@@ -1,6 +1,7 @@
 //! What the doors share: the machine, the store, the runs on their way, and the way of a run from request to record.
 
 use crate::batches::Batches;
+use crate::checks;
 use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Judge, Live, LiveRun};
@@ -12,13 +13,10 @@ use crate::settings::Settings;
 use model::{BatchId, Fault, FaultCode, Layer, Policy, RunId, RunRequest, RunResult, RunSpec, TenantId};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::{
-    Admission, Idempotency, NewArtifact, NewRun, Reader, Retention, Scope, Settlement, Store, StoreError,
-};
+use store::{Admission, Idempotency, NewRun, Reader, Retention, Scope, Settlement, Store, StoreError};
 use worker::machine::{Event, Machine, Order, Ticket};
 use worker::queue::Share;
 use worker::template::NotReady;
@@ -171,6 +169,7 @@ impl Service {
         }
         let text = serde_json::to_string(&request).map_err(|error| internal(error.to_string()))?;
         let metadata = request.metadata.clone();
+        let check = self.check_of(&request);
         let spec = RunSpec { merge_output, ..self.admit(&tenant, request).await? };
         // A batch is one submission.
         if batch.is_none() {
@@ -180,6 +179,7 @@ impl Service {
         self.machine
             .room(tenant.as_str(), share)
             .map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
+        let checked = checks::of(check, &spec).await?;
         let id = RunId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let created_at = worker::run::now();
         let run = NewRun {
@@ -194,13 +194,18 @@ impl Service {
             idempotency,
         };
         let order = Order { id, created_at, spec, allow_missing: self.allow_missing() };
+        if checked.denied {
+            return self.deny(run, order, checked.findings, judge).await;
+        }
         let live = LiveRun::new(tenant.clone(), judge);
+        live.noticed(checked.findings.clone());
         if run.idempotency.is_none() {
             return self.clone().taken_in(run, order, share, live, told_late).await;
         }
         let mut again = 0..REPETITIONS;
         loop {
             let live = LiveRun::new(tenant.clone(), None);
+            live.noticed(checked.findings.clone());
             let submitted = self.clone().taken_in(run.clone(), order.clone(), share, live, false).await?;
             let Submitted::Replayed(before) = &submitted else { return Ok(submitted) };
             if let Some(live) = self.live.get(before.as_str()) {
@@ -360,7 +365,7 @@ impl Service {
     }
 
     /// Writes down what became of a run; only then do listeners see it.
-    async fn settle(
+    pub(crate) async fn settle(
         &self,
         id: &RunId,
         live: &LiveRun,
@@ -378,6 +383,7 @@ impl Service {
                 Vec::new()
             }
         };
+        live.tell_findings(&mut result);
         if let Some(signer) = &self.signer {
             result.receipt = Some(signer.sign(&result));
         }
@@ -403,33 +409,6 @@ impl Service {
             live.fail(Problem::from(error));
         }
         live.finish();
-    }
-
-    async fn keep_artifacts(
-        &self,
-        directory: &std::path::Path,
-        result: &RunResult,
-    ) -> Result<Vec<NewArtifact>, StoreError> {
-        if result.artifacts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (store, directory, artifacts) =
-            (self.store.clone(), directory.to_owned(), result.artifacts.clone());
-        let keep = move || {
-            let mut kept = Vec::new();
-            for (index, artifact) in artifacts.into_iter().enumerate() {
-                let path = directory.join(index.to_string());
-                let mut file =
-                    File::open(&path).map_err(|source| StoreError::Io { doing: "open", path, source })?;
-                let content = store.stage(&mut file, artifact.bytes)?;
-                kept.push(NewArtifact { path: artifact.path, mime: artifact.mime, content });
-            }
-            if let Err(error) = std::fs::remove_dir_all(&directory) {
-                eprintln!("fireclay: remove {}: {error}", directory.display());
-            }
-            Ok(kept)
-        };
-        tokio::task::spawn_blocking(keep).await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Takes in what one-shot commands left, and removes what is too old or too much, a step at a time.

@@ -5,10 +5,10 @@ use crate::image::environment::EnvironmentStore;
 use crate::phases::{Phase, Phases};
 use crate::pool::{Happened, Pool, PoolLoad, PoolSize, Stream};
 use crate::queue::{FairQueue, Full, Share};
-use crate::run::{result_of_cancelled, result_of_fault, root_of};
+use crate::run::{result_of_cancelled, result_of_denied, result_of_fault, root_of};
 use crate::spawner::{Job, Shape, Warm};
 use crate::template::{NotReady, Prepared, Template, Templates};
-use model::{Fault, FaultCode, Language, Layer, Limits, RunId, RunResult, RunSpec};
+use model::{Fault, FaultCode, Finding, Language, Layer, Limits, RunId, RunResult, RunSpec};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -204,6 +204,11 @@ impl Machine {
     /// What a run sees, or would see.
     fn image_of<'a>(&'a self, shape: &'a Result<Box<Shape>, Fault>) -> &'a sandbox::Image {
         shape.as_ref().map_or(&self.inner.image, |shape| &shape.image)
+    }
+
+    /// The result of a run that the static check refused.
+    pub fn denied(&self, order: Order, findings: Vec<Finding>) -> RunResult {
+        result_of_denied(order.id, order.created_at, &order.spec, &self.inner.image, findings)
     }
 
     /// The digest of the image.

@@ -4,6 +4,7 @@ mod agentrun;
 mod audit;
 pub mod batches;
 pub mod body;
+mod checks;
 mod docs;
 pub mod guard;
 mod health;
@@ -74,6 +75,7 @@ fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
     let (router, mut description) = OpenApiRouter::with_openapi(Api::openapi())
         .merge(runs::routes())
         .merge(batches::routes())
+        .merge(checks::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(usage::routes())
