@@ -298,3 +298,12 @@ fn a_finding_names_its_place_and_reason() {
     let lines: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @"3:13: high tree.destroy: deletes or overwrites a whole tree, or a disk: `/`");
 }
+
+/// The half that was written after the rules were frozen; they were not changed for it.
+#[test]
+fn corpus_b() {
+    let (recall, refused, mistakes) = measure("b");
+    println!("{mistakes}");
+    println!("recall {recall:.3}, refused {refused:.3}");
+    insta::assert_snapshot!(mistakes);
+}

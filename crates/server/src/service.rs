@@ -101,7 +101,7 @@ pub enum Submitted {
 }
 
 /// A run that nobody was told of yet, to be recorded with its result.
-struct Unrecorded {
+pub(crate) struct Unrecorded {
     run: NewRun,
     started_at_ms: Option<i64>,
 }
