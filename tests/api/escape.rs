@@ -3,11 +3,13 @@
 //! Every file of the battery is a program with limits, so every one can be said as a request; none is left out. What `escape/` adds
 //! are the controls, and inputs that only a driver can give.
 
-use fireclay_tests::{Canaries, Server, census, image};
+use fireclay_tests::{Canaries, Data, Server, census, image};
+use model::Language;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use worker::battery::{Attack, Verdict, attacks, breaches, verdict};
+use worker::template::Template;
 
 /// Attacks at once.
 const CROWD: usize = 8;
@@ -18,10 +20,30 @@ fn request(attack: &Attack) -> Value {
 
 #[test]
 fn the_battery_is_held_eight_at_once() {
-    let server = Server::start(&["--set", "concurrency=8"]);
-    let canaries = Canaries::plant(server.data.path());
     let before = census::files(image());
-    let attacks = attacks();
+    hold(Server::start(&["--set", "concurrency=8"]), &attacks(), request);
+    let left: Vec<_> = census::files(image()).difference(&before).cloned().collect();
+    assert_eq!(left, Vec::<std::path::PathBuf>::new());
+}
+
+/// What a warm interpreter with packages has imported, and the layer that they are on, are no way out either.
+#[test]
+fn the_battery_is_held_by_forks_with_packages() {
+    let attacks: Vec<Attack> =
+        attacks().into_iter().filter(|attack| attack.language == Language::Python).collect();
+    let server = Server::start_in(&Data::with_packages(), &["--set", "concurrency=8"]);
+    let template = Template::find("python-data").unwrap();
+    hold(server, &attacks, |attack| {
+        // The one that knows every variable learns of the template's.
+        let names = template.env.iter().map(|row| format!("{:?}, ", row.name)).collect::<String>();
+        let code = attack.code.replace("KNOWN = {", &format!("KNOWN = {{{names}"));
+        json!({"language": "python", "code": code, "limits": attack.limits, "template": template.name})
+    });
+}
+
+/// Fires the attacks as these requests, and stops the service.
+fn hold(server: Server, attacks: &[Attack], request: impl Fn(&Attack) -> Value + Sync) {
+    let canaries = Canaries::plant(server.data.path());
     let next = AtomicUsize::new(0);
     let (wrong, again) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -57,8 +79,6 @@ fn the_battery_is_held_eight_at_once() {
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), attacks.len(), wrong.join("\n"));
     drop(canaries);
-    let left: Vec<_> = census::files(image()).difference(&before).cloned().collect();
-    assert_eq!(left, Vec::<std::path::PathBuf>::new());
     // Ends with a clean machine: the service waits for every keeper.
     let data = server.data.clone();
     drop(server);

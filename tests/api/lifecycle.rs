@@ -94,7 +94,7 @@ fn stop_all(data: &Data) -> HashMap<Pid, OwnedFd> {
 
 #[test]
 fn sigterm_lets_what_runs_end_and_takes_nothing_new() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--set", "concurrency=3"]);
     let slow = json!({"language": "bash", "code": "echo on; sleep 3; echo done; echo left > file"});
     let unwatched = server.submit(&slow);
     std::thread::scope(|scope| {

@@ -106,10 +106,14 @@ fn no_two_forks_with_packages_are_alike() {
 import numpy as np, random, uuid, tempfile, ssl, pandas as pd
 print(warm, np.random.rand(), np.random.default_rng().random(), random.random(), uuid.uuid4(), uuid.uuid1(), ssl.RAND_bytes(8).hex(),
       next(tempfile._get_candidate_names()), pd.Series(range(10 ** 6)).sample().iloc[0] + np.random.rand(), np.random.RandomState().rand())";
+    let server = &server;
     let words = |_| -> Vec<String> {
-        completed(&server, &data(code)).stdout.split_whitespace().map(str::to_owned).collect()
+        completed(server, &data(code)).stdout.split_whitespace().map(str::to_owned).collect()
     };
-    let lines: Vec<Vec<String>> = (0..100).map(words).collect();
+    let lines: Vec<Vec<String>> = std::thread::scope(|scope| {
+        let parts = [250; 4].map(|count| scope.spawn(move || (0..count).map(words).collect::<Vec<_>>()));
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    });
     assert!(lines.iter().all(|line| line.len() == 10 && line[0] == "True"), "{:?}", lines[0]);
     for column in 1..10 {
         let distinct: BTreeSet<&str> = lines.iter().map(|line| line[column].as_str()).collect();

@@ -170,6 +170,11 @@ fn a_fork_is_to_its_program_what_a_new_interpreter_is() {
         "print(open('data.txt').read()); import helper; print(helper.value)",
         "import resource, os; print(os.sched_getaffinity(0) and os.cpu_count(), os.getloadavg())",
         "import csv; f = open('a.csv', 'w'); csv.writer(f).writerow([1, 2])",
+        // Of a fork's first objects: many, growing, let go in any order, traced, made by threads and by other interpreters.
+        "objects = {n: str(n) * (n % 40) for n in range(20000)}\nlists = [[] for _ in range(500)]\nfor n in range(100000): lists[n % 500].append(str(n))\ndel lists[::3]\ntext = bytearray()\nfor n in range(3000): text += bytes([n % 256]) * (n % 7)\nimport hashlib; print(hashlib.sha256(repr((sorted(objects.items()), lists, text)).encode()).hexdigest())",
+        "import tracemalloc; tracemalloc.start(); x = [str(n) for n in range(5000)]; print(tracemalloc.get_traced_memory()[0] > 100000); tracemalloc.stop(); del x; print('ok')",
+        "import threading\ndone = []\ndef work(k): done.append(sum(len(str(i) * (i % 9)) for i in range(20000)) + len({str(i): [i] for i in range(k * 1000)}))\nthreads = [threading.Thread(target=work, args=(k,)) for k in range(8)]\n[t.start() for t in threads]; [t.join() for t in threads]; print(sorted(done))",
+        "try:\n    import _interpreters as i\nexcept ImportError:\n    import _xxsubinterpreters as i\nother = i.create(); i.run_string(other, 'print(len([str(n) for n in range(9999)]))'); i.destroy(other); print(len([str(n) for n in range(9999)]))",
         "import builtins; builtins.f = open('kept.txt', 'w'); builtins.f.write('by nobody else')",
         "import logging.handlers; logging.basicConfig(filename='a.log', format='%(message)s'); logging.error('logged')",
         "import tempfile, gzip; d = tempfile.TemporaryDirectory(); f = gzip.GzipFile('a.gz', 'wb', mtime=0); f.write(b'x')",

@@ -1,9 +1,10 @@
 //! What was told while a run ran, kept to be told again after it settled.
 
 use crate::columns::{from_json, to_json};
+use crate::limits::EVENTS_BYTES_MAX;
+use crate::texts::unpack;
 use crate::{Reader, Scope, StoreError, runs};
 use model::RunId;
-use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,7 +30,11 @@ impl Reader {
         self.read("read events", |db| {
             let Some(run) = runs::read::seq(db, scope, id)? else { return Ok(None) };
             let mut statement = db.prepare_cached("SELECT text FROM events WHERE run = ?")?;
-            let text: Option<String> = statement.query_row([run], |row| row.get(0)).optional()?;
+            let mut rows = statement.query([run])?;
+            let text = match rows.next()? {
+                Some(row) => unpack(row.get_ref(0)?, "the events of a run", EVENTS_BYTES_MAX)?,
+                None => None,
+            };
             let mut events = text.map_or(Ok(Vec::new()), |text| from_text(&text))?;
             events.retain(|event| after.is_none_or(|after| event.seq > after));
             Ok(Some(events))

@@ -87,6 +87,7 @@ mod scope;
 pub mod spool;
 mod store;
 mod tenants;
+mod texts;
 mod usage;
 mod writer;
 

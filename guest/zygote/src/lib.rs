@@ -8,8 +8,11 @@
 
 #![no_std]
 
+mod arena;
 mod request;
+mod thread;
 
+use arena::Arena;
 use core::arch::asm;
 use core::ffi::{c_char, c_int, c_long, c_void};
 use core::ptr::{addr_of_mut, null, null_mut};
@@ -17,21 +20,17 @@ use request::{
     CONFINED, Call, DATA, DESCRIPTOR, DESCRIPTORS_MAX, FAILED, FORKED, Header, KEPT, LITERAL, MAGIC,
     PID_NAMESPACE, REFUSED, REPORT, REQUEST_BYTES_MAX,
 };
+use thread::Thread;
 
 const WRITE: u64 = 1;
 const RECVMSG: u64 = 47;
 const WAIT4: u64 = 61;
-const SET_ROBUST_LIST: u64 = 273;
-const GET_ROBUST_LIST: u64 = 274;
 const SETNS: u64 = 308;
-const RSEQ: u64 = 334;
 const CLOSE_RANGE: u64 = 436;
 const PIDFD_OPEN: u64 = 434;
 const GETPID: u64 = 39;
 const EXIT_GROUP: u64 = 231;
-const PRCTL: u64 = 157;
 
-const PR_GET_TID_ADDRESS: u64 = 40;
 const CLONE_NEWPID: u64 = 0x2000_0000;
 const CLONE_VM: u64 = 0x100;
 const CLONE_VFORK: u64 = 0x4000;
@@ -51,7 +50,6 @@ unsafe extern "C" {
     fn PyLong_AsLong(object: *mut c_void) -> c_long;
     fn PyLong_FromLong(value: c_long) -> *mut c_void;
     fn PyModule_Create2(definition: *mut ModuleDefinition, api: c_int) -> *mut c_void;
-    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
 }
 
 /// One system call.
@@ -288,54 +286,8 @@ fn report(pipe: i32, tag: u32, value: i32) {
     unsafe { call(WRITE, [pipe as u64, record.as_ptr() as u64, 8, 0, 0, 0]) };
 }
 
-/// What the fork must tell the kernel of itself again, since the process in the middle had none of it.
-struct Thread {
-    tid_address: u64,
-    robust_list: u64,
-    robust_list_bytes: u64,
-    rseq: u64,
-}
-
-/// Restartable sequences as the C library registers them (rseq(2)): bytes, and the signature before its handlers.
-const RSEQ_BYTES: u64 = 32;
-const RSEQ_SIGNATURE: u64 = 0x5305_3053;
-
-impl Thread {
-    fn of_caller() -> Self {
-        let mut thread = Self { tid_address: 0, robust_list: 0, robust_list_bytes: 0, rseq: 0 };
-        // SAFETY: the kernel stores a word in a live place, or fails and leaves 0.
-        unsafe { call(PRCTL, [PR_GET_TID_ADDRESS, (&raw mut thread.tid_address) as u64, 0, 0, 0, 0]) };
-        let (head, bytes) =
-            ((&raw mut thread.robust_list) as u64, (&raw mut thread.robust_list_bytes) as u64);
-        // SAFETY: as above, two words.
-        unsafe { call(GET_ROBUST_LIST, [0, head, bytes, 0, 0, 0]) };
-        // SAFETY: a null library means all that are loaded, and the name ends with a NUL. Absent before glibc 2.35.
-        let offset = unsafe { dlsym(null_mut(), c"__rseq_offset".as_ptr()) }.cast::<isize>();
-        if !offset.is_null() {
-            let base: u64;
-            // SAFETY: the first word of a thread's own block is its address (the ABI's x86_64 TLS).
-            unsafe { asm!("mov {}, fs:0", out(reg) base, options(nostack, readonly, preserves_flags)) };
-            // SAFETY: the symbol is a constant of this type.
-            thread.rseq = base.wrapping_add_signed(unsafe { *offset } as i64);
-        }
-        thread
-    }
-
-    /// Registers the caller's again. What the kernel refuses was not registered before either.
-    fn register(&self) {
-        if self.robust_list != 0 {
-            // SAFETY: the C library's own list, at the same place in the fork's memory.
-            unsafe { call(SET_ROBUST_LIST, [self.robust_list, self.robust_list_bytes, 0, 0, 0, 0]) };
-        }
-        if self.rseq != 0 {
-            // SAFETY: the C library's own area, likewise.
-            unsafe { call(RSEQ, [self.rseq, RSEQ_BYTES, 0, RSEQ_SIGNATURE, 0, 0]) };
-        }
-    }
-}
-
 /// Serves one request. True in the fork, when every call succeeded.
-fn serve_one(request: &Request, home: u64, thread: &Thread) -> bool {
+fn serve_one(request: &Request, home: u64, thread: &Thread, arena: Option<Arena>) -> bool {
     let [namespace, pipe] = [request.descriptors[PID_NAMESPACE], request.descriptors[REPORT]];
     // SAFETY: a descriptor and a flag.
     let entered = unsafe { call(SETNS, [namespace as u64, CLONE_NEWPID, 0, 0, 0, 0]) };
@@ -370,6 +322,9 @@ fn serve_one(request: &Request, home: u64, thread: &Thread) -> bool {
             report(pipe, CONFINED, 0);
             // SAFETY: nothing in the fork knows a descriptor from here on.
             unsafe { call(CLOSE_RANGE, [KEPT, u64::from(u32::MAX), 0, 0, 0, 0]) };
+            if let Some(arena) = arena {
+                arena.open();
+            }
             // SAFETY: the fork, as the function demands.
             unsafe { PyOS_AfterFork_Child() };
             true
@@ -405,13 +360,13 @@ extern "C" fn serve(_module: *mut c_void, socket: *mut c_void) -> *mut c_void {
     let own = unsafe { call(GETPID, [0; 6]) };
     // SAFETY: plain numbers.
     let home = unsafe { call(PIDFD_OPEN, [own as u64, 0, 0, 0, 0, 0]) };
-    let thread = Thread::of_caller();
+    let (thread, arena) = (Thread::of_caller(), Arena::find());
     let answer = loop {
         match receive(socket) {
             Received::End => break 0,
             Received::Nonsense => break -1,
             Received::Request(request) => {
-                if serve_one(&request, home as u64, &thread) {
+                if serve_one(&request, home as u64, &thread, arena) {
                     break 1;
                 }
                 for descriptor in &request.descriptors[..request.descriptor_count] {

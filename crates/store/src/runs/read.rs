@@ -3,8 +3,10 @@
 use super::{Fate, FateFilter, Filter, RunRecord, RunRow};
 use crate::columns::{Conditions, at_most, count, from_json, from_word, word};
 use crate::limits::{
-    FILTER_LABELS_MAX, FILTER_TEXT_BYTES_MAX, LABELS_FEW, NAME_BYTES_MAX, TEXT_SCAN_BYTES_MAX, TEXT_SCAN_MAX,
+    FILTER_LABELS_MAX, FILTER_TEXT_BYTES_MAX, LABELS_FEW, NAME_BYTES_MAX, REQUEST_BYTES_MAX,
+    RESULT_BYTES_MAX, TEXT_SCAN_BYTES_MAX, TEXT_SCAN_MAX,
 };
+use crate::texts::unpack;
 use crate::{Cursor, Listed, Page, Reader, Scope, StoreError};
 use model::RunId;
 use model::result::RunState;
@@ -28,7 +30,8 @@ impl Reader {
             let mut statement = db.prepare_cached(&sql)?;
             let mut rows = statement.query(params![id.as_str(), scope.tenant()])?;
             let Some(found) = rows.next()? else { return Ok(None) };
-            Ok(Some(RunRecord { row: row(found)?, request: found.get(17)?, result: found.get(18)? }))
+            let [request, result] = texts(found)?;
+            Ok(Some(RunRecord { row: row(found)?, request: request.unwrap_or_default(), result }))
         })
     }
 
@@ -177,17 +180,24 @@ fn search(
         if items.len() == limit || scanned == TEXT_SCAN_MAX || bytes > TEXT_SCAN_BYTES_MAX {
             return Ok(Listed { items, next: last });
         }
-        let texts = [found.get_ref(17)?, found.get_ref(18)?];
-        let texts = texts.map(|text| text.as_bytes_or_null().ok().flatten().unwrap_or_default());
+        let texts = texts(found)?.map(Option::unwrap_or_default);
         scanned += 1;
         bytes += texts[0].len() + texts[1].len();
         let row = row(found)?;
         last = Some(row.cursor());
-        if texts.iter().any(|text| contains(text, needle)) {
+        if texts.iter().any(|text| contains(text.as_bytes(), needle)) {
             items.push(row);
         }
     }
     Ok(Listed { items, next: None })
+}
+
+/// The request and the result of a row that ends with them.
+fn texts(row: &Row<'_>) -> Result<[Option<String>; 2], StoreError> {
+    Ok([
+        unpack(row.get_ref(17)?, "the request of a run", REQUEST_BYTES_MAX)?,
+        unpack(row.get_ref(18)?, "the result of a run", RESULT_BYTES_MAX)?,
+    ])
 }
 
 /// Whether `needle` occurs, ASCII case ignored.

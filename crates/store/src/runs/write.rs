@@ -8,6 +8,7 @@ use crate::idempotency::{self, Claimed};
 use crate::limits::{
     EVENTS_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, REQUEST_BYTES_MAX, RESULT_BYTES_MAX,
 };
+use crate::texts::Text;
 use crate::usage::Spent;
 use crate::writer::{Transaction, Write};
 use crate::{Actor, NewAudit, Scope, Store, StoreError, audit, batches, events, usage};
@@ -132,17 +133,19 @@ impl Store {
 /// A run that is ready to be inserted.
 pub(crate) struct Admitted {
     run: NewRun,
+    request: Text,
     metadata: String,
 }
 
 impl Admitted {
-    fn prepare(run: NewRun) -> Result<Self, StoreError> {
+    fn prepare(mut run: NewRun) -> Result<Self, StoreError> {
         moment(run.created_at_ms)?;
         at_most("request", &run.request, REQUEST_BYTES_MAX)?;
         at_most("session", run.session.as_deref().unwrap_or_default(), NAME_BYTES_MAX)?;
         run.idempotency.as_ref().map_or(Ok(()), idempotency::check)?;
         let metadata = to_json(&run.metadata, "metadata", REQUEST_BYTES_MAX)?;
-        Ok(Self { run, metadata })
+        let request = Text::of(std::mem::take(&mut run.request));
+        Ok(Self { run, request, metadata })
     }
 
     fn insert(&self, transaction: &mut Transaction<'_>) -> Result<Admission, StoreError> {
@@ -160,7 +163,7 @@ impl Admitted {
             batches::check_owner(transaction, &run.tenant, batch)?;
         }
         let seq = insert_row(transaction, run, &self.metadata)?;
-        transaction.execute("INSERT INTO requests (run, text) VALUES (?, ?)", params![seq, run.request])?;
+        transaction.execute("INSERT INTO requests (run, text) VALUES (?, ?)", params![seq, self.request])?;
         let short = |text: &str| text.len() <= LABEL_BYTES_MAX;
         let labels = run.metadata.iter().filter(|(key, value)| short(key) && short(value));
         for (key, value) in labels.take(LABELS_MAX) {
@@ -218,8 +221,8 @@ pub(crate) struct Settled {
     at_ms: i64,
     outcome: Option<String>,
     fault: Option<String>,
-    result: String,
-    events: Option<String>,
+    result: Text,
+    events: Option<Text>,
     artifacts: Vec<NewArtifact>,
     verdict: Option<String>,
     memory_peak_bytes: u64,
@@ -243,8 +246,8 @@ impl Settled {
             at_ms: settlement.settled_at_ms,
             outcome: result.outcome.as_ref().map(word),
             fault: result.fault.as_ref().map(|fault| word(&fault.code)),
-            result: to_json(result, "result", RESULT_BYTES_MAX)?,
-            events: events::to_text(&settlement.events, EVENTS_BYTES_MAX)?,
+            result: Text::of(to_json(result, "result", RESULT_BYTES_MAX)?),
+            events: events::to_text(&settlement.events, EVENTS_BYTES_MAX)?.map(Text::of),
             memory_peak_bytes: result.usage.memory_peak_bytes,
             spent: Spent {
                 wall_ms: result.usage.wall_ms,

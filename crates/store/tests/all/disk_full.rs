@@ -1,6 +1,6 @@
 //! A full disk: what was acknowledged is there, what was not is not, and all goes on when there is room again.
 
-use crate::harness::{assert_sound, id, local, new_run, open, pages, settlement};
+use crate::harness::{assert_sound, id, local, new_run, noise, open, pages, settlement};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn acknowledged_writes_survive_a_full_disk() {
                 for number in 0..300 {
                     let number = thread * 1000 + number;
                     // Large and small ones side by side: a group may fail as a whole, its small ones still fit.
-                    let request = "x".repeat(if number % 4 == 0 { 60_000 } else { 100 });
+                    let request = noise(if number % 4 == 0 { 60_000 } else { 100 });
                     let run = NewRun { request, ..new_run(number) };
                     match store.record(run, None, settlement(&id(number))).wait() {
                         Ok(_) => acknowledged.lock().unwrap().push(id(number)),
@@ -72,7 +72,7 @@ fn acknowledged_writes_survive_a_full_disk() {
     let large = vec![2; 8 << 20];
     assert!(matches!(store.stage(&mut &large[..], 16 << 20), Err(StoreError::Full { .. })));
     let spooled = store::Record {
-        run: NewRun { request: "x".repeat(8 << 20), ..new_run(77_777) },
+        run: NewRun { request: noise(8 << 20), ..new_run(77_777) },
         started_at_ms: None,
         settled_at_ms: 0,
         result: settlement(&id(77_777)).result,

@@ -1,6 +1,6 @@
 //! Group commit: many writers at once, each told the truth about its own write.
 
-use crate::harness::{NOW, assert_sound, id, local, new_run, open, pages, record, settlement, store};
+use crate::harness::{NOW, assert_sound, id, local, new_run, noise, open, pages, record, settlement, store};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,7 +132,7 @@ fn the_log_stays_small_while_reads_overlap_for_ever() {
         // Some 200 MB, looked at after each.
         let sizes = (0..1600).map(|number| {
             let mut run = new_run(number);
-            run.request = "x".repeat(120_000);
+            run.request = noise(120_000);
             run.metadata = [("label".to_owned(), "y".repeat(4_000))].into();
             store.admit(run).wait().unwrap();
             log.metadata().unwrap().len()

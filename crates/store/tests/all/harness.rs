@@ -121,3 +121,15 @@ pub fn pages(reader: &Reader, limit: usize, mut between: impl FnMut()) -> Vec<Ru
         between();
     }
 }
+
+/// A text that no compression makes shorter: letters as good as random, the same each time (xorshift).
+pub fn noise(bytes: usize) -> String {
+    let mut state = 88_172_645_463_325_252u64;
+    let letter = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'0' + (state >> 32) as u8 % 64)
+    };
+    (0..bytes).map(letter).collect()
+}

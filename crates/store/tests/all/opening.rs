@@ -6,11 +6,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use store::{Filter, Options, Page, Reader, Store, StoreError};
 
-const SCRIPTS: [&str; 4] = [
+const SCRIPTS: [&str; 5] = [
     include_str!("../../src/migrations/1-runs.sql"),
     include_str!("../../src/migrations/2-batches.sql"),
     include_str!("../../src/migrations/3-access.sql"),
     include_str!("../../src/migrations/4-audit.sql"),
+    include_str!("../../src/migrations/5-texts.sql"),
 ];
 
 fn refused(directory: &std::path::Path) -> StoreError {
@@ -104,9 +105,9 @@ fn another_programs_database_is_left_alone() {
 fn a_newer_schema_is_refused_in_words() {
     let (directory, store) = store();
     drop(store);
-    raw(directory.path()).execute_batch("PRAGMA user_version = 5").unwrap();
+    raw(directory.path()).execute_batch("PRAGMA user_version = 6").unwrap();
     let expected = format!(
-        "{}/fireclay.db has schema 5, newer than 4, the newest this fireclay knows; use a newer fireclay",
+        "{}/fireclay.db has schema 6, newer than 5, the newest this fireclay knows; use a newer fireclay",
         directory.path().display()
     );
     assert_eq!(refused(directory.path()).to_string(), expected);
@@ -132,7 +133,7 @@ fn every_older_schema_is_brought_up_to_date() {
         let directory = tempfile::tempdir().unwrap();
         old_database(directory.path(), version);
         match Reader::open(directory.path()) {
-            Err(StoreError::Older { found, known: 4, .. }) => assert_eq!(found, version as i64),
+            Err(StoreError::Older { found, known: 5, .. }) => assert_eq!(found, version as i64),
             other => panic!("{:?}", other.err()),
         }
         let store = open(directory.path());

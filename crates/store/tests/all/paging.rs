@@ -1,6 +1,6 @@
 //! Pages: whatever comes and goes between two of them, no run is told twice and none is left out.
 
-use crate::harness::{NOW, id, local, new_run, open, pages, settlement, store};
+use crate::harness::{NOW, id, local, new_run, noise, open, pages, settlement, store};
 use model::RunId;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,7 +111,7 @@ fn a_page_is_never_longer_than_the_maximum() {
 #[test]
 fn a_search_reads_no_more_than_it_should_at_once() {
     let (_directory, store) = store();
-    let large = "x".repeat(1 << 20);
+    let large = noise(1 << 20);
     let needle = "needle";
     // The oldest run has it, behind more text than one page reads.
     for number in 0..80u64 {

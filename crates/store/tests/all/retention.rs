@@ -1,6 +1,6 @@
 //! Retention: the oldest go, in steps, with all that belongs to them; nothing else does.
 
-use crate::harness::{NOW, assert_sound, id, local, new_run, raw, settlement, store};
+use crate::harness::{NOW, assert_sound, id, local, new_run, noise, raw, settlement, store};
 use store::{Filter, NewArtifact, NewRun, Page, Retained, Retention, Settlement, Store};
 
 /// Settled runs of numbers `1..=count`, one each millisecond.
@@ -79,7 +79,7 @@ fn size_removes_no_more_than_it_must_and_the_file_shrinks() {
     let (directory, store) = store();
     for number in 1..=40u64 {
         let mut run = NewRun { created_at_ms: NOW + number as i64, ..new_run(number) };
-        run.request = "x".repeat(100_000);
+        run.request = noise(100_000);
         store.record(run, None, settlement(&id(number))).wait().unwrap();
     }
     let before = store.reader().sizes().unwrap();
@@ -115,7 +115,7 @@ fn a_step_is_bounded_in_bytes_too() {
     let (_directory, store) = store();
     let quarter = usize::try_from(store::limits::RETAIN_STEP_BYTES / 4).unwrap();
     for number in 1..=6 {
-        let request = "x".repeat(quarter);
+        let request = noise(quarter);
         let run = NewRun { request, created_at_ms: NOW + number as i64, ..new_run(number) };
         store.record(run, None, settlement(&id(number))).wait().unwrap();
     }

@@ -172,7 +172,11 @@ impl Keeper<'_> {
             match (ready, ahead.is_some()) {
                 (Ok(true), _) => {
                     built = Some(Instant::now());
-                    sys::socket::send(socket.as_fd(), &[BUILT], &[])?;
+                    match sys::socket::send(socket.as_fd(), &[BUILT], &[]) {
+                        // Let go meanwhile.
+                        Err(error) if is_gone(&error) => return Ok(Waited { came: Came::End, built, lost }),
+                        other => other?,
+                    }
                 }
                 (Ok(false), _) => {}
                 // A sandbox where nothing waits serves as well, only slower; and if nothing can live in it, the run will say so.
@@ -285,6 +289,11 @@ fn keep_artifacts(directory: &Path, settled: &Settled) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether a message found nobody who needs it any more.
+fn is_gone(error: &sys::Error) -> bool {
+    matches!(error.errno, libc::EPIPE | libc::ECONNRESET)
+}
+
 /// Sends the result, and whether another sandbox is built for another run. A service that is gone needs none.
 fn tell(socket: BorrowedFd<'_>, told: &Told, goes_on: bool) -> std::io::Result<()> {
     loop {
@@ -294,7 +303,7 @@ fn tell(socket: BorrowedFd<'_>, told: &Told, goes_on: bool) -> std::io::Result<(
                     [rustix::event::PollFd::from_borrowed_fd(socket, rustix::event::PollFlags::OUT)];
                 rustix::event::poll(&mut poll, None)?;
             }
-            Err(error) if matches!(error.errno, libc::EPIPE | libc::ECONNRESET) => return Ok(()),
+            Err(error) if is_gone(&error) => return Ok(()),
             other => return Ok(other?),
         }
     }
