@@ -2,6 +2,12 @@
 
 use std::collections::HashMap;
 
+/// Before a path among the calls of a value: the value is made of what this file holds, or of what is found there.
+pub const READ: char = '<';
+/// The text of a value that is the file of the program itself.
+pub const OWN_FILE: &str = "__file__";
+/// Among the calls of a value that was put together from literals, where it could have been written.
+pub const PIECES: &str = "+";
 /// Stands in a folded text for a part that only a run would know.
 pub const UNKNOWN: char = '\u{fffd}';
 /// How deep an expression is folded; what lies deeper is unknown. Keeps the work linear.
@@ -46,6 +52,23 @@ impl Value {
         joined
     }
 
+    /// This as what a loop takes one of: only a run knows which.
+    pub fn each(self) -> Self {
+        let mut one = Self::unknown();
+        one.takes_calls(self.calls);
+        one
+    }
+
+    /// The files that it is made of.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.calls.iter().filter_map(|from| from.strip_prefix(READ))
+    }
+
+    /// Whether it is made of the result of one of these calls.
+    pub fn is_of(&self, calls: &[&str]) -> bool {
+        self.calls.iter().any(|from| calls.contains(&from.as_str()))
+    }
+
     /// Adds calls that it is made of.
     pub fn takes_calls(&mut self, calls: impl IntoIterator<Item = String>) {
         let room = CALLS_MAX.saturating_sub(self.calls.len());
@@ -80,8 +103,10 @@ pub struct Call {
     pub at: usize,
     /// The loop around it.
     pub around: Around,
-    /// Whether it may be reached again from the function it is in: the function calls itself.
-    pub guarded: bool,
+    /// Whether anything is done with its result.
+    pub used: bool,
+    /// Whether a choice of the program decides if it is reached.
+    pub chosen: bool,
 }
 
 impl Call {
@@ -132,6 +157,8 @@ pub struct Command {
     pub background: bool,
     /// The function it is in.
     pub function: Option<String>,
+    /// Whether that function makes a choice before it.
+    pub chosen: bool,
 }
 
 impl Command {
@@ -224,6 +251,13 @@ impl Names {
     /// Says what a variable holds.
     pub fn assign(&mut self, name: &str, value: Value) {
         self.values.insert(name.to_owned(), value);
+    }
+
+    /// Says that what a variable holds is also made of these calls.
+    pub fn extend(&mut self, name: &str, calls: Vec<String>) {
+        if !calls.is_empty() {
+            self.values.entry(name.to_owned()).or_insert_with(Value::unknown).takes_calls(calls);
+        }
     }
 
     /// What a name stands for: itself if nothing else is known.

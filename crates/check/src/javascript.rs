@@ -1,11 +1,14 @@
 //! What a JavaScript or TypeScript program does, from oxc's syntax tree. Runs on the stack of [`crate::bound::with_stack`].
 
+mod fold;
+
 use crate::facts::{Around, Call, Endless, FOLD_DEPTH, Facts, Names, Value, leaves};
 use oxc_allocator::Allocator;
 use oxc_ast::ast::{
-    Argument, ArrowFunctionExpression, BindingPattern, CallExpression, Expression, ForStatement, Function,
-    ImportDeclaration, ImportDeclarationSpecifier, NewExpression, ObjectPropertyKind, Program, PropertyKey,
-    Statement, StringLiteral, TemplateLiteral, VariableDeclarator, WhileStatement,
+    Argument, ArrowFunctionExpression, BindingPattern, CallExpression, Expression, ForStatement,
+    ForStatementInit, ForStatementLeft, Function, ImportDeclaration, ImportDeclarationSpecifier,
+    NewExpression, ObjectPropertyKind, Program, PropertyKey, Statement, StringLiteral, TemplateLiteral,
+    VariableDeclarator, WhileStatement,
 };
 use oxc_ast_visit::{Visit, walk};
 use oxc_parser::Parser;
@@ -43,6 +46,10 @@ struct Reader {
     frames: Vec<Frame>,
     /// What the next function is called, when it is assigned to a name.
     naming: Option<String>,
+    /// How many choices are around.
+    choices: usize,
+    /// Calls that were read before each loop around began.
+    begun: Vec<usize>,
 }
 
 fn start(span: Span) -> usize {
@@ -66,12 +73,17 @@ fn key(key: &PropertyKey) -> String {
 }
 
 impl Reader {
+    /// The loop around: whether it ends is known when all of it is read.
     fn around(&self) -> Around {
-        let loops = self.frames.iter().rev().map_while(|frame| match frame {
-            Frame::Loop { endless, .. } => Some(if *endless { Around::Endless } else { Around::Loop }),
-            Frame::Function { .. } => None,
-        });
-        loops.max().unwrap_or_default()
+        match self.frames.last() {
+            Some(Frame::Loop { .. }) => Around::Loop,
+            _ => Around::Nothing,
+        }
+    }
+
+    fn begin_loop(&mut self, at: usize, endless: bool) {
+        self.begun.push(self.facts.calls.len());
+        self.frames.push(Frame::Loop { at, endless, left: false });
     }
 
     fn leave(&mut self, all: bool) {
@@ -98,170 +110,39 @@ impl Reader {
     }
 
     fn end_loop(&mut self) {
+        let first = self.begun.pop().unwrap_or_default();
         if let Some(Frame::Loop { at, endless: true, left: false }) = self.frames.pop() {
             self.facts.endless.push(Endless { at });
+            let calls = self.facts.calls[first..].iter_mut();
+            calls.filter(|call| call.around == Around::Loop).for_each(|call| call.around = Around::Endless);
         }
     }
 
-    fn dotted(&self, expression: &Expression, depth: usize) -> Option<String> {
-        let depth = depth.checked_sub(1)?;
-        match expression {
-            Expression::Identifier(name) => Some(self.names.resolve(&name.name).to_owned()),
-            Expression::StaticMemberExpression(member) => {
-                let object = self.dotted(&member.object, depth).unwrap_or_else(|| "?".to_owned());
-                let object = match object.as_str() {
-                    "globalThis" | "global" | "window" => return Some(member.property.name.to_string()),
-                    "fs.promises" | "fs.default" => "fs",
-                    other => other,
-                };
-                Some(format!("{object}.{}", member.property.name))
+    /// Says what the name that a loop declares holds: one of many each.
+    fn bind_each(&mut self, left: &ForStatementLeft, right: &Expression) {
+        let ForStatementLeft::VariableDeclaration(declaration) = left else { return };
+        let one = self.fold(right, FOLD_DEPTH).each();
+        for declarator in &declaration.declarations {
+            if let BindingPattern::BindingIdentifier(name) = &declarator.id {
+                self.names.assign(&name.name, one.clone());
             }
-            Expression::ComputedMemberExpression(member) => {
-                let object = self.dotted(&member.object, depth).unwrap_or_else(|| "?".to_owned());
-                let name = self.fold(&member.expression, depth).text;
-                match object.as_str() {
-                    "globalThis" | "global" | "window" => Some(name),
-                    _ => Some(format!("{object}.{name}")),
-                }
-            }
-            Expression::CallExpression(call) => match self.dotted(&call.callee, depth)?.as_str() {
-                "require" | "process.mainModule.require" | "module.require" => {
-                    let name = self.fold(call.arguments.first()?.as_expression()?, depth).text;
-                    Some(module(&name).to_owned())
-                }
-                "util.promisify" => self.dotted(call.arguments.first()?.as_expression()?, depth),
-                name => Some(format!("{name}()")),
-            },
-            Expression::ImportExpression(import) => {
-                Some(module(&self.fold(&import.source, depth).text).to_owned())
-            }
-            Expression::NewExpression(new) => Some(format!("{}()", self.dotted(&new.callee, depth)?)),
-            Expression::AwaitExpression(waits) => self.dotted(&waits.argument, depth),
-            Expression::ParenthesizedExpression(inner) => self.dotted(&inner.expression, depth),
-            Expression::SequenceExpression(inner) => self.dotted(inner.expressions.last()?, depth),
-            Expression::TSAsExpression(inner) => self.dotted(&inner.expression, depth),
-            Expression::ThisExpression(_) => Some("this".to_owned()),
-            Expression::StringLiteral(_)
-            | Expression::ArrayExpression(_)
-            | Expression::FunctionExpression(_) => Some("?".to_owned()),
-            Expression::ChainExpression(chain) => match &chain.expression {
-                oxc_ast::ast::ChainElement::CallExpression(call) => {
-                    Some(format!("{}()", self.dotted(&call.callee, depth)?))
-                }
-                oxc_ast::ast::ChainElement::StaticMemberExpression(member) => {
-                    Some(format!("{}.{}", self.dotted(&member.object, depth)?, member.property.name))
-                }
-                _ => None,
-            },
-            _ => None,
         }
     }
 
-    fn fold(&self, expression: &Expression, depth: usize) -> Value {
-        let Some(depth) = depth.checked_sub(1) else { return Value::unknown() };
-        match expression {
-            Expression::StringLiteral(literal) => Value::text(literal.value.as_str()),
-            Expression::NumericLiteral(literal) => {
-                Value { number: Some(literal.value), ..Value::text(literal.value.to_string()) }
-            }
-            Expression::TemplateLiteral(template) => self.fold_template(template, depth),
-            Expression::Identifier(name) => self.names.value(&name.name),
-            Expression::BinaryExpression(operation) => {
-                let (left, right) = (self.fold(&operation.left, depth), self.fold(&operation.right, depth));
-                let number =
-                    left.number.zip(right.number).and_then(|(a, b)| match operation.operator.as_str() {
-                        "+" => Some(a + b),
-                        "-" => Some(a - b),
-                        "*" => Some(a * b),
-                        "**" => Some(a.powf(b)),
-                        _ => None,
-                    });
-                match number {
-                    Some(number) => Value { number: Some(number), ..Value::text(number.to_string()) },
-                    None if operation.operator.as_str() == "+" => left.join(right, ""),
-                    None => Value::unknown(),
-                }
-            }
-            Expression::ArrayExpression(array) => {
-                let parts = array.elements.iter().take(16).filter_map(|element| element.as_expression());
-                let parts = parts.map(|element| self.fold(element, depth));
-                parts.reduce(|text, part| text.join(part, " ")).unwrap_or_default()
-            }
-            Expression::ObjectExpression(object) => {
-                let parts = object.properties.iter().take(16).filter_map(|property| match property {
-                    ObjectPropertyKind::ObjectProperty(property) => Some(self.fold(&property.value, depth)),
-                    ObjectPropertyKind::SpreadProperty(_) => None,
-                });
-                parts.reduce(|text, part| text.join(part, " ")).unwrap_or_default()
-            }
-            Expression::CallExpression(call) => {
-                let name = self.dotted(&call.callee, depth).unwrap_or_default();
-                self.fold_call(&name, &call.callee, &call.arguments, depth)
-            }
-            Expression::NewExpression(new) => {
-                let name = self.dotted(&new.callee, depth).unwrap_or_default();
-                self.fold_call(&name, &new.callee, &new.arguments, depth)
-            }
-            Expression::StaticMemberExpression(member) => {
-                let name = self.dotted(expression, depth).unwrap_or_default();
-                if name == "process.env.HOME" {
-                    return Value::text("~");
-                }
-                let mut value = Value::unknown();
-                // One variable is not the whole environment.
-                if !name.starts_with("process.env.") {
-                    value.takes_calls(self.fold(&member.object, depth).calls);
-                }
-                value.takes_calls([name]);
-                value
-            }
-            Expression::AwaitExpression(waits) => self.fold(&waits.argument, depth),
-            Expression::ParenthesizedExpression(inner) => self.fold(&inner.expression, depth),
-            Expression::TSAsExpression(inner) => self.fold(&inner.expression, depth),
-            _ => Value::unknown(),
-        }
-    }
-
-    fn fold_template(&self, template: &TemplateLiteral, depth: usize) -> Value {
-        let mut text = Value::default();
-        for (index, quasi) in template.quasis.iter().enumerate().take(64) {
-            text = text.join(Value::text(quasi.value.raw.as_str()), "");
-            if let Some(expression) = template.expressions.get(index) {
-                text = text.join(self.fold(expression, depth), "");
-            }
-        }
-        text
-    }
-
-    fn fold_call(&self, name: &str, callee: &Expression, arguments: &[Argument], depth: usize) -> Value {
-        let parts = || {
-            arguments.iter().take(8).filter_map(|arg| arg.as_expression()).map(|arg| self.fold(arg, depth))
+    /// Says that what a promise was made of is what its callback is given.
+    fn bind_callback(&mut self, made_of: &Value, callback: Option<&Argument>) {
+        let parameters = match callback {
+            Some(Argument::ArrowFunctionExpression(function)) => &function.params,
+            Some(Argument::FunctionExpression(function)) => &function.params,
+            _ => return,
         };
-        let receiver = match callee {
-            Expression::StaticMemberExpression(member) => self.fold(&member.object, depth),
-            _ => Value::unknown(),
-        };
-        let mut value = match name {
-            "path.join" | "path.resolve" | "path.posix.join" => {
-                parts().reduce(|path, part| path.join(part, "/")).unwrap_or_default()
-            }
-            "os.homedir" => Value::text("~"),
-            "String" | "URL" => parts().next().unwrap_or_default(),
-            _ => match name.rsplit('.').next().unwrap_or_default() {
-                "join" => receiver,
-                "concat" => parts().fold(receiver, |text, part| text.join(part, "")),
-                "trim" | "toString" | "toLowerCase" => receiver,
-                "reverse" | "split" => receiver,
-                _ => {
-                    let mut value = Value::unknown();
-                    value.takes_calls(receiver.calls);
-                    parts().for_each(|part| value.takes_calls(part.calls));
-                    value
-                }
-            },
-        };
-        value.takes_calls([name.to_owned()]);
-        value
+        if let Some(BindingPattern::BindingIdentifier(name)) =
+            parameters.items.first().map(|parameter| &parameter.pattern)
+        {
+            let mut given = Value::unknown();
+            given.takes_calls(made_of.calls.iter().cloned());
+            self.names.assign(&name.name, given);
+        }
     }
 
     fn read_call(&mut self, callee: &Expression, arguments: &[Argument], at: usize) {
@@ -278,6 +159,9 @@ impl Reader {
                         named.push((key(&property.key), self.fold(&property.value, FOLD_DEPTH)));
                     }
                 }
+                // Its members are told by their names.
+                args.push(Value::unknown());
+                continue;
             }
             args.push(self.fold(arg, FOLD_DEPTH));
         }
@@ -285,18 +169,21 @@ impl Reader {
             let required = args.first().map_or("", |value: &Value| &value.text);
             self.facts.modules.push((module(required).to_owned(), at));
         }
+        if name.ends_with(".then") {
+            self.bind_callback(&receiver, arguments.first());
+        }
         if leaves(&name) {
             self.leave(true);
         }
         let own = self.frames.iter().rev().find_map(|frame| match frame {
-            Frame::Function { name, asked } => Some((name.clone(), *asked)),
+            Frame::Function { name, asked } => Some((name, *asked)),
             Frame::Loop { .. } => None,
         });
-        if own.is_some_and(|(own, asked)| own == name && !asked && !own.is_empty()) {
+        if own.is_some_and(|(own, asked)| *own == name && !asked && !own.is_empty()) {
             self.facts.recursive.push(at);
         }
-        let around = self.around();
-        self.facts.calls.push(Call { name, receiver, args, named, at, around, guarded: false });
+        let (around, chosen) = (self.around(), self.choices > 0);
+        self.facts.calls.push(Call { name, receiver, args, named, at, around, used: true, chosen });
     }
 
     fn bind(&mut self, pattern: &BindingPattern, init: &Expression) {
@@ -418,18 +305,27 @@ impl<'a> Visit<'a> for Reader {
                 self.ask();
                 return;
             }
-            Statement::IfStatement(_) | Statement::SwitchStatement(_) | Statement::TryStatement(_) => {
-                self.ask()
+            Statement::IfStatement(_) | Statement::SwitchStatement(_) => {
+                self.ask();
+                self.choices += 1;
+                walk::walk_statement(self, statement);
+                self.choices -= 1;
+                return;
             }
+            Statement::TryStatement(_) => self.ask(),
             Statement::DoWhileStatement(looped) => {
-                let (at, endless) = (start(looped.span()), is_true(&looped.test));
-                self.frames.push(Frame::Loop { at, endless, left: false });
+                self.begin_loop(start(looped.span()), is_true(&looped.test));
                 walk::walk_statement(self, statement);
                 self.end_loop();
                 return;
             }
             Statement::ForOfStatement(_) | Statement::ForInStatement(_) => {
-                self.frames.push(Frame::Loop { at: 0, endless: false, left: false });
+                match statement {
+                    Statement::ForOfStatement(looped) => self.bind_each(&looped.left, &looped.right),
+                    Statement::ForInStatement(looped) => self.bind_each(&looped.left, &looped.right),
+                    _ => {}
+                }
+                self.begin_loop(0, false);
                 walk::walk_statement(self, statement);
                 self.end_loop();
                 return;
@@ -440,15 +336,28 @@ impl<'a> Visit<'a> for Reader {
     }
 
     fn visit_while_statement(&mut self, looped: &WhileStatement<'a>) {
-        self.frames.push(Frame::Loop { at: start(looped.span), endless: is_true(&looped.test), left: false });
+        self.begin_loop(start(looped.span), is_true(&looped.test));
         walk::walk_while_statement(self, looped);
         self.end_loop();
     }
 
     fn visit_for_statement(&mut self, looped: &ForStatement<'a>) {
         let endless = looped.test.as_ref().is_none_or(is_true);
-        self.frames.push(Frame::Loop { at: start(looped.span), endless, left: false });
-        walk::walk_for_statement(self, looped);
+        self.begin_loop(start(looped.span), endless);
+        looped.init.iter().for_each(|init| self.visit_for_statement_init(init));
+        if let Some(ForStatementInit::VariableDeclaration(declaration)) = &looped.init {
+            // As Python's loops over numbers.
+            let mut counted = Value::unknown();
+            counted.takes_calls(["range".to_owned()]);
+            for declarator in &declaration.declarations {
+                if let BindingPattern::BindingIdentifier(name) = &declarator.id {
+                    self.names.assign(&name.name, counted.clone());
+                }
+            }
+        }
+        looped.test.iter().for_each(|test| self.visit_expression(test));
+        looped.update.iter().for_each(|update| self.visit_expression(update));
+        self.visit_statement(&looped.body);
         self.end_loop();
     }
 

@@ -71,6 +71,45 @@ pub fn place(path: &str) -> Place {
     Place::Own
 }
 
+/// Whether deleting all at a path takes more than a program's own: the root, a directory of the system, somebody's home. What lies
+/// deeper has a name of its own (`/var/lib/apt/lists`, `~/.cache/pip`), and is only outside.
+pub fn is_wide(path: &str) -> bool {
+    let trimmed = path.trim().trim_start_matches("file://");
+    let known = |part: &&str| !part.is_empty() && !part.contains([UNKNOWN, '*']) && *part != ".";
+    let depth = trimmed.split('/').filter(known).count();
+    match place(trimmed) {
+        Place::Home => matches!(trimmed, "~" | "~/" | "~/*" | "~/.*"),
+        Place::System => {
+            // Below these people and programs have directories of their own.
+            let shared = ["/opt", "/srv"].iter().any(|shared| trimmed.starts_with(shared));
+            depth <= if shared { 1 } else { 2 }
+        }
+        Place::Outside if trimmed.starts_with('/') => depth <= 1,
+        Place::Outside => trimmed.split('/').all(|part| matches!(part, ".." | "*" | "")),
+        Place::Everything | Place::Own | Place::Scratch => false,
+    }
+}
+
+/// Whether what a file holds is no business of another machine: it lies outside the workspace, or its name says that it is secret.
+pub fn is_private(path: &str) -> bool {
+    const SECRETS: [&str; 11] = [
+        ".env",
+        ".pem",
+        ".key",
+        ".p12",
+        ".pfx",
+        "secret",
+        "passw",
+        "credential",
+        "token",
+        "wallet",
+        "id_rsa",
+    ];
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    matches!(place(path), Place::System | Place::Home | Place::Outside)
+        || SECRETS.iter().any(|secret| name.contains(secret))
+}
+
 /// Whether a path is one of those from which things are started.
 pub fn starts_things(path: &str) -> bool {
     const NAMES: [&str; 16] = [

@@ -1,8 +1,11 @@
 //! What a Python program does, from ruff's syntax tree. Everything here runs on the stack of [`crate::bound::with_stack`].
 
+mod fold;
+
 use crate::facts::{Around, Call, Endless, FOLD_DEPTH, Facts, Names, UNKNOWN, Value, leaves};
+use crate::place::is_wide;
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{self as ast, Expr, InterpolatedStringElement, Number, Operator, Stmt};
+use ruff_python_ast::{self as ast, Expr, Number, Operator, Stmt};
 use ruff_python_parser::{Mode, ParseOptions, parse_unchecked};
 use ruff_text_size::Ranged;
 
@@ -20,8 +23,17 @@ pub fn read(source: &str) -> Facts {
 /// A loop or function around what is read now.
 #[derive(Debug)]
 enum Frame {
-    Loop { at: usize, endless: bool, left: bool },
-    Function { name: String, asked: bool },
+    Loop {
+        at: usize,
+        endless: bool,
+        left: bool,
+    },
+    Function {
+        name: String,
+        asked: bool,
+    },
+    /// Its functions are not reached by their bare names.
+    Class,
 }
 
 #[derive(Default)]
@@ -29,15 +41,19 @@ struct Reader {
     facts: Facts,
     names: Names,
     frames: Vec<Frame>,
+    /// How many choices are around.
+    choices: usize,
+    /// Where the expression begins whose value nobody takes.
+    dropped: Option<usize>,
 }
 
 impl Reader {
+    /// The loop around: whether it ends is known when all of it is read.
     fn around(&self) -> Around {
-        let loops = self.frames.iter().rev().map_while(|frame| match frame {
-            Frame::Loop { endless, .. } => Some(if *endless { Around::Endless } else { Around::Loop }),
-            Frame::Function { .. } => None,
-        });
-        loops.max().unwrap_or_default()
+        match self.frames.last() {
+            Some(Frame::Loop { .. }) => Around::Loop,
+            _ => Around::Nothing,
+        }
     }
 
     /// Says that control may leave the loops up to the next function, or only the nearest one.
@@ -50,7 +66,7 @@ impl Reader {
                         return;
                     }
                 }
-                Frame::Function { .. } => return,
+                Frame::Function { .. } | Frame::Class => return,
             }
         }
     }
@@ -66,11 +82,54 @@ impl Reader {
     }
 
     fn in_loop(&mut self, at: usize, endless: bool, body: &[Stmt]) {
+        let first = self.facts.calls.len();
         self.frames.push(Frame::Loop { at, endless, left: false });
         body.iter().for_each(|statement| self.visit_stmt(statement));
         if let Some(Frame::Loop { at, endless: true, left: false }) = self.frames.pop() {
             self.facts.endless.push(Endless { at });
+            let calls = self.facts.calls[first..].iter_mut();
+            calls.filter(|call| call.around == Around::Loop).for_each(|call| call.around = Around::Endless);
         }
+    }
+
+    /// Says what the names of a loop hold: one of many each.
+    fn bind_each(&mut self, target: &Expr, from: &Expr) {
+        let names = match target {
+            Expr::Tuple(tuple) => &tuple.elts[..],
+            one => std::slice::from_ref(one),
+        };
+        let literal = match from {
+            Expr::List(list) => &list.elts[..],
+            Expr::Tuple(tuple) => &tuple.elts[..],
+            _ => &[],
+        };
+        // Of what stands there for each round, the gravest stands for all.
+        let known = literal.iter().take(16).map(|element| self.fold(element, FOLD_DEPTH));
+        let one = known
+            .max_by_key(|value| is_wide(&value.text))
+            .unwrap_or_else(|| self.fold(from, FOLD_DEPTH).each());
+        for name in names.iter().take(8) {
+            if let Expr::Name(name) = name {
+                self.names.assign(&name.id, one.clone());
+            }
+        }
+    }
+
+    /// Says that what a part of a variable is made of, the variable is made of.
+    fn fill(&mut self, part: &Expr, value: &Expr) {
+        if let Expr::Subscript(subscript) = part
+            && let Expr::Name(whole) = &*subscript.value
+        {
+            let calls = self.fold(value, FOLD_DEPTH).calls;
+            self.names.extend(&whole.id, calls);
+        }
+    }
+
+    /// Reads what is reached by a choice.
+    fn choose(&mut self, body: &[Stmt], counts: bool) {
+        self.choices += usize::from(counts);
+        body.iter().for_each(|statement| self.visit_stmt(statement));
+        self.choices -= usize::from(counts);
     }
 
     fn bind(&mut self, target: &Expr, value: &Expr) {
@@ -101,213 +160,6 @@ impl Reader {
         }
     }
 
-    /// The name of what an expression is, if it has one: `os.path.join`, `pathlib.Path().unlink`.
-    fn dotted(&self, expression: &Expr, depth: usize) -> Option<String> {
-        let depth = depth.checked_sub(1)?;
-        match expression {
-            Expr::Name(name) => Some(self.names.resolve(&name.id).to_owned()),
-            Expr::Attribute(attribute) => {
-                let object = self.dotted(&attribute.value, depth).unwrap_or_else(|| "?".to_owned());
-                Some(format!("{object}.{}", attribute.attr))
-            }
-            Expr::Call(call) => match self.dotted(&call.func, depth)?.as_str() {
-                "__import__" | "importlib.import_module" | "builtins.__import__" => {
-                    Some(self.fold(call.arguments.args.first()?, depth).text)
-                }
-                "getattr" | "builtins.getattr" if call.arguments.args.len() > 1 => {
-                    let object = self.dotted(&call.arguments.args[0], depth)?;
-                    Some(format!("{object}.{}", self.fold(&call.arguments.args[1], depth).text))
-                }
-                name => Some(format!("{name}()")),
-            },
-            Expr::Subscript(subscript) => {
-                let object = self.dotted(&subscript.value, depth)?;
-                // `__builtins__['eval']` and `globals()['f']` are other ways to say a name.
-                if matches!(object.as_str(), "__builtins__" | "globals()" | "locals()" | "vars()")
-                    || object.ends_with(".__dict__")
-                {
-                    return Some(format!("{object}.{}", self.fold(&subscript.slice, depth).text));
-                }
-                Some(format!("{object}[]"))
-            }
-            Expr::Await(waits) => self.dotted(&waits.value, depth),
-            _ => None,
-        }
-    }
-
-    /// What can be said of an expression.
-    fn fold(&self, expression: &Expr, depth: usize) -> Value {
-        let Some(depth) = depth.checked_sub(1) else { return Value::unknown() };
-        match expression {
-            Expr::StringLiteral(literal) => Value::text(literal.value.to_str()),
-            Expr::BytesLiteral(literal) => {
-                let bytes: Vec<u8> = literal.value.bytes().take(4096).collect();
-                Value::text(String::from_utf8_lossy(&bytes))
-            }
-            Expr::NumberLiteral(literal) => {
-                let number = match &literal.value {
-                    Number::Int(int) => int.as_i64().map_or(f64::MAX, |int| int as f64),
-                    Number::Float(float) => *float,
-                    Number::Complex { .. } => return Value::unknown(),
-                };
-                Value { number: Some(number), ..Value::text(number.to_string()) }
-            }
-            Expr::FString(string) => string.value.elements().fold(Value::default(), |text, element| {
-                let part = match element {
-                    InterpolatedStringElement::Literal(literal) => Value::text(&*literal.value),
-                    InterpolatedStringElement::Interpolation(part) => self.fold(&part.expression, depth),
-                };
-                text.join(part, "")
-            }),
-            Expr::Name(name) => self.names.value(&name.id),
-            Expr::BinOp(operation) => self.fold_operation(operation, depth),
-            Expr::UnaryOp(operation) => {
-                let mut value = self.fold(&operation.operand, depth);
-                if operation.op == ast::UnaryOp::USub {
-                    value.number = value.number.map(|number| -number);
-                    value.text.insert(0, '-');
-                }
-                value
-            }
-            Expr::List(_) | Expr::Tuple(_) | Expr::Set(_) => {
-                let elements = match expression {
-                    Expr::List(list) => &list.elts[..],
-                    Expr::Tuple(tuple) => &tuple.elts[..],
-                    Expr::Set(set) => &set.elts[..],
-                    _ => &[],
-                };
-                let parts = elements.iter().take(16).map(|element| self.fold(element, depth));
-                parts.reduce(|text, part| text.join(part, " ")).unwrap_or_default()
-            }
-            Expr::Dict(dict) => {
-                let parts = dict.items.iter().take(16).map(|item| self.fold(&item.value, depth));
-                parts.reduce(|text, part| text.join(part, " ")).unwrap_or_default()
-            }
-            Expr::Call(call) => self.fold_call(call, depth),
-            Expr::Attribute(attribute) => {
-                let mut value = Value::unknown();
-                value.takes_calls(self.fold(&attribute.value, depth).calls);
-                if let Some(name) = self.dotted(expression, depth) {
-                    value.takes_calls([name]);
-                }
-                value
-            }
-            Expr::Subscript(subscript) => {
-                let object = self.dotted(&subscript.value, depth).unwrap_or_default();
-                let key = self.fold(&subscript.slice, depth).text;
-                if object == "os.environ" && matches!(key.as_str(), "HOME" | "USERPROFILE") {
-                    return Value::text("~");
-                }
-                let mut value = Value::unknown();
-                // One variable is not the whole environment.
-                if object != "os.environ" {
-                    value.takes_calls(self.fold(&subscript.value, depth).calls);
-                }
-                value.takes_calls([format!("{object}[]")]);
-                value
-            }
-            Expr::Await(waits) => self.fold(&waits.value, depth),
-            Expr::ListComp(list) => self.fold_made_of(&list.elt, &list.generators, depth),
-            Expr::Generator(list) => self.fold_made_of(&list.elt, &list.generators, depth),
-            Expr::Named(named) => self.fold(&named.value, depth),
-            _ => Value::unknown(),
-        }
-    }
-
-    fn fold_made_of(&self, element: &Expr, from: &[ast::Comprehension], depth: usize) -> Value {
-        let mut value = Value::unknown();
-        value.takes_calls(self.fold(element, depth).calls);
-        from.iter().take(4).for_each(|from| value.takes_calls(self.fold(&from.iter, depth).calls));
-        value
-    }
-
-    fn fold_operation(&self, operation: &ast::ExprBinOp, depth: usize) -> Value {
-        let (left, right) = (self.fold(&operation.left, depth), self.fold(&operation.right, depth));
-        let numbers = left.number.zip(right.number);
-        let number = match operation.op {
-            Operator::Add => numbers.map(|(a, b)| a + b),
-            Operator::Sub => numbers.map(|(a, b)| a - b),
-            Operator::Mult => numbers.map(|(a, b)| a * b),
-            Operator::Pow => numbers.map(|(a, b)| a.powf(b)),
-            Operator::LShift => numbers.map(|(a, b)| a * b.exp2()),
-            _ => None,
-        };
-        if let Some(number) = number {
-            return Value { number: Some(number), ..Value::text(number.to_string()) };
-        }
-        match operation.op {
-            Operator::Add => left.join(right, ""),
-            Operator::Div => left.join(right, "/"),
-            Operator::Mod => {
-                let text = left.text.replace("%s", &right.text);
-                let mut value = Value::text(text);
-                value.takes_calls(left.calls.into_iter().chain(right.calls));
-                value
-            }
-            _ => {
-                let mut value = Value::unknown();
-                value.takes_calls(left.calls.into_iter().chain(right.calls));
-                value
-            }
-        }
-    }
-
-    fn fold_call(&self, call: &ast::ExprCall, depth: usize) -> Value {
-        let name = self.dotted(&call.func, depth).unwrap_or_default();
-        let args = &call.arguments.args;
-        let parts = || args.iter().take(8).map(|arg| self.fold(arg, depth));
-        let receiver = match &*call.func {
-            Expr::Attribute(attribute) => self.fold(&attribute.value, depth),
-            _ => Value::unknown(),
-        };
-        let last = name.rsplit('.').next().unwrap_or_default();
-        let mut value = match last {
-            "join" if name.ends_with("path.join") => {
-                parts().reduce(|path, part| path.join(part, "/")).unwrap_or_default()
-            }
-            "join" => parts().next().unwrap_or_default(),
-            "joinpath" => parts().fold(receiver, |path, part| path.join(part, "/")),
-            "Path" | "PurePath" | "PosixPath" => {
-                parts().reduce(|path, part| path.join(part, "/")).unwrap_or_default()
-            }
-            "expanduser" | "abspath" | "realpath" | "str" | "fspath" | "normpath" | "expandvars"
-            | "Request" | "bytes"
-                if !args.is_empty() =>
-            {
-                parts().next().unwrap_or_default()
-            }
-            "expanduser" | "resolve" | "absolute" | "encode" | "strip" | "lower" | "as_posix" | "decode" => {
-                receiver
-            }
-            "home" if name.ends_with("Path.home") => Value::text("~"),
-            "getenv" | "get"
-                if matches!(args.first().map(|arg| self.fold(arg, depth).text).as_deref(), Some("HOME")) =>
-            {
-                Value::text("~")
-            }
-            "format" => parts().fold(receiver, |text, part| {
-                let mut joined = Value::text(text.text.replacen("{}", &part.text, 1));
-                joined.takes_calls(text.calls.into_iter().chain(part.calls));
-                joined
-            }),
-            _ => {
-                let mut value = Value::unknown();
-                if name != "os.environ.get" {
-                    value.takes_calls(receiver.calls);
-                }
-                for part in parts() {
-                    value.takes_calls(part.calls);
-                }
-                for keyword in call.arguments.keywords.iter().take(8) {
-                    value.takes_calls(self.fold(&keyword.value, depth).calls);
-                }
-                value
-            }
-        };
-        value.takes_calls([name]);
-        value
-    }
-
     fn read_call(&mut self, call: &ast::ExprCall) {
         let name = self.dotted(&call.func, FOLD_DEPTH).unwrap_or_else(|| "?".to_owned());
         let receiver = match &*call.func {
@@ -324,11 +176,23 @@ impl Reader {
             self.leave(true);
         }
         let own = self.frames.iter().rev().find_map(|frame| match frame {
-            Frame::Function { name, asked } => Some((name.clone(), *asked)),
-            Frame::Loop { .. } => None,
+            Frame::Function { name, asked } => Some((name, *asked)),
+            Frame::Loop { .. } | Frame::Class => None,
         });
-        if own.is_some_and(|(own, asked)| own == name && !asked) {
-            self.facts.recursive.push(call.range().start().to_usize());
+        let at = call.range().start().to_usize();
+        if own.is_some_and(|(own, asked)| *own == name && !asked) {
+            self.facts.recursive.push(at);
+        }
+        if let Expr::Attribute(attribute) = &*call.func
+            && matches!(
+                attribute.attr.as_str(),
+                "append" | "extend" | "add" | "update" | "write" | "writestr"
+            )
+            && let Expr::Name(whole) = &*attribute.value
+        {
+            let args: &Vec<Value> = &args;
+            let calls = args.iter().flat_map(|value| &value.calls).cloned().collect();
+            self.names.extend(&whole.id, calls);
         }
         let around = self.around();
         self.facts.calls.push(Call {
@@ -336,9 +200,10 @@ impl Reader {
             receiver,
             args,
             named,
-            at: call.range().start().to_usize(),
+            at,
             around,
-            guarded: false,
+            used: self.dropped != Some(at),
+            chosen: self.choices > 0,
         });
     }
 }
@@ -346,6 +211,11 @@ impl Reader {
 /// Whether a literal is worth a copy.
 fn is_small(value: &Expr) -> bool {
     matches!(value, Expr::List(ast::ExprList { elts, .. }) | Expr::Tuple(ast::ExprTuple { elts, .. }) if elts.len() <= 8)
+}
+
+/// Whether a condition is `__name__ == "__main__"`, which no run of a program decides otherwise.
+fn names_the_main_module(test: &Expr) -> bool {
+    matches!(test, Expr::Compare(compare) if matches!(&*compare.left, Expr::Name(name) if name.id == "__name__"))
 }
 
 /// Whether a condition is always true.
@@ -398,8 +268,15 @@ impl<'a> Visitor<'a> for Reader {
                 assign.targets.iter().for_each(|target| {
                     self.visit_expr(target);
                     self.bind(target, &assign.value);
+                    self.fill(target, &assign.value);
                 });
                 return;
+            }
+            Stmt::AugAssign(assign) => {
+                let calls = self.fold(&assign.value, FOLD_DEPTH).calls;
+                if let Expr::Name(name) = &*assign.target {
+                    self.names.extend(&name.id, calls);
+                }
             }
             Stmt::With(with) => with.items.iter().for_each(|item| {
                 if let Some(name) = &item.optional_vars {
@@ -416,6 +293,7 @@ impl<'a> Visitor<'a> for Reader {
                 self.visit_expr(&looped.iter);
                 self.visit_expr(&looped.target);
                 self.bind(&looped.target, &looped.iter);
+                self.bind_each(&looped.target, &looped.iter);
                 let over = self.dotted(&looped.iter, FOLD_DEPTH).unwrap_or_default();
                 let endless = matches!(over.as_str(), "itertools.count()" | "itertools.cycle()" | "iter()")
                     || over == "itertools.repeat()"
@@ -427,7 +305,11 @@ impl<'a> Visitor<'a> for Reader {
             Stmt::FunctionDef(function) => {
                 function.decorator_list.iter().for_each(|decorator| self.visit_decorator(decorator));
                 self.visit_parameters(&function.parameters);
-                self.frames.push(Frame::Function { name: function.name.to_string(), asked: false });
+                let name = match self.frames.last() {
+                    Some(Frame::Class) => String::new(),
+                    _ => function.name.to_string(),
+                };
+                self.frames.push(Frame::Function { name, asked: false });
                 function.body.iter().for_each(|statement| self.visit_stmt(statement));
                 self.frames.pop();
                 return;
@@ -440,7 +322,24 @@ impl<'a> Visitor<'a> for Reader {
                 self.ask();
                 return;
             }
-            Stmt::If(_) | Stmt::Try(_) | Stmt::Match(_) => self.ask(),
+            Stmt::ClassDef(_) => {
+                self.frames.push(Frame::Class);
+                visitor::walk_stmt(self, statement);
+                self.frames.pop();
+                return;
+            }
+            Stmt::Expr(expression) => self.dropped = Some(expression.value.range().start().to_usize()),
+            Stmt::If(choice) => {
+                self.ask();
+                self.visit_expr(&choice.test);
+                self.choose(&choice.body, !names_the_main_module(&choice.test));
+                for clause in &choice.elif_else_clauses {
+                    clause.test.iter().for_each(|test| self.visit_expr(test));
+                    self.choose(&clause.body, true);
+                }
+                return;
+            }
+            Stmt::Try(_) | Stmt::Match(_) => self.ask(),
             _ => {}
         }
         visitor::walk_stmt(self, statement);

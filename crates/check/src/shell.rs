@@ -37,16 +37,33 @@ struct Reader<'a> {
     source: &'a str,
     facts: Facts,
     variables: HashMap<String, String>,
-    /// Loops around: where, whether endless, whether left.
-    loops: Vec<(usize, bool, bool)>,
-    /// Functions around.
-    functions: Vec<String>,
-    /// Pipelines around: the programs so far.
-    pipelines: Vec<Vec<String>>,
+    /// Loops around.
+    loops: Vec<Loop>,
+    /// Functions around, and whether they made a choice so far.
+    functions: Vec<(String, bool)>,
+    /// Pipelines around.
+    pipelines: Vec<Pipeline>,
     /// Commands around, whose substitutions are read.
     commands: Vec<usize>,
     /// Redirections of what is around.
     redirects: Vec<Vec<Redirect>>,
+}
+
+struct Loop {
+    at: usize,
+    endless: bool,
+    left: bool,
+    /// Commands that were read before it.
+    first: usize,
+}
+
+struct Pipeline {
+    /// The programs so far.
+    programs: Vec<String>,
+    /// Where its last command begins: only that one writes where the whole is redirected to.
+    last: usize,
+    /// Redirections around the whole.
+    redirects: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -94,7 +111,20 @@ impl<'a> Reader<'a> {
                     self.variables.insert(self.text(name).to_owned(), value);
                 }
             }
-            "pipeline" => self.pipelines.push(Vec::new()),
+            "pipeline" => {
+                let last =
+                    node.named_child_count().checked_sub(1).and_then(|last| node.named_child(last as u32));
+                self.pipelines.push(Pipeline {
+                    programs: Vec::new(),
+                    last: last.map_or(at, |last| last.start_byte()),
+                    redirects: self.redirects.len(),
+                });
+            }
+            "list" | "if_statement" | "case_statement" | "ternary_expression" => {
+                if let Some((_, chosen)) = self.functions.last_mut() {
+                    *chosen = true;
+                }
+            }
             "redirected_statement" => {
                 let mut redirects = Vec::new();
                 let mut cursor = node.walk();
@@ -112,7 +142,7 @@ impl<'a> Reader<'a> {
                 }
                 self.redirects.push(redirects);
                 if node.child_by_field_name("body").is_none() {
-                    let command = Command { at, redirects: self.redirects_now(), ..Command::default() };
+                    let command = Command { at, redirects: self.redirects_at(at), ..Command::default() };
                     self.facts.commands.push(command);
                 }
             }
@@ -137,16 +167,15 @@ impl<'a> Reader<'a> {
                         | "/bin/true"
                 );
                 let never = matches!(condition, "false" | "[ ]" | "((0))");
-                self.loops.push((at, if until { never } else { always }, false));
+                self.begin_loop(at, if until { never } else { always });
             }
-            "for_statement" => self.loops.push((at, false, false)),
+            "for_statement" => self.begin_loop(at, false),
             "c_style_for_statement" => {
-                let endless = node.child_by_field_name("condition").is_none();
-                self.loops.push((at, endless, false));
+                self.begin_loop(at, node.child_by_field_name("condition").is_none());
             }
             "function_definition" => {
                 let name = node.child_by_field_name("name").map_or("", |name| self.text(name));
-                self.functions.push(name.to_owned());
+                self.functions.push((name.to_owned(), false));
             }
             _ => {}
         }
@@ -167,16 +196,37 @@ impl<'a> Reader<'a> {
                 self.functions.pop();
             }
             "while_statement" | "for_statement" | "c_style_for_statement" => {
-                if let Some((at, true, false)) = self.loops.pop() {
-                    self.facts.endless.push(Endless { at });
-                }
+                self.end_loop();
             }
             _ => {}
         }
     }
 
-    fn redirects_now(&self) -> Vec<Redirect> {
-        self.redirects.iter().rev().take(4).flatten().take(WORDS_MAX).cloned().collect()
+    fn begin_loop(&mut self, at: usize, endless: bool) {
+        self.loops.push(Loop { at, endless, left: false, first: self.facts.commands.len() });
+    }
+
+    fn end_loop(&mut self) {
+        let Some(ended) = self.loops.pop().filter(|ended| ended.endless) else { return };
+        if !ended.left {
+            self.facts.endless.push(Endless { at: ended.at });
+        }
+        // One that waits in each round starts no faster than that.
+        let inside = &mut self.facts.commands[ended.first..];
+        let waits = |command: &Command| {
+            !command.background && matches!(command.program(), "wait" | "sleep" | "read" | "inotifywait")
+        };
+        if !inside.iter().any(waits) {
+            inside.iter_mut().for_each(|command| command.around = Around::Endless);
+        }
+    }
+
+    /// Redirections of a command that begins there: what a pipeline is redirected to, only its last command writes.
+    fn redirects_at(&self, at: usize) -> Vec<Redirect> {
+        let outer =
+            self.pipelines.iter().filter(|pipeline| at < pipeline.last).map(|pipeline| pipeline.redirects);
+        let from = outer.max().unwrap_or_default();
+        self.redirects[from..].iter().rev().take(4).flatten().take(WORDS_MAX).cloned().collect()
     }
 
     fn read_command(&mut self, node: Node<'a>) {
@@ -188,23 +238,23 @@ impl<'a> Reader<'a> {
                 _ => words.push(self.fold(child, DEPTH)),
             }
         }
-        let around =
-            self.loops.iter().map(|(_, endless, _)| if *endless { Around::Endless } else { Around::Loop });
+        let (function, chosen) = self.functions.last().cloned().unzip();
         let command = Command {
             words,
-            redirects: self.redirects_now(),
+            redirects: self.redirects_at(node.start_byte()),
             at: node.start_byte(),
-            fed_by: self.pipelines.last().into_iter().flatten().take(WORDS_MAX).cloned().collect(),
-            around: around.max().unwrap_or_default(),
+            fed_by: self.pipelines.last().map(|pipeline| pipeline.programs.clone()).unwrap_or_default(),
+            around: if self.loops.is_empty() { Around::Nothing } else { Around::Loop },
             background: false,
-            function: self.functions.last().cloned(),
+            function,
+            chosen: chosen.unwrap_or_default(),
         };
         let program = command.program().to_owned();
         if matches!(
             program.as_str(),
             "break" | "exit" | "return" | "sleep" | "read" | "wait" | "inotifywait" | "kill"
         ) {
-            self.loops.iter_mut().for_each(|(_, _, left)| *left = true);
+            self.loops.iter_mut().for_each(|around| around.left = true);
         }
         // What a substitution prints, the command around it takes.
         for outer in self.commands.iter().rev().take(4) {
@@ -215,9 +265,9 @@ impl<'a> Reader<'a> {
             }
         }
         if let Some(pipeline) = self.pipelines.last_mut()
-            && pipeline.len() < WORDS_MAX
+            && pipeline.programs.len() < WORDS_MAX
         {
-            pipeline.push(program);
+            pipeline.programs.push(program);
         }
         self.commands.push(self.facts.commands.len());
         self.facts.commands.push(command);

@@ -1,7 +1,9 @@
 //! Rules of flows: secrets that are sent, and text that becomes code.
 
+use super::pipes::INTERPRETERS;
 use super::{Sink, quote};
-use crate::facts::{Around, Call, Command, Facts};
+use crate::facts::{Around, Call, Command, Facts, PIECES, Value};
+use crate::place::is_private;
 
 /// Calls that turn text into code.
 const EXECUTES: [&str; 16] = [
@@ -96,21 +98,21 @@ const SENDS: [&str; 24] = [
     "navigator.sendBeacon",
 ];
 /// Names that mean all of the environment.
-const ENVIRONMENT: [&str; 5] =
-    ["os.environ", "process.env", "os.environb", "Deno.env.toObject", "os.environ.copy"];
-/// Commands that send what they read.
-const SENDERS: [&str; 10] =
-    ["curl", "wget", "nc", "ncat", "netcat", "socat", "telnet", "mail", "sendmail", "openssl"];
-/// Shells and interpreters.
-const INTERPRETERS: [&str; 14] = [
-    "sh", "bash", "zsh", "dash", "ksh", "python", "python3", "perl", "ruby", "node", "php", "eval", "source",
-    ".",
+const ENVIRONMENT: [&str; 7] = [
+    "os.environ",
+    "process.env",
+    "os.environb",
+    "Deno.env.toObject",
+    "os.environ.copy",
+    "os.environ.items",
+    "os.environ.values",
 ];
-
+/// What of a request is about how it is sent, not what: a key in a header is for whom it was given by.
+const ENVELOPE: [&str; 8] =
+    ["headers", "auth", "timeout", "method", "params", "cookies", "proxies", "verify"];
 /// Applies the rules of flows.
 pub fn apply(facts: &Facts, sink: &mut Sink) {
-    let secret =
-        sink.found.iter().any(|(rule, ..)| *rule == "credentials.path" || *rule == "environment.dump");
+    let secret = sink.found.iter().any(|(rule, ..)| *rule == "credentials.path");
     for call in &facts.calls {
         becomes_code(call, sink);
         is_sent(call, secret, sink);
@@ -118,10 +120,15 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
         dumps(call, sink);
     }
     for (name, at) in &facts.names {
-        if name.ends_with(".__subclasses__")
-            || name.ends_with(".__globals__")
-            || name.ends_with(".__bases__") && name.contains("__class__")
-        {
+        // A class may be asked for its subclasses; an escape first climbs from an object to the root of all classes.
+        let climbs = ["__class__", "__base", "__mro__", "__init__"].iter().any(|step| name.contains(step))
+            || name.starts_with('?')
+            || name.starts_with("object.");
+        let arrives = [".__subclasses__", ".__globals__", ".__bases__", ".__builtins__"];
+        if climbs && arrives.iter().any(|end| name.ends_with(end)) && name.matches("__").count() > 2 {
+            sink.add("code.introspection", *at, quote(name));
+        }
+        if name.contains("_getframe()") && (name.ends_with("f_globals") || name.ends_with("f_builtins")) {
             sink.add("code.introspection", *at, quote(name));
         }
         if name.ends_with("constructor.constructor") || name.starts_with("process.mainModule") {
@@ -129,8 +136,8 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
         }
     }
     reverse_shell(facts, sink);
-    facts.commands.iter().for_each(|command| command_flows(command, facts, sink));
-    listens(facts, sink);
+    scans(facts, sink);
+    executes_fetched(facts, sink);
 }
 
 fn becomes_code(call: &Call, sink: &mut Sink) {
@@ -150,16 +157,19 @@ fn becomes_code(call: &Call, sink: &mut Sink) {
     if !EXECUTES.contains(&name) && !runs_shell && !matches!(call.method(), "constructor" | "exec_module") {
         return;
     }
-    let made_of = |list: &[&str]| {
-        call.values().flat_map(|value| &value.calls).find(|from| list.contains(&from.as_str())).cloned()
-    };
+    // What a command is given to read is not the command.
+    let told = if runs_shell { &[][..] } else { &call.named[..] };
+    let values = || call.args.iter().chain(told.iter().map(|(_, value)| value));
+    let made_of =
+        |list: &[&str]| values().flat_map(|value| &value.calls).find(|from| list.contains(&from.as_str()));
     if let Some(from) = made_of(&FETCHES) {
-        sink.add("download.execute", call.at, quote(&from));
-    } else if let Some(from) = made_of(&DECODES) {
-        sink.add("code.obfuscated", call.at, quote(&from));
+        sink.add("download.execute", call.at, quote(from));
+    } else if let Some(from) =
+        made_of(&DECODES).or_else(|| made_of(&["bytes", "bytearray"]).filter(|_| !runs_shell))
+    {
+        sink.add("code.obfuscated", call.at, quote(from));
     } else if call.arg(0).contains("\\x") && call.arg(0).len() > 8
-        || call
-            .values()
+        || values()
             .any(|value| value.calls.iter().any(|from| from.ends_with(".decode") && from.contains("b64")))
     {
         sink.add("code.obfuscated", call.at, quote(call.arg(0)));
@@ -171,7 +181,7 @@ fn becomes_code(call: &Call, sink: &mut Sink) {
 }
 
 /// Whether a text that is executed does things that code does openly.
-fn hides(text: &str) -> bool {
+pub(super) fn hides(text: &str) -> bool {
     [
         "__import__",
         "b64decode",
@@ -195,58 +205,34 @@ fn is_sent(call: &Call, secret: bool, sink: &mut Sink) {
         call.method(),
         "send" | "sendall" | "sendto" | "sendmail" | "storbinary" | "send_message" | "sendBeacon"
     );
+    let looks_up =
+        matches!(name, "socket.gethostbyname" | "socket.getaddrinfo" | "dns.lookup" | "dns.resolve");
     if !SENDS.contains(&name)
         && !raw
+        && !looks_up
         && !(call.method() == "write" && call.name.contains("request"))
         && !(call.method() == "post" && name.contains('.'))
     {
         return;
     }
-    let takes = |list: &[&str]| {
-        call.values().flat_map(|value| &value.calls).any(|from| {
-            list.contains(&from.as_str()) || list.iter().any(|one| from.starts_with(&format!("{one}.")))
-        })
-    };
-    let body = call
-        .named("data")
-        .or(call.named("files"))
-        .or(call.named("json"))
-        .or(call.named("body"))
-        .or(call.named("content"));
-    let reads = |from: &String| {
-        matches!(
-            from.as_str(),
-            "open"
-                | "fs.readFileSync"
-                | "fs.readFile"
-                | "open().read"
-                | "pathlib.Path().read_text"
-                | "pathlib.Path().read_bytes"
-                | "open()"
-                | "fs.createReadStream"
-        ) || from.starts_with("subprocess.")
-            || from.starts_with("os.popen")
-            || from.ends_with(".check_output")
-            || from.starts_with("child_process.")
-            || from == "socket.gethostname"
-            || from.ends_with("glob")
-            || from == "os.listdir"
-            || from == "os.walk"
-            || from == "getpass.getuser"
-    };
-    let file = body.or(call.args.get(1)).is_some_and(|body| body.calls.iter().any(reads))
-        || raw && call.values().any(|value| value.calls.iter().any(reads));
-    if secret
-        || file
-        || takes(&ENVIRONMENT)
-        || takes(&["os.getenv", "os.environ[]", "os.environ.get"])
-            && body.is_some()
-            && body.is_some_and(|body| {
-                body.calls.iter().any(|from| from.starts_with("os.environ") || from == "os.getenv")
-            })
-    {
+    let sent = call.named.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str()));
+    if secret || call.args.iter().chain(sent.map(|(_, value)| value)).any(is_confidential) {
         sink.add("exfiltration", call.at, quote(&call.name));
     }
+}
+
+/// Whether a value holds what another machine has no business with: the whole environment, what commands say of this machine, files
+/// that a search found, or one whose place or name is that of a secret. A file that the program names is its user's to send.
+fn is_confidential(value: &Value) -> bool {
+    let says = |from: &String| {
+        let from = from.as_str();
+        ENVIRONMENT.contains(&from)
+            || from.starts_with("subprocess.")
+            || from.starts_with("os.popen")
+            || from.starts_with("child_process.")
+            || matches!(from, "getpass.getuser" | "os.userInfo")
+    };
+    value.calls.iter().any(says) || value.files().any(is_private)
 }
 
 fn dumps(call: &Call, sink: &mut Sink) {
@@ -273,14 +259,18 @@ fn dumps(call: &Call, sink: &mut Sink) {
 fn introspects(call: &Call, sink: &mut Sink) {
     let name = call.name.as_str();
     if name.contains(".constructor.constructor")
-        || matches!(name, "sys._getframe" | "gc.get_objects" | "ctypes.pythonapi")
+        || name.contains(".__builtins__.")
+        || name == "ctypes.pythonapi"
     {
         sink.add("code.introspection", call.at, quote(name));
     }
     // A name that was put together, where it could have been written.
     let put_together = matches!(name, "getattr" | "__import__" | "importlib.import_module")
         && call.values().any(|value| {
-            value.calls.iter().any(|from| DECODES.contains(&from.as_str()) || from == "reversed")
+            value
+                .calls
+                .iter()
+                .any(|from| DECODES.contains(&from.as_str()) || from == "reversed" || from == PIECES)
         });
     if put_together {
         sink.add("code.obfuscated", call.at, quote(name));
@@ -316,11 +306,14 @@ fn reverse_shell(facts: &Facts, sink: &mut Sink) {
     let connects = first(&|call| {
         matches!(
             call.method(),
-            "connect" | "create_connection" | "createConnection" | "accept" | "createServer" | "listen"
-        ) && (call.name.contains("socket")
-            || call.name.starts_with("net.")
-            || call.method() == "connect"
-            || call.method() == "accept")
+            "connect"
+                | "create_connection"
+                | "createConnection"
+                | "accept"
+                | "createServer"
+                | "listen"
+                | "Socket"
+        ) && (call.name.contains("socket") || call.name.starts_with("net.") || call.name.starts_with("tls."))
     });
     let shell = first(&|call| {
         call.name == "os.dup2"
@@ -348,109 +341,33 @@ fn reverse_shell(facts: &Facts, sink: &mut Sink) {
     }
 }
 
-fn listens(facts: &Facts, sink: &mut Sink) {
+fn scans(facts: &Facts, sink: &mut Sink) {
     for call in &facts.calls {
-        let tries = matches!(call.method(), "connect_ex" | "connect" | "create_connection")
-            && call.around != Around::Nothing
-            && call.name.contains("socket");
-        if tries {
+        let connects =
+            matches!(call.method(), "connect_ex" | "connect" | "create_connection" | "createConnection")
+                && (call.name.contains("socket") || call.name.starts_with("net."));
+        // Another number each time; the same again is patience, and a list of names is a list of friends.
+        let counts =
+            |value: &Value| value.calls.iter().any(|from| from == "range" || from.ends_with(".hosts"));
+        if connects && call.around != Around::Nothing && call.values().any(counts) {
             sink.add("network.scan", call.at, quote(&call.name));
         }
     }
 }
 
-fn command_flows(command: &Command, facts: &Facts, sink: &mut Sink) {
-    let (program, at) = (command.program(), command.at);
-    let fed = |names: &[&str]| command.fed_by.iter().any(|name| names.contains(&name.as_str()));
-    let interprets = INTERPRETERS.contains(&program);
-    if interprets && fed(&["curl", "wget", "fetch", "nc", "ncat"]) {
-        sink.add("download.execute", at, quote(program));
-    }
-    if interprets
-        && (fed(&["base64", "xxd", "base32", "gunzip", "zcat", "rev", "openssl", "tr"])
-            || fed(&["printf", "echo"])
-                && matches!(program, "eval")
-                && command.words.len() > 1
-                && hex(command))
-    {
-        sink.add("code.obfuscated", at, quote(program));
-    }
-    let secret = sink.found.iter().any(|(rule, ..)| *rule == "credentials.path");
-    if SENDERS.contains(&program) && program != "openssl" {
-        let carries = command.words.iter().any(|word| {
-            word.starts_with('@')
-                || word.contains("=@")
-                || word.starts_with("--upload-file")
-                || word == "-T"
-                || word.starts_with("--post-file")
-        });
-        let piped = fed(&[
-            "env", "printenv", "cat", "tar", "zip", "gzip", "base64", "history", "ls", "find", "whoami",
-            "id", "hostname", "ps", "set", "grep", "dump", "xxd",
-        ]);
-        let read = command.redirects.iter().any(|redirect| redirect.operator == "<");
-        if carries
-            || piped
-            || read
-            || secret && command.words.iter().any(|word| word.contains("://") || word.contains('.'))
-        {
-            sink.add("exfiltration", at, quote(program));
+/// Files that a call or a command fetched, and a later command executes.
+fn executes_fetched(facts: &Facts, sink: &mut Sink) {
+    let saved = facts.calls.iter().filter(|call| call.name == "urllib.request.urlretrieve");
+    for (name, at) in saved.map(|call| (call.arg(1), call.at)).filter(|(name, _)| name.len() > 1) {
+        let runs = |command: &&Command| {
+            let words = command.inner();
+            let first = words.first().map_or("", String::as_str);
+            command.at >= at
+                && (first.trim_start_matches("./") == name.trim_start_matches("./")
+                    || INTERPRETERS.contains(&command.program()) && words.iter().any(|word| word == name))
+        };
+        if let Some(command) = facts.commands.iter().find(runs) {
+            sink.add("download.execute", command.at, quote(name));
         }
     }
-    if matches!(program, "nc" | "ncat" | "netcat" | "socat") {
-        let shell = command.words.iter().any(|word| {
-            matches!(word.as_str(), "-e" | "-c" | "-le" | "-lvpe" | "-ne")
-                || word.contains("EXEC:")
-                || word.contains("exec:")
-                || word.contains("/bin/sh")
-                || word.contains("/bin/bash")
-        });
-        if shell || fed(&["sh", "bash"]) {
-            sink.add("shell.reverse", at, quote(program));
-        } else if command.has_option('l', "listen") || command.has_option('z', "") {
-            sink.add("network.scan", at, quote(program));
-        }
-    }
-    if matches!(program, "bash" | "sh")
-        && command.has_option('i', "")
-        && (command.redirects.iter().any(|redirect| redirect.target.contains("/dev/tcp"))
-            || fed(&["nc", "mkfifo", "cat"]))
-    {
-        sink.add("shell.reverse", at, quote(program));
-    }
-    // A script that was fetched a line before.
-    let fetched = |word: &str| {
-        facts.commands.iter().any(|other| {
-            other.at < at
-                && matches!(other.program(), "curl" | "wget")
-                && (other.words.iter().any(|from| {
-                    from == word || from.ends_with(&format!("/{}", word.trim_start_matches("./")))
-                }) || other.redirects.iter().any(|redirect| redirect.target == word))
-        })
-    };
-    let word = command.inner().get(1).map_or("", String::as_str);
-    let direct = command.inner().first().filter(|word| word.contains('/')).map_or("", String::as_str);
-    if (interprets || program == "chmod") && command.operands().any(fetched)
-        || !direct.is_empty() && fetched(direct)
-    {
-        sink.add("download.execute", at, quote(if word.is_empty() { program } else { word }));
-    }
-    if matches!(program, "python" | "python3" | "perl" | "node" | "ruby" | "php")
-        && command.has_option('c', "") | command.has_option('e', "") | command.has_option('r', "")
-    {
-        let code = command.words.join(" ");
-        if hides(&code)
-            && (code.contains("socket")
-                || code.contains("b64decode")
-                || code.contains("rm -rf")
-                || code.contains("rmtree"))
-            || code.contains("socket") && (code.contains("connect") || code.contains("Socket"))
-        {
-            sink.add("code.obfuscated", at, quote(program));
-        }
-    }
-}
-
-fn hex(command: &Command) -> bool {
-    command.words.iter().any(|word| word.contains("x72") || word.contains("\\x"))
 }

@@ -2,11 +2,13 @@
 
 mod flows;
 mod packages;
+mod pipes;
 mod processes;
 mod trees;
 
 use crate::commands::{self, Verdict};
 use crate::facts::{Command, Facts, UNKNOWN};
+use crate::place;
 use crate::shell;
 use aho_corasick::{AhoCorasick, MatchKind};
 use model::{CheckPolicy, Finding, Language, Severity};
@@ -136,6 +138,7 @@ pub fn apply(facts: &Facts, language: Language) -> Vec<Found> {
     words(&facts, &mut sink);
     trees::apply(&facts, &mut sink);
     flows::apply(&facts, &mut sink);
+    pipes::apply(&facts, &mut sink);
     processes::apply(&facts, &mut sink);
     packages::apply(&facts, language, &mut sink);
     for command in &facts.commands {
@@ -164,13 +167,53 @@ fn shell_text(command: &Command) -> Option<String> {
         "find" => {
             let at = words.iter().position(|word| matches!(word.as_str(), "-exec" | "-execdir" | "-ok"))?;
             let place = words.get(1).filter(|word| !word.starts_with('-')).map_or(".", String::as_str);
+            // What it finds by name or age is a part of the tree, not all of it; in the whole of a system that is no part any more.
+            let place = match selects(words) && !place::is_wide(place) {
+                true => format!("{place}/{UNKNOWN}"),
+                false => place.to_owned(),
+            };
             let words =
                 words.get(at + 1..)?.iter().filter(|word| !matches!(word.as_str(), "\\;" | ";" | "+"));
-            Some(words.map(|word| if word == "{}" { place } else { word }).collect::<Vec<_>>().join(" "))
+            Some(
+                words
+                    .map(|word| if word == "{}" { place.as_str() } else { word })
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
         }
         _ => None,
     }
     .filter(|text| !text.is_empty())
+}
+
+/// Whether a `find` asks for more than the kind of what it finds.
+fn selects(words: &[String]) -> bool {
+    const TESTS: [&str; 13] = [
+        "-name",
+        "-iname",
+        "-path",
+        "-ipath",
+        "-wholename",
+        "-regex",
+        "-mtime",
+        "-mmin",
+        "-newer",
+        "-size",
+        "-empty",
+        "-atime",
+        "-ctime",
+    ];
+    words.windows(2).any(|pair| TESTS.contains(&pair[0].as_str()) && !matches!(pair[1].as_str(), "*" | "*.*"))
+}
+
+/// Whether a command only shows what it could change.
+fn only_looks(command: &Command) -> bool {
+    match command.program() {
+        "mount" => command.operands().next().is_none(),
+        "crontab" | "fdisk" | "parted" => command.has_option('l', "list"),
+        "losetup" => command.has_option('a', "all") || command.has_option('l', "list"),
+        _ => false,
+    }
 }
 
 /// Adds the commands of a text that is handed to a shell; all are said to be at `at`.
@@ -206,7 +249,8 @@ fn words(facts: &Facts, sink: &mut Sink) {
     for command in &facts.commands {
         let program = command.program();
         let family = program.split_once('.').map(|(name, _)| format!("{name}.*")).unwrap_or_default();
-        if let Some(rule) = INDEX.programs.get(program).or_else(|| INDEX.programs.get(family.as_str())) {
+        let rule = INDEX.programs.get(program).or_else(|| INDEX.programs.get(family.as_str()));
+        if let Some(rule) = rule.filter(|_| !only_looks(command)) {
             sink.add(rule, command.at, quote(program));
         }
         for word in command.words.iter().chain(command.redirects.iter().map(|redirect| &redirect.target)) {
@@ -228,10 +272,33 @@ fn word_in(text: &str, at: usize, sink: &mut Sink) {
     let is_word = !text.contains([' ', '\n', '\t']) && text.len() < 300;
     for found in INDEX.texts.find_iter(text).take(8) {
         let (rule, is_path) = INDEX.owners[found.pattern().as_usize()];
-        if is_word || !is_path {
+        let says_blank = || text.len() < 300 && text[found.range()].contains(' ');
+        if (is_word || !is_path || says_blank()) && stands_alone(text, found.range(), is_path) {
             sink.add(rule, at, quote(text));
         }
     }
+}
+
+/// Whether what was found is a word or a part of a path, and not a piece of another word: `oast.` is none in `toast.`.
+fn stands_alone(text: &str, range: std::ops::Range<usize>, is_path: bool) -> bool {
+    let letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphabetic);
+    let bytes = text.as_bytes();
+    let before = range.start.checked_sub(1).and_then(|at| bytes.get(at));
+    let (first, last) = (bytes.get(range.start), range.end.checked_sub(1).and_then(|at| bytes.get(at)));
+    let begins = match first {
+        // A name that begins with a dot begins a part of a path.
+        Some(b'.') if is_path => before.is_none_or(|byte| matches!(byte, b'/' | b'\\' | b'=' | b':' | b'~')),
+        // A path from the root begins there; `/proc/sys/kernel` is not `/sys/kernel`.
+        Some(b'/')
+            if is_path
+                && bytes[range.start + 1..range.end].contains(&b'/')
+                && bytes.get(range.start + 1) != Some(&b'.') =>
+        {
+            !before.is_some_and(u8::is_ascii_alphanumeric)
+        }
+        _ => !letter(first) || !before.is_some_and(u8::is_ascii_alphanumeric),
+    };
+    begins && (!letter(last) || !letter(bytes.get(range.end)))
 }
 
 /// A piece of the program, as a finding shows it: one line, nothing that a terminal would obey, not too long.

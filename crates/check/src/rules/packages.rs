@@ -129,7 +129,13 @@ const IMITATIONS: [&str; 46] = [
     "node-sass-x",
 ];
 /// Real names that are near another.
-const REAL: [&str; 16] = [
+const REAL: [&str; 22] = [
+    "urllib2",
+    "tslint",
+    "scapy",
+    "pyutil",
+    "asyncpg",
+    "requests-html",
     "panda",
     "preact",
     "colorsys",

@@ -1,7 +1,7 @@
 //! Rules of processes and resources: bombs, loops, kills, and the commands that are handed to a shell.
 
 use super::{Sink, quote};
-use crate::facts::{Around, Call, Facts};
+use crate::facts::{Around, Call, Facts, OWN_FILE};
 
 /// Calls that start a process or a thread.
 const STARTS: [&str; 20] = [
@@ -86,10 +86,9 @@ pub fn commands_of(facts: &Facts) -> Vec<(String, usize, Around)> {
 pub fn apply(facts: &Facts, sink: &mut Sink) {
     for call in &facts.calls {
         let starts = STARTS.contains(&call.name.as_str());
-        if starts && call.around == Around::Endless
-            || call.name.ends_with("os.fork") && call.around != Around::Nothing
-            || call.name == "posix.fork"
-        {
+        // Whoever forks and does not ask which of the two it is, is both of them in the next round.
+        let blind = call.name.ends_with("os.fork") && call.around != Around::Nothing && !call.used;
+        if starts && call.around == Around::Endless || blind || call.name == "posix.fork" {
             sink.add("fork.bomb", call.at, quote(&call.name));
         }
         if is_self(call) {
@@ -99,11 +98,13 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
         kills(call, sink);
     }
     for command in &facts.commands {
-        let own = command.function.as_deref() == Some(command.program()) && !command.program().is_empty();
+        // `command ls` in a function `ls` is not the function.
+        let first = command.words.first();
+        let own = first.is_some_and(|first| !first.is_empty() && command.function.as_ref() == Some(first));
         let piped = command.fed_by.iter().any(|name| Some(name) == command.function.as_ref());
         if own && (piped || command.background) {
             sink.add("fork.bomb", command.at, quote(command.program()));
-        } else if own {
+        } else if own && !command.chosen {
             sink.add("loop.endless", command.at, quote(command.program()));
         } else if command.background && command.around == Around::Endless {
             sink.add("fork.bomb", command.at, quote(command.program()));
@@ -164,14 +165,10 @@ fn is_self(call: &Call) -> bool {
         || call.name.starts_with("child_process.")
         || call.name.starts_with("os.spawn")
         || call.name == "os.system";
+    // One that a choice decides about tells its copy to do something else.
     starts
-        && (call.values().any(|value| {
-            value.text.contains("__filename")
-                || value
-                    .calls
-                    .iter()
-                    .any(|from| from == "__file__" || from == "process.argv.1" || from == "sys.argv[]")
-        }) || call.args.iter().any(|value| value.calls.iter().any(|from| from.contains("__file__"))))
+        && (!call.chosen || call.around == Around::Endless)
+        && call.args.iter().any(|value| value.text.split(' ').any(|word| word == OWN_FILE))
 }
 
 fn bombs(call: &Call, sink: &mut Sink) {
@@ -212,13 +209,15 @@ fn bombs(call: &Call, sink: &mut Sink) {
 fn kills(call: &Call, sink: &mut Sink) {
     let target = call.args.first().and_then(|value| value.number);
     let kills = matches!(call.name.as_str(), "os.kill" | "process.kill" | "os.killpg");
-    let through_list = call.around != Around::Nothing
-        && call.args.first().is_some_and(|value| value.number.is_none())
-        && call.name == "os.kill";
+    let through_list = call.name == "os.kill"
+        && call
+            .args
+            .first()
+            .is_some_and(|value| value.is_of(&["os.listdir", "range", "psutil.pids", "glob.glob"]));
     if kills && (target.is_some_and(|pid| pid <= 1.0) || through_list) {
         sink.add("process.kill", call.at, quote(&call.name));
     }
-    if call.name.starts_with("psutil.") && matches!(call.method(), "kill" | "terminate") {
+    if call.name.starts_with("psutil.process_iter") && matches!(call.method(), "kill" | "terminate") {
         sink.add("process.kill", call.at, quote(&call.name));
     }
 }

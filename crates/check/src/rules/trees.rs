@@ -1,8 +1,8 @@
 //! Rules of the file tree: what is deleted, and what is written outside the workspace.
 
 use super::{Sink, quote};
-use crate::facts::{Around, Call, Command, Facts};
-use crate::place::{Place, place, starts_things};
+use crate::facts::{Around, Call, Command, Facts, UNKNOWN};
+use crate::place::{Place, is_wide, place, starts_things};
 
 /// Calls that delete the path they are given, or that are methods of a path.
 const DELETES: [&str; 26] = [
@@ -101,26 +101,30 @@ const ENCRYPTS: [&str; 6] = ["encrypt", "createCipheriv", "new", "update", "encr
 /// Applies the rules of trees.
 pub fn apply(facts: &Facts, sink: &mut Sink) {
     facts.calls.iter().for_each(|call| call_on_tree(call, facts, sink));
-    let wide = facts.calls.iter().find(|call| {
-        LISTS.contains(&call.name.as_str())
-            && matches!(place(subject(call)), Place::System | Place::Home | Place::Outside)
-    });
+    let wide = facts.calls.iter().find(|call| LISTS.contains(&call.name.as_str()) && is_wide(subject(call)));
     let anywhere = facts.calls.iter().find(|call| LISTS.contains(&call.name.as_str()));
     if let Some(list) = wide {
+        // Only what the list gave: a report of what was found is written elsewhere.
+        let is_listed = |call: &Call| {
+            LISTS.iter().any(|list| call.name.starts_with(&format!("{list}()")))
+                || call.receiver.is_of(&LISTS)
+                || call.args.first().is_some_and(|path| path.is_of(&LISTS))
+        };
         let ruins = |call: &&Call| {
-            DELETES.contains(&call.name.as_str())
-                || matches!(
-                    call.method(),
-                    "unlink"
-                        | "rmdir"
-                        | "write_bytes"
-                        | "rename"
-                        | "unlinkSync"
-                        | "writeFileSync"
-                        | "renameSync"
-                        | "rmSync"
-                )
-                || call.name == "open" && mode(call).contains(['w', '+'])
+            is_listed(call)
+                && (DELETES.contains(&call.name.as_str())
+                    || matches!(
+                        call.method(),
+                        "unlink"
+                            | "rmdir"
+                            | "write_bytes"
+                            | "rename"
+                            | "unlinkSync"
+                            | "writeFileSync"
+                            | "renameSync"
+                            | "rmSync"
+                    )
+                    || call.name == "open" && mode(call).contains(['w', '+']))
         };
         if let Some(call) = facts.calls.iter().find(ruins) {
             sink.add("tree.destroy", call.at, quote(subject(list)));
@@ -159,14 +163,15 @@ fn call_on_tree(call: &Call, facts: &Facts, sink: &mut Sink) {
     let name = call.name.as_str();
     if DELETES.contains(&name) {
         let path = subject(call);
-        let whole = matches!(place(path), Place::System | Place::Home)
+        let whole = is_wide(path)
             || place(path) == Place::Everything
-            || matches!(place(path), Place::Outside) && name.contains("rm")
             || call.args.first().is_some_and(|value| {
                 value.calls.iter().any(|from| from.ends_with("getcwd") || from == "process.cwd")
             });
         if whole {
             sink.add("tree.destroy", call.at, quote(path));
+        } else if matches!(place(path), Place::System | Place::Home | Place::Outside) {
+            sink.add("write.outside", call.at, quote(path));
         }
         return;
     }
@@ -225,22 +230,32 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
         if redirect.target.starts_with("/dev/sd") || redirect.target.starts_with("/dev/nvme") {
             sink.add("tree.destroy", command.at, quote(&redirect.target));
         }
-        written(&redirect.target, command.at, sink);
+        if is_tame(command) && place(&redirect.target) == Place::Home {
+            sink.add("write.outside", command.at, quote(&redirect.target));
+        } else {
+            written(&redirect.target, command.at, sink);
+        }
     }
     let at = command.at;
     let operands: Vec<&str> = command.operands().collect();
-    let far = |path: &&&str| matches!(place(path), Place::System | Place::Home | Place::Everything);
+    let far = |path: &&&str| is_wide(path) || place(path) == Place::Everything;
+    let outside = |path: &&str| matches!(place(path), Place::System | Place::Home | Place::Outside);
     match command.program() {
+        program if formats(program) => {
+            // A disk, or what may be one; a file with a file system in it is a file.
+            let path = operands.iter().find(|path| path.starts_with("/dev/") || path.contains(UNKNOWN));
+            if let Some(path) = path.filter(|_| !command.has_option('l', "list")) {
+                sink.add("tree.destroy", at, quote(path));
+            }
+        }
         "rm" | "rmdir" | "unlink" | "srm" => {
             let deep = command.has_option('r', "recursive") || command.has_option('R', "");
-            let path = operands.iter().find(|path| {
-                let kind = place(path);
-                matches!(kind, Place::System | Place::Home)
-                    || deep && (kind == Place::Everything || kind == Place::Outside)
-            });
+            let path = operands.iter().find(|path| is_wide(path) || deep && place(path) == Place::Everything);
             let forced = command.has_option('\0', "no-preserve-root");
             if let Some(path) = path.or(operands.first().filter(|_| forced)) {
                 sink.add("tree.destroy", at, quote(path));
+            } else if let Some(path) = operands.iter().find(|path| outside(path)) {
+                sink.add("write.outside", at, quote(path));
             }
         }
         "find" => {
@@ -249,10 +264,7 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
                 .inner()
                 .windows(2)
                 .any(|pair| pair[0].starts_with("-exec") && matches!(&*pair[1], "rm" | "shred"));
-            if let Some(path) = operands
-                .first()
-                .filter(|path| (deletes || removes) && matches!(place(path), Place::System | Place::Home))
-            {
+            if let Some(path) = operands.first().filter(|path| (deletes || removes) && is_wide(path)) {
                 sink.add("tree.destroy", at, quote(path));
             }
         }
@@ -262,7 +274,7 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
             }
         }
         "mv" | "cp" | "install" | "ln" if operands.len() > 1 => {
-            if command.program() == "mv" && matches!(place(operands[0]), Place::System | Place::Home) {
+            if command.program() == "mv" && is_wide(operands[0]) {
                 sink.add("tree.destroy", at, quote(operands[0]));
             }
             operands.last().into_iter().for_each(|path| written(path, at, sink));
@@ -285,4 +297,38 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
         }
         _ => {}
     }
+}
+
+/// Whether a program makes a disk empty.
+fn formats(program: &str) -> bool {
+    matches!(program, "wipefs" | "mke2fs" | "fdisk" | "parted" | "sgdisk" | "blkdiscard" | "mkfs")
+        || program.starts_with("mkfs.")
+}
+
+/// Whether a command prints a line that people have in their shell's start file: a path, an alias, a completion. One that starts or
+/// fetches something is none, nor one that stands in for what asks for a password.
+fn is_tame(command: &Command) -> bool {
+    const BEGINS: [&str; 9] =
+        ["export ", "alias ", "source ", ". ", "#", "PATH=", "eval \"$(", "complete ", "setopt "];
+    const STARTS: [&str; 14] = [
+        "curl",
+        "wget",
+        "/dev/tcp",
+        "nc ",
+        "base64",
+        "python",
+        "perl",
+        "sh -",
+        "rm ",
+        "&",
+        "| ",
+        "alias su",
+        "alias ssh",
+        "LD_PRELOAD",
+    ];
+    let line = command.words.get(1..).unwrap_or_default().join(" ");
+    let line = line.trim_start();
+    matches!(command.program(), "echo" | "printf")
+        && BEGINS.iter().any(|begin| line.starts_with(begin))
+        && !STARTS.iter().any(|start| line.contains(start))
 }
