@@ -40,9 +40,10 @@ pub static COMMAND_RULES: LazyLock<CommandRules> = LazyLock::new(|| {
 impl CommandRules {
     /// The verdict on one command, and the rule that gave it.
     pub fn judge(&self, command: &Command) -> (Verdict, String) {
+        let inner = command.inner();
         let lists = [(Verdict::Deny, &self.deny), (Verdict::Ask, &self.ask), (Verdict::Allow, &self.allow)];
         for (verdict, rules) in lists {
-            let matches = |rule: &&Vec<String>| begins(&command.words, rule) || begins(command.inner(), rule);
+            let matches = |rule: &&Vec<String>| begins(&command.words, rule) || begins(inner, rule);
             if let Some(rule) = rules.iter().find(matches) {
                 return (verdict, format!("`{}`", rule.join(" ")));
             }

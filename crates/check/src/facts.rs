@@ -145,6 +145,8 @@ pub struct Redirect {
 pub struct Command {
     /// Its words, folded; what wraps another command (`sudo`, `env`, `xargs`) is kept.
     pub words: Vec<String>,
+    /// How many of them wrap the command, with their options.
+    pub wrappers: usize,
     /// Redirections of it, or of what it is in.
     pub redirects: Vec<Redirect>,
     /// Where it begins, in bytes.
@@ -169,25 +171,7 @@ impl Command {
 
     /// The words from the program on, past wrappers and their options.
     pub fn inner(&self) -> &[String] {
-        const WRAPPERS: [&str; 12] = [
-            "sudo", "env", "nohup", "exec", "command", "time", "nice", "setsid", "stdbuf", "xargs",
-            "builtin", "doas",
-        ];
-        let mut words = self.words.as_slice();
-        while let Some(first) = words.first() {
-            let name = first.rsplit('/').next().unwrap_or(first);
-            let rest = match name {
-                "timeout" if words.len() > 2 => &words[2..],
-                _ if WRAPPERS.contains(&name) && words.len() > 1 => &words[1..],
-                _ => return words,
-            };
-            let skip = rest.iter().take_while(|word| word.starts_with('-') || word.contains('=')).count();
-            if skip == rest.len() {
-                return words;
-            }
-            words = &rest[skip..];
-        }
-        words
+        self.words.get(self.wrappers..).unwrap_or_default()
     }
 
     /// Words after the program that are not options.
@@ -202,6 +186,30 @@ impl Command {
             None => word.strip_prefix('-').is_some_and(|letters| letters.contains(short)),
         })
     }
+}
+
+/// How many words at the begin of a command wrap another one, with their options: 0 if nothing is left to wrap.
+pub fn wrappers(words: &[String]) -> usize {
+    const WRAPPERS: [&str; 12] = [
+        "sudo", "env", "nohup", "exec", "command", "time", "nice", "setsid", "stdbuf", "xargs", "builtin",
+        "doas",
+    ];
+    let mut from = 0;
+    while let Some(first) = words.get(from) {
+        let name = first.rsplit('/').next().unwrap_or(first);
+        let next = match name {
+            "timeout" if words.len() > from + 2 => from + 2,
+            _ if WRAPPERS.contains(&name) && words.len() > from + 1 => from + 1,
+            _ => return from,
+        };
+        let options =
+            words[next..].iter().take_while(|word| word.starts_with('-') || word.contains('=')).count();
+        if next + options == words.len() {
+            return from;
+        }
+        from = next + options;
+    }
+    from
 }
 
 /// A loop whose condition is always true and that nothing leaves.

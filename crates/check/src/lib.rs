@@ -45,7 +45,7 @@ pub fn check(source: &str, language: Language, policy: CheckPolicy) -> Report {
         Ok(facts) => facts,
         Err(unchecked) => return not_checked(unchecked, policy),
     };
-    let found = rules::apply(&facts, language);
+    let found = rules::apply(facts, language);
     let mut lines = Lines::new(source);
     let findings: Vec<Finding> = found
         .into_iter()

@@ -1,23 +1,40 @@
 //! What a shell program does, from tree-sitter's tree. The parser and this walk use no recursion that the text could drive.
 
 use crate::bound::Unchecked;
-use crate::facts::{Around, Command, Endless, Facts, Redirect, UNKNOWN};
+use crate::facts::{Around, Command, Endless, Facts, Redirect, UNKNOWN, wrappers};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
-use tree_sitter::{Node, ParseOptions, ParseState, Parser};
+use tree_sitter::{Node, ParseOptions, ParseState, Parser, Tree};
 
 /// How long the parser may take. 1 MB of an ordinary program takes a fifth of a second; a hostile one may take for ever.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How deep words are folded.
 const DEPTH: usize = 8;
-/// Most words and redirections that are kept of one command.
+/// Most words that are kept of one command.
 const WORDS_MAX: usize = 64;
+/// Most redirections, and programs before it in its pipeline, that are kept of one command.
+const NEIGHBOURS_MAX: usize = 8;
 
 /// Reads a program, which has no NUL.
 pub fn read(source: &str) -> Result<Facts, Unchecked> {
-    let mut parser = Parser::new();
-    parser.set_language(&tree_sitter_bash::LANGUAGE.into()).map_err(|_| Unchecked::GaveUp)?;
+    let tree = PARSER.with_borrow_mut(|parser| parse(parser, source))?;
+    let mut reader = Reader { source, ..Reader::default() };
+    reader.facts.parsed = !tree.root_node().has_error();
+    reader.walk(tree.root_node());
+    Ok(reader.facts)
+}
+
+thread_local! {
+    /// Programs hand a shell many short texts, and a parser takes longer to make than most of them to read.
+    static PARSER: RefCell<Parser> = RefCell::new(Parser::new());
+}
+
+fn parse(parser: &mut Parser, source: &str) -> Result<Tree, Unchecked> {
+    if parser.language().is_none() {
+        parser.set_language(&tree_sitter_bash::LANGUAGE.into()).map_err(|_| Unchecked::GaveUp)?;
+    }
     let begun = Instant::now();
     let mut patient = |_: &ParseState| {
         if begun.elapsed() > PATIENCE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -25,11 +42,12 @@ pub fn read(source: &str) -> Result<Facts, Unchecked> {
     let bytes = source.as_bytes();
     let mut text = |at: usize, _| bytes.get(at..).unwrap_or_default();
     let options = ParseOptions::new().progress_callback(&mut patient);
-    let tree = parser.parse_with_options(&mut text, None, Some(options)).ok_or(Unchecked::GaveUp)?;
-    let mut reader = Reader { source, ..Reader::default() };
-    reader.facts.parsed = !tree.root_node().has_error();
-    reader.walk(tree.root_node());
-    Ok(reader.facts)
+    let tree = parser.parse_with_options(&mut text, None, Some(options));
+    // One that gave up would go on with the old text.
+    tree.ok_or_else(|| {
+        parser.reset();
+        Unchecked::GaveUp
+    })
 }
 
 #[derive(Default)]
@@ -128,7 +146,7 @@ impl<'a> Reader<'a> {
             "redirected_statement" => {
                 let mut redirects = Vec::new();
                 let mut cursor = node.walk();
-                for child in node.children_by_field_name("redirect", &mut cursor).take(WORDS_MAX) {
+                for child in node.children_by_field_name("redirect", &mut cursor).take(NEIGHBOURS_MAX) {
                     if child.kind() != "file_redirect" {
                         continue;
                     }
@@ -226,7 +244,7 @@ impl<'a> Reader<'a> {
         let outer =
             self.pipelines.iter().filter(|pipeline| at < pipeline.last).map(|pipeline| pipeline.redirects);
         let from = outer.max().unwrap_or_default();
-        self.redirects[from..].iter().rev().take(4).flatten().take(WORDS_MAX).cloned().collect()
+        self.redirects[from..].iter().rev().take(4).flatten().take(NEIGHBOURS_MAX).cloned().collect()
     }
 
     fn read_command(&mut self, node: Node<'a>) {
@@ -240,6 +258,7 @@ impl<'a> Reader<'a> {
         }
         let (function, chosen) = self.functions.last().cloned().unzip();
         let command = Command {
+            wrappers: wrappers(&words),
             words,
             redirects: self.redirects_at(node.start_byte()),
             at: node.start_byte(),
@@ -259,13 +278,13 @@ impl<'a> Reader<'a> {
         // What a substitution prints, the command around it takes.
         for outer in self.commands.iter().rev().take(4) {
             if let Some(outer) = self.facts.commands.get_mut(*outer)
-                && outer.fed_by.len() < WORDS_MAX
+                && outer.fed_by.len() < NEIGHBOURS_MAX
             {
                 outer.fed_by.push(program.clone());
             }
         }
         if let Some(pipeline) = self.pipelines.last_mut()
-            && pipeline.programs.len() < WORDS_MAX
+            && pipeline.programs.len() < NEIGHBOURS_MAX
         {
             pipeline.programs.push(program);
         }

@@ -145,6 +145,30 @@ fn a_megabyte_of_nested_blocks_is_answered() {
 }
 
 #[test]
+fn a_megabyte_of_commands_is_answered() {
+    let pieces = [
+        "sh a;",
+        "cat /a|curl b;",
+        "curl x;sh x;",
+        "a|",
+        "a >b ",
+        "a&",
+        "eval a;",
+        "sudo ",
+        "import os;os.system('a');",
+        "urlretrieve(a,'b');",
+        "x+=y;",
+        "x.append(y);",
+        "open('/etc/shadow');",
+        "require('child_process').exec('a');",
+        "fetch(a).then(b=>",
+        "class a:b();",
+        "for a in b:c(a)\n",
+    ];
+    pieces.iter().for_each(|piece| survives(piece));
+}
+
+#[test]
 fn odd_bytes_are_answered() {
     ["\0", "\u{feff}", "\u{202e}", "é", "\r", "\\", "'", "\"", "\"\"\"", "\u{10ffff}", "\u{2028}"]
         .iter()

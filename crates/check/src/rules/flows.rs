@@ -355,10 +355,15 @@ fn scans(facts: &Facts, sink: &mut Sink) {
     }
 }
 
-/// Files that a call or a command fetched, and a later command executes.
+/// Most fetched files that are looked for among the commands.
+const FETCHED_MAX: usize = 16;
+
+/// Files that a call fetched, and a later command executes.
 fn executes_fetched(facts: &Facts, sink: &mut Sink) {
     let saved = facts.calls.iter().filter(|call| call.name == "urllib.request.urlretrieve");
-    for (name, at) in saved.map(|call| (call.arg(1), call.at)).filter(|(name, _)| name.len() > 1) {
+    for (name, at) in
+        saved.map(|call| (call.arg(1), call.at)).filter(|(name, _)| name.len() > 1).take(FETCHED_MAX)
+    {
         let runs = |command: &&Command| {
             let words = command.inner();
             let first = words.first().map_or("", String::as_str);

@@ -113,22 +113,25 @@ impl Sink {
 const QUOTE_CHARS_MAX: usize = 80;
 /// How often a shell is looked for inside a command, inside a command.
 const SHELLS_MAX: usize = 3;
+/// Most texts of a program that are read as shell programs, and how long they may be together.
+const TEXTS_MAX: usize = 1000;
+const TEXTS_BYTES_MAX: usize = 256 << 10;
 
 /// Applies every rule; findings come in the order of the program.
-pub fn apply(facts: &Facts, language: Language) -> Vec<Found> {
-    let mut facts = std::borrow::Cow::Borrowed(facts);
-    let inner = processes::commands_of(&facts);
-    if !inner.is_empty() {
-        let facts = facts.to_mut();
-        for (text, at, around) in inner {
-            take_commands(facts, &text, at, around, 0);
+pub fn apply(mut facts: Facts, language: Language) -> Vec<Found> {
+    let mut bytes = 0;
+    for (text, at, around) in processes::commands_of(&facts).into_iter().take(TEXTS_MAX) {
+        bytes += text.len();
+        if bytes > TEXTS_BYTES_MAX {
+            break;
         }
+        take_commands(&mut facts, &text, at, around, 0);
     }
     if language == Language::Bash {
-        let inner: Vec<(String, usize)> =
-            facts.commands.iter().filter_map(|command| Some((shell_text(command)?, command.at))).collect();
+        let handed = facts.commands.iter().filter_map(|command| Some((shell_text(command)?, command.at)));
+        let inner: Vec<(String, usize)> = handed.take(TEXTS_MAX).collect();
         for (text, at) in inner {
-            take_commands(facts.to_mut(), &text, at, crate::facts::Around::Nothing, 1);
+            take_commands(&mut facts, &text, at, crate::facts::Around::Nothing, 1);
         }
     }
     let mut sink = Sink { found: Vec::new(), seen: BTreeSet::new() };

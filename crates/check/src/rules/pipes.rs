@@ -4,6 +4,7 @@ use super::flows::hides;
 use super::{Sink, quote};
 use crate::facts::{Command, Facts};
 use crate::place::is_private;
+use std::collections::HashMap;
 
 /// Commands that send what they read.
 const SENDERS: [&str; 10] =
@@ -14,12 +15,54 @@ pub(super) const INTERPRETERS: [&str; 14] = [
     ".",
 ];
 
-/// Applies the rules.
-pub fn apply(facts: &Facts, sink: &mut Sink) {
-    facts.commands.iter().for_each(|command| command_flows(command, facts, sink));
+/// Commands that print what they read.
+const READERS: [&str; 9] = ["cat", "tar", "zip", "gzip", "grep", "find", "ls", "head", "tail"];
+
+/// What is true of a program as a whole. Found once: a question to all commands for each of them would be a square.
+struct Whole<'a> {
+    /// Whether it names a place of credentials.
+    secret: bool,
+    /// Where it first prints what is no business of another machine.
+    private: Option<usize>,
+    /// Names under which something was fetched, and where first.
+    fetched: HashMap<&'a str, usize>,
 }
 
-fn command_flows(command: &Command, facts: &Facts, sink: &mut Sink) {
+impl<'a> Whole<'a> {
+    fn of(facts: &'a Facts, sink: &Sink) -> Self {
+        let mut fetched = HashMap::new();
+        for command in facts.commands.iter().filter(|command| matches!(command.program(), "curl" | "wget")) {
+            let words = command.words.iter().skip(1);
+            let to = command.redirects.iter().map(|redirect| &redirect.target);
+            for name in words.chain(to).filter(|word| !word.starts_with('-')) {
+                let at = command.at;
+                fetched.entry(name.as_str()).or_insert(at);
+                fetched.entry(name.rsplit('/').next().unwrap_or(name)).or_insert(at);
+            }
+        }
+        let reads =
+            |command: &&Command| READERS.contains(&command.program()) && command.operands().any(is_private);
+        Self {
+            secret: sink.found.iter().any(|(rule, ..)| *rule == "credentials.path"),
+            private: facts.commands.iter().find(reads).map(|command| command.at),
+            fetched,
+        }
+    }
+
+    /// Whether a file of this name was fetched before.
+    fn has_fetched(&self, name: &str, before: usize) -> bool {
+        let at = self.fetched.get(name).or_else(|| self.fetched.get(name.trim_start_matches("./")));
+        at.is_some_and(|at| *at < before)
+    }
+}
+
+/// Applies the rules.
+pub fn apply(facts: &Facts, sink: &mut Sink) {
+    let whole = Whole::of(facts, sink);
+    facts.commands.iter().for_each(|command| command_flows(command, &whole, sink));
+}
+
+fn command_flows(command: &Command, whole: &Whole, sink: &mut Sink) {
     let (program, at) = (command.program(), command.at);
     let fed = |names: &[&str]| command.fed_by.iter().any(|name| names.contains(&name.as_str()));
     let interprets = INTERPRETERS.contains(&program);
@@ -35,8 +78,7 @@ fn command_flows(command: &Command, facts: &Facts, sink: &mut Sink) {
     {
         sink.add("code.obfuscated", at, quote(program));
     }
-    let secret = sink.found.iter().any(|(rule, ..)| *rule == "credentials.path");
-    if SENDERS.contains(&program) && program != "openssl" && sends(command, facts, secret) {
+    if SENDERS.contains(&program) && program != "openssl" && sends(command, whole) {
         sink.add("exfiltration", at, quote(program));
     }
     if matches!(program, "nc" | "ncat" | "netcat" | "socat") {
@@ -60,22 +102,11 @@ fn command_flows(command: &Command, facts: &Facts, sink: &mut Sink) {
     {
         sink.add("shell.reverse", at, quote(program));
     }
-    // A script that was fetched a line before.
-    let fetched = |word: &str| {
-        facts.commands.iter().any(|other| {
-            other.at < at
-                && matches!(other.program(), "curl" | "wget")
-                && (other.words.iter().any(|from| {
-                    from == word || from.ends_with(&format!("/{}", word.trim_start_matches("./")))
-                }) || other.redirects.iter().any(|redirect| redirect.target == word))
-        })
-    };
-    let word = command.inner().get(1).map_or("", String::as_str);
-    let direct = command.inner().first().filter(|word| word.contains('/')).map_or("", String::as_str);
-    if (interprets || program == "chmod") && command.operands().any(fetched)
-        || !direct.is_empty() && fetched(direct)
-    {
-        sink.add("download.execute", at, quote(if word.is_empty() { program } else { word }));
+    // A script that was fetched a line before. What a script is told to read is not it.
+    let first = command.inner().first().map_or("", String::as_str);
+    let script = if interprets { command.operands().next().unwrap_or_default() } else { first };
+    if (interprets || first.contains('/')) && whole.has_fetched(script, at) {
+        sink.add("download.execute", at, quote(script));
     }
     if matches!(program, "python" | "python3" | "perl" | "node" | "ruby" | "php")
         && command.has_option('c', "") | command.has_option('e', "") | command.has_option('r', "")
@@ -94,19 +125,18 @@ fn command_flows(command: &Command, facts: &Facts, sink: &mut Sink) {
 }
 
 /// Whether a command sends what another machine has no business with.
-fn sends(command: &Command, facts: &Facts, secret: bool) -> bool {
+fn sends(command: &Command, whole: &Whole) -> bool {
     let fed = |names: &[&str]| command.fed_by.iter().any(|name| names.contains(&name.as_str()));
     if fed(&["env", "printenv", "history", "set", "whoami", "id", "ps", "dump", "xxd", "base64"]) {
         return true;
     }
-    if secret && command.words.iter().any(|word| word.contains("://") || word.contains('.')) {
+    if whole.secret && command.words.iter().any(|word| word.contains("://") || word.contains('.')) {
         return true;
     }
-    let reads = ["cat", "tar", "zip", "gzip", "grep", "find", "ls", "head", "tail"];
     let from = command.redirects.iter().filter(|redirect| redirect.operator == "<");
     // Whoever sends over a bare socket has nobody at the other end who asked.
     if matches!(command.program(), "nc" | "ncat" | "netcat" | "socat" | "telnet")
-        && (fed(&reads) || fed(&["hostname"]) || from.clone().next().is_some())
+        && (fed(&READERS) || fed(&["hostname"]) || from.clone().next().is_some())
     {
         return true;
     }
@@ -129,10 +159,7 @@ fn sends(command: &Command, facts: &Facts, secret: bool) -> bool {
         || command.words.windows(2).any(option)
         || command.words.iter().any(joined)
         || from.map(|redirect| redirect.target.as_str()).any(private)
-        || fed(&reads)
-            && facts.commands.iter().any(|other| {
-                reads.contains(&other.program()) && other.at <= command.at && other.operands().any(private)
-            })
+        || fed(&READERS) && whole.private.is_some_and(|at| at <= command.at)
 }
 
 fn hex(command: &Command) -> bool {

@@ -78,7 +78,6 @@ pub fn commands_of(facts: &Facts) -> Vec<(String, usize, Around)> {
             let known = text.chars().any(|c| c.is_ascii_alphabetic());
             known.then_some((text, call.at, call.around))
         })
-        .take(1000)
         .collect()
 }
 
