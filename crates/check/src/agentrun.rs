@@ -290,10 +290,10 @@ impl<'a> SourceOrderVisitor<'a> for Restricted<'a> {
             return TraversalSignal::Skip;
         }
         match node {
-            AnyNodeRef::ExprName(name) => {
-                if name.ctx != ExprContext::Load || !matches!(name.id.as_str(), "print" | "printed") {
-                    self.name(at, &name.id, false);
-                }
+            AnyNodeRef::ExprName(name)
+                if name.ctx != ExprContext::Load || !matches!(name.id.as_str(), "print" | "printed") =>
+            {
+                self.name(at, &name.id, false);
             }
             AnyNodeRef::ExprAttribute(attribute) => {
                 let name = attribute.attr.as_str();

@@ -1,6 +1,6 @@
 //! Rules for shell commands: allow, ask or deny, as AIGNE's BashAgent has them, on the commands of the parse tree instead of on text.
 
-use crate::facts::Command;
+use crate::facts::{Command, last_part};
 use crate::shell;
 use serde::Deserialize;
 use std::sync::LazyLock;
@@ -40,10 +40,11 @@ pub static COMMAND_RULES: LazyLock<CommandRules> = LazyLock::new(|| {
 impl CommandRules {
     /// The verdict on one command, and the rule that gave it.
     pub fn judge(&self, command: &Command) -> (Verdict, String) {
-        let inner = command.inner();
+        let (words, inner) = (command.words.as_slice(), command.inner());
         let lists = [(Verdict::Deny, &self.deny), (Verdict::Ask, &self.ask), (Verdict::Allow, &self.allow)];
         for (verdict, rules) in lists {
-            let matches = |rule: &&Vec<String>| begins(&command.words, rule) || begins(inner, rule);
+            let matches =
+                |rule: &&Vec<String>| begins(words, rule) || command.wrappers > 0 && begins(inner, rule);
             if let Some(rule) = rules.iter().find(matches) {
                 return (verdict, format!("`{}`", rule.join(" ")));
             }
@@ -69,11 +70,15 @@ pub fn judge(command: &Command) -> (Verdict, String) {
 
 fn begins(words: &[String], rule: &[String]) -> bool {
     let fits = |(index, (word, wanted)): (usize, (&String, &String))| {
-        let word = if index == 0 { word.rsplit('/').next().unwrap_or(word) } else { word };
-        wanted
-            .strip_suffix('*')
-            .filter(|rest| !rest.is_empty() && *rest != "/")
-            .map_or(word == wanted, |begin| word.starts_with(begin))
+        let word = if index == 0 { last_part(word, b'/') } else { word };
+        let open = wanted.strip_suffix('*').filter(|rest| !rest.is_empty() && *rest != "/");
+        open.map_or(word == wanted, |begin| word.starts_with(begin))
     };
-    words.len() >= rule.len() && words.iter().zip(rule).enumerate().all(fits)
+    // Most rules are told apart by the last letter of their first word.
+    let maybe = |word: &String, wanted: &String| {
+        wanted.ends_with('*') || word.as_bytes().last() == wanted.as_bytes().last()
+    };
+    words.len() >= rule.len()
+        && words.iter().zip(rule).take(1).all(|(word, wanted)| maybe(word, wanted))
+        && words.iter().zip(rule).enumerate().all(fits)
 }

@@ -127,7 +127,7 @@ impl Call {
 
     /// The last part of the name.
     pub fn method(&self) -> &str {
-        self.name.rsplit('.').next().unwrap_or_default()
+        last_part(&self.name, b'.')
     }
 }
 
@@ -166,7 +166,7 @@ pub struct Command {
 impl Command {
     /// The program, without its directory; wrappers such as `sudo` are seen through.
     pub fn program(&self) -> &str {
-        self.inner().first().map_or("", |word| word.rsplit('/').next().unwrap_or(word))
+        self.inner().first().map_or("", |word| last_part(word, b'/'))
     }
 
     /// The words from the program on, past wrappers and their options.
@@ -188,6 +188,12 @@ impl Command {
     }
 }
 
+/// What comes after the last `mark`, a byte of ASCII: the whole if there is none. Texts are short, so a search in steps of words, as the
+/// standard library's is, costs more than it saves.
+pub fn last_part(text: &str, mark: u8) -> &str {
+    text.bytes().rposition(|byte| byte == mark).map_or(text, |at| &text[at + 1..])
+}
+
 /// How many words at the begin of a command wrap another one, with their options: 0 if nothing is left to wrap.
 pub fn wrappers(words: &[String]) -> usize {
     const WRAPPERS: [&str; 12] = [
@@ -196,7 +202,7 @@ pub fn wrappers(words: &[String]) -> usize {
     ];
     let mut from = 0;
     while let Some(first) = words.get(from) {
-        let name = first.rsplit('/').next().unwrap_or(first);
+        let name = last_part(first, b'/');
         let next = match name {
             "timeout" if words.len() > from + 2 => from + 2,
             _ if WRAPPERS.contains(&name) && words.len() > from + 1 => from + 1,
@@ -314,6 +320,5 @@ pub fn leaves(name: &str) -> bool {
         "acquire",
         "update",
     ];
-    let last = name.rsplit('.').next().unwrap_or(name);
-    LAST.contains(&last)
+    LAST.contains(&last_part(name, b'.'))
 }

@@ -21,11 +21,12 @@ use bound::Unchecked;
 use facts::Facts;
 use model::{CheckPolicy, Finding, Language, Severity};
 pub use rules::{RULES, Rule};
+use std::cmp::Reverse;
 
 /// What came of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What was noticed, in the order of the program; at most [`FINDINGS_MAX`].
+    /// What was noticed, in the order of the program; the gravest [`FINDINGS_MAX`] of it.
     pub findings: Vec<Finding>,
     /// Whether the policy refuses the program.
     pub refused: bool,
@@ -45,11 +46,16 @@ pub fn check(source: &str, language: Language, policy: CheckPolicy) -> Report {
         Ok(facts) => facts,
         Err(unchecked) => return not_checked(unchecked, policy),
     };
-    let found = rules::apply(facts, language);
+    let mut found = rules::apply(facts, language);
+    if found.len() > FINDINGS_MAX {
+        // The gravest stay: a hundred remarks are nothing to hide behind.
+        found.sort_by_cached_key(|(rule, ..)| Reverse(rules::severity(rule, policy)));
+        found.truncate(FINDINGS_MAX);
+        found.sort_by_key(|(_, at, _)| *at);
+    }
     let mut lines = Lines::new(source);
     let findings: Vec<Finding> = found
         .into_iter()
-        .take(FINDINGS_MAX)
         .map(|(rule, at, detail)| {
             let (line, column) = lines.place(at);
             rules::finding(rule, policy, line, column, &detail)

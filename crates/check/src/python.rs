@@ -143,8 +143,8 @@ impl Reader {
             }
             Expr::List(_) | Expr::Tuple(_) => {
                 let parts = |expression: &Expr| match expression {
-                    Expr::List(list) => list.elts.iter().cloned().collect(),
-                    Expr::Tuple(tuple) => tuple.elts.iter().cloned().collect(),
+                    Expr::List(list) => list.elts.to_vec(),
+                    Expr::Tuple(tuple) => tuple.elts.to_vec(),
                     _ => Vec::new(),
                 };
                 // Few names only: a copy of a large literal is not worth it.
@@ -354,13 +354,12 @@ impl<'a> Visitor<'a> for Reader {
                 let text = self.fold(expression, 4).text;
                 self.facts.texts.push((text, at));
             }
-            Expr::Attribute(attribute) => {
-                // The whole of a chain once, not each part of it: that would be quadratic.
-                if attribute.attr.starts_with("__") || matches!(&*attribute.value, Expr::Name(_)) {
-                    if let Some(name) = self.dotted(expression, 4) {
-                        self.facts.names.push((name, at));
-                    }
-                }
+            // The whole of a chain once, not each part of it: that would be quadratic.
+            Expr::Attribute(attribute)
+                if attribute.attr.starts_with("__") || matches!(&*attribute.value, Expr::Name(_)) =>
+            {
+                let name = self.dotted(expression, 4);
+                self.facts.names.extend(name.map(|name| (name, at)));
             }
             Expr::BinOp(operation)
                 if matches!(operation.op, Operator::Add | Operator::Div | Operator::Mult | Operator::Pow) =>

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 use tree_sitter::{Node, ParseOptions, ParseState, Parser, Tree};
 
-/// How long the parser may take. 1 MB of an ordinary program takes a fifth of a second; a hostile one may take for ever.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the parser may take. 1 MB of an ordinary program takes 0.3 s; a hostile one may take for ever.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How deep words are folded.
 const DEPTH: usize = 8;
 /// Most words that are kept of one command.

@@ -178,6 +178,13 @@ fn odd_bytes_are_answered() {
 }
 
 #[test]
+fn many_remarks_hide_nothing() {
+    let source = format!("{}rm -rf /\n", "curl x\n".repeat(FINDINGS_MAX + 1));
+    let report = check(&source, Language::Bash, CheckPolicy::Default);
+    assert!(report.refused && report.findings.len() == FINDINGS_MAX, "{report:?}");
+}
+
+#[test]
 fn too_long_a_program_is_said_to_be_unchecked() {
     let report = check(&"x\n".repeat(600_000), Language::Python, CheckPolicy::Default);
     assert_eq!((report.findings[0].rule.as_str(), report.refused), ("program.unchecked", false));
@@ -324,7 +331,7 @@ fn a_finding_names_its_place_and_reason() {
     insta::assert_snapshot!(lines.join("\n"), @"3:13: high tree.destroy: deletes or overwrites a whole tree, or a disk: `/`");
 }
 
-/// The half that was written after the rules were frozen; they were not changed for it.
+/// The half that was written after the rules of half A; they were mended for it later.
 #[test]
 fn corpus_b() {
     let (recall, refused, mistakes) = measure("b");

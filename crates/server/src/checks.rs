@@ -7,10 +7,15 @@ use check::Report;
 use model::{CheckMode, CheckPolicy, Finding, RunRequest, RunSpec};
 use std::sync::Arc;
 use store::{Admission, NewRun};
+use tokio::sync::Semaphore;
 use worker::machine::Order;
 
-/// Longest program that is checked where it is: that takes less than a millisecond or two. A longer one has a thread that may wait.
-const HERE_BYTES_MAX: usize = 64 << 10;
+/// Longest program that is checked where it is: that takes a millisecond, and bash four. A longer one has a thread that may wait.
+const HERE_BYTES_MAX: usize = 8 << 10;
+/// How many longer ones are checked at once; each may take a second and 50 MB. The requests of others wait.
+const LONG_AT_ONCE: usize = 4;
+
+static LONG: Semaphore = Semaphore::const_new(LONG_AT_ONCE);
 
 /// What came of the check of a run.
 #[derive(Debug, Default)]
@@ -35,8 +40,15 @@ pub async fn report_of(policy: CheckPolicy, spec: &RunSpec) -> Result<Report, Pr
     if spec.code.len() <= HERE_BYTES_MAX {
         return Ok(check::check(&spec.code, spec.language, policy));
     }
+    let place = LONG.acquire().await.map_err(|error| internal(error.to_string()))?;
     let (code, language) = (spec.code.clone(), spec.language);
-    let checked = tokio::task::spawn_blocking(move || check::check(&code, language, policy)).await;
+    let checked = tokio::task::spawn_blocking(move || {
+        let report = check::check(&code, language, policy);
+        // Not before: a client that breaks off does not end the check.
+        drop(place);
+        report
+    });
+    let checked = checked.await;
     checked.map_err(|error| internal(error.to_string()))
 }
 

@@ -207,12 +207,9 @@ fn is_sent(call: &Call, secret: bool, sink: &mut Sink) {
     );
     let looks_up =
         matches!(name, "socket.gethostbyname" | "socket.getaddrinfo" | "dns.lookup" | "dns.resolve");
-    if !SENDS.contains(&name)
-        && !raw
-        && !looks_up
-        && !(call.method() == "write" && call.name.contains("request"))
-        && !(call.method() == "post" && name.contains('.'))
-    {
+    let writes = call.method() == "write" && call.name.contains("request")
+        || call.method() == "post" && name.contains('.');
+    if !(raw || looks_up || writes || SENDS.contains(&name)) {
         return;
     }
     let sent = call.named.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str()));

@@ -315,13 +315,22 @@ pub fn quote(text: &str) -> String {
     format!("`{}{more}`", shown.collect::<String>())
 }
 
-/// A finding of a rule of the table.
-pub fn finding(rule: &str, policy: CheckPolicy, line: u32, column: u32, detail: &str) -> Finding {
-    let row = RULES.iter().find(|row| row.id == rule).expect("a test finds every rule in the table");
-    let severity = match (policy, row.strict) {
+fn row(rule: &str) -> &'static Rule {
+    RULES.iter().find(|row| row.id == rule).expect("a test finds every rule in the table")
+}
+
+/// How much a rule of the table weighs under a policy.
+pub fn severity(rule: &str, policy: CheckPolicy) -> Severity {
+    let row = row(rule);
+    match (policy, row.strict) {
         (CheckPolicy::Strict, Some(severity)) => severity,
         _ => row.severity,
-    };
+    }
+}
+
+/// A finding of a rule of the table.
+pub fn finding(rule: &str, policy: CheckPolicy, line: u32, column: u32, detail: &str) -> Finding {
+    let (row, severity) = (row(rule), severity(rule, policy));
     let reason = if detail.is_empty() { row.reason.clone() } else { format!("{}: {detail}", row.reason) };
     Finding { rule: row.id.clone(), severity, line, column, reason, advice: row.advice.clone() }
 }
