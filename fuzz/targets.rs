@@ -94,3 +94,14 @@ fn words() {
         assert!(Language::of_shebang(text).is_none() || text.starts_with("#!"));
     });
 }
+
+/// Programs that are checked: never a panic, and never more findings than there may be.
+#[test]
+fn checked_programs() {
+    bolero::check!().with_type::<(u8, String)>().for_each(|(language, source)| {
+        let language = Language::ALL[usize::from(*language) % Language::ALL.len()];
+        for policy in model::CheckPolicy::ALL {
+            assert!(check::check(source, language, policy).findings.len() <= check::FINDINGS_MAX);
+        }
+    });
+}

@@ -4,6 +4,7 @@ mod agentrun;
 mod ahead;
 mod artifacts;
 mod batches;
+mod check;
 mod crashes;
 mod docs;
 mod escape;

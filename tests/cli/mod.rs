@@ -1,6 +1,7 @@
 //! The command line, as a user meets it.
 
 mod bench;
+mod check;
 mod doctor;
 mod key;
 mod run;

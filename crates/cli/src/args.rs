@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use model::{Language, Layer, Policy, TenantId, units};
+use model::{CheckMode, CheckPolicy, Language, Layer, Policy, TenantId, units};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -37,6 +37,8 @@ pub enum Command {
     Session(SessionArguments),
     /// Run and grade many programs, one in each line of a file
     Batch(BatchArguments),
+    /// Look for harm in a program, without running it
+    Check(CheckArguments),
     /// Build, list, show or remove the root filesystems that sandboxes see
     Image(ImageArguments),
     /// List or show what sandboxes are made from, and install or remove the packages of one
@@ -136,6 +138,9 @@ pub struct RunArguments {
     /// The image to run in
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub image: String,
+    /// What the static check does: off, warn (--json has its findings) or deny [default: warn]
+    #[arg(long, value_name = "MODE", value_parser = CheckMode::from_str)]
+    pub check: Option<CheckMode>,
     /// Keep no record of this run in the data directory
     #[arg(long)]
     pub no_record: bool,
@@ -153,6 +158,37 @@ fn help(what: &str, default: &str) -> String {
 fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Arguments of `fireclay check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Findings are advice: what holds a program is its sandbox, and whoever wants to hide from the check can.
+Exit codes: 0 the policy does not refuse the program, 2 it cannot be read, 4 it refuses it")]
+pub struct CheckArguments {
+    /// The program; `-` is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: String,
+    /// python, bash, javascript or typescript [default: by the file's extension or first line]
+    #[arg(short, long, value_name = "LANGUAGE", value_parser = Language::from_str)]
+    pub language: Option<Language>,
+    /// How findings are printed
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: CheckFormat,
+    /// default, strict or agentrun: which findings refuse a program
+    #[arg(long, value_name = "POLICY", default_value = "default", value_parser = CheckPolicy::from_str)]
+    pub policy: CheckPolicy,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CheckFormat {
+    /// A line for each, as compilers do.
+    Text,
+    /// As `POST /v1/check` answers.
+    Json,
+    /// SARIF 2.1.0, for code hosts and editors.
+    Sarif,
 }
 
 /// Arguments of `fireclay serve`.

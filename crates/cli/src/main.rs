@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Run(run) => commands::run::run(run, &settings),
         Command::Session(session) => commands::session::session(session, &settings),
         Command::Batch(batch) => commands::batch::batch(batch, &settings),
+        Command::Check(arguments) => commands::check::check(arguments),
         Command::Image(image) => commands::image::image(image, &settings),
         Command::Template(template) => commands::template::template(template, &settings),
         Command::Serve(serve) => commands::serve::serve(serve, &settings),

@@ -4,6 +4,7 @@
 //! Reading order: a [`RunRequest`] (as said) is admitted into a [`RunSpec`] (complete) and settles as a [`RunResult`].
 
 pub mod base64;
+pub mod finding;
 pub mod id;
 pub mod isolation;
 pub mod language;
@@ -17,6 +18,7 @@ pub mod result;
 pub mod spec;
 pub mod units;
 
+pub use finding::{CheckMode, CheckPolicy, Finding, Severity};
 pub use id::{BatchId, RunId, SessionId, TenantId};
 pub use isolation::{Isolation, Layer};
 pub use language::Language;

@@ -1,7 +1,7 @@
 //! A run as a caller says it: nearly everything may be left out.
 
 use crate::object::{self, Object};
-use crate::{Language, LimitsPatch, base64};
+use crate::{CheckMode, CheckPolicy, Language, LimitsPatch, base64};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,6 +32,10 @@ pub struct RunRequest {
     /// How much it may use.
     #[serde(deserialize_with = "object::deserialize")]
     pub limits: LimitsPatch,
+    /// What is done about findings of the static check; absent means as the service is set, which is to tell them.
+    pub check: Option<CheckMode>,
+    /// Which findings are looked for; absent means as the service is set.
+    pub check_policy: Option<CheckPolicy>,
     /// The caller's own labels, returned unchanged.
     pub metadata: BTreeMap<String, String>,
 }

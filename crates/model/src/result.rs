@@ -1,6 +1,6 @@
 //! What a settled run looks like, at every door.
 
-use crate::{Fault, Isolation, Language, Limit, Outcome, RunId};
+use crate::{Fault, Finding, Isolation, Language, Limit, Outcome, RunId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ pub struct RunResult {
     /// Files it left in the workspace.
     pub artifacts: Vec<Artifact>,
     /// What the static check noticed.
-    pub findings: Vec<Value>,
+    pub findings: Vec<Finding>,
     /// What it tried to reach.
     pub egress: Vec<Value>,
     /// The session it ran in.

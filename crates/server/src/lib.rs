@@ -1,6 +1,7 @@
 //! The doors of fireclay: HTTP, admission, tenants, batches. Knows no kernel; runs are the worker's.
 
 pub mod batches;
+mod checks;
 pub mod counters;
 pub mod doctor;
 pub mod events;

@@ -2,10 +2,10 @@
 
 use crate::events::Log;
 use crate::problem::Problem;
-use model::{Fault, FaultCode, RunResult, TenantId};
+use model::{Fault, FaultCode, Finding, RunResult, TenantId};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use store::RunEvent;
 use tokio::sync::{Notify, watch};
 use worker::machine::Canceller;
@@ -34,6 +34,7 @@ pub struct LiveRun {
     /// Whose it is.
     pub tenant: TenantId,
     judge: Option<Judge>,
+    findings: OnceLock<Vec<Finding>>,
     canceller: Mutex<Option<Canceller>>,
     log: Mutex<Log>,
     changed: watch::Sender<State>,
@@ -57,6 +58,7 @@ impl LiveRun {
         Arc::new(Self {
             tenant,
             judge,
+            findings: OnceLock::new(),
             canceller: Mutex::new(None),
             log: Mutex::new(Log::default()),
             changed,
@@ -65,6 +67,18 @@ impl LiveRun {
 
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what the static check noticed in its program; the first word counts.
+    pub fn noticed(&self, findings: Vec<Finding>) {
+        self.findings.get_or_init(|| findings);
+    }
+
+    /// Puts what the static check noticed into the result, unless it is there: of a run that was denied.
+    pub fn tell_findings(&self, result: &mut RunResult) {
+        if let Some(findings) = self.findings.get().filter(|_| result.findings.is_empty()) {
+            result.findings.clone_from(findings);
+        }
     }
 
     /// Says how to take it back. One who asked before is served now.

@@ -1,6 +1,7 @@
 //! What the doors share: the machine, the store, the runs on their way, and the way of a run from request to record.
 
 use crate::batches::Batches;
+use crate::checks;
 use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Judge, Live, LiveRun};
@@ -108,7 +109,7 @@ pub enum Submitted {
 }
 
 /// A run that nobody was told of yet, to be recorded with its result.
-struct Unrecorded {
+pub(crate) struct Unrecorded {
     run: NewRun,
     started_at_ms: Option<i64>,
 }
@@ -177,6 +178,7 @@ impl Service {
         }
         let text = serde_json::to_string(&request).map_err(|error| internal(error.to_string()))?;
         let metadata = request.metadata.clone();
+        let check = self.check_of(&request);
         let spec = match &session {
             Some(bound) => bound.admit(request, &self.policy_of(&tenant).await?)?,
             None => self.admit(&tenant, request).await?,
@@ -190,6 +192,7 @@ impl Service {
         self.machine
             .room(tenant.as_str(), share)
             .map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
+        let checked = checks::of(check, &spec).await?;
         let id = RunId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let created_at = worker::run::now();
         let run = NewRun {
@@ -204,13 +207,18 @@ impl Service {
             idempotency,
         };
         let order = Order { id, created_at, spec, allow_missing: self.allow_missing() };
+        if checked.denied {
+            return self.deny(run, order, checked.findings, judge).await;
+        }
         let live = LiveRun::new(tenant.clone(), judge);
+        live.noticed(checked.findings.clone());
         if run.idempotency.is_none() {
             return self.clone().taken_in(run, order, (share, session), live, told_late).await;
         }
         let mut again = 0..REPETITIONS;
         loop {
             let live = LiveRun::new(tenant.clone(), None);
+            live.noticed(checked.findings.clone());
             let place = (share, session.clone());
             let submitted = self.clone().taken_in(run.clone(), order.clone(), place, live, false).await?;
             let Submitted::Replayed(before) = &submitted else { return Ok(submitted) };
@@ -405,7 +413,7 @@ impl Service {
     }
 
     /// Writes down what became of a run; only then do listeners see it.
-    async fn settle(
+    pub(crate) async fn settle(
         &self,
         id: &RunId,
         live: &LiveRun,
@@ -423,6 +431,7 @@ impl Service {
                 Vec::new()
             }
         };
+        live.tell_findings(&mut result);
         if let Some(signer) = &self.signer {
             result.receipt = Some(signer.sign(&result));
         }

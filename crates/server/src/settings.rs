@@ -3,7 +3,7 @@
 //! File < environment < flags. [`TABLE`] makes the reference page, the names in the environment and the defaults; [`Settings`] is
 //! what the service reads. A test holds the two together.
 
-use model::{Layer, Limits, LimitsPatch, Policy, units};
+use model::{CheckMode, CheckPolicy, Layer, Limits, LimitsPatch, Policy, units};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -117,8 +117,23 @@ pub const TABLE: &[Row] = &[
         "[]",
         "Names by which this service is reached, besides loopback ones: checked against `Host` when no key is needed",
     ),
+    row(
+        "check.mode",
+        "\"warn\"",
+        "What is done about findings of the static check when a run does not say: `off`, `warn` or `deny`",
+    ),
+    row(
+        "check.policy",
+        "\"default\"",
+        "Which findings are looked for then: `default`, `strict` or `agentrun`",
+    ),
     row("receipts", "true", "Whether results carry a signed receipt"),
     row("agentrun.enabled", "true", "Whether AgentRun's routes `/v1/run/` and `/v1/health/` are served"),
+    row(
+        "agentrun.check",
+        "\"deny\"",
+        "What AgentRun's own check does to programs of its routes: `off` or `deny`",
+    ),
     row("agentrun.cors_origins", "[]", "Origins of browsers that may call AgentRun's routes"),
 ];
 
@@ -177,6 +192,8 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// Names of this service.
     pub allowed_hosts: Vec<String>,
+    /// The static check.
+    pub check: CheckSettings,
     /// Signed receipts.
     pub receipts: bool,
     /// AgentRun's routes.
@@ -247,12 +264,24 @@ pub struct RetentionSettings {
     pub bytes: u64,
 }
 
+/// The static check of runs that do not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckSettings {
+    /// What is done about findings.
+    pub mode: CheckMode,
+    /// Which are looked for.
+    pub policy: CheckPolicy,
+}
+
 /// AgentRun's routes.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentRunSettings {
     /// Whether they are served.
     pub enabled: bool,
+    /// What its check does.
+    pub check: CheckMode,
     /// Which browsers may call them.
     pub cors_origins: Vec<String>,
 }

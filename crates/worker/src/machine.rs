@@ -6,11 +6,11 @@ use crate::lanes::Lanes;
 use crate::phases::{Phase, Phases};
 use crate::pool::{Happened, Pool, PoolLoad, PoolSize, Stream};
 use crate::queue::{Age, FairQueue, Full, Places, Share};
-use crate::run::{result_of_cancelled, result_of_fault, root_of};
+use crate::run::{result_of_cancelled, result_of_denied, result_of_fault, root_of};
 use crate::session::{How, Session};
 use crate::spawner::{Job, Shape, Warm};
 use crate::template::{NotReady, Prepared, Template, Templates};
-use model::{Fault, FaultCode, Language, Layer, Limits, RunId, RunResult, RunSpec, SessionId};
+use model::{Fault, FaultCode, Finding, Language, Layer, Limits, RunId, RunResult, RunSpec, SessionId};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -223,6 +223,11 @@ impl Machine {
     /// What a run sees, or would see.
     fn image_of<'a>(&'a self, shape: &'a Result<Box<Shape>, Fault>) -> &'a sandbox::Image {
         shape.as_ref().map_or(&self.inner.image, |shape| &shape.image)
+    }
+
+    /// The result of a run that the static check refused.
+    pub fn denied(&self, order: Order, findings: Vec<Finding>) -> RunResult {
+        result_of_denied(order.id, order.created_at, &order.spec, &self.inner.image, findings)
     }
 
     /// The digest of the image.

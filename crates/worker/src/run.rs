@@ -2,7 +2,7 @@
 
 use crate::image::Image;
 use model::result::{Artifact, Digests, RunState, Usage};
-use model::{Fault, Isolation, Outcome, RunId, RunResult, RunSpec};
+use model::{Fault, Finding, Isolation, Outcome, RunId, RunResult, RunSpec};
 use sandbox::run::Settled;
 use sandbox::{files::Left, seccomp};
 use sha2::{Digest, Sha256};
@@ -104,6 +104,21 @@ pub fn result_of_cancelled(
     let mut result =
         RunResult { outcome: Some(Outcome::Cancelled), ..empty(id, created_at, spec, isolation) };
     result.digests = digests_of(spec, image, &result);
+    result
+}
+
+/// Tells a run that the static check refused: it never began.
+pub fn result_of_denied(
+    id: RunId,
+    created_at: String,
+    spec: &RunSpec,
+    image: &sandbox::Image,
+    findings: Vec<Finding>,
+) -> RunResult {
+    let mut result = result_of_cancelled(id, created_at, spec, image);
+    result.outcome = Some(Outcome::Denied);
+    result.findings = findings;
+    result.digests.outputs = outputs_digest(&result);
     result
 }
 

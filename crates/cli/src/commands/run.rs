@@ -9,10 +9,11 @@ use crate::env::Settings;
 use crate::exit::{FAULT, code_of_outcome, fault};
 use crate::terminal::Inert;
 use anyhow::Context;
+use check::Report;
 use model::request::FileContent;
 use model::{
-    InputFile, Language, Layer, Limits, LimitsPatch, Outcome, Policy, Rejection, RunId, RunRequest, RunSpec,
-    units,
+    CheckMode, CheckPolicy, InputFile, Language, Layer, Limits, LimitsPatch, Outcome, Policy, Rejection,
+    RunId, RunRequest, RunSpec, units,
 };
 use sandbox::forward::Live;
 use sandbox::host::Host;
@@ -48,11 +49,20 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
         print!("{plan}");
         return Ok(0);
     }
+    let mode = arguments.check.unwrap_or_default();
+    let report = if mode == CheckMode::Off {
+        Report::default()
+    } else {
+        check::check(&spec.code, spec.language, CheckPolicy::Default)
+    };
     let artifacts = arguments.artifacts.as_deref().map(open_artifacts).transpose()?;
     let (image, _hold) = ensure(&arguments.image, settings)?;
     let template = Template::of(&spec)?.prepare(&image, &EnvironmentStore::open(&settings.data));
     let template = template.map_err(Refused::from)?;
     let image = &template.image;
+    if mode == CheckMode::Deny && report.refused {
+        return denied(arguments, &spec, image, report);
+    }
     let stdin = Input::open(arguments)?;
     let id = RunId::from_random(sys::fs::random()?);
     let created_at = worker::run::now();
@@ -85,7 +95,8 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
             if let Some(directory) = &artifacts {
                 copy_artifacts(directory, &settled)?;
             }
-            let result = worker::run::result_of(id, created_at, &spec, image, &settled);
+            let mut result = worker::run::result_of(id, created_at, &spec, image, &settled);
+            result.findings = report.findings;
             if arguments.json {
                 print_json(&result)?;
             } else {
@@ -110,6 +121,23 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
 pub const INTERRUPT: i32 = 2;
 /// SIGINT, SIGTERM and SIGHUP, likewise.
 pub const ENDING: [i32; 3] = [INTERRUPT, 15, 1];
+
+/// Tells a run that the static check refused.
+fn denied(
+    arguments: &RunArguments,
+    spec: &RunSpec,
+    image: &sandbox::Image,
+    report: Report,
+) -> anyhow::Result<u8> {
+    let id = RunId::from_random(sys::fs::random()?);
+    let result = worker::run::result_of_denied(id, worker::run::now(), spec, image, report.findings);
+    if arguments.json {
+        print_json(&result)?;
+    } else {
+        result.findings.iter().for_each(|finding| eprintln!("fireclay: denied: {finding}"));
+    }
+    Ok(code_of_outcome(Outcome::Denied, None, None))
+}
 
 /// What may be missing: what the caller says, and for an ordinary user, who rarely has one, the control group.
 fn allowed_missing(arguments: &RunArguments) -> BTreeSet<Layer> {
@@ -156,6 +184,7 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
             disk_bytes: arguments.disk,
             output_bytes: arguments.output_limit,
         },
+        check: arguments.check,
         code,
         ..RunRequest::default()
     })

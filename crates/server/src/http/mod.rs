@@ -4,6 +4,7 @@ mod agentrun;
 mod audit;
 pub mod batches;
 pub mod body;
+mod checks;
 mod docs;
 pub mod guard;
 mod health;
@@ -79,6 +80,7 @@ fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
         .merge(sessions::routes())
         .merge(session_files::routes())
         .merge(batches::routes())
+        .merge(checks::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(usage::routes())

@@ -11,6 +11,12 @@ from ._result import Display, Judged
 # Names one batch of runs: `bat_` and 26 characters.
 BatchId = str
 
+# What is done about findings.
+CheckMode = Literal["off", "warn", "deny"]
+
+# Which findings are looked for, and which of them refuse a program.
+CheckPolicy = Literal["default", "strict", "agentrun"]
+
 # Why fireclay itself could not carry out a run.
 FaultCode = Literal["isolation_failed", "interrupted", "image_unavailable", "resources_exhausted", "internal"]
 
@@ -55,6 +61,9 @@ RunId = str
 
 # Where a run is on its way.
 RunState = Literal["queued", "running", "settled"]
+
+# How much a finding weighs.
+Severity = Literal["low", "medium", "high"]
 
 
 @dataclass(frozen=True)
@@ -245,6 +254,24 @@ class Fault:
     """What failed, naming the object."""
     retry_safe: bool
     """Whether the same request may be sent again without harm and with hope."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the static check noticed."""
+
+    rule: str
+    """Which rule: `tree.destroy`."""
+    severity: Severity
+    """How much it weighs."""
+    line: int
+    """The line, from 1."""
+    column: int
+    """The column, from 1, in characters."""
+    reason: str
+    """What is wrong with it."""
+    advice: str
+    """What to write instead."""
 
 
 class _GradingSaidRequired(TypedDict):
@@ -458,6 +485,10 @@ class RunRequest(TypedDict, total=False):
     """Files put into the workspace first."""
     limits: LimitsPatch
     """How much it may use."""
+    check: Optional[CheckMode]
+    """What is done about findings of the static check; absent means as the service is set, which is to tell them."""
+    check_policy: Optional[CheckPolicy]
+    """Which findings are looked for; absent means as the service is set."""
     metadata: Dict[str, str]
     """The caller's own labels, returned unchanged."""
 
@@ -484,7 +515,7 @@ class RunResult(Judged):
     """Rich output, in order."""
     artifacts: List[Artifact]
     """Files it left in the workspace."""
-    findings: List[Any]
+    findings: List[Finding]
     """What the static check noticed."""
     egress: List[Any]
     """What it tried to reach."""

@@ -21,7 +21,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use model::{Fault, FaultCode, Language, LimitsPatch, Outcome, RunRequest};
+use model::{CheckPolicy, Fault, FaultCode, Language, LimitsPatch, Outcome, RunRequest};
 use python_json::{Code, Kind, Unreadable, quote};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -139,6 +139,8 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
         code,
         file_name: Some(script.clone()),
         limits: LimitsPatch { timeout_ms: Some(TIMEOUT_MS), ..LimitsPatch::default() },
+        check: Some(service.settings.agentrun.check),
+        check_policy: Some(CheckPolicy::Agentrun),
         metadata: BTreeMap::from([("api".to_owned(), "agentrun".to_owned())]),
         ..RunRequest::default()
     };
@@ -162,6 +164,10 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
     }
     Ok(match result.outcome {
         Some(Outcome::TimedOut) => TIMED_OUT.to_owned(),
+        // Its rules refuse in words of their own.
+        Some(Outcome::Denied) => {
+            result.findings.first().map(|finding| finding.reason.clone()).unwrap_or_default()
+        }
         // Scripts lie in another place there.
         _ => result.stdout.replace(&format!("/workspace/{script}"), &format!("/code/{script}")),
     })

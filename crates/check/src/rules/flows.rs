@@ -1,0 +1,375 @@
+//! Rules of flows: secrets that are sent, and text that becomes code.
+
+use super::pipes::INTERPRETERS;
+use super::{Sink, quote};
+use crate::facts::{Around, Call, Command, Facts, PIECES, Value};
+use crate::place::is_private;
+
+/// Calls that turn text into code.
+const EXECUTES: [&str; 16] = [
+    "exec",
+    "eval",
+    "builtins.exec",
+    "builtins.eval",
+    "compile",
+    "__builtins__.exec",
+    "__builtins__.eval",
+    "globals().exec",
+    "Function",
+    "vm.runInThisContext",
+    "vm.runInNewContext",
+    "vm.runInContext",
+    "vm.Script",
+    "types.FunctionType",
+    "runpy.run_path",
+    "module._compile",
+];
+/// Calls that undo an encoding.
+const DECODES: [&str; 26] = [
+    "base64.b64decode",
+    "base64.urlsafe_b64decode",
+    "base64.b32decode",
+    "base64.b16decode",
+    "base64.b85decode",
+    "base64.a85decode",
+    "codecs.decode",
+    "bytes.fromhex",
+    "zlib.decompress",
+    "lzma.decompress",
+    "bz2.decompress",
+    "gzip.decompress",
+    "marshal.loads",
+    "binascii.unhexlify",
+    "binascii.a2b_base64",
+    "atob",
+    "Buffer.from",
+    "String.fromCharCode",
+    "unescape",
+    "decodeURIComponent",
+    "pickle.loads",
+    "chr",
+    "bytearray.fromhex",
+    "base64.decodebytes",
+    "String.fromCodePoint",
+    "pickle.load",
+];
+/// Calls whose result came over the network.
+const FETCHES: [&str; 14] = [
+    "requests.get",
+    "requests.post",
+    "urllib.request.urlopen",
+    "httpx.get",
+    "fetch",
+    "axios.get",
+    "http.get",
+    "https.get",
+    "urllib.request.urlretrieve",
+    "got",
+    "axios",
+    "requests.request",
+    "urllib.urlopen",
+    "urllib2.urlopen",
+];
+/// Calls that send what they are given.
+const SENDS: [&str; 24] = [
+    "requests.post",
+    "requests.put",
+    "requests.patch",
+    "httpx.post",
+    "httpx.put",
+    "axios.post",
+    "axios.put",
+    "urllib.request.urlopen",
+    "urllib.request.Request",
+    "socket.socket().send",
+    "socket.socket().sendall",
+    "socket.socket().sendto",
+    "socket.create_connection().sendall",
+    "smtplib.SMTP().sendmail",
+    "smtplib.SMTP_SSL().sendmail",
+    "smtplib.SMTP().send_message",
+    "ftplib.FTP().storbinary",
+    "requests.request",
+    "http.request",
+    "https.request",
+    "requests.Session().post",
+    "fetch",
+    "requests.get",
+    "navigator.sendBeacon",
+];
+/// Names that mean all of the environment.
+const ENVIRONMENT: [&str; 7] = [
+    "os.environ",
+    "process.env",
+    "os.environb",
+    "Deno.env.toObject",
+    "os.environ.copy",
+    "os.environ.items",
+    "os.environ.values",
+];
+/// What of a request is about how it is sent, not what: a key in a header is for whom it was given by.
+const ENVELOPE: [&str; 8] =
+    ["headers", "auth", "timeout", "method", "params", "cookies", "proxies", "verify"];
+/// Applies the rules of flows.
+pub fn apply(facts: &Facts, sink: &mut Sink) {
+    let secret = sink.found.iter().any(|(rule, ..)| *rule == "credentials.path");
+    for call in &facts.calls {
+        becomes_code(call, sink);
+        is_sent(call, secret, sink);
+        introspects(call, sink);
+        dumps(call, sink);
+    }
+    for (name, at) in &facts.names {
+        // A class may be asked for its subclasses; an escape first climbs from an object to the root of all classes.
+        let climbs = ["__class__", "__base", "__mro__", "__init__"].iter().any(|step| name.contains(step))
+            || name.starts_with('?')
+            || name.starts_with("object.");
+        let arrives = [".__subclasses__", ".__globals__", ".__bases__", ".__builtins__"];
+        if climbs && arrives.iter().any(|end| name.ends_with(end)) && name.matches("__").count() > 2 {
+            sink.add("code.introspection", *at, quote(name));
+        }
+        if name.contains("_getframe()") && (name.ends_with("f_globals") || name.ends_with("f_builtins")) {
+            sink.add("code.introspection", *at, quote(name));
+        }
+        if name.ends_with("constructor.constructor") || name.starts_with("process.mainModule") {
+            sink.add("code.introspection", *at, quote(name));
+        }
+    }
+    reverse_shell(facts, sink);
+    scans(facts, sink);
+    executes_fetched(facts, sink);
+}
+
+fn becomes_code(call: &Call, sink: &mut Sink) {
+    let name = call.name.as_str();
+    let runs_shell = matches!(
+        name,
+        "os.system"
+            | "os.popen"
+            | "subprocess.run"
+            | "subprocess.call"
+            | "subprocess.Popen"
+            | "subprocess.check_output"
+            | "child_process.exec"
+            | "child_process.execSync"
+            | "child_process.spawn"
+    );
+    if !EXECUTES.contains(&name) && !runs_shell && !matches!(call.method(), "constructor" | "exec_module") {
+        return;
+    }
+    // What a command is given to read is not the command.
+    let told = if runs_shell { &[][..] } else { &call.named[..] };
+    let values = || call.args.iter().chain(told.iter().map(|(_, value)| value));
+    let made_of =
+        |list: &[&str]| values().flat_map(|value| &value.calls).find(|from| list.contains(&from.as_str()));
+    if let Some(from) = made_of(&FETCHES) {
+        sink.add("download.execute", call.at, quote(from));
+    } else if let Some(from) =
+        made_of(&DECODES).or_else(|| made_of(&["bytes", "bytearray"]).filter(|_| !runs_shell))
+    {
+        sink.add("code.obfuscated", call.at, quote(from));
+    } else if call.arg(0).contains("\\x") && call.arg(0).len() > 8
+        || values()
+            .any(|value| value.calls.iter().any(|from| from.ends_with(".decode") && from.contains("b64")))
+    {
+        sink.add("code.obfuscated", call.at, quote(call.arg(0)));
+    }
+    // A text that undoes its own encoding, or says a forbidden thing, when it is executed.
+    if EXECUTES.contains(&name) && hides(call.arg(0)) {
+        sink.add("code.obfuscated", call.at, quote(call.arg(0)));
+    }
+}
+
+/// Whether a text that is executed does things that code does openly.
+pub(super) fn hides(text: &str) -> bool {
+    [
+        "__import__",
+        "b64decode",
+        "os.system",
+        "subprocess",
+        "child_process",
+        "fromCharCode",
+        "import os",
+        "import socket",
+        "rm -rf",
+        "shutil.rmtree",
+        "atob(",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
+}
+
+fn is_sent(call: &Call, secret: bool, sink: &mut Sink) {
+    let name = call.name.as_str();
+    let raw = matches!(
+        call.method(),
+        "send" | "sendall" | "sendto" | "sendmail" | "storbinary" | "send_message" | "sendBeacon"
+    );
+    let looks_up =
+        matches!(name, "socket.gethostbyname" | "socket.getaddrinfo" | "dns.lookup" | "dns.resolve");
+    let writes = call.method() == "write" && call.name.contains("request")
+        || call.method() == "post" && name.contains('.');
+    if !(raw || looks_up || writes || SENDS.contains(&name)) {
+        return;
+    }
+    let sent = call.named.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str()));
+    if secret || call.args.iter().chain(sent.map(|(_, value)| value)).any(is_confidential) {
+        sink.add("exfiltration", call.at, quote(&call.name));
+    }
+}
+
+/// Whether a value holds what another machine has no business with: the whole environment, what commands say of this machine, files
+/// that a search found, or one whose place or name is that of a secret. A file that the program names is its user's to send.
+fn is_confidential(value: &Value) -> bool {
+    let says = |from: &String| {
+        let from = from.as_str();
+        ENVIRONMENT.contains(&from)
+            || from.starts_with("subprocess.")
+            || from.starts_with("os.popen")
+            || from.starts_with("child_process.")
+            || matches!(from, "getpass.getuser" | "os.userInfo")
+    };
+    value.calls.iter().any(says) || value.files().any(is_private)
+}
+
+fn dumps(call: &Call, sink: &mut Sink) {
+    let whole =
+        |value: &crate::facts::Value| value.calls.iter().any(|from| ENVIRONMENT.contains(&from.as_str()));
+    if matches!(
+        call.name.as_str(),
+        "dict"
+            | "json.dumps"
+            | "JSON.stringify"
+            | "Object.entries"
+            | "print"
+            | "console.log"
+            | "str"
+            | "Object.assign"
+            | "pprint.pprint"
+            | "Object.keys"
+    ) && call.values().any(whole)
+    {
+        sink.add("environment.dump", call.at, quote(&call.name));
+    }
+}
+
+fn introspects(call: &Call, sink: &mut Sink) {
+    let name = call.name.as_str();
+    if name.contains(".constructor.constructor")
+        || name.contains(".__builtins__.")
+        || name == "ctypes.pythonapi"
+    {
+        sink.add("code.introspection", call.at, quote(name));
+    }
+    // A name that was put together, where it could have been written.
+    let put_together = matches!(name, "getattr" | "__import__" | "importlib.import_module")
+        && call.values().any(|value| {
+            value
+                .calls
+                .iter()
+                .any(|from| DECODES.contains(&from.as_str()) || from == "reversed" || from == PIECES)
+        });
+    if put_together {
+        sink.add("code.obfuscated", call.at, quote(name));
+    }
+    if name.starts_with("__builtins__.")
+        || name.starts_with("ctypes.CDLL().")
+        || name.starts_with("ctypes.cdll")
+    {
+        let rule = if name.starts_with("ctypes") { "sandbox.probe" } else { "code.introspection" };
+        if rule == "code.introspection"
+            || matches!(
+                call.method(),
+                "system"
+                    | "ptrace"
+                    | "mount"
+                    | "unshare"
+                    | "setns"
+                    | "syscall"
+                    | "execve"
+                    | "setuid"
+                    | "kill"
+                    | "fork"
+            )
+        {
+            sink.add(rule, call.at, quote(name));
+        }
+    }
+}
+
+fn reverse_shell(facts: &Facts, sink: &mut Sink) {
+    let first =
+        |found: &dyn Fn(&Call) -> bool| facts.calls.iter().find(|call| found(call)).map(|call| call.at);
+    let connects = first(&|call| {
+        matches!(
+            call.method(),
+            "connect"
+                | "create_connection"
+                | "createConnection"
+                | "accept"
+                | "createServer"
+                | "listen"
+                | "Socket"
+        ) && (call.name.contains("socket") || call.name.starts_with("net.") || call.name.starts_with("tls."))
+    });
+    let shell = first(&|call| {
+        call.name == "os.dup2"
+            || call.name == "pty.spawn"
+            || call.values().any(|value| {
+                matches!(
+                    value.text.split(' ').next(),
+                    Some("/bin/sh" | "/bin/bash" | "bash" | "sh" | "cmd.exe" | "powershell")
+                )
+            }) && (call.name.starts_with("subprocess")
+                || call.name.starts_with("child_process")
+                || call.name.starts_with("os."))
+    });
+    let command_loop = first(&|call| {
+        (call.name.starts_with("subprocess.")
+            || call.name.starts_with("os.popen")
+            || call.name == "os.system"
+            || call.name == "child_process.exec")
+            && call.values().any(|value| value.calls.iter().any(|from| from.contains("recv")))
+    });
+    if connects.is_some()
+        && let Some(at) = shell.or(command_loop)
+    {
+        sink.add("shell.reverse", at, "");
+    }
+}
+
+fn scans(facts: &Facts, sink: &mut Sink) {
+    for call in &facts.calls {
+        let connects =
+            matches!(call.method(), "connect_ex" | "connect" | "create_connection" | "createConnection")
+                && (call.name.contains("socket") || call.name.starts_with("net."));
+        // Another number each time; the same again is patience, and a list of names is a list of friends.
+        let counts =
+            |value: &Value| value.calls.iter().any(|from| from == "range" || from.ends_with(".hosts"));
+        if connects && call.around != Around::Nothing && call.values().any(counts) {
+            sink.add("network.scan", call.at, quote(&call.name));
+        }
+    }
+}
+
+/// Most fetched files that are looked for among the commands.
+const FETCHED_MAX: usize = 16;
+
+/// Files that a call fetched, and a later command executes.
+fn executes_fetched(facts: &Facts, sink: &mut Sink) {
+    let saved = facts.calls.iter().filter(|call| call.name == "urllib.request.urlretrieve");
+    for (name, at) in
+        saved.map(|call| (call.arg(1), call.at)).filter(|(name, _)| name.len() > 1).take(FETCHED_MAX)
+    {
+        let runs = |command: &&Command| {
+            let words = command.inner();
+            let first = words.first().map_or("", String::as_str);
+            command.at >= at
+                && (first.trim_start_matches("./") == name.trim_start_matches("./")
+                    || INTERPRETERS.contains(&command.program()) && words.iter().any(|word| word == name))
+        };
+        if let Some(command) = facts.commands.iter().find(runs) {
+            sink.add("download.execute", command.at, quote(name));
+        }
+    }
+}
