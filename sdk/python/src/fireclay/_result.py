@@ -24,7 +24,16 @@ _SUFFIXES = {
     ".txt": "text/plain",
 }
 # Forms by how much they show, the most first.
-_RICHEST = ("image/png", "image/jpeg", "image/svg+xml", "application/pdf", "text/html", "text/markdown", "text/latex", "application/json")
+_RICHEST = (
+    "image/png",
+    "image/jpeg",
+    "image/svg+xml",
+    "application/pdf",
+    "text/html",
+    "text/markdown",
+    "text/latex",
+    "application/json",
+)
 
 
 class Display(Dict[str, Any]):

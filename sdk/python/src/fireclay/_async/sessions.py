@@ -134,7 +134,7 @@ class AsyncSession:
         return self.view
 
     async def renew(self, *, idle_ttl: Optional[Duration] = None, ttl: Optional[Duration] = None) -> SessionView:
-        """Gives it more time, from now on: `idle_ttl` when nothing runs (as before, if it is not named), `ttl` at most (as much as may be)."""
+        """Gives it more time, from now on: `idle_ttl` when nothing runs, else as before; `ttl` at most, else as much as may be."""
         body = times(idle_ttl, ttl)
         self.view = await self._transport.ask(SessionView, "POST", f"{self._path}/renew", json=body, repeatable=True)
         return self.view
