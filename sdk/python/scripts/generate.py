@@ -25,10 +25,15 @@ PACKAGE = HERE / "src" / "fireclay"
 OPERATIONS = {
     "submit_run", "show_run", "list_runs", "remove_run", "follow_run", "fetch_artifact",
     "submit_batch", "list_batches", "show_batch", "cancel_batch", "list_batch_items",
+    "create_session", "list_sessions", "show_session", "close_session", "renew_session", "restart_session", "submit_session_run",
+    "list_session_files", "fetch_session_file", "put_session_file", "remove_session_file", "move_session_file",
+    "make_session_directory",
     "read_limits", "version",
 }  # fmt: skip
 # Bodies that the client puts together itself, from these.
-WRITTEN_BY_HAND = {"BatchLine", "StreamEvent", "SubmitRun"}
+WRITTEN_BY_HAND = {
+    "BatchLine", "CreateSession", "MakeDirectory", "Move", "Renew", "StreamEvent", "SubmitRun", "SubmitSessionRun",
+}  # fmt: skip
 # What a type can do besides being read, by hand in `_result.py`.
 ABILITIES = {"RunResult": "Judged"}
 # Fields whose schema says less than the API's words do.
@@ -42,6 +47,7 @@ WORDS = [
     (r"\bStopAsyncIteration\b", "StopIteration"),
     (r"\ba(close|read|iter_lines|iter_bytes|iter|next)\b", r"\1"),
     (r"\basyncio\b", "time"),
+    (r"\basynccontextmanager\b", "contextmanager"),
     (r"\b_async\b", "_sync"),
 ]
 

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, List
 
 import pytest
 
@@ -50,6 +50,14 @@ def fc(url: str) -> Iterator[Fireclay]:
     """A client of it."""
     with Fireclay(url) as client:
         yield client
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> List[float]:
+    """Waits that were asked for; none is waited."""
+    asked: List[float] = []
+    monkeypatch.setattr("time.sleep", asked.append)
+    return asked
 
 
 @pytest.fixture

@@ -21,6 +21,9 @@ def test_both_clients_have_the_same_surface() -> None:
         (fireclay.Fireclay, fireclay.AsyncFireclay),
         (fireclay.RunStream, fireclay.AsyncRunStream),
         (fireclay.BatchStream, fireclay.AsyncBatchStream),
+        (fireclay.Sessions, fireclay.AsyncSessions),
+        (fireclay.Session, fireclay.AsyncSession),
+        (fireclay.SessionFiles, fireclay.AsyncSessionFiles),
     ]:
         surface = {name for name in vars(one) if not name.startswith("_")}
         twin = {"close" if name == "aclose" else name for name in vars(other) if not name.startswith("_")}

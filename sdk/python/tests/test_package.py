@@ -27,6 +27,9 @@ def test_others_see_its_types(tmp_path: Path) -> None:
         "from fireclay import Fireclay\n"
         "fc = Fireclay('http://x')\n"
         "text: str = fc.run('1', 'bash', limits={'timeout_ms': 1}, files={'a': b''}).stdout\n"
+        "with fc.session(template='python-data', idle_ttl=60, limits={'cpus': 2}) as s:\n"
+        "    text = s.run('1', fresh=True, cwd='private').check().stdout\n"
+        "    data: bytes = s.files.read('a') + s.run('1').displays[0].data\n"
     )
     (tmp_path / "bad.py").write_text(
         "from fireclay import Fireclay\n"
@@ -35,9 +38,15 @@ def test_others_see_its_types(tmp_path: Path) -> None:
         "fc.run('1', 'cobol')\n"
         "fc.run('1', limits={'timeout': 1})\n"
         "fc.run('1', tempalte='x')\n"
+        "with fc.session(tempalte='x') as s:\n"
+        "    s.run('1', template='x')\n"
+        "    s.files.write('a', 1)\n"
+        "with fc.session(idle_ttl='1h') as s: pass\n"
     )
     check = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--config-file", ""]
     good = subprocess.run([*check, "good.py"], cwd=tmp_path, capture_output=True, text=True)
     assert good.returncode == 0, good.stdout
     bad = subprocess.run([*check, "bad.py"], cwd=tmp_path, capture_output=True, text=True)
-    assert [line.split(":")[1] for line in bad.stdout.splitlines() if ": error:" in line] == ["3", "4", "5", "6"], bad.stdout
+    assert [line.split(":")[1] for line in bad.stdout.splitlines() if ": error:" in line] == [str(line) for line in range(3, 11)], (
+        bad.stdout
+    )

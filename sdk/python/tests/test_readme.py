@@ -16,7 +16,9 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def test_examples_print_what_they_say(url: str, model_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_print_what_they_say(
+    url: str, model_url: str, python_data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for package in ("openai", "langchain_core", "smolagents"):
         pytest.importorskip(package)
     monkeypatch.setenv("FIRECLAY_URL", url)
@@ -25,7 +27,7 @@ def test_examples_print_what_they_say(url: str, model_url: str, tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall(README.read_text("utf-8"))
     examples = [(code, expected) for (kind, code), (_, expected) in zip(blocks, blocks[1:]) if kind == "python"]
-    assert len(examples) == 10
+    assert len(examples) == 13
     names: Dict[str, Any] = {}
     for number, (code, expected) in enumerate(examples):
         if number == 1:
@@ -37,3 +39,4 @@ def test_examples_print_what_they_say(url: str, model_url: str, tmp_path: Path, 
         assert printed.getvalue() == expected, code
     names["fc"].close()
     assert (tmp_path / "out" / "loud.txt").read_text() == "HELLO"
+    assert (tmp_path / "plot.png").read_bytes()[1:4] == b"PNG"

@@ -22,6 +22,8 @@ from fireclay import (
     Unreachable,
 )
 
+pytestmark = pytest.mark.usefixtures("waits")
+
 SETTLED: Dict[str, Any] = {
     "id": "run_1", "state": "settled", "outcome": "completed", "exit_code": 0, "stdout": "1\n", "stderr": "",
     "stdout_truncated": False, "stderr_truncated": False, "limits_hit": [], "displays": [], "artifacts": [], "findings": [],
@@ -59,14 +61,6 @@ class Service:
 
     def keys(self) -> List[str]:
         return [request.headers["idempotency-key"] for request in self.asked]
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> List[float]:
-    """Waits that were asked for; none is waited."""
-    asked: List[float] = []
-    monkeypatch.setattr("time.sleep", asked.append)
-    return asked
 
 
 def test_a_key_goes_along() -> None:
@@ -256,6 +250,15 @@ def test_ids_are_one_part_of_a_path() -> None:
     with pytest.raises(Rejected):
         service.client().runs.get("../keys?x")
     assert service.asked[0].url.raw_path == b"/v1/runs/..%2Fkeys%3Fx"
+
+
+def test_dots_of_a_path_are_not_resolved() -> None:
+    service = Service(problem(404), problem(404))
+    client = service.client()
+    for ask in (lambda: client.runs.remove(".."), lambda: client.runs.artifact("r", "a/../../x")):
+        with pytest.raises(Rejected):
+            ask()
+    assert [request.url.raw_path for request in service.asked] == [b"/v1/runs/%2E%2E", b"/v1/runs/r/artifacts/a/%2E%2E/%2E%2E/x"]
 
 
 def test_where_the_service_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,17 @@ with Fireclay() as fc:
 
 from ._async.batches import AsyncBatchStream
 from ._async.client import AsyncFireclay
+from ._async.files import AsyncSessionFiles
+from ._async.sessions import AsyncSession, AsyncSessions
 from ._async.stream import AsyncRunStream
 from ._events import Event
 from ._policy import __version__
-from ._request import BatchGrading, BatchItem, BatchRun, RunOptions, run_request
+from ._request import BatchGrading, BatchItem, BatchRun, RunOptions, SessionOptions, SessionRunOptions, run_request
 from ._result import Display
 from ._sync.batches import BatchStream
 from ._sync.client import Fireclay
+from ._sync.files import SessionFiles
+from ._sync.sessions import Session, Sessions
 from ._sync.stream import RunStream
 from ._types import (
     Answer,
@@ -23,6 +27,8 @@ from ._types import (
     Case,
     Checker,
     Fault,
+    FileList,
+    FileView,
     GuestError,
     InputFile,
     Language,
@@ -34,6 +40,8 @@ from ._types import (
     RunRequest,
     RunResult,
     RunSummary,
+    SessionState,
+    SessionView,
     Summary,
     Usage,
     Version,
@@ -43,6 +51,7 @@ from .errors import (
     Faulted,
     FireclayError,
     Forbidden,
+    NoRoom,
     NotFound,
     ProblemError,
     Rejected,
@@ -60,6 +69,9 @@ __all__ = [
     "AsyncBatchStream",
     "AsyncFireclay",
     "AsyncRunStream",
+    "AsyncSession",
+    "AsyncSessionFiles",
+    "AsyncSessions",
     "BatchGrading",
     "BatchItem",
     "BatchRun",
@@ -72,6 +84,8 @@ __all__ = [
     "Event",
     "Fault",
     "Faulted",
+    "FileList",
+    "FileView",
     "Fireclay",
     "FireclayError",
     "Forbidden",
@@ -81,6 +95,7 @@ __all__ = [
     "Limits",
     "LimitsInForce",
     "LimitsPatch",
+    "NoRoom",
     "NotFound",
     "Outcome",
     "Problem",
@@ -94,6 +109,13 @@ __all__ = [
     "RunResult",
     "RunStream",
     "RunSummary",
+    "Session",
+    "SessionFiles",
+    "SessionOptions",
+    "SessionRunOptions",
+    "SessionState",
+    "SessionView",
+    "Sessions",
     "Summary",
     "TooMany",
     "Unauthenticated",

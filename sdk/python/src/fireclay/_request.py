@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, TypedDict, Union
 
@@ -39,11 +40,7 @@ BatchItem = Union[BatchRun, BatchGrading]
 """One item of a batch: docs/batches.md has all kinds."""
 
 
-class RunOptions(TypedDict, total=False):
-    """What a run may have besides its code and language."""
-
-    template: Optional[str]
-    """What its sandbox is made from: `python-data` has numpy, pandas and matplotlib."""
+class _AnyRunOptions(TypedDict, total=False):
     stdin: Optional[str]
     """What it reads on standard input."""
     args: Sequence[str]
@@ -62,14 +59,87 @@ class RunOptions(TypedDict, total=False):
     """Working directory, relative to the workspace."""
 
 
+class RunOptions(_AnyRunOptions, total=False):
+    """What a run may have besides its code and language."""
+
+    template: Optional[str]
+    """What its sandbox is made from: `python-data` has numpy, pandas and matplotlib."""
+
+
+class SessionRunOptions(_AnyRunOptions, total=False):
+    """What a run of a session may have besides its code and language.
+
+    In the interpreter that keeps its state, `limits` may name `timeout_ms` and `output_bytes` only, and there are no `args`.
+    """
+
+    fresh: bool
+    """Whether it is a program of its own, beside others, with the same files. Then `cwd="private"` is an empty directory of its own."""
+
+
+class SessionRun(RunRequest, total=False):
+    """A run of a session."""
+
+    fresh: bool
+    """Whether it is a program of its own."""
+
+
+Duration = Union[int, float, timedelta]
+"""How long: seconds, or a `timedelta`."""
+
+
+class SessionOptions(TypedDict, total=False):
+    """What a session may have; all may be left out."""
+
+    template: Optional[str]
+    """What its sandbox is made from; `python` if none is named."""
+    language: Optional[Language]
+    """The language of runs that name none; the template's if none is named. Every language runs in it."""
+    name: str
+    """What to call it."""
+    limits: LimitsPatch
+    """How much it may use. `timeout_ms` and `output_bytes` are what its runs have that say nothing else."""
+    env: Mapping[str, str]
+    """Environment variables of all that runs in it."""
+    idle_ttl: Optional[Duration]
+    """How long it stays when nothing runs, at most 24 hours."""
+    ttl: Optional[Duration]
+    """How long it stays at most."""
+
+
 def run_request(code: str, language: Optional[Language] = None, **options: Unpack[RunOptions]) -> BatchRun:
     """A run as the API has it; also an item of a batch. The language is by `file_name` or by the code's first line, else Python."""
     if language is None and options.get("file_name") is None and not code.startswith("#!"):
         language = "python"
-    said: Dict[str, Any] = {**options, "code": code, "language": language, "files": input_files(options.get("files"))}
-    # What is not said is the service's to choose.
-    request: Any = {key: value for key, value in said.items() if key == "code" or value not in (None, [], (), {})}
+    request: Any = {"code": code, **_said({**options, "language": language, "files": input_files(options.get("files"))})}
     return request  # type: ignore[no-any-return]
+
+
+def session_run_request(code: str, language: Optional[Language] = None, **options: Unpack[SessionRunOptions]) -> SessionRun:
+    """A run of a session as the API has it. The language is by `file_name`, else the session's."""
+    request: Any = {"code": code, **_said({**options, "language": language, "files": input_files(options.get("files"))})}
+    return request  # type: ignore[no-any-return]
+
+
+def session_request(**options: Unpack[SessionOptions]) -> Dict[str, Any]:
+    """A session as the API has it."""
+    said: Dict[str, Any] = dict(options)
+    stay = times(said.pop("idle_ttl", None), said.pop("ttl", None))
+    return _said({**said, **stay})
+
+
+def times(idle_ttl: Optional[Duration], ttl: Optional[Duration]) -> Dict[str, int]:
+    """How long a session stays, as the API has it."""
+    return _said({"idle_ttl_ms": _ms(idle_ttl), "ttl_ms": _ms(ttl)})
+
+
+def _ms(duration: Optional[Duration]) -> Optional[int]:
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    return None if seconds is None else round(seconds * 1000)
+
+
+def _said(fields: Mapping[str, Any]) -> Dict[str, Any]:
+    """Without what is not said, which is the service's to choose."""
+    return {key: value for key, value in fields.items() if value not in (None, [], (), {})}
 
 
 def input_files(files: Optional[Files]) -> List[InputFile]:

@@ -16,19 +16,43 @@ _SUFFIXES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
     ".svg": "image/svg+xml",
+    ".pdf": "application/pdf",
     ".html": "text/html",
+    ".md": "text/markdown",
+    ".tex": "text/latex",
     ".json": "application/json",
     ".txt": "text/plain",
 }
+# Forms by how much they show, the most first.
+_RICHEST = (
+    "image/png",
+    "image/jpeg",
+    "image/svg+xml",
+    "application/pdf",
+    "text/html",
+    "text/markdown",
+    "text/latex",
+    "application/json",
+)
 
 
 class Display(Dict[str, Any]):
-    """One piece of rich output, by MIME type. Images are base64, as Jupyter has them; `bytes_of` decodes."""
+    """One piece of rich output, by MIME type. Images are base64, as Jupyter has them; `data` and `bytes_of` decode."""
+
+    @property
+    def mime(self) -> str:
+        """The form that shows most: an image before a page, a page before text. Empty when it has none."""
+        return next((mime for mime in _RICHEST if mime in self), next(iter(self), ""))
+
+    @property
+    def data(self) -> bytes:
+        """Its content in that form. `KeyError` when it has none."""
+        return self.bytes_of(self.mime)
 
     def bytes_of(self, mime: str) -> bytes:
         """Its content in one of its forms. `KeyError` when it has no such form."""
         content = self[mime]
-        if mime.startswith("image/") and mime != "image/svg+xml":
+        if mime == "application/pdf" or (mime.startswith("image/") and mime != "image/svg+xml"):
             return base64.b64decode(content)
         text = content if isinstance(content, str) else _json(content)
         return text.encode()

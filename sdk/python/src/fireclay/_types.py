@@ -17,6 +17,9 @@ CheckMode = Literal["off", "warn", "deny"]
 # Which findings are looked for, and which of them refuse a program.
 CheckPolicy = Literal["default", "strict", "agentrun"]
 
+# What something in a workspace is.
+EntryKind = Literal["file", "directory", "link", "other"]
+
 # Why fireclay itself could not carry out a run.
 FaultCode = Literal["isolation_failed", "interrupted", "image_unavailable", "resources_exhausted", "internal"]
 
@@ -61,6 +64,12 @@ RunId = str
 
 # Where a run is on its way.
 RunState = Literal["queued", "running", "settled"]
+
+# Names one session: `ses_` and 26 characters.
+SessionId = str
+
+# Where a session is.
+SessionState = Literal["open", "ended"]
 
 # How much a finding weighs.
 Severity = Literal["low", "medium", "high"]
@@ -245,6 +254,20 @@ class Digests:
 
 
 @dataclass(frozen=True)
+class EndView:
+    """The end of a session."""
+
+    at: str
+    """When, RFC 3339 in UTC."""
+    why: str
+    """`closed`, `idle`, `expired`, `crashed`, `not_built` or `service_restarted`."""
+    detail: str
+    """More, for people."""
+    files_until: Optional[str] = None
+    """Until when its files can be fetched; absent if there are none."""
+
+
+@dataclass(frozen=True)
 class Fault:
     """A failure of ours. Never an answer about the code."""
 
@@ -254,6 +277,34 @@ class Fault:
     """What failed, naming the object."""
     retry_safe: bool
     """Whether the same request may be sent again without harm and with hope."""
+
+
+@dataclass(frozen=True)
+class FileList:
+    """What is in a directory."""
+
+    items: List[FileView]
+    """By path."""
+    truncated: bool
+    """Whether there is more than was looked at: 10,000 things, 64 directories deep."""
+    free_bytes: int
+    """Bytes that are left on the session's disk."""
+
+
+@dataclass(frozen=True)
+class FileView:
+    """One thing in a workspace."""
+
+    path: str
+    """Relative to the workspace. Bytes that are not UTF-8 are replaced."""
+    kind: EntryKind
+    """What it is."""
+    bytes: int
+    """Its length; 0 for what is no file."""
+    modified_at: str
+    """When it was last changed, RFC 3339 in UTC."""
+    executable: bool
+    """Whether it may be executed."""
 
 
 @dataclass(frozen=True)
@@ -396,6 +447,16 @@ class LimitsPatch(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
+class LostView:
+    """State that was lost."""
+
+    language: Language
+    """Whose."""
+    why: str
+    """How the interpreter ended, for people."""
+
+
+@dataclass(frozen=True)
 class Problem:
 
     type: str
@@ -450,6 +511,20 @@ class Receipt:
     """Ed25519 (RFC 8032) over the statement's bytes, in base64."""
     public_key: str
     """The public key, in base64; `GET /v1/keys/receipt` says whose it is."""
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """How many runs of a session there are."""
+
+    queued: int
+    """Waiting."""
+    running: int
+    """On their way."""
+    completed: int
+    """Settled as `completed`."""
+    failed: int
+    """Settled as anything else."""
 
 
 @dataclass(frozen=True)
@@ -583,6 +658,48 @@ class RunSummary:
     """Its place there."""
     verdict: Optional[str] = None
     """The batch's judgement."""
+
+
+@dataclass(frozen=True)
+class SessionList:
+    """A page of sessions."""
+
+    items: List[SessionView]
+    """Newest first."""
+    next: Optional[str] = None
+    """Where the next page begins; absent when this is the last."""
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """A session."""
+
+    id: SessionId
+    """This session."""
+    state: SessionState
+    """Where it is."""
+    name: str
+    """What its owner calls it."""
+    created_at: str
+    """When it was opened, RFC 3339 in UTC."""
+    runs: RunCounts
+    """Its runs. One that is waited for and just began may be missing for a tenth of a second."""
+    template: Optional[str] = None
+    """What its sandbox is made from."""
+    language: Optional[Language] = None
+    """The language of runs that name none."""
+    limits: Optional[Limits] = None
+    """What it may use; absent once it has ended."""
+    idle_ttl_ms: Optional[int] = None
+    """How long it stays when nothing runs; absent once it has ended."""
+    ends_at: Optional[str] = None
+    """When it ends if nothing happens any more; absent once it has ended."""
+    expires_at: Optional[str] = None
+    """When it ends at the latest, unless it is renewed; absent once it has ended."""
+    lost: Optional[LostView] = None
+    """The last interpreter that ended while it had no run, with its state. Files are kept."""
+    end: Optional[EndView] = None
+    """Its end."""
 
 
 @dataclass(frozen=True)

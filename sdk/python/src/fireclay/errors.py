@@ -3,8 +3,8 @@
 FireclayError
 ├── Unreachable      no answer came: nobody listens, or the connection broke
 ├── ProblemError     the service answered with a problem document (RFC 9457), in `problem`
-│   ├── Rejected     the caller's mistake, 4xx
-│   │   ├── Unauthenticated (401), Forbidden (403), NotFound (404), Conflict (409), TooMany (429)
+│   ├── Rejected     the caller's mistake, 4xx and 507
+│   │   ├── Unauthenticated (401), Forbidden (403), NotFound (404), Conflict (409), TooMany (429), NoRoom (507)
 │   └── Faulted      a failure of the service, 5xx
 └── RunError         the run is in `run`
     ├── RunFaulted   the service failed at a run: nobody knows what its code would have done
@@ -66,6 +66,10 @@ class TooMany(Rejected):
     """The queue or the tenant's rate is full, after all retries."""
 
 
+class NoRoom(Rejected):
+    """The session's disk is full, or would be: the problem says how much is left."""
+
+
 class Faulted(ProblemError):
     """A failure of the service's, after all retries that were safe."""
 
@@ -106,6 +110,7 @@ _BY_STATUS: Dict[int, Type[ProblemError]] = {
     404: NotFound,
     409: Conflict,
     429: TooMany,
+    507: NoRoom,
 }
 
 

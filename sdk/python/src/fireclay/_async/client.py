@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, AsyncIterator, Dict, Iterable, Optional, Type
 
 import httpx
 
 from .._policy import settings
-from .._request import BatchItem, BatchRun, RunOptions, run_request
+from .._request import BatchItem, BatchRun, RunOptions, SessionOptions, run_request
 from .._types import Answer, Language, LimitsInForce, RunResult, Version
 from ..errors import FireclayError, RunFaulted, of_problem
 from .batches import AsyncBatches, AsyncBatchStream
 from .runs import AsyncRuns
+from .sessions import AsyncSession, AsyncSessions
 from .stream import AsyncRunStream
 from .tools import AsyncTools
 from .transport import AsyncTransport
@@ -41,6 +43,8 @@ class AsyncFireclay:
         self._transport = AsyncTransport(settings(url, api_key, timeout, retries), http_client)
         self.runs = AsyncRuns(self._transport)
         """Runs: submit, list, look at, take back, forget; their files."""
+        self.sessions = AsyncSessions(self._transport)
+        """Sessions: open, list, look at, close, come back to."""
         self.batches = AsyncBatches(self._transport)
         """Batches that go on without the caller."""
         self.tools = AsyncTools(self.runs)
@@ -76,6 +80,15 @@ class AsyncFireclay:
     ) -> AsyncRunStream:
         """Runs code and has its events as they happen. A connection that breaks is taken up again where it broke."""
         return self.runs.stream(run_request(code, language, **options), idempotency_key)
+
+    @asynccontextmanager
+    async def session(self, **options: Unpack[SessionOptions]) -> AsyncIterator[AsyncSession]:
+        """A sandbox that stays: what code leaves in memory and in files, the next code finds. Closed at the end of the block.
+
+        `SessionOptions` has the options. `sessions.create` opens one that stays open until it is closed, or its time is over.
+        """
+        async with await self.sessions.create(**options) as session:
+            yield session
 
     def run_batch(
         self, items: Iterable[BatchItem], *, concurrency: Optional[int] = None, dedupe: Optional[bool] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Dict, Mapping, Optional, Type, TypeVar
+from typing import Any, AsyncIterator, Callable, Dict, Mapping, Optional, Type, TypeVar, Union
 
 import httpx
 
@@ -13,6 +13,9 @@ from .._request import to_json
 from ..errors import FireclayError, Unreachable
 
 T = TypeVar("T")
+
+Upload = Union[bytes, Callable[[], AsyncIterator[bytes]]]
+"""A file's bytes; or what reads them from the beginning, each time that they are sent."""
 
 
 class AsyncTransport:
@@ -38,6 +41,7 @@ class AsyncTransport:
         headers: Optional[Mapping[str, str]] = None,
         json: Any = None,
         lines: Optional[bytes] = None,
+        upload: Optional[Upload] = None,
         repeatable: Optional[bool] = None,
     ) -> httpx.Response:
         """Asks, and returns an answer whose body is still to come. Raises for a problem; the caller closes what it gets."""
@@ -47,12 +51,15 @@ class AsyncTransport:
             sent["content-type"] = "application/x-ndjson"
         elif json is not None:
             sent["content-type"], content = "application/json", to_json(json)
+        elif upload is not None:
+            sent["content-type"] = "application/octet-stream"
         said = {key: _word(value) for key, value in (params or {}).items() if value is not None}
-        request = self._http.build_request(method, self.settings.url + path, params=said, headers=sent, content=content)
         if repeatable is None:
-            repeatable = method == "GET" or "idempotency-key" in sent
+            repeatable = _repeatable(method, sent)
         attempt = 0
         while True:
+            body = content if upload is None else upload if isinstance(upload, bytes) else upload()
+            request = self._http.build_request(method, self.settings.url + path, params=said, headers=sent, content=body)
             try:
                 return await self._once(request)
             except FireclayError as error:
@@ -84,12 +91,13 @@ class AsyncTransport:
         finally:
             await response.aclose()
 
-    async def ask(self, kind: Type[T], method: str, path: str, **options: Any) -> T:
+    async def ask(self, kind: Type[T], method: str, path: str, *, repeatable: Optional[bool] = None, **options: Any) -> T:
         """Asks and reads the answer as `kind`. An answer that breaks off counts as none came."""
-        repeatable = method == "GET" or "idempotency-key" in (options.get("headers") or {})
+        if repeatable is None:
+            repeatable = _repeatable(method, options.get("headers") or {})
         attempt = 0
         while True:
-            response = await self.send(method, path, **options)
+            response = await self.send(method, path, repeatable=repeatable, **options)
             try:
                 await self.read(response)
                 return decode(kind, response.json())
@@ -101,6 +109,11 @@ class AsyncTransport:
                 raise FireclayError(f"the answer to {method} {path} is not JSON") from error
             attempt += 1
             await asyncio.sleep(wait)
+
+
+def _repeatable(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether to do it twice is to do it once: it reads, it puts something in place of what is there, or it has a key."""
+    return method in ("GET", "PUT") or "idempotency-key" in headers
 
 
 def _word(value: Any) -> str:

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Iterator, Dict, Iterable, Optional, Type
 
 import httpx
 
 from .._policy import settings
-from .._request import BatchItem, BatchRun, RunOptions, run_request
+from .._request import BatchItem, BatchRun, RunOptions, SessionOptions, run_request
 from .._types import Answer, Language, LimitsInForce, RunResult, Version
 from ..errors import FireclayError, RunFaulted, of_problem
 from .batches import Batches, BatchStream
 from .runs import Runs
+from .sessions import Session, Sessions
 from .stream import RunStream
 from .tools import Tools
 from .transport import Transport
@@ -42,6 +44,8 @@ class Fireclay:
         self._transport = Transport(settings(url, api_key, timeout, retries), http_client)
         self.runs = Runs(self._transport)
         """Runs: submit, list, look at, take back, forget; their files."""
+        self.sessions = Sessions(self._transport)
+        """Sessions: open, list, look at, close, come back to."""
         self.batches = Batches(self._transport)
         """Batches that go on without the caller."""
         self.tools = Tools(self.runs)
@@ -77,6 +81,15 @@ class Fireclay:
     ) -> RunStream:
         """Runs code and has its events as they happen. A connection that breaks is taken up again where it broke."""
         return self.runs.stream(run_request(code, language, **options), idempotency_key)
+
+    @contextmanager
+    def session(self, **options: Unpack[SessionOptions]) -> Iterator[Session]:
+        """A sandbox that stays: what code leaves in memory and in files, the next code finds. Closed at the end of the block.
+
+        `SessionOptions` has the options. `sessions.create` opens one that stays open until it is closed, or its time is over.
+        """
+        with self.sessions.create(**options) as session:
+            yield session
 
     def run_batch(
         self, items: Iterable[BatchItem], *, concurrency: Optional[int] = None, dedupe: Optional[bool] = None

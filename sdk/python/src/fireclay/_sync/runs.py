@@ -8,10 +8,9 @@ import os
 import uuid
 from pathlib import Path
 from typing import Any, Iterator, Dict, List, Optional, Union
-from urllib.parse import quote
 
 from .._decode import decode
-from .._paths import inside
+from .._paths import inside, one_part, parts_of
 from .._policy import wait_before_retry
 from .._types import RunList, RunRequest, RunResult, RunSummary
 from ..errors import RunFaulted
@@ -22,8 +21,9 @@ from .transport import Transport
 class Runs:
     """`/v1/runs`."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, submit_at: str = "/v1/runs") -> None:
         self._transport = transport
+        self._submit_at = submit_at
 
     def run(self, request: RunRequest, idempotency_key: Optional[str] = None) -> RunResult:
         """Submits a run and waits until it is settled. Raises `RunFaulted` for a fault that stays after all retries that are safe."""
@@ -32,7 +32,7 @@ class Runs:
             # A fault is an answer too: with the same key it would be told again.
             key = idempotency_key or uuid.uuid4().hex
             headers = {"idempotency-key": key}
-            result = self._transport.ask(RunResult, "POST", "/v1/runs", json=request, headers=headers)
+            result = self._transport.ask(RunResult, "POST", self._submit_at, json=request, headers=headers)
             if result.fault is None:
                 return result
             hopeless = idempotency_key is not None or not result.fault.retry_safe
@@ -46,11 +46,11 @@ class Runs:
         """Submits a run and returns as soon as it is recorded."""
         headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
         body = {**request, "wait": False}
-        return self._transport.ask(RunSummary, "POST", "/v1/runs", json=body, headers=headers)
+        return self._transport.ask(RunSummary, "POST", self._submit_at, json=body, headers=headers)
 
     def stream(self, request: RunRequest, idempotency_key: Optional[str] = None) -> RunStream:
         """Submits a run when the first event is asked for."""
-        return RunStream(self._transport, None, request, idempotency_key or uuid.uuid4().hex, 0)
+        return RunStream(self._transport, None, request, idempotency_key or uuid.uuid4().hex, 0, self._submit_at)
 
     def follow(self, run_id: str, after: int = 0) -> RunStream:
         """Events of a run, those after the one numbered `after`, whether it is on its way or settled."""
@@ -63,7 +63,7 @@ class Runs:
 
     def get(self, run_id: str) -> Union[RunResult, RunSummary]:
         """A run: its result once it is settled, a summary before."""
-        response = self._transport.send("GET", f"/v1/runs/{_part(run_id)}")
+        response = self._transport.send("GET", f"/v1/runs/{one_part(run_id)}")
         status = response.status_code
         self._transport.read(response)
         return decode(RunSummary, response.json()) if status == 202 else decode(RunResult, response.json())
@@ -82,13 +82,13 @@ class Runs:
     def remove(self, run_id: str) -> None:
         """Takes back a run that is on its way, or forgets a settled one with its events and artifacts."""
         # Never sent twice: the first takes the run back, a second would forget it.
-        response = self._transport.send("DELETE", f"/v1/runs/{_part(run_id)}")
+        response = self._transport.send("DELETE", f"/v1/runs/{one_part(run_id)}")
         self._transport.read(response)
 
     def artifact(self, run: Union[RunResult, str], path: str) -> bytes:
         """The content of a file that a run left behind."""
         run_id = run if isinstance(run, str) else run.id
-        response = self._transport.send("GET", f"/v1/runs/{_part(run_id)}/artifacts/{quote(path)}")
+        response = self._transport.send("GET", f"/v1/runs/{one_part(run_id)}/artifacts/{parts_of(path)}")
         return self._transport.read(response)
 
     def save_artifacts(self, run: RunResult, directory: Union[str, "os.PathLike[str]"]) -> List[Path]:
@@ -103,8 +103,3 @@ class Runs:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         return [targets[path] for path in targets]
-
-
-def _part(word: str) -> str:
-    """A word as one part of a path."""
-    return quote(word, safe="")

@@ -25,10 +25,13 @@ class RunStream:
     Leaving it early closes the connection and leaves the run on its way: `runs.remove(stream.run_id)` takes it back.
     """
 
-    def __init__(self, transport: Transport, run_id: Optional[str], request: Any, key: str, after: int) -> None:
+    def __init__(
+        self, transport: Transport, run_id: Optional[str], request: Any, key: str, after: int, submit_at: str = "/v1/runs"
+    ) -> None:
         self._transport = transport
         self._request = request
         self._key = key
+        self._submit_at = submit_at
         self._seen = after
         self._response: Optional[httpx.Response] = None
         self._events = self._follow()
@@ -107,7 +110,7 @@ class RunStream:
     def _connect(self) -> httpx.Response:
         if self.run_id is None:
             headers: Dict[str, str] = {**_EVENTS, "idempotency-key": self._key}
-            return self._transport.send("POST", "/v1/runs", json=self._request, headers=headers)
+            return self._transport.send("POST", self._submit_at, json=self._request, headers=headers)
         headers = {**_EVENTS, "last-event-id": str(self._seen)}
         return self._transport.send("GET", f"/v1/runs/{self.run_id}/events", headers=headers)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, Mapping, Optional, Type, TypeVar
+from typing import Any, Iterator, Callable, Dict, Mapping, Optional, Type, TypeVar, Union
 
 import httpx
 
@@ -14,6 +14,9 @@ from .._request import to_json
 from ..errors import FireclayError, Unreachable
 
 T = TypeVar("T")
+
+Upload = Union[bytes, Callable[[], Iterator[bytes]]]
+"""A file's bytes; or what reads them from the beginning, each time that they are sent."""
 
 
 class Transport:
@@ -39,6 +42,7 @@ class Transport:
         headers: Optional[Mapping[str, str]] = None,
         json: Any = None,
         lines: Optional[bytes] = None,
+        upload: Optional[Upload] = None,
         repeatable: Optional[bool] = None,
     ) -> httpx.Response:
         """Asks, and returns an answer whose body is still to come. Raises for a problem; the caller closes what it gets."""
@@ -48,12 +52,15 @@ class Transport:
             sent["content-type"] = "application/x-ndjson"
         elif json is not None:
             sent["content-type"], content = "application/json", to_json(json)
+        elif upload is not None:
+            sent["content-type"] = "application/octet-stream"
         said = {key: _word(value) for key, value in (params or {}).items() if value is not None}
-        request = self._http.build_request(method, self.settings.url + path, params=said, headers=sent, content=content)
         if repeatable is None:
-            repeatable = method == "GET" or "idempotency-key" in sent
+            repeatable = _repeatable(method, sent)
         attempt = 0
         while True:
+            body = content if upload is None else upload if isinstance(upload, bytes) else upload()
+            request = self._http.build_request(method, self.settings.url + path, params=said, headers=sent, content=body)
             try:
                 return self._once(request)
             except FireclayError as error:
@@ -85,12 +92,13 @@ class Transport:
         finally:
             response.close()
 
-    def ask(self, kind: Type[T], method: str, path: str, **options: Any) -> T:
+    def ask(self, kind: Type[T], method: str, path: str, *, repeatable: Optional[bool] = None, **options: Any) -> T:
         """Asks and reads the answer as `kind`. An answer that breaks off counts as none came."""
-        repeatable = method == "GET" or "idempotency-key" in (options.get("headers") or {})
+        if repeatable is None:
+            repeatable = _repeatable(method, options.get("headers") or {})
         attempt = 0
         while True:
-            response = self.send(method, path, **options)
+            response = self.send(method, path, repeatable=repeatable, **options)
             try:
                 self.read(response)
                 return decode(kind, response.json())
@@ -102,6 +110,11 @@ class Transport:
                 raise FireclayError(f"the answer to {method} {path} is not JSON") from error
             attempt += 1
             time.sleep(wait)
+
+
+def _repeatable(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether to do it twice is to do it once: it reads, it puts something in place of what is there, or it has a key."""
+    return method in ("GET", "PUT") or "idempotency-key" in headers
 
 
 def _word(value: Any) -> str:

@@ -6,9 +6,10 @@
     task = await session.invoke(json.dumps({"language": "python", "code": "print(1 + 1)"}).encode())
     task.output                                        # b"2\\n"
 
-Each `invoke` is a run of its own: a fresh process in its own empty directory. As with Flame, the output is standard output's bytes, and a
-program that exits with another code than 0 is a task that succeeded. What Flame leaves to chance has an end here: a run that hits a limit
-is a task that failed, and a program that reads standard input without one finds it empty, where Flame's waits for ever.
+Each `invoke` is a run of its own: a fresh process in its own empty directory, and not of a session of fireclay's, whose runs have `/tmp`,
+memory and disk in common. As with Flame, the output is standard output's bytes, and a program that exits with another code than 0 is a
+task that succeeded. What Flame leaves to chance has an end here: a run that hits a limit is a task that failed, and a program that reads
+standard input without one finds it empty, where Flame's waits for ever.
 """
 
 from __future__ import annotations
