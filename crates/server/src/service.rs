@@ -5,7 +5,7 @@ use crate::checks;
 use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Judge, Live, LiveRun};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::pulse::Pulse;
 use crate::quotas::Quotas;
 use crate::receipts::Signer;
@@ -16,12 +16,16 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{Admission, Idempotency, NewRun, Reader, Scope, Settlement, Store, StoreError};
 use worker::machine::{Event, Machine, Order, Ticket};
 use worker::queue::{Full, Share};
 use worker::template::NotReady;
+
+mod drain;
+
+pub use drain::draining;
 
 /// What a service is made of.
 #[derive(Debug)]
@@ -458,17 +462,6 @@ impl Service {
         }
         live.finish();
     }
-
-    /// Whether no new runs are taken in.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// Takes no new runs in from now on.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-        self.batches.interrupt();
-    }
 }
 
 /// How often a request is tried again whose key was claimed by one that was refused meanwhile.
@@ -476,12 +469,6 @@ const REPETITIONS: usize = 3;
 
 /// What a client that found the queue full is told to wait.
 const RETRY_AFTER_S: u64 = 1;
-
-/// What is told to who comes when the service is ending.
-pub fn draining() -> Problem {
-    let hint = "send it again in a moment, to the service that follows";
-    Problem::new(Kind::Unavailable, "the service is ending", hint).retry_safe(true)
-}
 
 /// A failure of ours that has no better word.
 pub fn internal(message: String) -> Problem {

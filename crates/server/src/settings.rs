@@ -11,6 +11,8 @@ use toml::{Table, Value};
 use worker::pool::PoolSize;
 use worker::queue::Places;
 
+mod reference;
+
 /// Runs at once for each processor: many wait for something else than one.
 const PLACES_PER_PROCESSOR: usize = 16;
 /// Young ones for each processor: one runs, and one begins or ends, which is others' work.
@@ -361,26 +363,7 @@ impl Settings {
         let PoolSettings { min, max, memory, .. } = self.pool;
         PoolSize { min: min.min(max), max, memory_bytes: memory }
     }
-
-    /// The reference page.
-    pub fn reference() -> String {
-        let mut page = String::from(REFERENCE_HEAD);
-        for Row { name, default, doc } in TABLE {
-            page.push_str(&format!("| `{name}` | `{}` | `{default}` | {doc} |\n", variable_of(name)));
-        }
-        page
-    }
 }
-
-const REFERENCE_HEAD: &str = "\
-# Settings of `fireclay serve`
-
-Made from the table in `crates/server/src/settings.rs`; a test compares them. A file (`--config FILE`, TOML) is overruled by the
-environment, and that by flags (`--listen ADDRESS`, `--set NAME=VALUE`). Sizes and times take a unit: `\"64MiB\"`, `\"30s\"`.
-
-| setting | variable | default | means |
-|---|---|---|---|
-";
 
 /// The variable of a setting.
 pub fn variable_of(name: &str) -> String {
