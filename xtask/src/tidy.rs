@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Edges between crates: they point down the way of a run, and a new one needs a page in `docs/design/`.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("sys", &[]),
     ("store", &["model"]),
     ("sandbox", &["model", "sys"]),
     ("worker", &["model", "sandbox", "sys"]),
-    ("server", &["model", "store", "sys", "worker"]),
+    ("mcp", &["model"]),
+    ("server", &["mcp", "model", "store", "sys", "worker"]),
     ("bench", &["model", "sandbox", "sys", "worker"]),
-    ("fireclay", &["bench", "model", "sandbox", "server", "store", "sys", "worker"]),
+    ("fireclay", &["bench", "mcp", "model", "sandbox", "server", "store", "sys", "worker"]),
     ("fireclay-tests", &["bench", "model", "sandbox", "server", "sys", "worker"]),
     ("fireclay-fuzz", &["model", "sandbox"]),
     ("xtask", &["bench", "model", "sandbox", "sys", "worker"]),
