@@ -92,7 +92,8 @@ impl Line {
     fn send(server: &Server, headers: &[(&str, &str)], body: &Value) -> Self {
         let mut stream = server.connect();
         let body = body.to_string();
-        let mut head = format!("POST /mcp HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n", server.address(), body.len());
+        let mut head =
+            format!("POST /mcp HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n", server.address(), body.len());
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -141,7 +142,10 @@ fn a_client_without_a_session_of_the_transport_has_state_and_files() {
     assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 9, "{tools}");
 
     // Keys that are nobody's are of no account.
-    assert_eq!(client.text("run_code", &json!({"code": "x = 40\nprint('hi')", "thought": "why not", "title": 3})), "hi\n");
+    assert_eq!(
+        client.text("run_code", &json!({"code": "x = 40\nprint('hi')", "thought": "why not", "title": 3})),
+        "hi\n"
+    );
     let again = client.tool("run_code", &json!({"code": "x + 2", "language": null}));
     assert_eq!(again["content"][0]["text"], "[result]\n42");
     assert_eq!(again["structuredContent"]["result"]["text/plain"], "42");
@@ -155,9 +159,15 @@ fn a_client_without_a_session_of_the_transport_has_state_and_files() {
     client.text("write_file", &json!({"path": "data/in.txt", "text": "seven words"}));
     assert_eq!(client.text("run_shell", &json!({"command": "cat data/in.txt; cd data"})), "seven words");
     assert_eq!(client.text("run_shell", &json!({"command": "ls"})), "in.txt\n");
-    assert_eq!(client.text("list_files", &json!({"path": "./", "recursive": true})), "data/\ndata/in.txt  11 bytes");
+    assert_eq!(
+        client.text("list_files", &json!({"path": "./", "recursive": true})),
+        "data/\ndata/in.txt  11 bytes"
+    );
     let part = client.tool("read_file", &json!({"path": "data/in.txt", "offset": 6, "max_bytes": 3}));
-    assert_eq!((&part["structuredContent"]["text"], &part["structuredContent"]["more"]), (&json!("wor"), &json!(true)));
+    assert_eq!(
+        (&part["structuredContent"]["text"], &part["structuredContent"]["more"]),
+        (&json!("wor"), &json!(true))
+    );
     assert!(client.refused("read_file", &json!({"path": "data/none"})).contains("data/none"));
     client.refused("read_file", &json!({"path": "../../runs"}));
 
@@ -173,15 +183,29 @@ fn what_is_wrong_with_code_or_arguments_is_a_result_that_says_so() {
     let server = Server::start(&[]);
     let client = Client::new(&server, "one");
     let failed = client.tool("run_code", &json!({"code": "1/0"}));
-    assert_eq!((&failed["isError"], &failed["structuredContent"]["outcome"]), (&json!(true), &json!("failed")));
+    assert_eq!(
+        (&failed["isError"], &failed["structuredContent"]["outcome"]),
+        (&json!(true), &json!("failed"))
+    );
     assert_eq!(failed["structuredContent"]["error"]["name"], "ZeroDivisionError");
     assert!(client.refused("run_shell", &json!({"command": "exit 3"})).contains("exit code 3"));
-    let slow = client.refused("run_code", &json!({"code": "while True: pass", "limits": {"timeout_ms": 200}, "session": "fresh"}));
+    let slow = client.refused(
+        "run_code",
+        &json!({"code": "while True: pass", "limits": {"timeout_ms": 200}, "session": "fresh"}),
+    );
     assert!(slow.contains("timed_out"), "{slow}");
     assert!(client.refused("run_code", &json!({})).contains("`code`"));
     assert!(client.refused("run_code", &json!({"code": "1", "language": "cobol"})).contains("cobol"));
-    assert!(client.refused("run_code", &json!({"code": "1", "template": "none", "session": "fresh"})).contains("none"));
-    assert!(client.refused("run_code", &json!({"code": "1", "session": "ses_00000000000000000000000000"})).contains("session"));
+    assert!(
+        client
+            .refused("run_code", &json!({"code": "1", "template": "none", "session": "fresh"}))
+            .contains("none")
+    );
+    assert!(
+        client
+            .refused("run_code", &json!({"code": "1", "session": "ses_00000000000000000000000000"}))
+            .contains("session")
+    );
     // Only what is no call of a tool at all is an error of the protocol.
     let unknown = client.ask("tools/call", &json!({"name": "rm", "arguments": {}}));
     assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
@@ -193,14 +217,20 @@ fn images_are_images_and_what_a_run_leaves_is_a_resource() {
     let client = Client::new(&server, "one");
     let code = "class P:\n  def _repr_png_(self): return b'\\x89PNG\\r\\n\\x1a\\nrest'\nopen('left.txt', 'w').write('x y')\nP()";
     let shown = client.tool("run_code", &json!({"code": code, "session": "fresh"}));
-    let images: Vec<&Value> = shown["content"].as_array().unwrap().iter().filter(|part| part["type"] == "image").collect();
+    let images: Vec<&Value> =
+        shown["content"].as_array().unwrap().iter().filter(|part| part["type"] == "image").collect();
     assert_eq!(images.len(), 1, "{shown}");
-    assert_eq!((&images[0]["mimeType"], &images[0]["data"]), (&json!("image/png"), &json!("iVBORw0KGgpyZXN0")));
-    let link = shown["content"].as_array().unwrap().iter().find(|part| part["type"] == "resource_link").unwrap();
+    assert_eq!(
+        (&images[0]["mimeType"], &images[0]["data"]),
+        (&json!("image/png"), &json!("iVBORw0KGgpyZXN0"))
+    );
+    let link =
+        shown["content"].as_array().unwrap().iter().find(|part| part["type"] == "resource_link").unwrap();
     assert_eq!(link["name"], "left.txt");
     let read = client.ask("resources/read", &json!({"uri": link["uri"]}));
     assert_eq!(read["result"]["contents"][0]["text"], "x y", "{read}");
-    let none = client.ask("resources/read", &json!({"uri": format!("{}.none", link["uri"].as_str().unwrap())}));
+    let none =
+        client.ask("resources/read", &json!({"uri": format!("{}.none", link["uri"].as_str().unwrap())}));
     assert!(none["error"].is_object(), "{none}");
     let templates = client.ask("resources/templates/list", &json!({}));
     assert_eq!(templates["result"]["resourceTemplates"].as_array().unwrap().len(), 2, "{templates}");
@@ -218,7 +248,10 @@ fn output_is_told_as_it_comes_and_a_client_that_goes_takes_its_run_back() {
     let mut line = Line::send(&server, &headers, &body);
     assert_eq!(line.next()["params"]["message"], "started");
     let told = line.next();
-    assert_eq!((&told["method"], &told["params"]["message"]), (&json!("notifications/progress"), &json!("begun\n")));
+    assert_eq!(
+        (&told["method"], &told["params"]["message"]),
+        (&json!("notifications/progress"), &json!("begun\n"))
+    );
     assert_eq!(told["params"]["progressToken"], "p");
     drop(line);
     wait_for_a_cancelled_run(&server);
@@ -244,10 +277,17 @@ fn the_older_protocol_is_served_at_the_same_address() {
     let server = Server::start(&[]);
     let id = initialize(&server, &[]);
     let session = [("mcp-session-id", id.as_str()), ("mcp-protocol-version", OLDER)];
-    assert_eq!(post(&server, &session, &json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).status, 202);
+    assert_eq!(
+        post(&server, &session, &json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).status,
+        202
+    );
     let call = |code: &str| {
-        let answer = post(&server, &session, &json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
-            "params": {"name": "run_code", "arguments": {"code": code}}}));
+        let answer = post(
+            &server,
+            &session,
+            &json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": "run_code", "arguments": {"code": code}}}),
+        );
         messages(&answer).pop().unwrap()["result"]["content"][0]["text"].clone()
     };
     assert_eq!(call("y = 6"), "[completed without output]");
@@ -268,7 +308,10 @@ fn the_older_protocol_is_served_at_the_same_address() {
     wait_for_a_cancelled_run(&server);
 
     assert!(server.send("DELETE", "/mcp", &session, b"").status < 300);
-    assert_eq!(post(&server, &session, &json!({"jsonrpc": "2.0", "id": 3, "method": "tools/list"})).status, 404);
+    assert_eq!(
+        post(&server, &session, &json!({"jsonrpc": "2.0", "id": 3, "method": "tools/list"})).status,
+        404
+    );
 }
 
 #[test]
@@ -290,7 +333,8 @@ fn tenants_see_nothing_of_each_other() {
     let server = &tenancy.server;
     let a = Client { server, name: "same", key: &tenancy.a };
     let b = Client { server, name: "same", key: &tenancy.b };
-    let left = a.tool("run_code", &json!({"code": "open('left.txt', 'w').write('of a')", "session": "fresh"}));
+    let left =
+        a.tool("run_code", &json!({"code": "open('left.txt', 'w').write('of a')", "session": "fresh"}));
     let uri = &left["structuredContent"]["artifacts"][0]["uri"];
     let own = a.tool("run_code", &json!({"code": "z = 1"}));
     let id = &own["structuredContent"]["session"];
@@ -307,7 +351,11 @@ fn tenants_see_nothing_of_each_other() {
     let (of_a, of_b) = (key(&tenancy.a), key(&tenancy.b));
     let of_a_session = initialize(server, &[("authorization", &of_a)]);
     let as_whom = |bearer: &str| {
-        let headers = [("authorization", bearer), ("mcp-session-id", of_a_session.as_str()), ("mcp-protocol-version", OLDER)];
+        let headers = [
+            ("authorization", bearer),
+            ("mcp-session-id", of_a_session.as_str()),
+            ("mcp-protocol-version", OLDER),
+        ];
         post(server, &headers, &json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).status
     };
     assert_eq!((as_whom(&of_b), as_whom("Bearer fc_none_at_all"), as_whom(&of_a)), (404, 401, 202));
@@ -321,7 +369,8 @@ fn no_page_of_another_origin_gets_through() {
     let status = |headers: &[(&str, &str)]| post(&server, headers, &list).status;
     assert_eq!(status(&[("origin", "https://evil.example")]), 403);
     assert_eq!(status(&[("host", "evil.example")]), 403);
-    let form = server.send("POST", "/mcp", &[ACCEPT, ("content-type", "text/plain")], list.to_string().as_bytes());
+    let form =
+        server.send("POST", "/mcp", &[ACCEPT, ("content-type", "text/plain")], list.to_string().as_bytes());
     assert_eq!(form.status, 415);
 }
 
@@ -334,7 +383,8 @@ struct Pipes {
 impl Pipes {
     fn start(data: &Data, args: &[&str]) -> Self {
         let mut command = data.command(&[&["mcp"], args].concat());
-        let log = std::fs::File::options().append(true).create(true).open(data.path().join("stderr")).unwrap();
+        let log =
+            std::fs::File::options().append(true).create(true).open(data.path().join("stderr")).unwrap();
         command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let from = BufReader::new(child.stdout.take().unwrap());

@@ -28,7 +28,8 @@ pub fn structured(text: impl Into<String>, value: Value) -> CallToolResult {
 /// An answer that says why not.
 pub fn refused(refusal: Refusal) -> CallToolResult {
     let mut result = CallToolResult::error(vec![ContentBlock::text(refusal.text.clone())]);
-    result.structured_content = Some(json!({"error": refusal.problem.unwrap_or_else(|| json!({"detail": refusal.text}))}));
+    result.structured_content =
+        Some(json!({"error": refusal.problem.unwrap_or_else(|| json!({"detail": refusal.text}))}));
     result
 }
 
@@ -61,7 +62,11 @@ pub fn of_run(run: &RunResult, opened: bool) -> CallToolResult {
     }
     // An interpreter prints the traceback on stderr, a session tells it.
     if let Some(error) = run.error.as_ref().filter(|error| !run.stderr.contains(&error.message)) {
-        let text = if error.traceback.is_empty() { format!("{}: {}", error.name, error.message) } else { error.traceback.clone() };
+        let text = if error.traceback.is_empty() {
+            format!("{}: {}", error.name, error.message)
+        } else {
+            error.traceback.clone()
+        };
         parts.push(format!("[error]\n{}", cut(&text)));
     }
     let ending = ending_of(run);
@@ -83,7 +88,8 @@ pub fn of_run(run: &RunResult, opened: bool) -> CallToolResult {
     content.extend(images);
     for artifact in run.artifacts.iter().take(LINKS_MAX) {
         let uri = artifact_uri(run.id.as_str(), &artifact.path);
-        let link = Resource::new(uri, &artifact.path).with_mime_type(&artifact.mime).with_size(artifact.bytes);
+        let link =
+            Resource::new(uri, &artifact.path).with_mime_type(&artifact.mime).with_size(artifact.bytes);
         content.push(ContentBlock::resource_link(link));
     }
     let mut result = CallToolResult::success(content);
@@ -114,7 +120,10 @@ fn images_of(run: &RunResult) -> (Vec<ContentBlock>, usize) {
         let Some((mime, coded)) = found else { continue };
         // A guest's base64 may have line breaks, which MCP's does not.
         let coded: String = coded.split_ascii_whitespace().collect();
-        if model::base64::decode(&coded).is_err() || images.len() == IMAGES_MAX || bytes + coded.len() > IMAGES_BYTES_MAX {
+        if model::base64::decode(&coded).is_err()
+            || images.len() == IMAGES_MAX
+            || bytes + coded.len() > IMAGES_BYTES_MAX
+        {
             left_out += 1;
             continue;
         }

@@ -106,7 +106,8 @@ impl Asker {
             request = request.header(name, value);
         }
         let request = request.body(body.into());
-        let mut request = request.map_err(|error| Refusal::new(format!("{path} cannot be asked for: {error}")))?;
+        let mut request =
+            request.map_err(|error| Refusal::new(format!("{path} cannot be asked for: {error}")))?;
         request.headers_mut().extend(self.headers.clone());
         let response = self.api.ask(request).await?;
         if response.status().is_success() {
@@ -131,7 +132,8 @@ impl Asker {
         let response = self.ask(method, path, &headers, body).await?;
         let bytes = read(response.into_body(), ANSWER_BYTES_MAX).await?;
         let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-        serde_json::from_slice(bytes).map_err(|error| Refusal::new(format!("the answer to {path} is strange: {error}")))
+        serde_json::from_slice(bytes)
+            .map_err(|error| Refusal::new(format!("the answer to {path} is strange: {error}")))
     }
 }
 
@@ -139,9 +141,9 @@ impl Asker {
 pub async fn read(body: Body, most: usize) -> Result<Bytes, Refusal> {
     match Limited::new(body, most).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Refusal::new(format!("it is larger than {most} bytes, which is the most that is read at once")))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::new(format!(
+            "it is larger than {most} bytes, which is the most that is read at once"
+        ))),
         Err(error) => Err(Refusal::new(format!("the answer broke off: {error}"))),
     }
 }

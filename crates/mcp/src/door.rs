@@ -85,7 +85,8 @@ impl Door {
 
     /// Remembers whose a session is, and ends what is too much.
     async fn remember(&self, id: String, owner: String) {
-        let living: Vec<String> = self.sessions.sessions.read().await.keys().map(|id| id.to_string()).collect();
+        let living: Vec<String> =
+            self.sessions.sessions.read().await.keys().map(|id| id.to_string()).collect();
         let too_many = {
             let mut owners = self.owners();
             owners.retain(|(id, _)| living.contains(id));

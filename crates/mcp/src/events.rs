@@ -84,8 +84,11 @@ mod tests {
     async fn events_are_read_wherever_the_pieces_end() {
         let text = "id: 1\nevent: stdout\ndata: {\"text\":\"ä\"}\n\n: alive\n\nevent: settled\ndata: {}\n\n";
         for size in 1..text.len() {
-            let pieces: Vec<_> =
-                text.as_bytes().chunks(size).map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece))).collect();
+            let pieces: Vec<_> = text
+                .as_bytes()
+                .chunks(size)
+                .map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece)))
+                .collect();
             let mut events = Events::new(Body::from_stream(futures_util::stream::iter(pieces)));
             let mut next = async || events.next().await.unwrap().map(|event| (event.kind, event.data));
             assert_eq!(next().await, Some(("stdout".into(), "{\"text\":\"ä\"}".into())));

@@ -29,7 +29,10 @@ impl Call {
         let range = (header::RANGE, format!("bytes={offset}-{}", offset.saturating_add(most - 1)));
         let response = match self.asker.ask("GET", &target, &[range], Body::empty()).await {
             Err(refusal) if refusal.status == Some(StatusCode::RANGE_NOT_SATISFIABLE) => {
-                return Ok(structured("[there is nothing from this byte on]", json!({"path": path, "bytes": 0, "text": ""})));
+                return Ok(structured(
+                    "[there is nothing from this byte on]",
+                    json!({"path": path, "bytes": 0, "text": ""}),
+                ));
             }
             other => other?,
         };
@@ -44,24 +47,38 @@ impl Call {
         }
         let next = offset.saturating_add(bytes.len() as u64);
         let more = next < whole;
-        let mut value = json!({"path": path, "offset": offset, "bytes": bytes.len(), "file_bytes": whole, "more": more});
+        let mut value =
+            json!({"path": path, "offset": offset, "bytes": bytes.len(), "file_bytes": whole, "more": more});
         let text = match text_of(&bytes, more) {
             Some(text) => {
                 let next = offset.saturating_add(text.len() as u64);
                 value["bytes"] = json!(text.len());
                 value["text"] = json!(text);
-                let rest = if more { format!("\n[{whole} bytes in all; go on with offset {next}]") } else { String::new() };
+                let rest = if more {
+                    format!("\n[{whole} bytes in all; go on with offset {next}]")
+                } else {
+                    String::new()
+                };
                 format!("{text}{rest}")
             }
             None => {
                 value["base64"] = json!(model::base64::encode(&bytes));
-                format!("[{} of {whole} bytes that are not text; `base64` of the structured answer has them]", bytes.len())
+                format!(
+                    "[{} of {whole} bytes that are not text; `base64` of the structured answer has them]",
+                    bytes.len()
+                )
             }
         };
         Ok(structured(text, value))
     }
 
-    async fn read_image(&self, target: &str, path: &str, mime: &str, whole: u64) -> Result<CallToolResult, Refusal> {
+    async fn read_image(
+        &self,
+        target: &str,
+        path: &str,
+        mime: &str,
+        whole: u64,
+    ) -> Result<CallToolResult, Refusal> {
         let response = self.asker.ask("GET", target, &[], Body::empty()).await?;
         let bytes = read(response.into_body(), IMAGE_BYTES_MAX).await?;
         let image = ContentBlock::image(model::base64::encode(&bytes), mime);
@@ -75,18 +92,26 @@ impl Call {
         let WriteFile { path, text, base64, executable, session } = asked;
         let bytes = match (text, base64) {
             (Some(text), None) => text.into_bytes(),
-            (None, Some(coded)) => model::base64::decode(&coded).map_err(|error| Refusal::new(format!("base64: {error}")))?,
+            (None, Some(coded)) => {
+                model::base64::decode(&coded).map_err(|error| Refusal::new(format!("base64: {error}")))?
+            }
             _ => return Err(Refusal::new("exactly one of `text` and `base64` is needed")),
         };
         let Place::Session { id, opened } = self.place(session.as_deref(), None).await? else {
-            return Err(Refusal::new("a fresh sandbox is gone after its run (run_code takes `files`, or name a session)"));
+            return Err(Refusal::new(
+                "a fresh sandbox is gone after its run (run_code takes `files`, or name a session)",
+            ));
         };
         let target = format!("{}?executable={executable}", file_path(&id, &path)?);
         let content = (header::CONTENT_TYPE, "application/octet-stream".to_owned());
         let response = self.asker.ask("PUT", &target, &[content], bytes).await?;
-        let written: Value = serde_json::from_slice(&read(response.into_body(), IMAGE_BYTES_MAX).await?).unwrap_or_default();
+        let written: Value =
+            serde_json::from_slice(&read(response.into_body(), IMAGE_BYTES_MAX).await?).unwrap_or_default();
         let text = format!("{path} has {} bytes.", written["bytes"]);
-        Ok(structured(text, json!({"path": path, "bytes": written["bytes"], "session": id, "session_opened": opened})))
+        Ok(structured(
+            text,
+            json!({"path": path, "bytes": written["bytes"], "session": id, "session_opened": opened}),
+        ))
     }
 
     /// `list_files`.
@@ -96,9 +121,12 @@ impl Call {
         let glob = glob.map(|glob| format!("&glob={}", encoded(&glob))).unwrap_or_default();
         // Models say `.`, `/` or `./data/` for what the API calls by its plain path.
         let plain: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-        let target = format!("/v1/sessions/{id}/files?path={}&recursive={recursive}{glob}", encoded(&plain.join("/")));
+        let target =
+            format!("/v1/sessions/{id}/files?path={}&recursive={recursive}{glob}", encoded(&plain.join("/")));
         let mut list: Value = self.asker.json("GET", &target, None).await?;
-        let Some(items) = list["items"].as_array_mut() else { return Err(Refusal::new("the list is strange")) };
+        let Some(items) = list["items"].as_array_mut() else {
+            return Err(Refusal::new("the list is strange"));
+        };
         let left_out = items.len().saturating_sub(LISTED_MAX);
         items.truncate(LISTED_MAX);
         let mut lines: Vec<String> = items.iter().map(line_of).collect();
@@ -130,7 +158,9 @@ fn line_of(item: &Value) -> String {
 fn file_path(session: &str, path: &str) -> Result<String, Refusal> {
     let plain = path.strip_prefix("./").unwrap_or(path);
     if plain.is_empty() || plain.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(Refusal::new(format!("path: {path:?} is not a path below the workspace (such as data/input.csv)")));
+        return Err(Refusal::new(format!(
+            "path: {path:?} is not a path below the workspace (such as data/input.csv)"
+        )));
     }
     Ok(format!("/v1/sessions/{session}/files/{}", encoded(plain)))
 }

@@ -7,9 +7,9 @@ use crate::sessions::Openings;
 use crate::tools::{INSTRUCTIONS, TOOLS};
 use axum::http::request::Parts;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressToken, ReadResourceRequestParams,
-    ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressToken,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, Peer, RoleServer, ServerHandler};
@@ -66,13 +66,18 @@ impl Handler {
 fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Refusal> {
     // Some models say `null` for what they leave out.
     let said = arguments.unwrap_or_default().into_iter().filter(|(_, value)| !value.is_null()).collect();
-    serde_json::from_value(Value::Object(said))
-        .map_err(|error| Refusal::new(format!("the arguments cannot be used: {error} (tools/list has the schema)")))
+    serde_json::from_value(Value::Object(said)).map_err(|error| {
+        Refusal::new(format!("the arguments cannot be used: {error} (tools/list has the schema)"))
+    })
 }
 
 impl Call {
     /// Does what a tool does; `None` if there is no such tool.
-    async fn dispatch(&self, name: &str, arguments: Option<JsonObject>) -> Option<Result<CallToolResult, Refusal>> {
+    async fn dispatch(
+        &self,
+        name: &str,
+        arguments: Option<JsonObject>,
+    ) -> Option<Result<CallToolResult, Refusal>> {
         macro_rules! table {
             ($($tool:ident)*) => {
                 match name {
@@ -144,7 +149,9 @@ impl ServerHandler for Handler {
     ) -> Result<ReadResourceResponse, ErrorData> {
         match read_resource(&self.asker(&context), &request.uri).await {
             Ok(Some(found)) => Ok(found.into()),
-            Ok(None) => Err(ErrorData::resource_not_found(format!("there is nothing at {}", request.uri), None)),
+            Ok(None) => {
+                Err(ErrorData::resource_not_found(format!("there is nothing at {}", request.uri), None))
+            }
             Err(refusal) => Err(ErrorData::internal_error(refusal.text, refusal.problem)),
         }
     }

@@ -33,7 +33,10 @@ const OUTPUT_BYTES: u64 = 512 << 10;
 
 impl Call {
     /// `list_packages`.
-    pub async fn list_packages(&self, ListPackages { language, template }: ListPackages) -> Result<CallToolResult, Refusal> {
+    pub async fn list_packages(
+        &self,
+        ListPackages { language, template }: ListPackages,
+    ) -> Result<CallToolResult, Refusal> {
         let (run_in, code) = match language {
             Language::Python => (Language::Python, PYTHON),
             Language::JavaScript | Language::TypeScript => (Language::JavaScript, NODE),
@@ -51,11 +54,18 @@ impl Call {
             return Ok(of_run(&run, false));
         };
         let version = listed["version"].as_str().unwrap_or("?");
-        let lines = listed["packages"].as_object().into_iter().flatten().map(|(name, version)| match version.as_str() {
+        let lines = listed["packages"].as_object().into_iter().flatten().map(|(name, version)| match version
+            .as_str()
+        {
             Some(version) => format!("{name} {version}"),
             None => name.clone(),
         });
-        let text = [format!("{} {version}", json!(language).as_str().unwrap_or_default())].into_iter().chain(lines);
+        let bare = listed["packages"].as_object().is_none_or(serde_json::Map::is_empty);
+        let rest = bare.then(|| "[nothing but its standard library]".to_owned());
+        let text = [format!("{} {version}", json!(language).as_str().unwrap_or_default())]
+            .into_iter()
+            .chain(lines)
+            .chain(rest);
         let value = json!({"language": language, "version": version, "packages": listed["packages"]});
         Ok(structured(text.collect::<Vec<_>>().join("\n"), value))
     }

@@ -44,7 +44,8 @@ fn path_of(uri: &str) -> Option<String> {
     // Nothing that would be another route: an id is a word, and the path stays below it.
     let climbs = decoded.split('/').any(|part| part.is_empty() || part == "." || part == "..");
     let middle = if kind == "runs" { "artifacts" } else { "files" };
-    (id.bytes().all(word) && !id.is_empty() && !climbs).then(|| format!("/v1/{kind}/{id}/{middle}/{}", encoded(&decoded)))
+    (id.bytes().all(word) && !id.is_empty() && !climbs)
+        .then(|| format!("/v1/{kind}/{id}/{middle}/{}", encoded(&decoded)))
 }
 
 /// Reads one; `None` if there is nothing at this address.

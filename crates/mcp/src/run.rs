@@ -92,8 +92,10 @@ impl Call {
 
     /// Has something run, and returns what became of it. Whatever ends this early takes the run back.
     pub async fn follow(&self, path: &str, request: &Value) -> Result<RunResult, Refusal> {
-        let headers =
-            [(header::CONTENT_TYPE, "application/json".to_owned()), (header::ACCEPT, "text/event-stream".to_owned())];
+        let headers = [
+            (header::CONTENT_TYPE, "application/json".to_owned()),
+            (header::ACCEPT, "text/event-stream".to_owned()),
+        ];
         let answer = self.asker.ask("POST", path, &headers, request.to_string()).await?;
         let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
         let location = location.ok_or_else(|| Refusal::new("the service names no run"))?.to_owned();

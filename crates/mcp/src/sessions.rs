@@ -82,7 +82,10 @@ async fn find(asker: &Asker, wanted: &str) -> Result<Option<Value>, Refusal> {
 
 impl Call {
     fn name_of(&self, session: Option<&str>) -> String {
-        session.map(str::trim).filter(|name| !name.is_empty()).map_or_else(|| default_name(&self.client), str::to_owned)
+        session
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map_or_else(|| default_name(&self.client), str::to_owned)
     }
 
     /// Where a run of this call belongs; a session that is not there yet is opened.
@@ -121,18 +124,24 @@ impl Call {
         if name.parse::<SessionId>().is_ok() {
             return Ok(name);
         }
-        Err(Refusal::new(format!("no session {name:?} is open (run_code, write_file or create_session opens one)")))
+        Err(Refusal::new(format!(
+            "no session {name:?} is open (run_code, write_file or create_session opens one)"
+        )))
     }
 
     /// `create_session`.
     pub async fn create_session(&self, asked: CreateSession) -> Result<CallToolResult, Refusal> {
         let CreateSession { name, template, limits, env, idle_ttl_ms } = asked;
         if name.trim() == FRESH {
-            return Err(Refusal::new("a session cannot be called \"fresh\": that is the word for a sandbox without one"));
+            return Err(Refusal::new(
+                "a session cannot be called \"fresh\": that is the word for a sandbox without one",
+            ));
         }
         let _turn = self.openings.enter(&self.asker, &name).await;
         if !name.is_empty() && find(&self.asker, &name).await?.is_some() {
-            return Err(Refusal::new(format!("a session {name:?} is open already (use it, or close it first)")));
+            return Err(Refusal::new(format!(
+                "a session {name:?} is open already (use it, or close it first)"
+            )));
         }
         let asked = object(&[
             ("name", json!(name)),
@@ -148,7 +157,10 @@ impl Call {
     }
 
     /// `close_session`.
-    pub async fn close_session(&self, CloseSession { session }: CloseSession) -> Result<CallToolResult, Refusal> {
+    pub async fn close_session(
+        &self,
+        CloseSession { session }: CloseSession,
+    ) -> Result<CallToolResult, Refusal> {
         let name = self.name_of(session.as_deref());
         let id = self.existing(session.as_deref()).await?;
         let closed: Value = self.asker.json("DELETE", &format!("/v1/sessions/{id}"), None).await?;
@@ -156,13 +168,20 @@ impl Call {
     }
 
     /// `list_sessions`.
-    pub async fn list_sessions(&self, ListSessions { ended }: ListSessions) -> Result<CallToolResult, Refusal> {
+    pub async fn list_sessions(
+        &self,
+        ListSessions { ended }: ListSessions,
+    ) -> Result<CallToolResult, Refusal> {
         let state = if ended { "" } else { "&state=open" };
         let page: Page = self.asker.json("GET", &format!("/v1/sessions?limit=200{state}"), None).await?;
         let items: Vec<Value> = page.items.iter().map(view_of).collect();
         let line = |item: &Value| {
             let word = |name: &str| item[name].as_str().unwrap_or("-").to_owned();
-            let end = if item["ends_at"].is_null() { "has ended".to_owned() } else { format!("ends {}", word("ends_at")) };
+            let end = if item["ends_at"].is_null() {
+                "has ended".to_owned()
+            } else {
+                format!("ends {}", word("ends_at"))
+            };
             format!("{}  {}  {}  {end}", word("session"), word("id"), word("template"))
         };
         let mut lines: Vec<String> = items.iter().map(line).collect();
@@ -195,7 +214,10 @@ fn view_of(session: &Value) -> Value {
 
 fn ended_refusal(session: &Value) -> Refusal {
     let why = session["end"]["why"].as_str().unwrap_or("ended");
-    Refusal::new(format!("the session {} has ended: {why} (name another, and it is opened)", text(session, "id")))
+    Refusal::new(format!(
+        "the session {} has ended: {why} (name another, and it is opened)",
+        text(session, "id")
+    ))
 }
 
 fn text(value: &Value, name: &str) -> String {

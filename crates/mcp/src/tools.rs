@@ -1,9 +1,13 @@
 //! The tools, as models read them: one table.
 
 use crate::arguments::{
-    CloseSession, CreateSession, ListFiles, ListPackages, ListSessions, ReadFile, RunCode, RunShell, WriteFile,
+    CloseSession, CreateSession, ListFiles, ListPackages, ListSessions, ReadFile, RunCode, RunShell,
+    WriteFile,
 };
-use rmcp::model::{Tool, ToolAnnotations};
+use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
 use std::sync::LazyLock;
 
 /// What is said to a model about all of them.
@@ -76,14 +80,54 @@ pub static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     ]
 });
 
-fn tool<T: schemars::JsonSchema + 'static>(
+fn tool<T: JsonSchema>(
     name: &'static str,
     title: &str,
     description: &'static str,
     annotations: ToolAnnotations,
 ) -> Tool {
-    let tool = Tool::new(name, description, rmcp::model::JsonObject::new());
-    tool.with_input_schema::<T>().with_title(title).with_annotations(annotations)
+    Tool::new(name, description, schema_of::<T>()).with_title(title).with_annotations(annotations)
+}
+
+/// The schema of a tool's arguments, in the part of JSON Schema that every model's own dialect has: nothing is referred to, a type is one
+/// word, and what may be left out is not `null` instead (which is taken all the same).
+fn schema_of<T: JsonSchema>() -> JsonObject {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    plain(&mut schema);
+    match schema {
+        Value::Object(object) => object,
+        // The schema of a struct is an object.
+        _ => JsonObject::new(),
+    }
+}
+
+fn plain(schema: &mut Value) {
+    if let Value::Array(items) = schema {
+        items.iter_mut().for_each(plain);
+    }
+    let Value::Object(object) = schema else { return };
+    // A format such as uint64 is Rust's own, and a title the name of our type.
+    object.remove("format");
+    if object.get("title").is_some_and(Value::is_string) {
+        object.remove("title");
+    }
+    if object.get("default").is_some_and(Value::is_null) {
+        object.remove("default");
+    }
+    if let Some(Value::Array(types)) = object.get("type") {
+        let word = types.iter().find(|word| *word != "null").cloned();
+        object.insert("type".to_owned(), word.unwrap_or(Value::Null));
+    }
+    // An enumeration whose words have descriptions of their own.
+    if let Some(Value::Array(words)) = object.get("oneOf")
+        && let Some(words) = words.iter().map(|word| word.get("const").cloned()).collect::<Option<Vec<_>>>()
+    {
+        object.remove("oneOf");
+        object.insert("type".to_owned(), "string".into());
+        object.insert("enum".to_owned(), Value::Array(words));
+    }
+    object.values_mut().for_each(plain);
 }
 
 #[cfg(test)]
@@ -96,12 +140,19 @@ mod tests {
         let mut table = String::new();
         for tool in TOOLS.iter() {
             let schema = tool.schema_as_json_value();
-            let names: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+            let names: Vec<&str> =
+                schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
             writeln!(table, "{}({}) requires {}", tool.name, names.join(", "), schema["required"]).unwrap();
             // Every argument says what it is, and none is refused that a client adds.
             for (name, property) in schema["properties"].as_object().unwrap() {
-                assert!(property["description"].is_string() || property["$ref"].is_string(), "{} of {}", name, tool.name);
+                assert!(property["description"].is_string(), "{name} of {}", tool.name);
+                assert!(property["type"].is_string(), "{name} of {}: {property}", tool.name);
             }
+            let text = schema.to_string();
+            assert!(
+                !["$ref", "null", "anyOf", "oneOf", "format"].iter().any(|word| text.contains(word)),
+                "{text}"
+            );
             assert!(schema.get("additionalProperties").is_none(), "{}", tool.name);
         }
         insta::assert_snapshot!(table);

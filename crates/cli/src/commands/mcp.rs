@@ -18,7 +18,8 @@ pub fn mcp(arguments: &McpArguments, settings: &Settings) -> anyhow::Result<u8> 
         Some(url) => Elsewhere::at(url, key)?,
         None => Elsewhere::of(&settings.data, key),
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
     let done = runtime.block_on(async {
         // The first call should not be the one that waits for it.
         let early = service.clone();

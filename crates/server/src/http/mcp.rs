@@ -36,9 +36,8 @@ impl Api for Here {
 /// The route. `ending` fires when streams are to end.
 pub fn routes(service: &Arc<Service>, ending: CancellationToken) -> Router<Arc<Service>> {
     let (api, _) = super::api();
-    let guarded = api
-        .layer(middleware::from_fn_with_state(service.clone(), guard::guard))
-        .with_state(service.clone());
+    let guarded =
+        api.layer(middleware::from_fn_with_state(service.clone(), guard::guard)).with_state(service.clone());
     let body_bytes = usize::try_from(service.settings.body_bytes).unwrap_or(usize::MAX);
     let door = Door::new(Arc::new(Here(guarded)), DoorOptions { body_bytes, ending });
     Router::new().route("/mcp", any(answer)).layer(Extension(door))

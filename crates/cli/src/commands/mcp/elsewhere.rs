@@ -52,12 +52,19 @@ pub struct Elsewhere {
 impl Elsewhere {
     /// The service at `url`, asked as the holder of `key`.
     pub fn at(url: &str, key: Option<String>) -> anyhow::Result<Self> {
-        let address = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')).filter(|rest| !rest.contains('/'));
+        let address = url
+            .strip_prefix("http://")
+            .map(|rest| rest.trim_end_matches('/'))
+            .filter(|rest| !rest.contains('/'));
         let address = address.filter(|rest| !rest.is_empty()).ok_or_else(|| {
             let hint = "use http://HOST:PORT; this program speaks no TLS, a tunnel such as `ssh -L` does";
             Rejection::new("url", format!("{url:?} is not an address of a service"), hint)
         })?;
-        let port = if address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) { "" } else { ":80" };
+        let port = if address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+            ""
+        } else {
+            ":80"
+        };
         Ok(Self::new(Place::Address(format!("{address}{port}")), key))
     }
 
