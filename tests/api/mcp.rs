@@ -307,7 +307,7 @@ fn the_older_protocol_is_served_at_the_same_address() {
     assert_eq!(post(&server, &session, &cancelled).status, 202);
     wait_for_a_cancelled_run(&server);
 
-    assert!(server.send("DELETE", "/mcp", &session, b"").status < 300);
+    assert_eq!(server.send("DELETE", "/mcp", &session, b"").status, 204);
     assert_eq!(
         post(&server, &session, &json!({"jsonrpc": "2.0", "id": 3, "method": "tools/list"})).status,
         404

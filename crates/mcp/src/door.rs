@@ -6,7 +6,7 @@
 use crate::api::Api;
 use crate::handler::Handler;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use rmcp::transport::streamable_http_server::session::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -73,10 +73,15 @@ impl Door {
             return response;
         }
         let is_first = session_of(request.headers()).is_none();
-        let response = match self.service.clone().oneshot(request).await {
+        let ends = request.method() == Method::DELETE;
+        let mut response = match self.service.clone().oneshot(request).await {
             Ok(response) => response.map(Body::new),
             Err(never) => match never {},
         };
+        // It has ended when this is said; the Python SDK takes rmcp's 202 for a failure.
+        if ends && response.status() == StatusCode::ACCEPTED {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+        }
         if let Some(id) = session_of(response.headers()).filter(|_| is_first) {
             self.remember(id.to_owned(), owner.to_owned()).await;
         }
