@@ -16,6 +16,7 @@ mod hostile;
 mod keys;
 mod kills;
 mod lifecycle;
+mod mcp;
 mod problems;
 mod runs;
 mod schema;

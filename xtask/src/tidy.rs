@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Edges between crates: they point down the way of a run, and a new one needs a page in `docs/design/`.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("sys", &[]),
     ("store", &["model"]),
     ("sandbox", &["model", "sys"]),
     ("worker", &["model", "sandbox", "sys"]),
     ("check", &["model"]),
-    ("server", &["check", "model", "store", "sys", "worker"]),
+    ("mcp", &["model"]),
+    ("server", &["check", "mcp", "model", "store", "sys", "worker"]),
     ("bench", &["model", "sandbox", "sys", "worker"]),
-    ("fireclay", &["bench", "check", "model", "sandbox", "server", "store", "sys", "worker"]),
+    ("fireclay", &["bench", "check", "mcp", "model", "sandbox", "server", "store", "sys", "worker"]),
     ("fireclay-tests", &["bench", "model", "sandbox", "server", "sys", "worker"]),
     ("fireclay-fuzz", &["check", "model", "sandbox"]),
     ("xtask", &["bench", "model", "sandbox", "sys", "worker"]),

@@ -45,6 +45,8 @@ pub enum Command {
     Template(TemplateArguments),
     /// Run code for others over HTTP
     Serve(ServeArguments),
+    /// Give a model tools that run code: an MCP server on standard input and output
+    Mcp(McpArguments),
     /// Make, list or revoke API keys
     Key(KeyArguments),
     /// Check the signed receipt of a result
@@ -206,6 +208,23 @@ pub struct ServeArguments {
     /// A setting; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub set: Vec<(String, String)>,
+    /// End when standard input does: for a program that starts a service for itself
+    #[arg(long)]
+    pub until_stdin_ends: bool,
+}
+
+/// Arguments of `fireclay mcp`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Asks the service of the data directory, or starts one that ends with this command. Ends when standard input does.
+A running service has the same tools at /mcp, for clients that speak MCP over HTTP.")]
+pub struct McpArguments {
+    /// A service to ask, such as http://127.0.0.1:8000 [default: FIRECLAY_URL, else the data directory's]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
+    /// The key for it [default: FIRECLAY_API_KEY, which other users of this machine cannot see]
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
 }
 
 /// Arguments of `fireclay key`.

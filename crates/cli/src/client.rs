@@ -40,7 +40,7 @@ impl Serving {
 
     /// Reads what was said in a data directory by a service that still lives. Of one that was killed the file is left, and anybody may
     /// listen where it did.
-    fn read(data: &Path) -> Option<Self> {
+    pub fn read(data: &Path) -> Option<Self> {
         let text = std::fs::read(data.join(SERVER_FILE)).ok()?;
         let serving: Self = serde_json::from_slice(&text).ok()?;
         (started(serving.pid)? == serving.started).then_some(serving)

@@ -8,6 +8,7 @@ pub mod doctor;
 mod follow;
 pub mod image;
 pub mod key;
+pub mod mcp;
 pub mod progress;
 pub mod record;
 pub mod run;

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Image(image) => commands::image::image(image, &settings),
         Command::Template(template) => commands::template::template(template, &settings),
         Command::Serve(serve) => commands::serve::serve(serve, &settings),
+        Command::Mcp(mcp) => commands::mcp::mcp(mcp, &settings),
         Command::Key(key) => commands::key::key(key, &settings),
         Command::Verify(verify) => commands::verify::verify(verify, &settings),
         Command::Spawner => commands::serve::spawner(),

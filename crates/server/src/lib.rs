@@ -46,11 +46,12 @@ pub enum ServeError {
     Signals(io::Error),
 }
 
-/// Serves until SIGTERM or SIGINT: then runs go on until they end or the drain's deadline, at a second signal to no end at all.
+/// Serves until SIGTERM, SIGINT or `told_to_end`: then runs go on until they end or the drain's deadline, at a second signal to no end at all.
 /// `ready` is told the address.
 pub async fn serve(
     service: Arc<Service>,
     ready: impl FnOnce(std::net::SocketAddr),
+    told_to_end: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let address = service.settings.listen;
     if !address.ip().is_loopback() && !service.store.has_key(service::now_ms()) {
@@ -67,6 +68,7 @@ pub async fn serve(
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = told_to_end => {}
     }
     service.drain();
     let patience = Duration::from_millis(service.settings.drain_timeout_ms);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
 
 /// Most headers of one request.
 const HEADERS_MAX: usize = 64;
@@ -27,7 +28,8 @@ pub async fn serve(
     service: Arc<Service>,
     mut ending: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let router = http::router(service.clone());
+    let streams_end = CancellationToken::new();
+    let router = http::router(service.clone(), streams_end.clone());
     let places = Arc::new(Semaphore::new(service.settings.connections));
     loop {
         let place = places.clone().acquire_owned();
@@ -50,6 +52,7 @@ pub async fn serve(
             }
         }
     }
+    streams_end.cancel();
     // All places are free when the last connection has ended.
     let all = u32::try_from(service.settings.connections).unwrap_or(u32::MAX);
     drop(places.acquire_many(all).await);

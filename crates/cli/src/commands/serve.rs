@@ -40,11 +40,32 @@ pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow:
     let Started { runtime, service, _hold } = start(|| settings_of(arguments), surroundings)?;
     let server_file = surroundings.data.join(client::SERVER_FILE);
     let image = service.settings.image.clone();
-    let done =
-        runtime.block_on(server::serve(service.clone(), |address| announce(&server_file, address, image)));
+    let ready = |address| announce(&server_file, address, image);
+    let parent_is_gone = parent_is_gone(arguments.until_stdin_ends).context("start a thread")?;
+    let done = runtime.block_on(server::serve(service.clone(), ready, parent_is_gone));
     drop(std::fs::remove_file(&server_file));
     done?;
     Ok(0)
+}
+
+/// Completes when standard input ends, if that is wanted: whoever holds its other end is gone then, by whatever death.
+fn parent_is_gone(wanted: bool) -> std::io::Result<impl Future<Output = ()>> {
+    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+    let held = if wanted {
+        // A thread of its own, which nobody waits for: reading cannot be interrupted.
+        std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+            // An end by an error is one too.
+            drop((std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()), sender));
+        })?;
+        None
+    } else {
+        Some(sender)
+    };
+    Ok(async move {
+        // Without the thread there is no end.
+        let _held = held;
+        drop(receiver.await);
+    })
 }
 
 /// Starts a service on the data directory: the spawner first, then settings, image, records.

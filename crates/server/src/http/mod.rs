@@ -9,6 +9,7 @@ mod docs;
 pub mod guard;
 mod health;
 pub mod keys;
+mod mcp;
 mod problems;
 pub mod runs;
 mod session_files;
@@ -30,6 +31,7 @@ use axum::{Extension, Router};
 use model::TenantId;
 use std::sync::Arc;
 use store::{Actor, Role};
+use tokio_util::sync::CancellationToken;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -102,8 +104,8 @@ pub fn openapi() -> String {
     text
 }
 
-/// The router.
-pub fn router(service: Arc<Service>) -> Router {
+/// The router. `ending` fires when streams that would go on for ever are to end.
+pub fn router(service: Arc<Service>, ending: CancellationToken) -> Router {
     let (router, _) = api();
     let description: Bytes = openapi().into();
     let description =
@@ -112,6 +114,7 @@ pub fn router(service: Arc<Service>) -> Router {
     router
         .merge(compatible)
         .merge(docs::routes())
+        .merge(mcp::routes(&service, ending))
         .route("/openapi.json", get(description))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)

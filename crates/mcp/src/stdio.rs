@@ -1,0 +1,20 @@
+//! The protocol over standard input and output: for a client that starts us and ends us by closing our input.
+
+use crate::api::Api;
+use crate::handler::Handler;
+use rmcp::ServiceExt;
+use std::sync::Arc;
+
+/// Serves one client until its end of the pipe is closed.
+///
+/// # Errors
+/// If the client does not begin as the protocol wants it.
+pub async fn serve_stdio(api: Arc<dyn Api>) -> std::io::Result<()> {
+    let serving = Handler::new(api).serve(rmcp::transport::io::stdio()).await;
+    match serving {
+        Ok(serving) => serving.waiting().await.map(drop).map_err(std::io::Error::other),
+        // It went away before it said anything: that is no failure of ours.
+        Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+        Err(error) => Err(std::io::Error::other(error)),
+    }
+}
