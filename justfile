@@ -8,16 +8,16 @@ ci:
     scripts/test
 
 build:
-    cargo build --release --workspace --locked
+    cargo build --release --workspace --features fireclay/full --locked
 
 # Format, lints, and what no compiler checks.
 lint:
     cargo fmt --all --check
-    cargo clippy --release --workspace --all-targets --locked -- -D warnings
+    cargo clippy --release --workspace --all-targets --features fireclay/full --locked -- -D warnings
     cargo xtask tidy
 
 test: build
-    cargo test --release --workspace --locked
+    cargo test --release --workspace --features fireclay/full --locked
 
 # The same programs with and without the guest runners.
 guest:
@@ -36,4 +36,4 @@ bench *arguments:
 
 # A release: slower to build, smaller and a little faster.
 dist:
-    cargo build --profile dist --locked
+    cargo build --profile dist --features fireclay/full --locked

@@ -46,7 +46,7 @@ fn no_acknowledged_run_is_lost() {
         told = load_and_kill(&server);
         server.ended();
         data.wait_for_the_last_process();
-        let orphans: Vec<_> = census::leaves().into_iter().filter(census::Leaf::is_orphaned).collect();
+        let orphans = census::abandoned();
         let swept = Server::start_in(&data, &[]);
         assert_eq!(swept.run(&json!({"language": "bash", "code": "echo on"})).stdout, "on\n");
         for unsettled in ["queued", "running"] {

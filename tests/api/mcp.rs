@@ -418,24 +418,21 @@ impl Pipes {
 }
 
 #[test]
-fn over_pipes_a_service_is_started_that_ends_with_its_client() {
+fn over_pipes_the_local_server_is_started_and_outlives_its_clients() {
     let data = Data::fresh();
     let mut pipes = Pipes::start(&data, &[]);
     assert_eq!(pipes.run("v = 1\nprint('hi')")["content"][0]["text"], "hi\n", "{}", data.said());
-    assert_eq!(pipes.run("print(v)")["content"][0]["text"], "1\n");
-    // A second one uses what the first has started, and goes on when that is gone.
+    // A second one shares what the first has started, and goes on when that is gone, however it dies.
     let mut second = Pipes::start(&data, &[]);
     assert_eq!(second.run("print(v)")["content"][0]["text"], "1\n");
-    pipes.end();
-    assert_eq!(second.run("print(2)")["content"][0]["text"], "2\n", "{}", data.said());
-    second.end();
-    data.wait_for_the_last_process();
-
-    // However it dies.
-    let mut pipes = Pipes::start(&data, &[]);
-    assert_eq!(pipes.run("print(3)")["content"][0]["text"], "3\n", "{}", data.said());
     pipes.child.kill().unwrap();
     pipes.child.wait().unwrap();
+    assert_eq!(second.run("print(v + 1)")["content"][0]["text"], "2\n", "{}", data.said());
+    // When the server is gone, there is another for the next call.
+    assert!(data.command(&["local", "stop"]).status().unwrap().success());
+    assert_eq!(second.run("print(3)")["content"][0]["text"], "3\n", "{}", data.said());
+    second.end();
+    assert!(data.command(&["local", "stop"]).status().unwrap().success());
     data.wait_for_the_last_process();
 }
 

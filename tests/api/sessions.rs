@@ -29,7 +29,7 @@ pub fn said(server: &Server, session: &str, code: &str) -> String {
 }
 
 /// Waits until a session has ended; returns its end.
-fn end_of(server: &Server, session: &str) -> Value {
+pub fn end_of(server: &Server, session: &str) -> Value {
     let until = Instant::now() + fireclay_tests::server::PATIENCE;
     loop {
         let (status, view) = server.get_json(session);

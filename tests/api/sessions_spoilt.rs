@@ -49,6 +49,41 @@ fn a_run_that_may_not_write_its_files_is_answered_and_the_next_one_done() {
 }
 
 #[test]
+fn what_the_session_itself_does_not_let_start_is_an_outcome_that_says_why() {
+    let server = Server::start(&[]);
+    for (env, language, says) in [
+        (json!({"PYTHONHOME": "/nonexistent"}), "python", "Python"),
+        (json!({"NODE_OPTIONS": "--no-such-option"}), "javascript", "no-such-option"),
+    ] {
+        let session = open(&server, &json!({"env": env}));
+        for _ in 0..2 {
+            let result = run(&server, &session, &json!({"code": "1", "language": language}));
+            assert_eq!(
+                (&result["outcome"], &result["state_lost"]),
+                (&json!("failed"), &json!(true)),
+                "{result}"
+            );
+            assert!(result["stderr"].as_str().unwrap().contains(says), "{result}");
+        }
+        assert_eq!(run(&server, &session, &json!({"code": "echo 1", "language": "bash"}))["stdout"], "1\n");
+    }
+}
+
+#[test]
+fn a_run_for_which_there_is_no_process_is_answered_and_the_next_one_done() {
+    let server = Server::start(&[]);
+    let session = open(&server, &json!({"limits": {"processes": 16}}));
+    let crowd = "import subprocess\nothers = []\ntry:\n    while True: others.append(subprocess.Popen(['sleep', '600']))\nexcept OSError: pass";
+    said(&server, &session, crowd);
+    let fresh = json!({"code": "print(2)", "fresh": true});
+    let result = run(&server, &session, &fresh);
+    assert_eq!((&result["outcome"], &result["fault"]), (&json!("failed"), &Value::Null), "{result}");
+    assert!(result["stderr"].as_str().unwrap().contains("processes"), "{result}");
+    said(&server, &session, "for one in others: one.kill(); one.wait()");
+    assert_eq!(run(&server, &session, &fresh)["stdout"], "2\n");
+}
+
+#[test]
 fn what_is_taken_back_as_it_starts_is_killed_and_those_behind_it_have_their_deadlines() {
     let server = Server::start(&["--set", "concurrency=4"]);
     let session = open(&server, &json!({}));

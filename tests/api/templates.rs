@@ -168,6 +168,16 @@ fn a_zygote_may_start_with_the_first_run_instead() {
 }
 
 #[test]
+fn so_many_sandboxes_of_a_template_wait_as_were_asked_for() {
+    let settings = ["--set", "pool.min=0", "--set", "pool.warm=[\"python-data=3\"]"];
+    let server = Server::start_in(&Data::with_packages(), &settings);
+    assert_eq!(server.metric("fireclay_pool_idle"), 3.0);
+    assert_eq!(completed(&server, &data(ASKS)).stdout, "forked\n");
+    // What was taken is built anew.
+    server.wait_for_metric("fireclay_pool_idle", 3.0);
+}
+
+#[test]
 fn a_template_that_cannot_be_had_is_refused_and_no_other_is_taken() {
     let server = Server::start(&[]);
     let refused = |template: &str, language: &str| {

@@ -32,10 +32,13 @@ fn every_scenario_that_is_named_has_its_rows_and_nothing_stays() {
         names
     };
     let before = names(&data);
-    let tables = tables(&mut data.command(&["bench", "batch", "cold", "fork", "layers"]));
+    let tables = tables(&mut data.command(&["bench", "batch", "cold", "fork", "layers", "sessions"]));
     // In their own order, whatever the caller's.
     let scenarios: Vec<&str> = tables.iter().map(|table| table["scenario"].as_str().unwrap()).collect();
-    assert_eq!(scenarios, ["cold", "layers", "fork", "batch"]);
+    assert_eq!(
+        scenarios,
+        ["cold", "layers", "fork", "batch", "sessions", "sessions", "sessions", "sessions"]
+    );
     let python = row(&tables, "cold", "python");
     let (ours, bare) = (python["fireclay_p50_ms"].as_f64().unwrap(), python["bare_p50_ms"].as_f64().unwrap());
     assert!(ours > 0.0 && bare > 0.0);
@@ -46,6 +49,14 @@ fn every_scenario_that_is_named_has_its_rows_and_nothing_stays() {
     for (scenario, name) in [("layers", "- all of these"), ("fork", "fork(), run, wait: no isolation")] {
         assert!(row(&tables, scenario, name).as_object().unwrap().len() > 2);
     }
+    let idle = row(&tables, "sessions", "python");
+    assert_eq!(
+        (idle["wrong"].as_f64(), idle["PSS_KiB"].as_f64().map(|kib| kib > 0.0)),
+        (Some(0.0), Some(true)),
+        "{idle}"
+    );
+    assert!(row(&tables, "sessions", "a run")["fireclay_p50_ms"].as_f64().unwrap() > 0.0);
+    assert!(row(&tables, "sessions", "in")["MB_per_s"].as_f64().unwrap() > 0.0);
     assert_eq!(names(&data), before);
     assert_eq!(data.processes(), []);
 }

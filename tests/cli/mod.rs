@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod doctor;
 mod key;
+mod local;
 mod run;
 mod served;
 mod session;

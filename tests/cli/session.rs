@@ -78,6 +78,41 @@ fn files_go_in_and_out() {
 }
 
 #[test]
+fn directories_go_in_and_out() {
+    let server = Server::start(&[]);
+    let data = &server.data;
+    let here = |name: &str| data.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir_all(here("project/src")).unwrap();
+    std::fs::write(here("project/src/a.py"), "x = 1").unwrap();
+    std::fs::write(here("project/run"), "echo 1").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", here("project/link")).unwrap();
+    let id = said(data, &["create"]);
+    let id = id.trim();
+    let found = |at: &str| {
+        let code = format!(
+            "import os; print(sorted(os.path.join(d, f) for d, _, fs in os.walk('{at}') for f in fs))"
+        );
+        said(data, &["run", id, "-c", &code])
+    };
+    // To a new name, and into what is there.
+    said(data, &["cp", &here("project"), &format!("{id}:copy")]);
+    assert_eq!(found("copy"), "['copy/run', 'copy/src/a.py']\n");
+    said(data, &["cp", &here("project"), &format!("{id}:copy")]);
+    assert_eq!(found("copy/project"), "['copy/project/run', 'copy/project/src/a.py']\n");
+    said(data, &["cp", &here("project"), &format!("{id}:")]);
+    assert_eq!(found("project"), "['project/run', 'project/src/a.py']\n");
+    // And out.
+    said(data, &["cp", &format!("{id}:project/src"), &here("out")]);
+    assert_eq!(std::fs::read(here("out/a.py")).unwrap(), b"x = 1");
+    said(data, &["cp", &format!("{id}:project"), &here("out")]);
+    assert_eq!(std::fs::read(here("out/project/src/a.py")).unwrap(), b"x = 1");
+    let archive = session(data, &["cp", &format!("{id}:project"), "-"]);
+    assert!(archive.status.success() && archive.stdout.len().is_multiple_of(512));
+    let (code, told) = failed(data, &["cp", &format!("{id}:absent/"), &here("nothing")]);
+    assert_eq!(code, Some(2), "{told}");
+}
+
+#[test]
 fn a_prompt_reads_blocks_and_shows_values() {
     let server = Server::start(&[]);
     let id = said(&server.data, &["create"]);
@@ -97,9 +132,69 @@ fn a_prompt_reads_blocks_and_shows_values() {
     assert!(said(&server.data, &["list"]).contains(id.trim()), "it stays");
 }
 
+/// Types at the prompt as a person does, on a terminal; `until` waits for what the screen shows.
+const PERSON: &str = r#"
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.environ["TERM"] = "xterm"
+    os.execv(sys.argv[1], sys.argv[1:])
+seen = b""
+def until(text):
+    global seen
+    while text not in seen:
+        seen += os.read(terminal, 4096)
+    seen = seen.split(text, 1)[1]
+def types(line):
+    os.write(terminal, line)
+until(b">>> ")
+types(b"name = input('na' 'me? ')\r")
+until(b"name? ")
+types(b"Ada\r")
+until(b">>> ")
+types(b"name.upper()\r")
+until(b"'ADA'")
+types(b"import time; print('o' 'n', flush=True); time.sleep(600)\r")
+until(b"\non\r\n")
+types(b"\x03")
+until(b"KeyboardInterrupt")
+until(b">>> ")
+types(b"import sys; print('rea' 'dy', flush=True); sys.stdin.read()\r")
+until(b"\nready\r\n")
+types(b"all\r\x04")
+until(b"'all\\n'")
+until(b">>> ")
+types(b"\x04")
+status = os.waitpid(pid, 0)[1]
+print(os.waitstatus_to_exitcode(status))
+"#;
+
 #[test]
-fn without_a_service_it_says_what_to_do() {
-    let (code, told) = failed(&Data::fresh(), &["list"]);
-    assert_eq!(code, Some(2));
-    assert!(told.contains("start one with `fireclay serve`"), "{told}");
+fn at_a_terminal_input_reads_what_is_typed_and_ctrl_c_interrupts() {
+    let server = Server::start(&[]);
+    let id = said(&server.data, &["create"]);
+    let attach = server.data.command(&["session", "attach", id.trim()]);
+    let mut command = std::process::Command::new("timeout");
+    command.args(["60", "python3", "-c", PERSON]).arg(attach.get_program()).args(attach.get_args());
+    command.envs(attach.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let told = String::from_utf8_lossy(&stderr);
+    assert_eq!((status.code(), String::from_utf8_lossy(&stdout).as_ref()), (Some(0), "0\n"), "{told}");
+}
+
+#[test]
+fn a_port_is_linked_to_if_the_session_asked() {
+    let server = Server::start(&[]);
+    let data = &server.data;
+    let id = said(data, &["create", "--name", "web", "--ports"]);
+    let host = format!("http://8000-{}.localhost:", id.trim().strip_prefix("ses_").unwrap());
+    let url = said(data, &["open", "web", "8000"]);
+    assert!(url.starts_with(&host) && url.contains("/.fireclay/enter?link=") && url.ends_with('\n'), "{url}");
+    let link: serde_json::Value =
+        serde_json::from_str(&said(data, &["open", "web", "8000", "--json"])).unwrap();
+    assert!(link["origin"].as_str().unwrap().starts_with(&host), "{link}");
+    assert_eq!(failed(data, &["open", "web", "0"]).0, Some(2));
+    said(data, &["create", "--name", "shut"]);
+    let (code, told) = failed(data, &["open", "shut", "8000"]);
+    assert!(code == Some(2) && told.contains("\"ports\": true"), "{code:?} {told}");
 }

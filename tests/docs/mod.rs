@@ -1,5 +1,7 @@
 //! What the documents show is what happens: every console block of the README runs, every example runs, every link leads somewhere.
 
+mod attach;
+
 use fireclay_tests::run::{command, feed};
 use fireclay_tests::{fireclay, image};
 use std::fs;
@@ -7,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The top of the repository.
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
@@ -42,7 +44,8 @@ fn output(line: &str, directory: &Path) -> String {
 fn every_example_runs() {
     for entry in fs::read_dir(root().join("examples")).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|end| end == "csv") {
+        // Those of a folder have a script of their own that runs them.
+        if path.is_dir() || path.extension().is_some_and(|end| end == "csv") {
             continue;
         }
         let data = root().join("examples/sales.csv");

@@ -2,7 +2,7 @@
 
 use crate::server::PATIENCE;
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use ureq::http::{Request, Response};
 use ureq::{Agent, Body};
 
@@ -55,14 +55,18 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> R
     Ok(Answer { status, headers, body: body.map_err(|error| error.to_string())? })
 }
 
-fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response<Body>, String> {
+fn agent() -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .timeout_global(Some(2 * PATIENCE))
         .max_idle_connections(0)
         .allow_non_standard_methods(true);
-    let agent: Agent = config.build().into();
+    config.build().into()
+}
+
+fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response<Body>, String> {
+    let agent = agent();
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -74,6 +78,32 @@ fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result
         agent.run(request.body(body).map_err(wrong)?)
     };
     answer.map_err(|error| error.to_string())
+}
+
+/// Asks for something that is read as it comes.
+pub fn reader(method: &str, url: &str) -> impl Read + use<> {
+    let response = ask(method, url, &[], b"").expect("the service answers");
+    assert_eq!(response.status().as_u16(), 200);
+    response.into_body().into_with_config().limit(u64::MAX).reader()
+}
+
+/// Sends what is read from `body` as it comes, without saying how long it is.
+pub fn send_from(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &mut dyn Read,
+) -> Result<Answer, String> {
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut body = body;
+    let request = request.body(ureq::SendBody::from_reader(&mut body)).map_err(|error| error.to_string())?;
+    let mut response = agent().run(request).map_err(|error| error.to_string())?;
+    let status = response.status().as_u16();
+    let body = response.body_mut().read_to_vec().map_err(|error| error.to_string())?;
+    Ok(Answer { status, headers: Vec::new(), body })
 }
 
 /// One server-sent event.

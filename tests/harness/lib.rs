@@ -13,6 +13,7 @@ pub mod run;
 pub mod server;
 mod stage;
 mod weaken;
+pub mod websocket;
 
 pub use bystander::Bystander;
 pub use canary::Canaries;

@@ -167,6 +167,10 @@ pub fn target() -> PathBuf {
 /// A program of the workspace, built beside the test.
 pub(crate) fn executable(name: &str) -> PathBuf {
     let path = target().join(name);
-    assert!(path.exists(), "{} is not built: run `cargo build --release --workspace` first", path.display());
+    assert!(
+        path.exists(),
+        "{} is not built: run `cargo build --release --workspace --features fireclay/full` first",
+        path.display()
+    );
     path
 }

@@ -64,7 +64,8 @@ impl Data {
     /// A command of the binary on this data directory.
     pub fn command(&self, args: &[&str]) -> std::process::Command {
         let mut command = command_of(&self.program(), self.path());
-        command.args(args);
+        // Tokens of local servers, of this directory only.
+        command.env("XDG_RUNTIME_DIR", self.path()).args(args);
         command
     }
 

@@ -28,7 +28,7 @@ fn prove(variable: &str, size: usize, test: &str) -> anyhow::Result<()> {
         ensure!(status.success(), "cargo {}: {status}", args.join(" "));
         anyhow::Ok(())
     };
-    cargo(&["build", "--release", "--workspace", "--locked"])?;
+    cargo(&["build", "--release", "--workspace", "--features", "fireclay/full", "--locked"])?;
     let all = ["test", "--release", "--locked", "-p", "fireclay-tests", "--test", "all"];
     cargo(&[&all[..], &[test, "--", "--nocapture"]].concat())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Edges between crates: they point down the way of a run, and a new one needs a page in `docs/design/`.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("sys", &[]),
     ("store", &["model"]),
@@ -15,9 +15,10 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("worker", &["model", "sandbox", "sys"]),
     ("check", &["model"]),
     ("mcp", &["model"]),
+    ("agent", &["model"]),
     ("server", &["check", "mcp", "model", "store", "sys", "worker"]),
     ("bench", &["model", "sandbox", "sys", "worker"]),
-    ("fireclay", &["bench", "check", "mcp", "model", "sandbox", "server", "store", "sys", "worker"]),
+    ("fireclay", &["agent", "bench", "check", "mcp", "model", "sandbox", "server", "store", "sys", "worker"]),
     ("fireclay-tests", &["bench", "model", "sandbox", "server", "sys", "worker"]),
     ("fireclay-fuzz", &["check", "model", "sandbox"]),
     ("xtask", &["bench", "model", "sandbox", "sys", "worker"]),

@@ -92,6 +92,13 @@ impl Client {
         self.exchange(&request)
     }
 
+    /// Asks for something to be removed, and reads the answer.
+    pub fn delete(&mut self, path: &str) -> anyhow::Result<Answer<'_>> {
+        let Self { host, authorization, .. } = self;
+        let request = format!("DELETE {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}\r\n");
+        self.exchange(&request)
+    }
+
     fn exchange(&mut self, request: &str) -> anyhow::Result<Answer<'_>> {
         let started = Instant::now();
         self.stream.write_all(request.as_bytes())?;

@@ -45,12 +45,22 @@ pub enum Scenario {
     Fork,
     /// Many mixed programs at once.
     Batch,
+    /// Sandboxes that stay.
+    Sessions,
 }
 
 impl Scenario {
     /// All, in the order in which they are measured.
-    pub const ALL: [Scenario; 7] =
-        [Self::Cold, Self::Warm, Self::Rivals, Self::Memory, Self::Layers, Self::Fork, Self::Batch];
+    pub const ALL: [Scenario; 8] = [
+        Self::Cold,
+        Self::Warm,
+        Self::Rivals,
+        Self::Memory,
+        Self::Layers,
+        Self::Fork,
+        Self::Batch,
+        Self::Sessions,
+    ];
 
     /// Its name on the command line and in JSON.
     pub fn name(self) -> &'static str {
@@ -62,6 +72,7 @@ impl Scenario {
             Self::Layers => "layers",
             Self::Fork => "fork",
             Self::Batch => "batch",
+            Self::Sessions => "sessions",
         }
     }
 }

@@ -3,12 +3,28 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use model::{CheckMode, CheckPolicy, Language, Layer, Policy, TenantId, units};
+use model::{CheckMode, CheckPolicy, Language, Layer, Policy, units};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+#[cfg(feature = "agent")]
+mod agent;
+mod key;
+#[cfg(not(all(feature = "agent", feature = "mcp")))]
+mod left_out;
+mod local;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod session;
 
+#[cfg(feature = "agent")]
+pub use agent::{AgentArguments, AgentFormat, Level, SecretArguments, SecretCommand, Tools};
+pub use key::{KeyArguments, KeyCommand, KeyRole};
+#[cfg(not(all(feature = "agent", feature = "mcp")))]
+pub use left_out::{LeftOut, left_out};
+pub use local::{LocalArguments, LocalCommand};
+#[cfg(feature = "mcp")]
+pub use mcp::McpArguments;
 pub use session::{CreateArguments, SessionArguments, SessionCommand, SessionRunArguments};
 
 /// Runs code that a language model wrote: safely, at once, on your own machine.
@@ -45,8 +61,26 @@ pub enum Command {
     Template(TemplateArguments),
     /// Run code for others over HTTP
     Serve(ServeArguments),
+    /// Find, start or end the server that this user's programs share
+    Local(LocalArguments),
     /// Give a model tools that run code: an MCP server on standard input and output
+    #[cfg(feature = "mcp")]
     Mcp(McpArguments),
+    /// Give a model tools that run code: an MCP server on standard input and output (not in this build)
+    #[cfg(not(feature = "mcp"))]
+    Mcp(LeftOut),
+    /// Have a model find something out by writing and running code
+    #[cfg(feature = "agent")]
+    Agent(Box<AgentArguments>),
+    /// Keep, list or forget the keys of model providers
+    #[cfg(feature = "agent")]
+    Secret(SecretArguments),
+    /// Have a model find something out by writing and running code (not in this build)
+    #[cfg(not(feature = "agent"))]
+    Agent(LeftOut),
+    /// Keep, list or forget the keys of model providers (not in this build)
+    #[cfg(not(feature = "agent"))]
+    Secret(LeftOut),
     /// Make, list or revoke API keys
     Key(KeyArguments),
     /// Check the signed receipt of a result
@@ -143,6 +177,9 @@ pub struct RunArguments {
     /// What the static check does: off, warn (--json has its findings) or deny [default: warn]
     #[arg(long, value_name = "MODE", value_parser = CheckMode::from_str)]
     pub check: Option<CheckMode>,
+    /// Have the language model of the service that runs it (`model.name`) read it first; what it finds unsafe is not run
+    #[arg(long, conflicts_with_all = ["local", "no_record", "show_plan"])]
+    pub review: bool,
     /// Keep no record of this run in the data directory
     #[arg(long)]
     pub no_record: bool,
@@ -208,83 +245,9 @@ pub struct ServeArguments {
     /// A setting; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub set: Vec<(String, String)>,
-    /// End when standard input does: for a program that starts a service for itself
-    #[arg(long)]
-    pub until_stdin_ends: bool,
-}
-
-/// Arguments of `fireclay mcp`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Asks the service of the data directory, or starts one that ends with this command. Ends when standard input does.
-A running service has the same tools at /mcp, for clients that speak MCP over HTTP.")]
-pub struct McpArguments {
-    /// A service to ask, such as http://127.0.0.1:8000 [default: FIRECLAY_URL, else the data directory's]
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub url: Option<String>,
-    /// The key for it [default: FIRECLAY_API_KEY, which other users of this machine cannot see]
-    #[arg(long, value_name = "KEY")]
-    pub key: Option<String>,
-}
-
-/// Arguments of `fireclay key`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Works on the data directory; while a service has it, that service is asked, and with --url another one.
-A service that has keys wants one with the role admin: FIRECLAY_API_KEY or --api-key-file.")]
-pub struct KeyArguments {
-    /// A service to ask, such as http://127.0.0.1:8000 [default: FIRECLAY_URL, else the data directory]
-    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
-    pub url: Option<String>,
-    /// A file whose first line is the key for that service
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub api_key_file: Option<PathBuf>,
-    /// As JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// What to do with keys.
-    #[command(subcommand)]
-    pub command: KeyCommand,
-}
-
-/// The commands on keys.
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Make a key and print it: it is shown this once
-    Create {
-        /// What it may do: all of its tenant's own, or everything of everybody
-        #[arg(long, value_name = "ROLE", default_value = "tenant")]
-        role: KeyRole,
-        /// Whose it is
-        #[arg(long, value_name = "NAME", default_value = "local", value_parser = TenantId::from_str)]
-        tenant: TenantId,
-        /// What people call it
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        name: String,
-        /// When it stops working, such as 720h [default: never]
-        #[arg(long, value_name = "TIME", value_parser = units::parse_duration_ms)]
-        expires_in: Option<u64>,
-    },
-    /// List keys, newest first, revoked and expired ones too
-    List {
-        /// Of this tenant
-        #[arg(long, value_name = "NAME", value_parser = TenantId::from_str)]
-        tenant: Option<TenantId>,
-    },
-    /// Revoke a key, now and for good
-    Revoke {
-        /// Its public part: what stands between the underscores
-        id: String,
-    },
-}
-
-/// What a key may do, as the command line says it.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum KeyRole {
-    /// Everything, of every tenant.
-    Admin,
-    /// What is its tenant's own.
-    Tenant,
+    /// Be the local server of this user: listens where there is room, wants its token, ends when it is of no use
+    #[arg(long, hide = true, conflicts_with_all = ["listen", "config"])]
+    pub local: bool,
 }
 
 /// Arguments of `fireclay verify`.
@@ -367,6 +330,7 @@ All that is compared is measured in turns in one run, so ratios say more than ti
   layers  what each layer of isolation costs
   fork    how far a run is above a plain fork of the same interpreter
   batch   50 mixed programs for each round, 16 at once
+  sessions  runs in sandboxes that stay beside ipykernel, 64 busy at once, files in and out, 1,000 idle ones
 Libraries are looked for in the Python environment `rivals` in the data directory, then in python3's own.")]
 pub struct BenchArguments {
     /// What to measure [default: all]

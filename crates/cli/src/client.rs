@@ -1,58 +1,24 @@
 //! Asks a running service over its public HTTP API: another command's way to a data directory that a service owns.
 
+use crate::serving::Serving;
 use anyhow::Context;
 use model::{Limits, LimitsPatch, Rejection, RunRequest};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
-use ureq::http::{Request, Response};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::{HandshakeError, WebSocket};
+use ureq::http::{HeaderValue, Request, Response, Uri};
 use ureq::{Agent, Body, SendBody};
 
-/// Says who serves a data directory, and where; in it.
-pub const SERVER_FILE: &str = "server.json";
 /// How long an answer may take. Nothing that is asked here runs code.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Who serves a data directory.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Serving {
-    /// Its process.
-    pub pid: u32,
-    /// When that was started, in ticks since the machine was (proc_pid_stat(5)): with it the number is never another's.
-    pub started: u64,
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// The image that its runs see.
-    pub image: String,
-}
-
-impl Serving {
-    /// What this process says of itself.
-    pub fn here(address: SocketAddr, image: String) -> Self {
-        let pid = std::process::id();
-        Self { pid, started: started(pid).unwrap_or_default(), address, image }
-    }
-
-    /// Reads what was said in a data directory by a service that still lives. Of one that was killed the file is left, and anybody may
-    /// listen where it did.
-    pub fn read(data: &Path) -> Option<Self> {
-        let text = std::fs::read(data.join(SERVER_FILE)).ok()?;
-        let serving: Self = serde_json::from_slice(&text).ok()?;
-        (started(serving.pid)? == serving.started).then_some(serving)
-    }
-}
-
-/// When a process was started, if there is one of this number.
-fn started(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in brackets, may hold anything; the 22nd field is the 20th after it.
-    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
-}
 
 /// What a service says to a run.
 pub enum Answer {
@@ -74,6 +40,11 @@ const NOT_IN_PATHS: &AsciiSet =
 /// The path of a file of a session.
 fn file_path(session: &str, path: &str) -> String {
     format!("/v1/sessions/{session}/files/{}", utf8_percent_encode(path, NOT_IN_PATHS))
+}
+
+/// The path of a directory of a session as an archive.
+fn archive_path(session: &str, path: &str) -> String {
+    format!("/v1/sessions/{session}/archive?path={}", in_query(path))
 }
 
 /// Text as a part of a query (RFC 3986 §3.4).
@@ -108,17 +79,20 @@ impl Client {
         Ok(Self { agent: agent.into(), url: url.trim_end_matches('/').to_owned(), key })
     }
 
+    /// Asks a service of this machine, as the holder of `key`, or of the token that it leaves for its user.
+    pub fn to_serving(serving: &Serving, key: Option<String>) -> anyhow::Result<Self> {
+        Self::at(&serving.url(), key.or_else(|| serving.token()))
+    }
+
     /// Asks the service that owns a data directory, if one answers there.
     pub fn answering(data: &Path, key: Option<String>) -> Option<Self> {
-        let serving = Serving::read(data)?;
-        TcpStream::connect_timeout(&serving.address, PATIENCE).ok()?;
-        Self::at(&format!("http://{}", serving.address), key).ok()
+        Self::to_serving(&Serving::answering(data)?, key).ok()
     }
 
     /// Asks the service that owns a data directory, if one lives there whose runs see this image.
     pub fn serving(data: &Path, image: &str, key: Option<String>) -> Option<Self> {
         let serving = Serving::read(data).filter(|serving| serving.image == image)?;
-        Self::at(&format!("http://{}", serving.address), key).ok()
+        Self::to_serving(&serving, key).ok()
     }
 
     /// Has it run something, and returns what happens as it does. Starts no thread.
@@ -173,7 +147,7 @@ impl Client {
 
     /// Takes a run back.
     pub fn cancel(&self, id: &str) -> anyhow::Result<()> {
-        self.call::<Value>("DELETE", &format!("/v1/runs/{id}"), None).map(drop)
+        self.call::<Value>("POST", &format!("/v1/runs/{id}/cancel"), None).map(drop)
     }
 
     /// Reads a file that a run left.
@@ -187,9 +161,22 @@ impl Client {
     }
 
     /// Writes a file of a session.
-    pub fn put_file(&self, session: &str, path: &str, mut content: impl Read) -> anyhow::Result<()> {
-        let request =
-            self.to("PUT", &file_path(session, path)).header("content-type", "application/octet-stream");
+    pub fn put_file(&self, session: &str, path: &str, content: impl Read) -> anyhow::Result<()> {
+        self.put(&file_path(session, path), "application/octet-stream", content)
+    }
+
+    /// Reads a directory of a session as a tar archive.
+    pub fn archive(&self, session: &str, path: &str) -> anyhow::Result<impl Read + use<>> {
+        self.read(&archive_path(session, path))
+    }
+
+    /// Unpacks a tar archive into a directory of a session.
+    pub fn put_archive(&self, session: &str, path: &str, content: impl Read) -> anyhow::Result<()> {
+        self.put(&archive_path(session, path), "application/x-tar", content)
+    }
+
+    fn put(&self, path: &str, kind: &str, mut content: impl Read) -> anyhow::Result<()> {
+        let request = self.to("PUT", path).header("content-type", kind);
         let request = request.body(SendBody::from_reader(&mut content))?;
         let request = self.agent.configure_request(request).timeout_global(None).build();
         let mut answer = self.agent.run(request).with_context(|| format!("ask {}", self.url))?;
@@ -219,11 +206,8 @@ impl Client {
 
     /// Asks the service that owns a data directory.
     pub fn of(data: &Path, key: Option<String>) -> anyhow::Result<Self> {
-        let path = data.join(SERVER_FILE);
-        let text = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-        let serving: Serving =
-            serde_json::from_slice(&text).with_context(|| format!("read {}", path.display()))?;
-        Self::at(&format!("http://{}", serving.address), key)
+        let serving = Serving::read(data).with_context(|| format!("find who serves {}", data.display()))?;
+        Self::to_serving(&serving, key)
     }
 
     /// Sends a request and reads the answer, null for none. A problem is a [`Rejection`] if it is the caller's.
@@ -262,6 +246,34 @@ impl Client {
             return Err(self.refused(answer.status().as_u16(), &text));
         }
         Ok(Box::new(BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader())))
+    }
+
+    /// Opens a WebSocket. Its messages may be as large as the service makes them.
+    pub fn converse(&self, path: &str) -> anyhow::Result<WebSocket<TcpStream>> {
+        let uri: Uri = self.url.parse().with_context(|| format!("understand {}", self.url))?;
+        let host = uri.host().unwrap_or_default();
+        let address = (host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(80));
+        let stream = TcpStream::connect(address).with_context(|| format!("ask {}", self.url))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let url = self.url.replacen("http://", "ws://", 1);
+        let mut request = format!("{url}{path}").into_client_request()?;
+        if let Some(key) = &self.key {
+            let bearer = HeaderValue::from_str(&format!("Bearer {key}")).context("send the key")?;
+            request.headers_mut().insert("authorization", bearer);
+        }
+        let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+        match tungstenite::client::client_with_config(request, stream, Some(config)) {
+            Ok((socket, _)) => {
+                socket.get_ref().set_read_timeout(None)?;
+                Ok(socket)
+            }
+            Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
+                let text = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
+                Err(self.refused(answer.status().as_u16(), &text))
+            }
+            Err(error) => Err(anyhow::anyhow!("{error}")).with_context(|| format!("ask {}", self.url)),
+        }
     }
 
     fn refused(&self, status: u16, text: &str) -> anyhow::Error {

@@ -1,5 +1,7 @@
 //! One file for each command.
 
+#[cfg(feature = "agent")]
+pub mod agent;
 pub mod batch;
 pub mod bench;
 pub mod check;
@@ -8,10 +10,14 @@ pub mod doctor;
 mod follow;
 pub mod image;
 pub mod key;
+pub mod local;
+#[cfg(feature = "mcp")]
 pub mod mcp;
 pub mod progress;
 pub mod record;
 pub mod run;
+#[cfg(feature = "agent")]
+pub mod secret;
 pub mod selftest;
 pub mod serve;
 pub mod session;

@@ -6,15 +6,19 @@
 //! | `FIRECLAY_DATA` | the data directory, as `--data` |
 //! | `FIRECLAY_URL` | a service to ask, as `--url` |
 //! | `FIRECLAY_…` | settings of the service: docs/reference/settings.md |
+//! | `HTTPS_PROXY`, `https_proxy` | how `fireclay agent` reaches a provider that is not on this machine |
 //! | `NO_COLOR` | no colour, whatever its value (no-color.org) |
+//! | `OPENAI_API_KEY`, `OPENAI_BASE_URL` and those of other providers | keys of models, and where they are: crates/agent/src/provider.rs |
 //! | `PATH` | where interpreters for images are looked for |
 //! | `XDG_DATA_HOME`, `HOME` | where an ordinary user's data directory is |
+//! | `XDG_RUNTIME_DIR`, `TMPDIR` | where the token of a local server lies |
 
 use crate::args::Arguments;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What the surroundings say, complete.
+#[derive(Clone)]
 pub struct Settings {
     /// Where images and records are kept.
     pub data: PathBuf,
@@ -26,6 +30,8 @@ pub struct Settings {
     pub url: Option<String>,
     /// The key for it.
     pub api_key: Option<String>,
+    /// Where the tokens of local servers lie.
+    pub runtime: PathBuf,
 }
 
 /// Reads the environment; arguments win.
@@ -34,12 +40,19 @@ pub fn settings(arguments: &Arguments) -> Settings {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (url, api_key) = (said("FIRECLAY_URL"), said("FIRECLAY_API_KEY"));
-    Settings { data: arguments.data.clone().unwrap_or_else(default_data), path, color, url, api_key }
+    let (data, runtime) = (arguments.data.clone().unwrap_or_else(default_data), runtime());
+    Settings { data, path, color, url, api_key, runtime }
 }
 
 /// A key in a variable of the caller's choice.
 pub fn key_in(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// How to reach what is not on this machine.
+#[cfg(feature = "agent")]
+pub fn proxy() -> Option<String> {
+    key_in("HTTPS_PROXY").or_else(|| key_in("https_proxy"))
 }
 
 /// Every variable that may be a setting of the service.
@@ -58,4 +71,19 @@ fn default_data() -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")));
     base.unwrap_or_else(std::env::temp_dir).join("fireclay")
+}
+
+/// `fireclay` in the user's runtime directory, if that is the user's (`sudo` passes on another's); else `fireclay-UID` in a directory of
+/// all. Whether it may be used is looked at when it is.
+fn runtime() -> PathBuf {
+    let own = rustix::process::geteuid();
+    let is_own = |path: &PathBuf| {
+        path.is_absolute() && rustix::fs::stat(path).is_ok_and(|stat| stat.st_uid == own.as_raw())
+    };
+    let said = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let usual = PathBuf::from(format!("/run/user/{}", own.as_raw()));
+    match said.filter(is_own).or_else(|| Some(usual).filter(is_own)) {
+        Some(directory) => directory.join("fireclay"),
+        None => std::env::temp_dir().join(format!("fireclay-{}", own.as_raw())),
+    }
 }

@@ -5,6 +5,8 @@ mod client;
 mod commands;
 mod env;
 mod exit;
+mod local;
+mod serving;
 mod terminal;
 
 use args::{Arguments, Command};
@@ -22,7 +24,17 @@ fn main() -> ExitCode {
         Command::Image(image) => commands::image::image(image, &settings),
         Command::Template(template) => commands::template::template(template, &settings),
         Command::Serve(serve) => commands::serve::serve(serve, &settings),
+        Command::Local(local) => commands::local::local(local, &settings),
+        #[cfg(feature = "mcp")]
         Command::Mcp(mcp) => commands::mcp::mcp(mcp, &settings),
+        #[cfg(not(feature = "mcp"))]
+        Command::Mcp(_) => Err(args::left_out("mcp")),
+        #[cfg(feature = "agent")]
+        Command::Agent(agent) => commands::agent::agent(agent, &settings),
+        #[cfg(feature = "agent")]
+        Command::Secret(secret) => commands::secret::secret(secret, &settings),
+        #[cfg(not(feature = "agent"))]
+        Command::Agent(_) | Command::Secret(_) => Err(args::left_out("agent")),
         Command::Key(key) => commands::key::key(key, &settings),
         Command::Verify(verify) => commands::verify::verify(verify, &settings),
         Command::Spawner => commands::serve::spawner(),

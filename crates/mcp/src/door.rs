@@ -7,6 +7,8 @@ use crate::api::Api;
 use crate::handler::Handler;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use rmcp::transport::streamable_http_server::session::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -34,12 +36,18 @@ pub struct DoorOptions {
     pub ending: CancellationToken,
 }
 
-/// The door.
+/// The door. What is behind it is hidden from the type, and so from whoever is compiled with it: rmcp is compiled once.
 #[derive(Clone)]
-pub struct Door {
+pub struct Door(Arc<dyn Answers>);
+
+trait Answers: Send + Sync {
+    fn answer(self: Arc<Self>, owner: String, request: Request<Body>) -> BoxFuture<'static, Response<Body>>;
+}
+
+struct Behind {
     service: StreamableHttpService<Handler, LocalSessionManager>,
     sessions: Arc<LocalSessionManager>,
-    owners: Arc<Mutex<VecDeque<(String, String)>>>,
+    owners: Mutex<VecDeque<(String, String)>>,
 }
 
 impl Door {
@@ -56,15 +64,27 @@ impl Door {
             .with_cancellation_token(options.ending);
         let handler = Handler::new(api);
         let service = StreamableHttpService::new(move || Ok(handler.clone()), sessions.clone(), config);
-        Self { service, sessions, owners: Arc::default() }
+        Self(Arc::new(Behind { service, sessions, owners: Mutex::default() }))
     }
 
+    /// Answers a request of `owner`. Another's session is one that is not there.
+    pub fn answer(&self, owner: &str, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        self.0.clone().answer(owner.to_owned(), request)
+    }
+}
+
+impl Answers for Behind {
+    fn answer(self: Arc<Self>, owner: String, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        async move { self.answer_of(&owner, request).await }.boxed()
+    }
+}
+
+impl Behind {
     fn owners(&self) -> MutexGuard<'_, VecDeque<(String, String)>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a request of `owner`. Another's session is one that is not there.
-    pub async fn answer(&self, owner: &str, request: Request<Body>) -> Response<Body> {
+    async fn answer_of(&self, owner: &str, request: Request<Body>) -> Response<Body> {
         if let Some(id) = session_of(request.headers())
             && !self.owners().iter().any(|(own, whose)| own == id && whose == owner)
         {

@@ -140,7 +140,7 @@ impl OnItsWay {
     async fn take_back(&mut self) {
         if let Some(path) = self.path.take() {
             // What was over already is over: there is nobody to be told.
-            drop(self.asker.ask("DELETE", &path, &[], Body::empty()).await);
+            drop(self.asker.ask("POST", &format!("{path}/cancel"), &[], Body::empty()).await);
         }
     }
 }
@@ -150,7 +150,8 @@ impl Drop for OnItsWay {
         let Some(path) = self.path.take() else { return };
         let asker = self.asker.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { drop(asker.ask("DELETE", &path, &[], Body::empty()).await) });
+            let path = format!("{path}/cancel");
+            runtime.spawn(async move { drop(asker.ask("POST", &path, &[], Body::empty()).await) });
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::api::Api;
 use crate::handler::Handler;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use rmcp::ServiceExt;
 use std::sync::Arc;
 
@@ -9,12 +11,15 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// If the client does not begin as the protocol wants it.
-pub async fn serve_stdio(api: Arc<dyn Api>) -> std::io::Result<()> {
-    let serving = Handler::new(api).serve(rmcp::transport::io::stdio()).await;
-    match serving {
-        Ok(serving) => serving.waiting().await.map(drop).map_err(std::io::Error::other),
-        // It went away before it said anything: that is no failure of ours.
-        Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
-        Err(error) => Err(std::io::Error::other(error)),
+pub fn serve_stdio(api: Arc<dyn Api>) -> BoxFuture<'static, std::io::Result<()>> {
+    async move {
+        let serving = Handler::new(api).serve(rmcp::transport::io::stdio()).await;
+        match serving {
+            Ok(serving) => serving.waiting().await.map(drop).map_err(std::io::Error::other),
+            // It went away before it said anything: that is no failure of ours.
+            Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+            Err(error) => Err(std::io::Error::other(error)),
+        }
     }
+    .boxed()
 }

@@ -28,11 +28,11 @@ impl Severity {
     }
 }
 
-/// One thing that the static check noticed.
+/// One thing that the static check noticed, or that a review has against the program as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Finding {
-    /// Which rule: `tree.destroy`.
+    /// Which rule: `tree.destroy`; `review` is not one of the check, but a language model.
     pub rule: String,
     /// How much it weighs.
     pub severity: Severity,

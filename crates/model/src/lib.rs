@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or an environment; other crates agree on these types and on nothing else.
 //! Reading order: a [`RunRequest`] (as said) is admitted into a [`RunSpec`] (complete) and settles as a [`RunResult`].
 
+pub mod background;
 pub mod base64;
 pub mod finding;
 pub mod id;
@@ -12,12 +13,14 @@ pub mod limits;
 pub mod object;
 pub mod outcome;
 pub mod policy;
+pub mod priority;
 pub mod rejection;
 pub mod request;
 pub mod result;
 pub mod spec;
 pub mod units;
 
+pub use background::Background;
 pub use finding::{CheckMode, CheckPolicy, Finding, Severity};
 pub use id::{BatchId, RunId, SessionId, TenantId};
 pub use isolation::{Isolation, Layer};
@@ -25,6 +28,7 @@ pub use language::Language;
 pub use limits::{Limits, LimitsPatch};
 pub use outcome::{Fault, FaultCode, Limit, Outcome};
 pub use policy::Policy;
+pub use priority::Priority;
 pub use rejection::Rejection;
 pub use request::{InputFile, RunRequest};
 pub use result::RunResult;

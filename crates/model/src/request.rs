@@ -36,6 +36,8 @@ pub struct RunRequest {
     pub check: Option<CheckMode>,
     /// Which findings are looked for; absent means as the service is set.
     pub check_policy: Option<CheckPolicy>,
+    /// Whether a language model reads it first, which the service must have; what it finds unsafe is not run, and denied.
+    pub review: bool,
     /// The caller's own labels, returned unchanged.
     pub metadata: BTreeMap<String, String>,
 }

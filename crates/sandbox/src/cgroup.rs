@@ -15,7 +15,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 mod detect;
+mod ice;
 mod job;
+
+pub use ice::Ice;
 
 /// Where leaves can be made.
 #[derive(Debug, Clone)]
@@ -93,7 +96,7 @@ impl Tree {
         };
         let entries = parents.into_iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten();
         let orphaned = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_orphaned));
-        orphaned.filter(|entry| remove_with_children(&entry.path()).is_ok()).count()
+        orphaned.filter(|entry| remove_with_children(&entry.path()).is_ok()).count() + Ice::sweep()
     }
 }
 

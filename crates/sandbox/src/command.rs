@@ -74,6 +74,20 @@ impl Command {
         Ok(command)
     }
 
+    /// The command that runs these words, the program looked for in `PATH` if it has no slash, with these variables on top of the image's;
+    /// `None` if the image has no shell, which looks.
+    pub fn by_name(
+        command: &[String],
+        env: &BTreeMap<String, String>,
+        image: &Image,
+        cwd: &str,
+    ) -> Option<Self> {
+        let shell = image.interpreter(Language::Bash)?;
+        let mut args = vec![shell.to_owned(), "-c".into(), "exec -- \"$0\" \"$@\"".into()];
+        args.extend(command.iter().cloned());
+        Some(Self { args: words(args), env: words(environment(env, image)), cwd: word(cwd.to_owned()) })
+    }
+
     /// The command as bytes: three counts, then every word with its final NUL.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -25,6 +25,8 @@
 //!     ◄───────── failed(step, errno) ──   or did not: then its end follows
 //!     ◄───────── launched(job) ─────────  that launch is over: who was killed in it said neither
 //!     ◄───────── job ended(job, status, time)
+//!     ── socket(number, family) ──────►   make a TCP socket, which stays in the sandbox's network whoever connects it
+//!     ◄───────── socket made(number, errno) + [socket]
 //! ```
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -99,6 +101,20 @@ pub enum Message {
         /// Processor time of it and of all that it reaped, in microseconds.
         cpu_us: u64,
     },
+    /// Make a TCP socket.
+    Socket {
+        /// What the answer is known by.
+        number: u32,
+        /// Whether it is one of IPv6.
+        version_6: bool,
+    },
+    /// A TCP socket comes with this, or was refused.
+    SocketMade {
+        /// As in the order.
+        number: u32,
+        /// The kernel's answer; 0 if there is a socket.
+        errno: i32,
+    },
     /// The job ended with this status of `wait(2)`.
     Ended {
         /// The status word.
@@ -154,6 +170,8 @@ impl Message {
                 bytes[HEAD_BYTES..HEAD_BYTES + 4].copy_from_slice(&status.to_le_bytes());
                 (15, job as i32, cpu_us)
             }
+            Self::Socket { number, version_6 } => (18, number as i32, u64::from(version_6)),
+            Self::SocketMade { number, errno } => (19, number as i32, u64::from(errno.unsigned_abs())),
             Self::Refused { index, errno } => (8, index as i32, errno as u64),
             Self::Failed { step, errno, call } => {
                 bytes[HEAD_BYTES..].copy_from_slice(&call);
@@ -188,6 +206,8 @@ impl Message {
                 let status = bytes.get(HEAD_BYTES..HEAD_BYTES + 4)?.try_into().ok()?;
                 Self::JobEnded { job: first()? as u32, status: i32::from_le_bytes(status), cpu_us: second()? }
             }
+            18 => Self::Socket { number: first()? as u32, version_6: second()? == 1 },
+            19 => Self::SocketMade { number: first()? as u32, errno: i32::try_from(second()?).ok()? },
             8 => Self::Refused { index: first()? as u32, errno: second()? as i32 },
             6 => Self::Failed {
                 step: first()? as u32,
@@ -248,6 +268,8 @@ mod tests {
             Message::Furnish,
             Message::Adopt { pid: 3 },
             Message::Launch { job: u32::MAX, streams: 5 },
+            Message::Socket { number: 7, version_6: true },
+            Message::SocketMade { number: u32::MAX, errno: 97 },
             Message::Launched { job: u32::MAX },
             Message::Signalled { job: 7 },
             Message::AdoptAs { job: 7, pid: 3 },

@@ -408,6 +408,10 @@ fn place_descriptors(birth: &Birth<'_>, streams: &[OwnedFd]) -> Result<()> {
     for (copy, target) in copies.iter().zip(0..) {
         sys::process::place_descriptor(copy.as_fd(), target)?;
     }
+    // A terminal is there only when the supervisor made one for this job. It becomes its own: nobody else's is within reach.
+    if rustix::termios::isatty(&streams[0]) {
+        sys::terminal::control(streams[0].as_fd())?;
+    }
     sys::process::close_from_on_exec(streams.len() as u32)
 }
 

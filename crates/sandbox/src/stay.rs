@@ -3,7 +3,7 @@
 //! Where the machine has control groups of version 1, each job has one of its own below the sandbox's: what it may use is held there,
 //! and all that it started is found there, whatever it did to its process group and session. Elsewhere a job is its process group.
 
-use crate::cgroup::{CgroupLimits, Counters, Leaf};
+use crate::cgroup::{CgroupLimits, Counters, Ice, Leaf};
 use crate::command::Command;
 use crate::control::{self, Message};
 use crate::errand;
@@ -12,8 +12,11 @@ use crate::place::{Sandbox, Site, failure};
 use crate::plan::{Needs, Plan};
 use crate::run::{Setting, plan_of};
 use model::{Fault, FaultCode, Isolation, Limits};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use sys::process::Ended;
 
 /// A sandbox that stays. Dropping it destroys it; what goes wrong then is only printed.
@@ -22,14 +25,20 @@ pub struct Staying {
     plan: Plan,
     /// Of the jobs that have not been let go, by number. Before the sandbox, whose group is above theirs.
     groups: BTreeMap<u32, Leaf>,
+    /// In which jobs stand still that have done so before, by number.
+    ices: BTreeMap<u32, Ice>,
+    /// Where they are made; not looked for yet, or not to be had.
+    ice_place: Option<Option<PathBuf>>,
     sandbox: Sandbox,
     /// Jobs whose launch init has not said to be over, oldest first: what it says of a beginning is of the first.
     launched: VecDeque<u32>,
     last: u32,
+    /// Jobs that are wanted while no run is on.
+    wanted: BTreeSet<u32>,
 }
 
 /// What init says of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Heard {
     /// It became its program.
     Began(u32),
@@ -48,6 +57,8 @@ pub enum Heard {
     Launched,
     /// A signal that was to be sent to this job was sent.
     Signalled(u32),
+    /// The socket that was asked for by this number, not connected; or why there is none.
+    Socket(u32, Result<OwnedFd, sys::Error>),
     /// Init is gone, and with it the sandbox.
     Gone,
 }
@@ -74,7 +85,9 @@ impl Staying {
         };
         let mut sandbox = Sandbox::build(&plan, &site, None)?;
         sandbox.await_built(&plan)?;
-        Ok(Self { plan, groups: BTreeMap::new(), sandbox, launched: VecDeque::new(), last: 0 })
+        let (groups, ices) = (BTreeMap::new(), BTreeMap::new());
+        let (launched, wanted) = (VecDeque::new(), BTreeSet::new());
+        Ok(Self { plan, groups, ices, ice_place: None, sandbox, launched, last: 0, wanted })
     }
 
     /// Starts a job with these streams from descriptor 0 on, at most five, and returns its number. Whether it began is heard later.
@@ -133,17 +146,21 @@ impl Staying {
     pub fn hear(&mut self) -> Result<Heard, Fault> {
         let heard = control::receive(self.sandbox.control())
             .map_err(|error| Fault::new(FaultCode::Interrupted, format!("receive from init: {error}")))?;
-        match heard.map(|(message, _)| message) {
-            None => Ok(Heard::Gone),
-            Some(Message::JobEnded { job, status, cpu_us }) => {
+        let Some((message, mut descriptors)) = heard else { return Ok(Heard::Gone) };
+        match message {
+            Message::JobEnded { job, status, cpu_us } => {
                 Ok(Heard::Ended { job, how: Ended::from_status(status), cpu_us })
             }
-            Some(Message::Launched { job }) => {
+            Message::Launched { job } => {
                 self.launched.retain(|one| *one != job);
                 Ok(Heard::Launched)
             }
-            Some(Message::Signalled { job }) => Ok(Heard::Signalled(job)),
-            Some(message) => match (message, self.launched.front().copied()) {
+            Message::Signalled { job } => Ok(Heard::Signalled(job)),
+            Message::SocketMade { number, errno } => {
+                let refused = sys::Error { call: "socket in the sandbox", errno };
+                Ok(Heard::Socket(number, descriptors.pop().ok_or(refused)))
+            }
+            message => match (message, self.launched.front().copied()) {
                 (Message::Started, Some(job)) => Ok(Heard::Began(job)),
                 (message, Some(job)) => Ok(Heard::Failed(job, failure(&self.plan, message))),
                 (message, None) => Err(failure(&self.plan, message)),
@@ -154,6 +171,13 @@ impl Staying {
     /// Has a signal sent to a job's process group. Nothing happens to one that is gone. Each is answered by [`Heard::Signalled`].
     pub fn signal(&self, job: u32, signal: i32) -> Result<(), Fault> {
         self.sandbox.signal(job, signal)
+    }
+
+    /// Has init make a TCP socket in the sandbox's network, which [`Heard::Socket`] answers. Whoever connects it reaches what listens
+    /// there and nothing else: a socket stays where it was made.
+    pub fn ask_for_socket(&self, number: u32, version_6: bool) -> Result<(), Fault> {
+        let order = Message::Socket { number, version_6 };
+        control::send(self.sandbox.control(), order, &[]).map_err(|error| machine(&error))
     }
 
     /// Kills all that is in a job's group now. What was being made in that moment is not: again, until [`Staying::is_empty`].
@@ -181,9 +205,16 @@ impl Staying {
         self.groups.get(&job).is_none_or(|group| group.processes().unwrap_or(0) == 0)
     }
 
+    /// Whether as many processes are in the sandbox as may be, if that is so many; false where the machine cannot tell.
+    pub fn is_crowded(&self, most: u64) -> bool {
+        self.sandbox.cgroup().is_some_and(|leaf| leaf.processes().is_ok_and(|count| count >= most))
+    }
+
     /// Forgets a job that has ended and of which nothing is left.
     pub fn let_go(&mut self, job: u32) -> Result<(), Fault> {
-        self.groups.remove(&job).map_or(Ok(()), Leaf::remove).map_err(|error| machine(&error))
+        self.wanted.remove(&job);
+        self.groups.remove(&job).map_or(Ok(()), Leaf::remove).map_err(|error| machine(&error))?;
+        self.ices.remove(&job).map_or(Ok(()), Ice::remove).map_err(|error| machine(&error))
     }
 
     /// What a job's group counted; nothing where there is none.
@@ -201,20 +232,45 @@ impl Staying {
         self.groups.get(&job).map_or(0, |group| group.memory_apart(limit).unwrap_or(0))
     }
 
-    /// Gives all that runs little processor time, until [`Staying::wake`]: nobody waits for it.
+    /// A job was asked for by itself: it keeps what it was given while others are calmed.
+    pub fn do_not_calm(&mut self, job: u32) {
+        self.wanted.insert(job);
+    }
+
+    /// Gives all that runs, but jobs that are wanted, little processor time, until [`Staying::wake`]: nobody waits for it.
     pub fn calm(&mut self) -> Result<(), Fault> {
         self.share(|leaf| leaf.ration(true))
     }
 
+    /// Has a job stand still, until [`Staying::wake`]. Says whether it does: not where the machine has no groups for that, or gives jobs
+    /// none of their own (version 2 alone), nor when it makes processes faster than they are found.
+    pub fn still(&mut self, job: u32) -> io::Result<bool> {
+        let Some(group) = self.groups.get(&job) else { return Ok(false) };
+        let place = self.ice_place.get_or_insert_with(Ice::place);
+        let Some(place) = place else { return Ok(false) };
+        let ice = match self.ices.entry(job) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Ice::make(place)?),
+        };
+        let stands = ice.freeze(|| group.members());
+        if stands.is_err() {
+            // Tried once: what fails here fails every time.
+            self.ice_place = Some(None);
+        }
+        stands
+    }
+
     /// Gives all that runs what it was made with again.
     pub fn wake(&mut self) -> Result<(), Fault> {
+        self.ices.values_mut().try_for_each(Ice::thaw).map_err(|error| machine(&error))?;
         self.share(|leaf| leaf.ration(false))
     }
 
     fn share(&self, ration: impl Fn(&Leaf) -> std::io::Result<()>) -> Result<(), Fault> {
         // In version 1 a group may not have less than those below it were promised.
-        let whole = self.sandbox.cgroup().filter(|leaf| leaf.version() != 1);
-        self.groups.values().chain(whole).try_for_each(ration).map_err(|error| machine(&error))
+        let whole = self.sandbox.cgroup().filter(|leaf| leaf.version() != 1 && self.wanted.is_empty());
+        let calmed = self.groups.iter().filter(|(job, _)| !self.wanted.contains(job)).map(|(_, group)| group);
+        calmed.chain(whole).try_for_each(ration).map_err(|error| machine(&error))
     }
 
     /// Lifts the sandbox's processor limit, or sets it again.
@@ -253,9 +309,13 @@ impl Staying {
 
     /// Kills, then removes the jobs' groups; the sandbox's own goes with it.
     fn end(&mut self) -> Result<(), Fault> {
+        // Also of one that stands still: it does not stand in the way of its death.
         self.sandbox.kill()?;
         while let Some((_, group)) = self.groups.pop_first() {
             group.remove().map_err(|error| machine(&error))?;
+        }
+        while let Some((_, ice)) = self.ices.pop_first() {
+            ice.remove().map_err(|error| machine(&error))?;
         }
         Ok(())
     }

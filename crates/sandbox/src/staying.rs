@@ -80,6 +80,12 @@ fn obey(birth: &Birth<'_>, message: Message, descriptors: Vec<OwnedFd>, jobs: &m
             jobs.get(&job).map_or(Ok(()), |group| signal_group(*group, signal))?;
             control::send(birth.control.as_fd(), Message::Signalled { job }, &[])
         }
+        Message::Socket { number, version_6 } => {
+            let made = sys::net::stream_socket(version_6);
+            let errno = made.as_ref().map_or_else(|error| error.errno, |_| 0);
+            let socket: Vec<_> = made.iter().map(AsFd::as_fd).collect();
+            control::send(birth.control.as_fd(), Message::SocketMade { number, errno }, &socket)
+        }
         _ => Err(Error { call: "message", errno: libc::EBADMSG }),
     }
 }

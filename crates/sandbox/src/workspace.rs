@@ -54,6 +54,8 @@ pub struct Entry {
     pub modified_ns: i128,
     /// Whether its owner may execute it.
     pub executable: bool,
+    /// Names the thing itself, whatever it is called, for as long as it is there (inode(7)).
+    pub identity: u64,
 }
 
 /// A file on its way in: it has its name when [`Upload::finish`] is called. Dropping it leaves nothing.
@@ -174,6 +176,28 @@ impl Workspace {
                 File::from(file).write_all(content).map_err(Error::of_io("write"))?;
             }
             Ok(())
+        })
+    }
+
+    /// Makes a pipe in a directory that is there and opens it twice, for both directions and for writing alone; neither makes us wait.
+    /// What the code has put in its place meanwhile is ELOOP.
+    pub fn make_pipe(&self, path: &str) -> Result<[OwnedFd; 2]> {
+        let (parent, name) = self.parent_of(path)?;
+        self.as_user(|| {
+            rustix::fs::mkfifoat(&parent, &*name, Mode::RUSR | Mode::WUSR).map_err(Error::of("mkfifoat"))?;
+            let open = |access: OFlags| {
+                let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+                sys::fs::open_beneath(parent.as_fd(), &name, flags, 0)
+            };
+            let ends = [open(OFlags::RDWR)?, open(OFlags::WRONLY)?];
+            let [both, write] = ends.each_ref().map(rustix::fs::fstat);
+            let both = both.map_err(Error::of("fstat"))?;
+            let write = write.map_err(Error::of("fstat"))?;
+            let is_pipe = FileType::from_raw_mode(both.st_mode) == FileType::Fifo;
+            match is_pipe && (both.st_dev, both.st_ino) == (write.st_dev, write.st_ino) {
+                true => Ok(ends),
+                false => Err(Error { call: "make a pipe", errno: libc::ELOOP }),
+            }
         })
     }
 
@@ -333,7 +357,7 @@ fn entry_of(path: PathBuf, stat: &rustix::fs::Stat) -> Entry {
     let bytes = if kind == Kind::File { stat.st_size.unsigned_abs() } else { 0 };
     let modified_ns = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
     let executable = kind == Kind::File && Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR);
-    Entry { path, kind, bytes, modified_ns, executable }
+    Entry { path, kind, bytes, modified_ns, executable, identity: stat.st_ino }
 }
 
 fn word(path: &str) -> Result<CString> {

@@ -1,6 +1,8 @@
 //! The doors of fireclay: HTTP, admission, tenants, batches. Knows no kernel; runs are the worker's.
 
+pub mod attach;
 pub mod batches;
+pub mod chat;
 mod checks;
 pub mod counters;
 pub mod doctor;
@@ -9,14 +11,19 @@ mod housekeeping;
 pub mod http;
 mod listen;
 pub mod live;
+pub mod local;
+pub mod models;
+pub mod ports;
 pub mod problem;
 pub mod pulse;
 pub mod quotas;
 pub mod receipts;
+mod reviews;
 pub mod service;
 pub mod sessions;
 pub mod settings;
 
+use ports::Base;
 use service::Service;
 use std::io;
 use std::sync::Arc;
@@ -24,6 +31,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Why a service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +54,12 @@ pub enum ServeError {
     Signals(io::Error),
 }
 
-/// Serves until SIGTERM, SIGINT or `told_to_end`: then runs go on until they end or the drain's deadline, at a second signal to no end at all.
-/// `ready` is told the address.
+/// Serves until SIGTERM, SIGINT, or a local service's end of use: then runs go on until they end or the drain's deadline, at a second
+/// signal to no end at all. `ready` is told the address; `leaving` is called when nothing more is taken in.
 pub async fn serve(
     service: Arc<Service>,
     ready: impl FnOnce(std::net::SocketAddr),
-    told_to_end: impl Future<Output = ()>,
+    leaving: impl FnOnce(),
 ) -> Result<(), ServeError> {
     let address = service.settings.listen;
     if !address.ip().is_loopback() && !service.store.has_key(service::now_ms()) {
@@ -59,25 +67,43 @@ pub async fn serve(
     }
     let listen = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
+    // Beside it: what a guest serves is never of one origin with the API.
+    let ports = listen_for_ports(&service).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
     ready(listener.local_addr().map_err(listen)?);
     let (ending, told) = watch::channel(false);
-    let serving = tokio::spawn(listen::serve(listener, service.clone(), told));
+    let end = CancellationToken::new();
+    let router = http::router(service.clone(), end.clone());
+    let serving = tokio::spawn(listen::serve(listener, (router, end), service.clone(), told.clone()));
+    let serving_ports = ports.map(|(listener, base)| {
+        let end = CancellationToken::new();
+        let router = ports::router(service.clone(), base, end.clone());
+        tokio::spawn(listen::serve(listener, (router, end), service.clone(), told))
+    });
     let keeping = tokio::spawn(keep_house(service.clone()));
+    let relieving = tokio::spawn({
+        let service = service.clone();
+        async move { service.relieve_memory().await }
+    });
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = told_to_end => {}
+        () = service.unused() => {}
     }
     service.drain();
+    leaving();
     let patience = Duration::from_millis(service.settings.drain_timeout_ms);
     let drained = async {
         drop(tokio::time::timeout(patience, service.live.empty()).await);
         take_back_all(&service).await;
         // Their records are written; whoever waits for an answer gets it.
         ending.send_replace(true);
+        drop(tokio::time::timeout(patience, service.attachments.end()).await);
         drop(tokio::time::timeout(patience, serving).await);
+        if let Some(serving) = serving_ports {
+            drop(tokio::time::timeout(patience, serving).await);
+        }
         // A request that was half in when the drain began may have made one more.
         take_back_all(&service).await;
         service.sessions.end_all("the service ended in order");
@@ -89,9 +115,22 @@ pub async fn serve(
         _ = interrupt.recv() => {}
     }
     keeping.abort();
+    relieving.abort();
     // Also of a service that is told to end at once: their keepers would wait for ever.
     service.sessions.end_all("the service ended");
     Ok(())
+}
+
+/// Listens for those who visit ports of sessions, if the settings want that, and says how they are reached.
+async fn listen_for_ports(service: &Service) -> Result<Option<(TcpListener, Base)>, ServeError> {
+    let settings = &service.settings.ports;
+    let Some(address) = settings.listen else { return Ok(None) };
+    let listen = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let base = Base::of(settings, listener.local_addr().map_err(listen)?);
+    // Only here: there is one listener.
+    drop(service.sessions.ports.set(base.clone()));
+    Ok(Some((listener, base)))
 }
 
 /// Takes back every run that is on its way; returns when what became of them is in the store.

@@ -1,6 +1,5 @@
 //! The listener: connections are bounded in number, in the time a head may take, and in how long nobody moves.
 
-use crate::http;
 use crate::service::Service;
 use axum::Router;
 use hyper::server::conn::http1;
@@ -22,14 +21,14 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 /// How long to wait after a failed accept: for descriptors, mostly, which others must first give back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves connections until `ending` is true; then finishes requests that are being answered, and returns.
+/// Serves connections by a router until `ending` is true; then ends its streams that would go on for ever, finishes requests that are
+/// being answered, and returns.
 pub async fn serve(
     listener: TcpListener,
+    (router, streams_end): (Router, CancellationToken),
     service: Arc<Service>,
     mut ending: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let streams_end = CancellationToken::new();
-    let router = http::router(service.clone(), streams_end.clone());
     let places = Arc::new(Semaphore::new(service.settings.connections));
     loop {
         let place = places.clone().acquire_owned();
@@ -73,7 +72,9 @@ async fn connection(stream: TcpStream, router: Router, service: &Service, mut en
         .header_read_timeout(Duration::from_millis(service.settings.header_timeout_ms))
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router))
+        // What becomes a WebSocket is bounded where it does.
+        .with_upgrades();
     let mut serving = pin!(serving);
     tokio::select! {
         // An error here is a client that broke off or spoke no HTTP: hyper has answered what can be answered.

@@ -38,11 +38,15 @@ pub enum Kind {
     Fault,
     /// The service is ending, or cannot write its records.
     Unavailable,
+    /// What listens in a session gave no answer that can be passed on, or nothing listens.
+    BadAnswer,
+    /// What listens in a session did not answer in time.
+    NoAnswer,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 16] = [
         Self::InvalidRequest,
         Self::NotJson,
         Self::MediaType,
@@ -57,6 +61,8 @@ impl Kind {
         Self::NoRoom,
         Self::Fault,
         Self::Unavailable,
+        Self::BadAnswer,
+        Self::NoAnswer,
     ];
 
     /// Status, the end of `type`, and title.
@@ -86,6 +92,8 @@ impl Kind {
             Self::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service cannot do this now")
             }
+            Self::BadAnswer => (StatusCode::BAD_GATEWAY, "bad-answer", "The port did not answer"),
+            Self::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, "no-answer", "The port did not answer in time"),
         }
     }
 }
@@ -124,6 +132,12 @@ impl Kind {
                 "A failure of ours. `retry_safe` says whether to send it again; the service's log says more."
             }
             Self::Unavailable => "The service is ending, has no room, or cannot write its records.",
+            Self::BadAnswer => {
+                "Nothing listens on the port of the session, or what does gave no HTTP that can be passed on. Look at what it wrote; send it again when it listens."
+            }
+            Self::NoAnswer => {
+                "What listens on the port of the session took the request and said nothing for `ports.answer_timeout_ms`."
+            }
         }
     }
 
@@ -248,6 +262,21 @@ impl Problem {
     pub fn of_field(mut self, field: impl Into<String>) -> Self {
         self.0.field = Some(field.into());
         self
+    }
+
+    /// Whether it is of this kind.
+    pub fn is_of(&self, kind: Kind) -> bool {
+        self.status() == kind.row().0
+    }
+
+    /// The field at fault.
+    pub fn field(&self) -> Option<&str> {
+        self.0.field.as_deref()
+    }
+
+    /// When to come again, in seconds.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        self.0.retry_after_s
     }
 
     /// The HTTP status.

@@ -3,7 +3,7 @@
 use crate::problem::Problem;
 use crate::service::{now_ms, read};
 use crate::settings::Settings;
-use model::{LimitsPatch, Policy, TenantId};
+use model::{LimitsPatch, Policy, Priority, TenantId};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use store::{Quota, Reader};
@@ -52,6 +52,7 @@ impl Complete {
             share: Share {
                 concurrency: whole(quota.concurrency, self.share.concurrency),
                 waiting: whole(quota.queue_length, self.share.waiting),
+                priority: self.share.priority,
             },
             rate_per_minute: quota.rate_per_minute.map_or(self.rate_per_minute, u64::from),
         }
@@ -77,7 +78,7 @@ impl Quotas {
         let concurrency = if tenant.concurrency == 0 { places } else { tenant.concurrency };
         let defaults = Complete {
             ceiling: tenant.ceiling,
-            share: Share { concurrency, waiting: tenant.queue },
+            share: Share { concurrency, waiting: tenant.queue, priority: Priority::Normal },
             rate_per_minute: tenant.rate_per_minute,
         };
         Self { defaults, tenants: Mutex::default() }

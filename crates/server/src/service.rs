@@ -1,29 +1,35 @@
 //! What the doors share: the machine, the store, the runs on their way, and the way of a run from request to record.
 
+use crate::attach::Attachments;
 use crate::batches::Batches;
+use crate::chat::Parted;
 use crate::checks;
 use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Judge, Live, LiveRun};
+use crate::local::Local;
+use crate::models::{Model, Models, NoModel};
 use crate::problem::Problem;
 use crate::pulse::Pulse;
 use crate::quotas::Quotas;
 use crate::receipts::Signer;
+use crate::reviews;
 use crate::sessions::{Bound, Busy, Sessions};
 use crate::settings::Settings;
-use model::{BatchId, Fault, FaultCode, Layer, Policy, RunId, RunRequest, RunResult, RunSpec, TenantId};
+use model::{BatchId, Fault, FaultCode, Layer, Policy, RunId, RunRequest, RunSpec, TenantId};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::{Admission, Idempotency, NewRun, Reader, Scope, Settlement, Store, StoreError};
+use store::{Admission, Idempotency, NewRun, Reader, Scope, Store, StoreError};
 use worker::machine::{Event, Machine, Order, Ticket};
 use worker::queue::{Full, Share};
 use worker::template::NotReady;
 
 mod drain;
+mod settle;
 
 pub use drain::draining;
 
@@ -44,6 +50,10 @@ pub struct Parts {
     pub doctor: DoctorCommand,
     /// Where the files of sessions that ended wait.
     pub session_files: PathBuf,
+    /// What makes it one person's.
+    pub local: Option<Local>,
+    /// The language model that its settings name, or why there is none.
+    pub model: Result<Arc<dyn Model>, NoModel>,
 }
 
 /// The service. One in a process.
@@ -67,6 +77,8 @@ pub struct Service {
     pub batches: Batches,
     /// Sessions that are open.
     pub sessions: Sessions,
+    /// Who is attached to them.
+    pub attachments: Attachments,
     /// Signs receipts.
     pub signer: Option<Signer>,
     /// What was counted.
@@ -75,6 +87,12 @@ pub struct Service {
     pub doctor: Doctor,
     /// Whether records can be written.
     pub pulse: Pulse,
+    /// What makes it one person's.
+    pub local: Option<Local>,
+    /// The language model.
+    pub models: Models,
+    /// Chats that went to their clients for the results of tools.
+    pub parted: Parted,
     alone_missing: BTreeSet<Layer>,
     draining: AtomicBool,
 }
@@ -132,8 +150,10 @@ enum Queued {
 impl Service {
     /// A service at rest.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { settings, machine, store, alone_missing, signer, doctor, session_files } = parts;
+        let Parts { settings, machine, store, alone_missing, signer, doctor, session_files, local, model } =
+            parts;
         let quotas = Quotas::new(&settings, machine.load().places);
+        let models = Models::new(model, &settings.model);
         let (policy, reader) = (settings.policy(), store.reader());
         Arc::new(Self {
             settings,
@@ -145,10 +165,14 @@ impl Service {
             live: Live::default(),
             batches: Batches::default(),
             sessions: Sessions::new(session_files),
+            attachments: Attachments::default(),
             signer,
             counters: Counters::default(),
             doctor: Doctor::new(doctor),
             pulse: Pulse::default(),
+            local,
+            models,
+            parted: Parted::default(),
             alone_missing,
             draining: AtomicBool::new(false),
         })
@@ -182,7 +206,7 @@ impl Service {
         }
         let text = serde_json::to_string(&request).map_err(|error| internal(error.to_string()))?;
         let metadata = request.metadata.clone();
-        let check = self.check_of(&request);
+        let (check, review) = (self.check_of(&request), request.review);
         let spec = match &session {
             Some(bound) => bound.admit(request, &self.policy_of(&tenant).await?)?,
             None => self.admit(&tenant, request).await?,
@@ -196,7 +220,12 @@ impl Service {
         self.machine
             .room(tenant.as_str(), share)
             .map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
-        let checked = checks::of(check, &spec).await?;
+        let mut checked = checks::of(check, &spec).await?;
+        if review && !checked.denied {
+            let against = reviews::of(&self.models, &tenant, &spec).await?;
+            checked.denied = !against.is_empty();
+            checked.findings.extend(against);
+        }
         let id = RunId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let created_at = worker::run::now();
         let run = NewRun {
@@ -342,11 +371,6 @@ impl Service {
         }
     }
 
-    /// Whether whoever reaches the service may use it: on a loopback address, as long as no key was ever made.
-    pub fn is_keyless(&self) -> bool {
-        self.settings.listen.ip().is_loopback() && !self.store.has_made_key()
-    }
-
     /// The policy for this tenant's runs.
     pub async fn policy_of(&self, tenant: &TenantId) -> Result<Policy, Problem> {
         Ok(self.quotas.of(&self.reader, tenant).await?.narrow(&self.policy))
@@ -355,7 +379,7 @@ impl Service {
     /// Layers that a run may do without. With keys there are tenants, and between those only the operator may leave one out.
     pub fn allow_missing(&self) -> BTreeSet<Layer> {
         let mut missing = self.settings.allow_missing.clone();
-        if self.is_keyless() {
+        if self.is_alone() {
             missing.extend(&self.alone_missing);
         }
         missing
@@ -397,70 +421,6 @@ impl Service {
         // From now on its session may be idle.
         drop(busy);
         self.live.remove(id.as_str());
-    }
-
-    /// Records a run on its way, so that lists show it. One that cannot be recorded does not go on.
-    async fn write_down(&self, id: &RunId, live: &LiveRun, unrecorded: Unrecorded) {
-        let Unrecorded { run, started_at_ms } = unrecorded;
-        if let Err(error) = self.store.admit(run).await {
-            eprintln!("fireclay: {id}: record it: {error}");
-            live.cancel();
-        } else if let Some(at_ms) = started_at_ms {
-            self.write_start(id, at_ms).await;
-        }
-    }
-
-    async fn write_start(&self, id: &RunId, at_ms: i64) {
-        if let Err(error) = self.store.started(id, at_ms).await {
-            eprintln!("fireclay: {id}: record its start: {error}");
-        }
-    }
-
-    /// Writes down what became of a run; only then do listeners see it.
-    pub(crate) async fn settle(
-        &self,
-        id: &RunId,
-        live: &LiveRun,
-        mut result: RunResult,
-        unrecorded: Option<Box<Unrecorded>>,
-    ) {
-        let directory = self.machine.artifacts_of(id);
-        let artifacts = match self.keep_artifacts(&directory, &result).await {
-            Ok(artifacts) => artifacts,
-            Err(error) => {
-                result.fault =
-                    Some(Fault::new(FaultCode::ResourcesExhausted, format!("keep artifacts: {error}")));
-                result.outcome = None;
-                result.artifacts.clear();
-                Vec::new()
-            }
-        };
-        live.tell_findings(&mut result);
-        if let Some(signer) = &self.signer {
-            result.receipt = Some(signer.sign(&result));
-        }
-        self.counters.settled(&result);
-        let result = Arc::new(result);
-        let settlement = Settlement {
-            settled_at_ms: now_ms(),
-            result: (*result).clone(),
-            events: live.settle(result.clone()),
-            artifacts,
-            verdict: live.verdict(&result),
-        };
-        let written = match unrecorded {
-            // One transaction instead of three.
-            Some(unrecorded) => {
-                let Unrecorded { run, started_at_ms } = *unrecorded;
-                self.store.record(run, started_at_ms, settlement).await.map(drop)
-            }
-            None => self.store.settle(id, settlement).await,
-        };
-        if let Err(error) = written {
-            eprintln!("fireclay: {id}: record its result: {error}");
-            live.fail(Problem::from(error));
-        }
-        live.finish();
     }
 }
 

@@ -1,26 +1,36 @@
 //! Sessions that are open: whose they are, how long they stay, and how they end. What runs in them goes the way of all runs.
 
+use crate::ports::{Base, Doors};
 use crate::problem::Problem;
 use crate::service::{Service, draining, internal, now_ms};
-use model::{Language, Limits, LimitsPatch, Policy, Rejection, RunRequest, RunSpec, SessionId, TenantId};
+use model::{
+    Background, Language, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunSpec, SessionId, TenantId,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use store::{Actor, NewSession};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
-use worker::machine::{Machine, Order, Ticket};
-use worker::queue::{Full, Share};
-use worker::session::{How, Session, Standing, Why};
+use worker::session::{Session, Standing, Why};
 use worker::template::{NotReady, Template};
 
 mod afterwards;
+mod bound;
+mod manner;
+mod pressure;
+
+pub use bound::{Bound, Busy};
+pub use manner::Manner;
 
 /// Longest idle time to live that a session may ask for, in milliseconds.
 const IDLE_TTL_MS_MAX: u64 = 24 * 3_600_000;
 /// How many sessions' files are saved at once.
 const SAVING_MAX: usize = 4;
+/// How many watch one session's files at once.
+const WATCHES_MAX: usize = 8;
+
 /// What a session is opened with.
 #[derive(Debug, Clone)]
 pub struct NewOpen {
@@ -38,6 +48,12 @@ pub struct NewOpen {
     pub limits: LimitsPatch,
     /// Variables of all that runs in it.
     pub env: BTreeMap<String, String>,
+    /// What becomes of what its interpreters do while no run is on.
+    pub background: Background,
+    /// Whether what listens in it may be visited.
+    pub ports: bool,
+    /// Which of the tenant's runs its own come before.
+    pub priority: Priority,
     /// How long it stays when nothing runs, in milliseconds.
     pub idle_ttl_ms: Option<u64>,
     /// How long it stays at most.
@@ -59,6 +75,8 @@ pub struct OpenSession {
     pub language: Language,
     /// What it may use.
     pub limits: Limits,
+    /// Which of the tenant's runs its own come before.
+    pub priority: Priority,
     /// When it was opened, milliseconds since 1970.
     pub created_at_ms: i64,
     /// The sandbox.
@@ -70,6 +88,12 @@ pub struct OpenSession {
     buried: watch::Sender<bool>,
     /// Who closed it, for the audit log.
     closed_by: Mutex<Option<Actor>>,
+    /// For those who watch its files.
+    pub watching: Arc<Semaphore>,
+    /// Whether what listens in it may be visited.
+    pub ports: bool,
+    /// By which browsers get there.
+    pub doors: Doors,
 }
 
 /// When a session is to end.
@@ -127,6 +151,12 @@ impl OpenSession {
         }
     }
 
+    /// Somebody uses it: its idle time begins anew.
+    pub fn is_used(&self) {
+        self.clock().idle_since = Instant::now();
+        self.changed.notify_one();
+    }
+
     fn closed_by(&self) -> MutexGuard<'_, Option<Actor>> {
         self.closed_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,97 +169,6 @@ impl OpenSession {
         clock.idle_since = Instant::now();
         drop(clock);
         self.changed.notify_one();
-    }
-}
-
-/// A run that belongs to a session: how it is to be done there.
-#[derive(Debug, Clone)]
-pub struct Bound {
-    open: Arc<OpenSession>,
-    how: How,
-}
-
-/// Keeps a session from being idle.
-#[derive(Debug)]
-pub struct Busy(Arc<OpenSession>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let mut clock = self.0.clock();
-        clock.busy = clock.busy.saturating_sub(1);
-        clock.idle_since = Instant::now();
-        drop(clock);
-        self.0.changed.notify_one();
-    }
-}
-
-impl Bound {
-    /// A run of this session, as its request says.
-    pub fn new(open: &Arc<OpenSession>, request: &RunRequest, fresh: bool, private: bool) -> Self {
-        let number = {
-            let mut clock = open.clock();
-            clock.runs += 1;
-            clock.runs
-        };
-        let how = if fresh {
-            How::Fresh { private }
-        } else {
-            let name = request.file_name.clone().unwrap_or_else(|| format!("<run {number}>"));
-            How::State { name, moves: request.cwd.is_some() }
-        };
-        Self { open: open.clone(), how }
-    }
-
-    /// The session.
-    pub fn id(&self) -> &SessionId {
-        self.open.session.id()
-    }
-
-    /// Completes a request as it would be run in the session, or says what is wrong with it.
-    pub fn admit(&self, mut request: RunRequest, policy: &Policy) -> Result<RunSpec, Problem> {
-        let own = &self.open.limits;
-        if request.template.is_some() {
-            return Err(reject("template", "a session has one template", "leave it out"));
-        }
-        if matches!(self.how, How::State { .. }) {
-            let said = &request.limits;
-            let wholes = [
-                ("limits.memory_bytes", said.memory_bytes.is_some()),
-                ("limits.cpus", said.cpus.is_some()),
-                ("limits.processes", said.processes.is_some()),
-                ("limits.disk_bytes", said.disk_bytes.is_some()),
-                ("args", !request.args.is_empty()),
-            ];
-            if let Some((field, _)) = wholes.into_iter().find(|(_, said)| *said) {
-                let hint = "leave it out, or send \"fresh\": true";
-                return Err(reject(field, "this is the interpreter's own, which many runs share", hint));
-            }
-        }
-        request.template = Some(self.open.template.clone());
-        let by_name = request.file_name.as_deref().and_then(Language::of_file_name);
-        request.language = request.language.or(by_name).or(Some(self.open.language));
-        if let Some(language) = request.language {
-            has_language(&self.open.session, language)?;
-        }
-        // A run may go on for as long as any; all else the session has.
-        let ceiling = Limits {
-            timeout_ms: policy.ceiling.timeout_ms,
-            output_bytes: policy.ceiling.output_bytes,
-            ..*own
-        };
-        Ok(RunSpec::admit(request, &Policy { limits: *own, ceiling })?)
-    }
-
-    /// Queues it.
-    pub fn submit(&self, machine: &Machine, share: Share, order: Order) -> Result<Ticket, Full> {
-        machine.submit_in(self.open.tenant.as_str(), share, order, &self.open.session, self.how.clone())
-    }
-
-    /// The session is not idle as long as this is there.
-    pub fn busy(self) -> Busy {
-        self.open.clock().busy += 1;
-        self.open.changed.notify_one();
-        Busy(self.open)
     }
 }
 
@@ -249,13 +188,16 @@ pub struct Sessions {
     emptied: Notify,
     /// Where files wait after the end.
     directory: PathBuf,
+    /// How their ports are reached, once somebody listens.
+    pub ports: OnceLock<Base>,
 }
 
 impl Sessions {
     /// None yet.
     pub fn new(directory: PathBuf) -> Self {
         let (open, opening) = (Mutex::default(), Mutex::default());
-        Self { open, opening, saving: Semaphore::new(SAVING_MAX), emptied: Notify::new(), directory }
+        let (saving, emptied) = (Semaphore::new(SAVING_MAX), Notify::new());
+        Self { open, opening, saving, emptied, directory, ports: OnceLock::new() }
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<OpenSession>>> {
@@ -265,6 +207,11 @@ impl Sessions {
     /// One of this tenant's.
     pub fn get(&self, tenant: &TenantId, id: &SessionId) -> Option<Arc<OpenSession>> {
         self.open().get(id).filter(|open| open.tenant == *tenant).cloned()
+    }
+
+    /// One of anybody's: for those who prove in another way that they may.
+    pub fn find(&self, id: &SessionId) -> Option<Arc<OpenSession>> {
+        self.open().get(id).cloned()
     }
 
     /// Takes a place for one more, if no more than so many are open or on their way, of this tenant and of all.
@@ -347,6 +294,10 @@ impl Service {
         if self.is_draining() {
             return Err(draining());
         }
+        if new.ports && self.settings.ports.listen.is_none() {
+            let hint = "leave it out; or whoever runs the service sets `ports.listen`";
+            return Err(reject("ports", "this service serves no ports", hint));
+        }
         let (own_max, all_max) = (self.settings.tenant.sessions, self.settings.session.max);
         let opening = self.sessions.enter(&new.tenant, own_max, all_max)?;
         let template = Template::find(&new.template)?;
@@ -370,7 +321,7 @@ impl Service {
         let missing = self.allow_missing();
         let session = self
             .machine
-            .open_session(id.clone(), &new.template, &spec.limits, new.env.clone(), missing)
+            .open_session(id.clone(), &new.template, &spec.limits, (new.env.clone(), new.background), missing)
             .map_err(problem_of)?;
         if let Err(problem) = has_language(&session, language) {
             session.end(Why::Closed, "");
@@ -387,6 +338,7 @@ impl Service {
             template: new.template,
             language,
             limits: spec.limits,
+            priority: new.priority,
             created_at_ms,
             session,
             clock: Mutex::new(Clock {
@@ -399,6 +351,9 @@ impl Service {
             changed: Notify::new(),
             buried: watch::channel(false).0,
             closed_by: Mutex::default(),
+            watching: Arc::new(Semaphore::new(WATCHES_MAX)),
+            ports: new.ports,
+            doors: Doors::default(),
         });
         self.sessions.open().insert(id.clone(), open.clone());
         drop(opening);
@@ -432,7 +387,7 @@ impl Service {
                 () = tokio::time::sleep_until(due) => {
                     // It may have been renewed or used in this moment.
                     if open.due() == (due, why) {
-                        open.session.end(why, detail_of(why, &open));
+                        open.session.end(why, afterwards::detail_of(why, &open));
                     }
                 }
                 () = open.changed.notified() => {}
@@ -454,14 +409,6 @@ impl Service {
         open.session.end(Why::Closed, "");
         // The sender lives as long as the session, so this never fails.
         drop(open.buried.subscribe().wait_for(|buried| *buried).await);
-    }
-}
-
-fn detail_of(why: Why, open: &OpenSession) -> String {
-    let times = open.times();
-    match why {
-        Why::Idle => format!("nothing ran in it for {} ms", times.idle_ttl_ms),
-        _ => String::new(),
     }
 }
 

@@ -3,15 +3,21 @@
 //! File < environment < flags. [`TABLE`] makes the reference page, the names in the environment and the defaults; [`Settings`] is
 //! what the service reads. A test holds the two together.
 
-use model::{CheckMode, CheckPolicy, Layer, Limits, LimitsPatch, Policy, units};
-use serde::{Deserialize, Deserializer, Serialize};
+use model::{Layer, Limits, LimitsPatch, Policy};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use toml::{Table, Value};
 use worker::pool::PoolSize;
 use worker::queue::Places;
 
+mod beside;
 mod reference;
+mod values;
+
+pub use beside::{AgentRunSettings, CheckSettings, LocalSettings, ModelSettings, PortsSettings};
+pub use values::WarmTemplate;
+use values::{bytes, limits_patch, milliseconds};
 
 /// Runs at once for each processor: many wait for something else than one.
 const PLACES_PER_PROCESSOR: usize = 16;
@@ -61,7 +67,7 @@ pub const TABLE: &[Row] = &[
     row(
         "pool.warm",
         "[\"python-data\"]",
-        "Templates whose interpreter is warm from the start, if their packages are installed; another's is with its first run",
+        "Templates whose interpreter is warm from the start, if their packages are installed; another's is with its first run. Of `NAME=COUNT` so many sandboxes always wait, too",
     ),
     row("queue", "10000", "Runs that may wait for a place, of all tenants together"),
     row("queue_bytes", "\"1GiB\"", "Code, input and files that may wait with them, in memory"),
@@ -74,7 +80,16 @@ pub const TABLE: &[Row] = &[
     row("tenant.rate_per_minute", "0", "Runs that one tenant may submit in a minute; 0 is any number"),
     row("tenant.ceiling", "{}", "The most that one tenant's runs may ask for, as `[ceiling]`"),
     row("tenant.sessions", "100", "Sessions of one tenant that are open at once"),
-    row("session.max", "1000", "Sessions that are open at once, of all tenants together"),
+    row(
+        "session.max",
+        "1000",
+        "Sessions that are open at once, of all tenants together; each takes three processes and two of the service's descriptors",
+    ),
+    row(
+        "session.memory_free",
+        "\"256MiB\"",
+        "When the machine has less memory available than this, the session in which nothing has run for longest ends, and another a second later; its files are kept as those of any that ends",
+    ),
     row(
         "session.idle_ttl_ms",
         "\"30m\"",
@@ -85,11 +100,27 @@ pub const TABLE: &[Row] = &[
         "\"24h\"",
         "How long a session stays at most, from its opening or from when it was last renewed",
     ),
+    row("session.processes", "16", "Processes of a session that run at once beside its runs; 0 allows none"),
     row("session.keep_files_ms", "\"24h\"", "How long the files of a session are kept after its end"),
     row(
         "session.files_bytes",
         "\"10GiB\"",
         "How much the files of all ended sessions may take together; those of the session that ended first go first",
+    ),
+    row(
+        "ports.listen",
+        "\"127.0.0.1:0\"",
+        "Where ports of sessions are served that asked for it, apart from the API; by any free port unless one is named, `off` for none",
+    ),
+    row(
+        "ports.url",
+        "\"\"",
+        "How browsers reach them from elsewhere, such as `https://ports.example.com`: each port has a name below it, so names and certificate are for `*.ports.example.com`; empty is below `localhost`. Take a domain on which nothing else is",
+    ),
+    row(
+        "ports.answer_timeout_ms",
+        "\"60s\"",
+        "How long what listens in a session may take to begin its answer",
     ),
     row(
         "limits",
@@ -129,7 +160,42 @@ pub const TABLE: &[Row] = &[
         "\"default\"",
         "Which findings are looked for then: `default`, `strict` or `agentrun`",
     ),
+    row(
+        "model.name",
+        "\"\"",
+        "The language model of the service, as `provider:model` or `provider`; empty is none. Its key is in the provider's variable (`OPENAI_API_KEY`), or in the data directory by `fireclay secret set`. Needs a build with the feature `agent`",
+    ),
+    row(
+        "model.base_url",
+        "\"\"",
+        "Where it is, if not at its provider's own address; empty is there, or what the provider's variable says (`OPENAI_BASE_URL`)",
+    ),
+    row(
+        "model.reviewer",
+        "\"\"",
+        "Another model that reviews programs (`review`), as `provider:model`; empty is the same one",
+    ),
+    row(
+        "model.any",
+        "true",
+        "Whether requests to `/v1/chat/completions` may name other models of the same provider",
+    ),
+    row("model.turns", "25", "Answers of the model that one request may take"),
+    row(
+        "model.tokens",
+        "200000",
+        "Tokens, read and written, that one request may take; the turn that goes beyond is the last",
+    ),
+    row("model.runs", "50", "Runs of code that one request may take"),
+    row("model.time_ms", "\"10m\"", "How long one request may take"),
+    row("model.concurrency", "32", "Requests to the model at once, of all tenants together; more wait"),
+    row("model.tenant_concurrency", "8", "Requests to the model at once of one tenant; more wait"),
     row("receipts", "true", "Whether results carry a signed receipt"),
+    row(
+        "local.idle_ms",
+        "\"10m\"",
+        "How long a local server (`fireclay local`) goes on when nobody asks, nothing runs and no session is open; 0 is for ever",
+    ),
     row("agentrun.enabled", "true", "Whether AgentRun's routes `/v1/run/` and `/v1/health/` are served"),
     row(
         "agentrun.check",
@@ -166,6 +232,8 @@ pub struct Settings {
     pub tenant: TenantSettings,
     /// Sandboxes that stay.
     pub session: SessionSettings,
+    /// What listens in them.
+    pub ports: PortsSettings,
     /// Defaults of limits.
     #[serde(deserialize_with = "limits_patch")]
     pub limits: LimitsPatch,
@@ -196,8 +264,12 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// The static check.
     pub check: CheckSettings,
+    /// The language model.
+    pub model: ModelSettings,
     /// Signed receipts.
     pub receipts: bool,
+    /// A local server.
+    pub local: LocalSettings,
     /// AgentRun's routes.
     pub agentrun: AgentRunSettings,
 }
@@ -214,7 +286,7 @@ pub struct PoolSettings {
     #[serde(deserialize_with = "bytes")]
     pub memory: u64,
     /// Warm from the start.
-    pub warm: Vec<String>,
+    pub warm: Vec<WarmTemplate>,
 }
 
 /// What one tenant may do, unless its quota says otherwise.
@@ -240,12 +312,17 @@ pub struct TenantSettings {
 pub struct SessionSettings {
     /// Open at once.
     pub max: usize,
+    /// Memory that is not theirs.
+    #[serde(deserialize_with = "bytes")]
+    pub memory_free: u64,
     /// Without a run.
     #[serde(deserialize_with = "milliseconds")]
     pub idle_ttl_ms: u64,
     /// At most.
     #[serde(deserialize_with = "milliseconds")]
     pub ttl_ms: u64,
+    /// Processes of one.
+    pub processes: usize,
     /// Their files, after their end.
     #[serde(deserialize_with = "milliseconds")]
     pub keep_files_ms: u64,
@@ -264,28 +341,6 @@ pub struct RetentionSettings {
     /// How much.
     #[serde(deserialize_with = "bytes")]
     pub bytes: u64,
-}
-
-/// The static check of runs that do not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct CheckSettings {
-    /// What is done about findings.
-    pub mode: CheckMode,
-    /// Which are looked for.
-    pub policy: CheckPolicy,
-}
-
-/// AgentRun's routes.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct AgentRunSettings {
-    /// Whether they are served.
-    pub enabled: bool,
-    /// What its check does.
-    pub check: CheckMode,
-    /// Which browsers may call them.
-    pub cors_origins: Vec<String>,
 }
 
 /// A setting that cannot be used: which, from where, why.
@@ -430,58 +485,6 @@ fn merge(table: &mut Table, said: Table, origin: &str, prefix: &str) -> Result<(
         }
     }
     Ok(())
-}
-
-fn measured<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    parse: fn(&str) -> Result<u64, String>,
-) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Said {
-        Number(u64),
-        Text(String),
-    }
-    match Said::deserialize(deserializer)? {
-        Said::Number(number) => Ok(number),
-        Said::Text(text) => parse(&text).map_err(serde::de::Error::custom),
-    }
-}
-
-fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    measured(deserializer, units::parse_bytes)
-}
-
-fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    measured(deserializer, units::parse_duration_ms)
-}
-
-/// Limits with units.
-fn limits_patch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LimitsPatch, D::Error> {
-    #[derive(Default, Deserialize)]
-    #[serde(deny_unknown_fields, default)]
-    struct Said {
-        timeout_ms: Option<Milliseconds>,
-        memory_bytes: Option<Bytes>,
-        cpus: Option<f64>,
-        processes: Option<u64>,
-        disk_bytes: Option<Bytes>,
-        output_bytes: Option<Bytes>,
-    }
-    #[derive(Deserialize)]
-    struct Bytes(#[serde(deserialize_with = "bytes")] u64);
-    #[derive(Deserialize)]
-    struct Milliseconds(#[serde(deserialize_with = "milliseconds")] u64);
-    let said = Said::deserialize(deserializer)?;
-    let bytes = |said: Option<Bytes>| said.map(|bytes| bytes.0);
-    Ok(LimitsPatch {
-        timeout_ms: said.timeout_ms.map(|time| time.0),
-        memory_bytes: bytes(said.memory_bytes),
-        cpus: said.cpus,
-        processes: said.processes,
-        disk_bytes: bytes(said.disk_bytes),
-        output_bytes: bytes(said.output_bytes),
-    })
 }
 
 #[cfg(test)]

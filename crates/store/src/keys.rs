@@ -220,6 +220,11 @@ impl Store {
         Some(Principal { key: id, tenant, role })
     }
 
+    /// Whether the key of this id would verify now.
+    pub fn is_live_key(&self, id: &KeyId, now_ms: i64) -> bool {
+        self.keys().get(id.as_str()).is_some_and(|held| held.is_live(now_ms))
+    }
+
     /// Whether any key would verify now.
     pub fn has_key(&self, now_ms: i64) -> bool {
         self.keys().any(|held| held.is_live(now_ms))

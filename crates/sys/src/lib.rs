@@ -13,5 +13,6 @@ pub mod process;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod terminal;
 
 pub use error::{Error, Result};

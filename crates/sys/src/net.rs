@@ -1,8 +1,8 @@
-//! The one interface a sandbox has.
+//! The one interface a sandbox has, and sockets that belong to it.
 
 use crate::error::{Error, Result, check};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// Brings loopback up in the caller's network namespace (netdevice(7)).
 pub fn loopback_up() -> Result<()> {
@@ -26,4 +26,61 @@ pub fn loopback_up() -> Result<()> {
 /// Sets the host name in the caller's UTS namespace.
 pub fn set_host_name(name: &str) -> Result<()> {
     rustix::system::sethostname(name.as_bytes()).map_err(Error::of("sethostname"))
+}
+
+/// A TCP socket in the caller's network namespace, where it stays whoever holds it; not connected, and nobody waits on it.
+pub fn stream_socket(version_6: bool) -> Result<OwnedFd> {
+    let family = if version_6 { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(family, SocketType::STREAM, flags, None).map_err(Error::of("socket"))
+}
+
+/// Whether this is a TCP socket of IPv4 or IPv6.
+pub fn is_tcp(fd: BorrowedFd<'_>) -> bool {
+    use rustix::net::{ipproto, sockopt};
+    let family = sockopt::socket_domain(fd);
+    matches!(family, Ok(AddressFamily::INET | AddressFamily::INET6))
+        && sockopt::socket_type(fd) == Ok(SocketType::STREAM)
+        && sockopt::socket_protocol(fd) == Ok(Some(ipproto::TCP))
+}
+
+/// Which socket option that is; include/uapi/asm-generic/socket.h, and not in the libc crate.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// A number that names the network namespace of a socket for as long as the machine runs (`SO_NETNS_COOKIE`, Linux 5.14).
+pub fn namespace_of(socket: BorrowedFd<'_>) -> Result<u64> {
+    let mut cookie = 0u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: both pointers are to live, writable places, and the length is that of the first.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    check("getsockopt(SO_NETNS_COOKIE)", libc::c_long::from(answer)).map(|_| cookie)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_socket_is_told_by_what_it_is_and_where() {
+        for version_6 in [false, true] {
+            let socket = stream_socket(version_6).unwrap();
+            assert!(is_tcp(socket.as_fd()));
+            assert_eq!(namespace_of(socket.as_fd()).unwrap(), namespace_of(socket.as_fd()).unwrap());
+        }
+        let (unix, _other) = crate::socket::pair().unwrap();
+        assert!(!is_tcp(unix.as_fd()));
+        let datagrams =
+            rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+        assert!(!is_tcp(datagrams.unwrap().as_fd()));
+        assert!(!is_tcp(std::fs::File::open("/dev/null").unwrap().as_fd()));
+    }
 }

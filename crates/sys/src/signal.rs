@@ -37,15 +37,15 @@ pub fn reset() -> Result<()> {
             return Err(Error::last("signal"));
         }
     }
+    unblock()
+}
+
+/// Blocks no signal in the calling thread: whoever started us may have left some blocked (`signal(7)`: the mask outlives an exec).
+pub fn unblock() -> Result<()> {
     let none = set_of(&[])?;
     // SAFETY: the set is initialised; a null old set is allowed.
-    check(
-        "sigprocmask",
-        libc::c_long::from(unsafe {
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
-        }),
-    )
-    .map(drop)
+    let answer = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
+    check("sigprocmask", libc::c_long::from(answer)).map(drop)
 }
 
 /// Has writes to a closed pipe answer EPIPE instead of ending the process.

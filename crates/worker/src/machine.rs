@@ -73,6 +73,8 @@ pub struct Order {
 struct Inner {
     pool: Pool,
     image: sandbox::Image,
+    /// What a run has for which nothing was said.
+    usual: Shape,
     templates: Templates,
     artifacts: PathBuf,
     queue: Mutex<FairQueue<Pending>>,
@@ -174,11 +176,14 @@ impl Machine {
         if image.node.is_some() {
             shapes.push((shape(Some(Language::JavaScript)), one));
         }
+        let usual = shape(None);
         pool.open(parts.size, shapes, warm);
         let lanes = Mutex::default();
         let idle = Notify::new();
         let phases = Phases::default();
-        Self { inner: Arc::new(Inner { pool, image, templates, artifacts, queue, lanes, idle, phases }) }
+        Self {
+            inner: Arc::new(Inner { pool, image, usual, templates, artifacts, queue, lanes, idle, phases }),
+        }
     }
 
     /// Says whether its template can run this at all, and sees that a zygote of it is on its way.
@@ -189,11 +194,19 @@ impl Machine {
         Ok(())
     }
 
-    /// Has an interpreter of this template warm from now on; `false` if its packages are not installed. An unknown name is an error.
-    pub fn warm(&self, template: &str) -> Result<bool, NotReady> {
+    /// Has an interpreter of this template warm from now on, and of sandboxes with usual limits so many wait; `false` if its packages
+    /// are not installed. An unknown name is an error.
+    pub fn warm(&self, template: &str, waiting: usize) -> Result<bool, NotReady> {
         match self.inner.templates.prepare(Template::find(template)?) {
             Ok(prepared) => {
                 self.have_warm(&prepared);
+                if waiting > 0 {
+                    // What is started in them is what the template is for.
+                    let first = prepared.template.languages.first().map(|row| row.name);
+                    let ahead = first.filter(|language| *language != Language::Bash);
+                    let image = prepared.image.clone();
+                    self.inner.pool.keep(&Shape { image, ahead, ..self.inner.usual.clone() }, waiting);
+                }
                 Ok(true)
             }
             Err(NotReady::Rejected(_)) => Ok(false),

@@ -131,6 +131,12 @@ impl Pool {
         });
     }
 
+    /// Has so many sandboxes of this shape wait from now on, within what may wait of all.
+    pub fn keep(&self, shape: &Shape, min: usize) {
+        self.shelves().keep(shape, min);
+        self.fill();
+    }
+
     /// Has a zygote started, unless there is one for this image. Beyond [`ZYGOTES_MAX`] of them programs are executed.
     pub fn have_warm(&self, warm: Warm) {
         let mut spawner = self.spawner();

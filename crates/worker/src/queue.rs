@@ -5,9 +5,10 @@
 //! that take long do not make all the short ones wait.
 //!
 //! The next item is that of the tenant with the fewest runs in places now; between equals, of the one that was served longest
-//! ago; within a tenant, first come, first served. A tenant at its own ceiling waits without holding up others.
+//! ago; within a tenant by priority, then first come, first served. A tenant at its own ceiling waits without holding up others.
 
 use crate::lanes::Beside;
+use model::Priority;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A queue of `T`, by tenant.
@@ -38,6 +39,7 @@ struct Tenant<T> {
 #[derive(Debug)]
 struct Waiting<T> {
     ticket: u64,
+    priority: Priority,
     weight: u64,
     item: T,
 }
@@ -78,6 +80,8 @@ pub struct Share {
     pub concurrency: usize,
     /// Items that wait.
     pub waiting: usize,
+    /// Before which of the tenant's own this item comes.
+    pub priority: Priority,
 }
 
 impl<T> FairQueue<T> {
@@ -133,7 +137,10 @@ impl<T> FairQueue<T> {
         });
         entry.ceiling = share.concurrency;
         self.turn += 1;
-        entry.waiting.push_back(Waiting { ticket: self.turn, weight, item });
+        // Behind all that come before it; found at once where all are alike.
+        let before = entry.waiting.iter().rposition(|other| other.priority >= share.priority);
+        let waiting = Waiting { ticket: self.turn, priority: share.priority, weight, item };
+        entry.waiting.insert(before.map_or(0, |at| at + 1), waiting);
         self.waiting += 1;
         self.weight += weight;
         self.turn
@@ -210,11 +217,27 @@ mod tests {
     use proptest::prelude::*;
 
     const NONE: Beside = Beside { waiting: 0, weight: 0, own: 0 };
-    const WIDE: Share = Share { concurrency: 100, waiting: 10_000 };
+    const WIDE: Share = Share { concurrency: 100, waiting: 10_000, priority: Priority::Normal };
 
     /// As many for young ones as for all.
     fn alike(count: usize) -> Places {
         Places { all: count, young: count }
+    }
+
+    #[test]
+    fn within_a_tenant_those_of_higher_priority_come_first_and_nobody_else_is_held_up() {
+        let mut queue = FairQueue::new(alike(10), 100, 10_000);
+        let of = |priority| Share { priority, ..WIDE };
+        for (n, priority) in
+            [Priority::Low, Priority::Normal, Priority::High, Priority::Normal, Priority::High]
+                .into_iter()
+                .enumerate()
+        {
+            queue.push("a", of(priority), NONE, (1, n)).unwrap();
+        }
+        queue.push("b", of(Priority::Low), NONE, (1, 9)).unwrap();
+        let taken: Vec<_> = std::iter::from_fn(|| queue.take()).map(|(_, n)| n).collect();
+        assert_eq!(taken, [2, 9, 4, 1, 3, 0]);
     }
 
     #[test]
@@ -268,7 +291,7 @@ mod tests {
     #[test]
     fn a_tenant_at_its_ceiling_waits_alone() {
         let mut queue = FairQueue::new(alike(4), 100, 10_000);
-        let narrow = Share { concurrency: 1, waiting: 1 };
+        let narrow = Share { concurrency: 1, waiting: 1, ..WIDE };
         queue.push("a", narrow, NONE, (1, 1)).unwrap();
         queue.take().unwrap();
         let second = queue.push("a", narrow, NONE, (1, 2)).unwrap();
@@ -322,7 +345,7 @@ mod tests {
     #[test]
     fn what_waits_beside_the_queue_counts_as_waiting() {
         let mut queue = FairQueue::new(alike(1), 10, 100);
-        let share = Share { concurrency: 1, waiting: 5 };
+        let share = Share { concurrency: 1, waiting: 5, ..WIDE };
         let beside = |waiting, weight, own| Beside { waiting, weight, own };
         assert_eq!(queue.room("a", share, beside(10, 0, 5)), Ok(()), "it starts at once");
         queue.push("a", share, NONE, (1, 0)).unwrap();

@@ -139,17 +139,21 @@ impl Shelves {
     pub fn open(&mut self, size: PoolSize, shapes: Vec<(Shape, usize)>) {
         self.size = Some(size);
         for (shape, min) in shapes {
-            let number = self.add(shape);
-            if let Some(shelf) = self.named(number) {
-                shelf.min = min;
-            }
+            self.keep(&shape, min);
+        }
+    }
+
+    /// Says of one more shape how many always wait.
+    pub fn keep(&mut self, shape: &Shape, min: usize) {
+        let number = self.number_of(shape);
+        if let Some(shelf) = self.named(number) {
+            shelf.min = min;
         }
     }
 
     /// Takes one that waits, if there is one, and the name of its shelf, to be given back when the run is over.
     pub fn take(&mut self, shape: &Shape) -> (Option<UnixStream>, u64) {
-        let known = self.shelves.iter().find(|shelf| shelf.shape == *shape).map(|shelf| shelf.number);
-        let number = known.unwrap_or_else(|| self.add(shape.clone()));
+        let number = self.number_of(shape);
         let mut taken = None;
         if let Some(shelf) = self.named(number) {
             shelf.leased += 1;
@@ -247,6 +251,12 @@ impl Shelves {
 
     fn named(&mut self, number: u64) -> Option<&mut Shelf> {
         self.shelves.iter_mut().find(|shelf| shelf.number == number)
+    }
+
+    /// The shelf of this shape, a new one if there is none.
+    fn number_of(&mut self, shape: &Shape) -> u64 {
+        let known = self.shelves.iter().find(|shelf| shelf.shape == *shape).map(|shelf| shelf.number);
+        known.unwrap_or_else(|| self.add(shape.clone()))
     }
 
     fn add(&mut self, shape: Shape) -> u64 {

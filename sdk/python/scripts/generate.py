@@ -23,9 +23,9 @@ PACKAGE = HERE / "src" / "fireclay"
 
 # What the client asks, and so what it needs types for.
 OPERATIONS = {
-    "submit_run", "show_run", "list_runs", "remove_run", "follow_run", "fetch_artifact",
+    "submit_run", "show_run", "list_runs", "cancel_run", "remove_run", "follow_run", "fetch_artifact",
     "submit_batch", "list_batches", "show_batch", "cancel_batch", "list_batch_items",
-    "create_session", "list_sessions", "show_session", "close_session", "renew_session", "restart_session", "submit_session_run",
+    "create_session", "list_sessions", "show_session", "close_session", "renew_session", "restart_session", "link_port", "submit_session_run",
     "list_session_files", "fetch_session_file", "put_session_file", "remove_session_file", "move_session_file",
     "make_session_directory",
     "read_limits", "version",
@@ -46,6 +46,7 @@ WORDS = [
     (r"\b__a(enter|exit|iter|next)__", r"__\1__"),
     (r"\bStopAsyncIteration\b", "StopIteration"),
     (r"\ba(close|read|iter_lines|iter_bytes|iter|next)\b", r"\1"),
+    (r"\basyncio\.to_thread\((\w+)\)", r"\1()"),
     (r"\basyncio\b", "time"),
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\b_async\b", "_sync"),

@@ -16,6 +16,7 @@ from fireclay import (
     Display,
     Fireclay,
     FireclayError,
+    Forbidden,
     NoRoom,
     NotFound,
     Rejected,
@@ -28,7 +29,7 @@ from fireclay import (
 from .test_transport import FAULT, SETTLED, Service, problem
 
 VIEW = {
-    "id": "ses_1", "state": "open", "name": "", "created_at": "", "template": "python",
+    "id": "ses_1", "state": "open", "name": "", "created_at": "", "template": "python", "background": "frozen", "priority": "normal",
     "runs": {"queued": 0, "running": 0, "completed": 0, "failed": 0},
 }  # fmt: skip
 ENDLESS = "print('on', flush=True)\nwhile True: pass"
@@ -153,6 +154,15 @@ def test_what_a_session_is_opened_with(fc: Fireclay) -> None:
     assert session.view.state == "ended" and session.view.end is not None and session.view.end.why == "closed"
     with pytest.raises(Rejected, match="there is no template"):
         fc.sessions.create(template="nope")
+
+
+def test_a_port_is_linked_to_by_a_session_that_asked(fc: Fireclay, session: Session) -> None:
+    with pytest.raises(Forbidden, match="without ports"):
+        session.port_url(8000)
+    with fc.session(ports=True) as asked:
+        assert asked.view.ports
+        host = f"http://8000-{asked.id[4:]}.localhost:"
+        assert asked.port_url(8000).startswith(host) and asked.port_url(8000) != asked.port_url(8000)
 
 
 def test_a_session_is_found_again_listed_and_closed(fc: Fireclay, url: str) -> None:

@@ -165,3 +165,19 @@ def test_a_model_is_told_all_that_helps(fc: Fireclay) -> None:
 def test_a_model_is_not_told_of_the_callers_troubles() -> None:
     with pytest.raises(Unauthenticated):
         Service(problem(401)).client().tools.call({"code": "1"})
+
+
+def test_a_sessions_tools_keep_what_calls_leave(fc: Fireclay) -> None:
+    def call(code: str, **more: Any) -> Dict[str, Any]:
+        return {"type": "tool_use", "id": "c", "name": "run_code", "input": {"code": code, **more}}
+
+    with fc.session(language="bash") as s:
+        assert s.tools.handle(call("x = 41; open('f', 'w').write('kept')"))["is_error"] is False
+        assert s.tools.handle(call("print(x + 1)"))["content"] == "42"
+        assert s.tools.handle(call("cat f", language="bash"))["content"] == "kept"
+        assert "NameError" in fc.tools.handle(call("x"))["content"]
+        said = [
+            json.dumps(tools) for tools in (s.tools.openai(), s.tools.openai("responses"), s.tools.anthropic(), s.tools.gemini())
+        ]
+        assert all("there for the next call" in text for text in said)
+    assert "Nothing is kept" in json.dumps(fc.tools.openai())

@@ -263,8 +263,6 @@ def test_dots_of_a_path_are_not_resolved() -> None:
 
 def test_where_the_service_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FIRECLAY_URL", raising=False)
-    with pytest.raises(FireclayError, match="FIRECLAY_URL"):
-        Fireclay()
     with pytest.raises(FireclayError, match="http://HOST:PORT"):
         Fireclay("localhost:8000")
     monkeypatch.setenv("FIRECLAY_URL", "http://there:1/")

@@ -46,23 +46,11 @@ const LIBRARIES: [Library; 3] = [
 
 /// Every one of them, with what it would be installed by.
 pub fn all(bench: &Bench) -> anyhow::Result<Vec<Contender>> {
-    let pythons: Vec<PathBuf> = {
-        let installed = bench.rivals().join("bin/python");
-        let known = installed.exists().then_some(installed);
-        known.into_iter().chain(PYTHON.interpreter(bench)?).collect()
-    };
+    let pythons = pythons(bench)?;
     let bare = PYTHON.interpreter(bench)?.context("no python3 on PATH")?;
     let contender = |library: &Library| {
-        let has = |python: &&PathBuf| {
-            let import = format!("import {}", library.module);
-            let asked = Command::new(python).args(["-c", &import]).stderr(Stdio::null()).status();
-            asked.is_ok_and(|status| status.success())
-        };
-        let Some(python) = pythons.iter().find(has) else {
-            let place = bench.rivals();
-            let place = place.display();
-            let install = format!("python3 -m venv {place} && {place}/bin/pip install {}", library.packages);
-            return Contender::missing(library.name, &install);
+        let Some(python) = pythons.iter().find(|python| has(python, library)) else {
+            return Contender::missing(library.name, &install(bench, library));
         };
         let arguments = ["-c", library.helper, bare.to_str().unwrap_or_default()];
         match Helper::start(python, &arguments, &bench.options.path) {
@@ -71,6 +59,34 @@ pub fn all(bench: &Bench) -> anyhow::Result<Vec<Contender>> {
         }
     };
     Ok(LIBRARIES.iter().map(contender).collect())
+}
+
+/// A helper with this program that has notebook kernels; or why there is none.
+pub fn kernel(bench: &Bench, program: &str) -> anyhow::Result<Result<Helper, String>> {
+    let library = &LIBRARIES[0];
+    let Some(python) = pythons(bench)?.into_iter().find(|python| has(python, library)) else {
+        return Ok(Err(format!("not found: ipykernel; install by: {}", install(bench, library))));
+    };
+    Helper::start(&python, &["-c", program], &bench.options.path).map(Ok)
+}
+
+/// Where libraries are looked for.
+fn pythons(bench: &Bench) -> anyhow::Result<Vec<PathBuf>> {
+    let installed = bench.rivals().join("bin/python");
+    let known = installed.exists().then_some(installed);
+    Ok(known.into_iter().chain(PYTHON.interpreter(bench)?).collect())
+}
+
+fn has(python: &Path, library: &Library) -> bool {
+    let import = format!("import {}", library.module);
+    let asked = Command::new(python).args(["-c", &import]).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
+}
+
+fn install(bench: &Bench, library: &Library) -> String {
+    let place = bench.rivals();
+    let place = place.display();
+    format!("python3 -m venv {place} && {place}/bin/pip install {}", library.packages)
 }
 
 /// A process that does something once for each line that it reads, and answers with the nanoseconds that it took.

@@ -3,7 +3,7 @@
 mod libraries;
 mod programs;
 
-pub use libraries::Helper;
+pub use libraries::{Helper, kernel};
 pub use programs::bubblewrap;
 
 use crate::interpreters::{PYTHON, about_python};

@@ -3,6 +3,7 @@
 
 use crate::machine::memory_bytes;
 use crate::processes::Role;
+use crate::python_data::PythonData;
 use crate::report::{Row, Table};
 use crate::service::Service;
 use crate::times::median;
@@ -16,6 +17,8 @@ const MANY: usize = 200;
 const FEW: usize = 1;
 /// How often.
 const TURNS: usize = 3;
+/// Of plain Python, of bash and of Node one waits beside those of another template.
+const OTHERS_MAX: usize = 3;
 
 /// Memory is freed when for so long no more than so much has become available; it is waited for no longer than the second.
 const FREED_FOR: Duration = Duration::from_secs(2);
@@ -27,15 +30,17 @@ const KERNEL: [&str; 4] = ["SUnreclaim", "KernelStack", "PageTables", "Percpu"];
 const LOOK: Duration = Duration::from_millis(100);
 
 /// One state of the machine.
-struct Sample {
+pub(super) struct Sample {
     /// What may be had without swapping.
-    available: u64,
+    pub available: u64,
     /// Of the kernel's own, what `KERNEL` names.
-    kernel: u64,
+    pub kernel: u64,
     /// Shares of memory, of all processes of the service.
     pss: u64,
-    keepers: u64,
-    inits: u64,
+    pub keepers: u64,
+    pub inits: u64,
+    /// What runs in sandboxes, or waits there.
+    pub jobs: u64,
     zygotes: u64,
 }
 
@@ -49,10 +54,34 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Table> {
         table.rows.push(Row::absent("sandbox", "needs a service of its own: leave out --url"));
         return Ok(table);
     }
+    for template in ["python", "python-data"] {
+        let rows = match rows(bench, template, columns.len())? {
+            Ok(rows) => rows,
+            Err(missing) => vec![Row::absent(template, missing)],
+        };
+        table.rows.extend(rows);
+    }
+    table.notes.push("zygotes: once for the service, not for each sandbox; the first turn is the one to trust for MemAvailable: later ones find kernel memory that the one before left half used".into());
+    table.notes.push(
+        "MemAvailable is the whole machine's: what else starts or ends here meanwhile is in it, too".into(),
+    );
+    Ok(table)
+}
+
+/// A row for each turn and one for the medians, with forks of this template that wait; the inner error says what is missing.
+fn rows(bench: &Bench, template: &str, columns: usize) -> anyhow::Result<Result<Vec<Row>, String>> {
+    let mut rows = Vec::new();
     let mut all: Vec<[f64; 6]> = Vec::new();
     for turn in 1..=TURNS {
-        say(&format!("memory, turn {turn}"));
-        let (few, many) = (sample(bench, FEW)?, sample(bench, FEW + MANY)?);
+        say(&format!("memory, {template}, turn {turn}"));
+        let few = match sample(bench, template, FEW)? {
+            Ok(few) => few,
+            Err(missing) => return Ok(Err(missing)),
+        };
+        let many = match sample(bench, template, FEW + MANY)? {
+            Ok(many) => many,
+            Err(missing) => return Ok(Err(missing)),
+        };
         let each = |many: u64, few: u64| (many as f64 - few as f64) / MANY as f64 / 1024.0;
         let figures = [
             each(many.pss - many.zygotes, few.pss - few.zygotes),
@@ -63,24 +92,19 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Table> {
             // Of the service with few: all sandboxes share it.
             few.zygotes as f64 / 1024.0,
         ];
-        table.rows.push(Row::of(format!("python, turn {turn}"), figures.map(Some).to_vec()));
+        rows.push(Row::of(format!("{template}, turn {turn}"), figures.map(Some).to_vec()));
         all.push(figures);
     }
-    let medians = (0..columns.len())
+    let medians = (0..columns)
         .map(|column| median(&all.iter().map(|figures| figures[column]).collect::<Vec<_>>()))
         .collect();
-    table.rows.push(Row::of("python, median", medians));
-    table.notes.push("zygotes: once for the service, not for each sandbox".into());
-    table.notes.push("the first turn is the one to trust for MemAvailable: later ones find kernel memory that the one before left half used".into());
-    table.notes.push(
-        "MemAvailable is the whole machine's: what else starts or ends here meanwhile is in it, too".into(),
-    );
-    Ok(table)
+    rows.push(Row::of(format!("{template}, median"), medians));
+    Ok(Ok(rows))
 }
 
 /// Waits until the kernel has freed what ended before, which it does in the background: until no more becomes available for a while.
 /// Where other programs run it may never seem so, and then it is as it is.
-fn wait_until_freed() -> anyhow::Result<()> {
+pub(super) fn wait_until_freed() -> anyhow::Result<()> {
     let until = Instant::now() + FREED_WITHIN;
     let available = || memory_bytes("MemAvailable").context("MemAvailable");
     let (mut most, mut since) = (available()?, Instant::now());
@@ -94,20 +118,33 @@ fn wait_until_freed() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts a service, waits until so many sandboxes wait in it, and looks.
-fn sample(bench: &Bench, sandboxes: usize) -> anyhow::Result<Sample> {
-    let settings =
-        [format!("pool.min={sandboxes}"), format!("pool.max={sandboxes}"), "pool.memory=4GiB".into()];
+/// Starts a service, waits until so many sandboxes of this template wait in it, and looks. The inner error says what is missing.
+fn sample(bench: &Bench, template: &str, sandboxes: usize) -> anyhow::Result<Result<Sample, String>> {
+    // Of each other kind one waits in both services, whose difference it is not.
+    let (others, settings) = match template {
+        "python" => (0, vec![format!("pool.min={sandboxes}"), format!("pool.max={sandboxes}")]),
+        _ => {
+            let most = format!("pool.max={}", sandboxes + OTHERS_MAX);
+            (OTHERS_MAX, vec!["pool.min=1".into(), most, format!("pool.warm=[\"{template}={sandboxes}\"]")])
+        }
+    };
     wait_until_freed()?;
-    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let settings: Vec<&str> = settings.iter().map(String::as_str).chain(["pool.memory=4GiB"]).collect();
     let service = bench.own_service("memory", &settings)?;
-    service.wait_for_sandboxes(sandboxes)?;
+    if template == "python-data"
+        && let Err(missing) = PythonData::find(bench, &service)?
+    {
+        service.end()?;
+        return Ok(Err(missing));
+    }
+    service.wait_for_sandboxes(sandboxes + others)?;
     let sample = look(&service)?;
     service.end()?;
-    Ok(sample)
+    Ok(Ok(sample))
 }
 
-fn look(service: &Service) -> anyhow::Result<Sample> {
+/// Looks at the machine and at every process of a service.
+pub(super) fn look(service: &Service) -> anyhow::Result<Sample> {
     let available = memory_bytes("MemAvailable").context("MemAvailable")?;
     let kernel = KERNEL.iter().filter_map(|name| memory_bytes(name)).sum();
     let shares: Vec<(Role, u64)> =
@@ -121,6 +158,7 @@ fn look(service: &Service) -> anyhow::Result<Sample> {
         pss: shares.iter().map(|(_, bytes)| bytes).sum(),
         keepers: sum(&[Role::Keeper]),
         inits: sum(&[Role::Init]),
+        jobs: sum(&[Role::Job]),
         zygotes: sum(&[Role::Zygote]),
     })
 }

@@ -5,6 +5,7 @@ mod cold;
 mod fork;
 mod layers;
 mod memory;
+mod sessions;
 mod warm;
 
 use crate::interpreters::{PYTHON, Spawn};
@@ -23,6 +24,7 @@ pub(crate) fn measure(scenario: Scenario, bench: &Bench) -> anyhow::Result<Vec<T
         Scenario::Warm => warm::measure(bench),
         Scenario::Rivals => one(rivals::measure(bench)),
         Scenario::Memory => one(memory::measure(bench)),
+        Scenario::Sessions => sessions::measure(bench),
         Scenario::Layers => one(layers::measure(bench)),
         Scenario::Fork => one(fork::measure(bench)),
         Scenario::Batch => one(batch::measure(bench)),

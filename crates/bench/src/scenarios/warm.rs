@@ -47,7 +47,7 @@ pub(crate) fn request(
     Ok(answer.took)
 }
 
-fn contains(text: &[u8], wanted: &[u8]) -> bool {
+pub(crate) fn contains(text: &[u8], wanted: &[u8]) -> bool {
     text.windows(wanted.len()).any(|window| window == wanted)
 }
 

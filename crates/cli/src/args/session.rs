@@ -10,9 +10,9 @@ use std::str::FromStr;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A session is a sandbox that stays: variables, imports and files of one run are there for the next. SESSION is its id or its name.
-The service is asked that owns the data directory, or with --url another one; start one with `fireclay serve`.")]
+The service is asked that owns the data directory, which is started if there is none (`fireclay local --help`); with --url another.")]
 pub struct SessionArguments {
-    /// A service to ask, such as http://127.0.0.1:8000 [default: FIRECLAY_URL, else the one that serves the data directory]
+    /// A service to ask, such as http://127.0.0.1:8000 [default: FIRECLAY_URL, else the data directory's]
     #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
     /// As JSON
@@ -50,16 +50,30 @@ pub enum SessionCommand {
         #[arg(short, long, value_name = "LANGUAGE", value_parser = Language::from_str)]
         language: Option<Language>,
     },
-    /// Copy a file into a session or out of it
+    /// Copy a file or a directory into a session or out of it
     #[command(after_help = "\
-One of the two is SESSION:PATH, below the session's /workspace; `-` is our standard input or output. Directories are not copied.
+One of the two is SESSION:PATH, below the session's /workspace; `-` is our standard input or output. A directory is copied with all that is
+in it, links left out: to the other name, or into the directory that has it. On standard output it is a tar archive.
     fireclay session cp data.csv SESSION:data.csv
-    fireclay session cp SESSION:plot.png .")]
+    fireclay session cp SESSION:plot.png .
+    fireclay session cp ./project SESSION:
+    fireclay session cp SESSION: - | tar -t")]
     Cp {
         /// From where
         from: String,
         /// To where
         to: String,
+    },
+    /// Print a link that lets a browser in to what listens on a port of a session, once
+    #[command(after_help = "\
+The session must have been opened with --ports; the link is good for a minute. Programs need no link but the key of the session's tenant, in
+`Authorization: Bearer`, at the address that --json has as `origin`.")]
+    Open {
+        /// Its id or name
+        session: String,
+        /// The port on the loopback of its sandbox
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
     },
     /// List the files of a session
     Ls {
@@ -96,6 +110,15 @@ pub struct CreateArguments {
     /// An environment variable of all that runs in it; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub env: Vec<(String, String)>,
+    /// What becomes of what runs left behind while none is on: frozen, slow or running [default: frozen]
+    #[arg(long, value_name = "WORD", value_parser = ["frozen", "slow", "running"])]
+    pub background: Option<String>,
+    /// Let its owner visit what listens in it (`fireclay session open`)
+    #[arg(long)]
+    pub ports: bool,
+    /// Which of one's own runs that wait its runs come before: low, normal or high [default: normal]
+    #[arg(long, value_name = "WORD", value_parser = ["low", "normal", "high"])]
+    pub priority: Option<String>,
     /// How long it stays when nothing runs, such as 10m
     #[arg(long, value_name = "TIME", value_parser = units::parse_duration_ms)]
     pub idle: Option<u64>,

@@ -46,11 +46,7 @@ impl Follower<'_> {
 
     /// Passes output on as it comes; returns the result.
     fn read(&self, events: impl BufRead, id: &str) -> anyhow::Result<RunResult> {
-        let raw = self.raw;
-        let mut outputs = [
-            Output::new(Box::new(std::io::stdout()), std::io::stdout().is_terminal() && !raw),
-            Output::new(Box::new(std::io::stderr()), std::io::stderr().is_terminal() && !raw),
-        ];
+        let mut outputs = Output::both(self.raw);
         let mut kind = String::new();
         for line in events.lines() {
             let line = line.context("read what the service says")?;
@@ -83,7 +79,8 @@ impl Follower<'_> {
     }
 }
 
-fn bytes_of(data: &Value) -> anyhow::Result<Vec<u8>> {
+/// The bytes of an event of output.
+pub fn bytes_of(data: &Value) -> anyhow::Result<Vec<u8>> {
     match (data["text"].as_str(), data["base64"].as_str()) {
         (Some(text), _) => Ok(text.as_bytes().to_vec()),
         (None, Some(coded)) => base64::decode(coded).map_err(anyhow::Error::msg),
@@ -92,20 +89,29 @@ fn bytes_of(data: &Value) -> anyhow::Result<Vec<u8>> {
 }
 
 /// One of our streams, and how much of the program's went to it.
-struct Output {
+pub struct Output {
     to: Box<dyn Write>,
     inert: Option<Inert>,
     shown_bytes: usize,
     /// Its reader has gone.
-    closed: bool,
+    pub closed: bool,
 }
 
 impl Output {
+    /// Standard output and standard error. Unless it is to be `raw`, what a terminal would obey is not shown on one.
+    pub fn both(raw: bool) -> [Self; 2] {
+        [
+            Self::new(Box::new(std::io::stdout()), std::io::stdout().is_terminal() && !raw),
+            Self::new(Box::new(std::io::stderr()), std::io::stderr().is_terminal() && !raw),
+        ]
+    }
+
     fn new(to: Box<dyn Write>, filter: bool) -> Self {
         Self { to, inert: filter.then(Inert::default), shown_bytes: 0, closed: false }
     }
 
-    fn show(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+    /// Shows what came; nothing is shown to a reader that has gone.
+    pub fn show(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         self.shown_bytes += bytes.len();
         if self.closed {
             return Ok(());
@@ -124,7 +130,7 @@ impl Output {
     }
 
     /// Shows the end of a stream whose middle was dropped.
-    fn show_rest(&mut self, kept: &str, truncated: bool) -> anyhow::Result<()> {
+    pub fn show_rest(&mut self, kept: &str, truncated: bool) -> anyhow::Result<()> {
         let rest = sandbox::output::rest_of(kept, self.shown_bytes).filter(|_| truncated);
         rest.map_or(Ok(()), |rest| self.show(rest.as_bytes()))
     }

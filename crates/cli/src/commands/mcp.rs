@@ -1,6 +1,6 @@
 //! `fireclay mcp`: the tools for a client that speaks MCP over standard input and output, until it closes our input.
 //!
-//! Nothing is run here: a service does that, the one of the data directory or one that is started for as long as we live.
+//! Nothing is run here: a service does that: the one of the data directory, or this user's local server, which others use too and which outlives us.
 
 mod elsewhere;
 
@@ -16,7 +16,7 @@ pub fn mcp(arguments: &McpArguments, settings: &Settings) -> anyhow::Result<u8> 
     let url = arguments.url.as_ref().or(settings.url.as_ref());
     let service = Arc::new(match url {
         Some(url) => Elsewhere::at(url, key)?,
-        None => Elsewhere::of(&settings.data, key),
+        None => Elsewhere::of(settings, key),
     });
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
@@ -30,7 +30,6 @@ pub fn mcp(arguments: &McpArguments, settings: &Settings) -> anyhow::Result<u8> 
     });
     // Reading standard input cannot be interrupted; nothing of ours waits for it.
     runtime.shutdown_background();
-    service.end();
     done.context("speak to the client")?;
     Ok(0)
 }

@@ -40,6 +40,10 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     {
         return Ok(code);
     }
+    if request.review {
+        let hint = "start `fireclay serve` on this data directory, with `model.name` set; or leave it out";
+        return Err(Rejection::new("--review", "no service with a model runs it", hint).into());
+    }
     let request_text = serde_json::to_string(&request)?;
     let host = Host::detect();
     let allow_missing = allowed_missing(arguments);
@@ -185,6 +189,7 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
             output_bytes: arguments.output_limit,
         },
         check: arguments.check,
+        review: arguments.review,
         code,
         ..RunRequest::default()
     })
@@ -205,7 +210,7 @@ pub(super) fn unreadable(field: &str, path: &str, error: &std::io::Error) -> any
 }
 
 /// Reads `LOCAL[:NAME]`. A local name with a colon is taken whole when such a file exists.
-fn input_file(argument: &str) -> anyhow::Result<InputFile> {
+pub(super) fn input_file(argument: &str) -> anyhow::Result<InputFile> {
     let whole = Path::new(argument).exists();
     let (local, name) = match argument.rsplit_once(':') {
         Some((local, name)) if !whole && !name.is_empty() => (local, name.to_owned()),

@@ -1,20 +1,25 @@
 //! `fireclay serve`: starts the spawner, then reads settings and secrets, then listens. And the spawner itself.
 
+mod model;
+
 use crate::args::ServeArguments;
-use crate::client;
 use crate::commands::image::ensure;
 use crate::commands::run::usually_missing;
 use crate::env::{self, Settings as Surroundings};
+use crate::local::{Registration, new_token};
+use crate::serving::{SERVER_FILE, Serving};
 use anyhow::Context;
 use sandbox::run::Refused;
 use server::doctor::DoctorCommand;
+use server::local::Local;
 use server::receipts::Signer;
 use server::service::{self, Parts, Service};
 use server::settings::Settings;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::{Durability, Options, Store};
+use std::time::{Duration, Instant};
+use store::{Durability, Options, Store, StoreError};
 use tokio::runtime::Runtime;
 use worker::image::environment::EnvironmentStore;
 use worker::machine::{self, Machine};
@@ -24,6 +29,12 @@ use worker::pool::{Pool, SpawnerCommand};
 const INCOMING: &str = "incoming";
 /// Where the files of sessions wait that ended.
 const SESSIONS: &str = "sessions";
+/// Where a local server listens: wherever there is room.
+const LOCAL_LISTEN: &str = "127.0.0.1:0";
+/// How long a local server waits for a data directory: as long as its predecessor may take to end.
+const SUCCESSION: Duration = Duration::from_secs(60);
+/// How often it looks.
+const SUCCESSION_LOOK: Duration = Duration::from_millis(20);
 
 /// A service that has everything but a listener.
 pub struct Started {
@@ -35,48 +46,48 @@ pub struct Started {
     _hold: File,
 }
 
-/// Serves until it is told to end.
+/// Serves until it is told to end, or as a local server until it is of no use.
 pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow::Result<u8> {
-    let Started { runtime, service, _hold } = start(|| settings_of(arguments), surroundings)?;
-    let server_file = surroundings.data.join(client::SERVER_FILE);
-    let image = service.settings.image.clone();
-    let ready = |address| announce(&server_file, address, image);
-    let parent_is_gone = parent_is_gone(arguments.until_stdin_ends).context("start a thread")?;
-    let done = runtime.block_on(server::serve(service.clone(), ready, parent_is_gone));
-    drop(std::fs::remove_file(&server_file));
-    done?;
+    // We end by signals; a program that waits for its own in another way starts us with them blocked.
+    sys::signal::unblock()?;
+    let registration = arguments.local.then(|| alone(surroundings)).transpose()?;
+    let Started { runtime, service, _hold } =
+        start(|| settings_of(arguments), surroundings, registration.is_some())?;
+    let server_file = surroundings.data.join(SERVER_FILE);
+    let ready = |address| announce(&server_file, address, &service, registration.as_ref());
+    // The next one may start from now on; what it waits for is the data directory, which is ours until our end.
+    let leaving = || {
+        drop(std::fs::remove_file(&server_file));
+        registration.iter().for_each(Registration::remove);
+    };
+    runtime.block_on(server::serve(service.clone(), ready, leaving))?;
     Ok(0)
 }
 
-/// Completes when standard input ends, if that is wanted: whoever holds its other end is gone then, by whatever death.
-fn parent_is_gone(wanted: bool) -> std::io::Result<impl Future<Output = ()>> {
-    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-    let held = if wanted {
-        // A thread of its own, which nobody waits for: reading cannot be interrupted.
-        std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
-            // An end by an error is one too.
-            drop((std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()), sender));
-        })?;
-        None
-    } else {
-        Some(sender)
-    };
-    Ok(async move {
-        // Without the thread there is no end.
-        let _held = held;
-        drop(receiver.await);
-    })
+/// What makes this process a server of its own, not a part of the terminal or the directory that it was started from.
+fn alone(surroundings: &Surroundings) -> anyhow::Result<Registration> {
+    match rustix::process::setsid() {
+        // One who was started by hand leads a group already.
+        Ok(_) | Err(rustix::io::Errno::PERM) => {}
+        Err(error) => return Err(error).context("leave the terminal"),
+    }
+    let registration = Registration::new(surroundings)?;
+    rustix::process::chdir("/").context("leave the directory")?;
+    Ok(registration)
 }
 
 /// Starts a service on the data directory: the spawner first, then settings, image, records.
 pub fn start(
     settings: impl FnOnce() -> anyhow::Result<Settings>,
     surroundings: &Surroundings,
+    local: bool,
 ) -> anyhow::Result<Started> {
     let program = PathBuf::from("/proc/self/exe");
     // Before anything secret is read, and before there is a second thread.
     let command = SpawnerCommand { program: program.clone(), args: vec!["spawner".to_owned()] };
     let pool = Pool::start(command).context("start the spawner")?;
+    // Connections and sessions take some of ours; the spawner and what it makes keep the usual limit.
+    sys::limits::raise_open_files().context("raise the limit of open files")?;
     let settings = settings()?;
     let (image, _hold) = ensure(&settings.image, surroundings)?;
     let runtime =
@@ -84,7 +95,8 @@ pub fn start(
     let entered = runtime.enter();
     let data = &surroundings.data;
     let durability = if settings.fsync { Durability::Fsync } else { Durability::Commit };
-    let store = Store::open(data, Options { durability, ..Options::default() })?;
+    let patience = if local { SUCCESSION } else { Duration::ZERO };
+    let store = open_store(data, Options { durability, ..Options::default() }, patience)?;
     let incoming = fresh_directory(&data.join(INCOMING))?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let machine = Machine::new(machine::Parts {
@@ -99,17 +111,19 @@ pub fn start(
         limits: settings.policy().limits,
         allow_missing: usually_missing().into_iter().chain(settings.allow_missing.iter().copied()).collect(),
     });
-    for template in &settings.pool.warm {
+    for warm in &settings.pool.warm {
         // One that is not installed is started when it is, by its first run.
         machine
-            .warm(template)
+            .warm(&warm.template, warm.waiting)
             .map_err(Refused::from)
-            .with_context(|| format!("have {template} warm (pool.warm)"))?;
+            .with_context(|| format!("have {} warm (pool.warm)", warm.template))?;
     }
     let signer =
         settings.receipts.then(|| Signer::open(data)).transpose().context("read the receipts' key")?;
     let args = vec!["doctor".into(), "--json".into(), "--data".into(), data.clone().into()];
     let doctor = DoctorCommand { program, args };
+    let local = local.then(new_token).transpose()?.map(|token| Local::new(token, settings.local.idle_ms));
+    let model = model::of(&settings.model, data)?;
     let session_files = data.join(SESSIONS);
     std::fs::create_dir_all(&session_files).with_context(|| format!("make {}", session_files.display()))?;
     let service = Service::new(Parts {
@@ -120,6 +134,8 @@ pub fn start(
         signer,
         doctor,
         session_files,
+        local,
+        model,
     });
     drop(entered);
     let interrupted =
@@ -143,7 +159,8 @@ fn settings_of(arguments: &ServeArguments) -> anyhow::Result<Settings> {
     });
     let file = file.transpose()?;
     let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-    let listen = arguments.listen.clone().map(|address| ("listen".to_owned(), address));
+    let listen = arguments.local.then(|| LOCAL_LISTEN.to_owned()).or_else(|| arguments.listen.clone());
+    let listen = listen.map(|address| ("listen".to_owned(), address));
     let flags: Vec<_> = arguments.set.iter().cloned().chain(listen).collect();
     Ok(Settings::resolve(file, &env::of_the_service(), &flags)?)
 }
@@ -159,14 +176,49 @@ fn fresh_directory(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(path.to_owned())
 }
 
+/// Opens the records. Of a data directory that another process has, after so long at most: a local server's predecessor is ending.
+fn open_store(data: &Path, options: Options, patience: Duration) -> anyhow::Result<Store> {
+    let until = Instant::now() + patience;
+    loop {
+        match Store::open(data, options.clone()) {
+            Err(StoreError::InUse { .. }) if Instant::now() < until => std::thread::sleep(SUCCESSION_LOOK),
+            Err(error @ StoreError::InUse { .. }) if is_local(data) => {
+                return Err(error)
+                    .context("`fireclay local stop` ends the local server, which has the data directory");
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
+fn is_local(data: &Path) -> bool {
+    Serving::read(data).is_some_and(|serving| serving.token_file.is_some())
+}
+
 /// Says where the service is: to people, and to other commands of this machine.
-fn announce(file: &Path, address: std::net::SocketAddr, image: String) {
-    let serving = client::Serving::here(address, image);
-    let written = serde_json::to_vec(&serving).map_err(std::io::Error::from);
-    if let Err(error) = written.and_then(|text| std::fs::write(file, text)) {
+fn announce(
+    file: &Path,
+    address: std::net::SocketAddr,
+    service: &Service,
+    registration: Option<&Registration>,
+) {
+    // The token first: whoever finds the service finds it too.
+    let token = registration.zip(service.local.as_ref());
+    let told = token.map_or(Ok(()), |(registration, local)| registration.write(address, local.token()));
+    let image = service.settings.image.clone();
+    let serving = Serving::here(address, image, registration.map(Registration::token_file));
+    let written = told.and_then(|()| serde_json::to_vec(&serving).map_err(std::io::Error::from));
+    if let Err(error) = written.and_then(|text| replace(file, &text)) {
         eprintln!("fireclay: write {}: {error}", file.display());
     }
     println!("fireclay serves http://{address} (docs at http://{address}/docs)");
+}
+
+/// Puts a file in place of what is there: who reads it meanwhile reads the one or the other, whole.
+fn replace(file: &Path, content: &[u8]) -> std::io::Result<()> {
+    let unfinished = file.with_extension("new");
+    std::fs::write(&unfinished, content)?;
+    std::fs::rename(&unfinished, file)
 }
 
 /// Clones sandboxes for the service on standard input. Its keepers return here too.

@@ -2,6 +2,7 @@
 
 mod attach;
 mod copy;
+mod talk;
 mod whole;
 
 use crate::args::{CreateArguments, SessionArguments, SessionCommand, SessionRunArguments};
@@ -10,6 +11,7 @@ use crate::commands::follow::Follower;
 use crate::commands::run::{explain_end, print_json, read_text, unreadable};
 use crate::env::Settings;
 use crate::exit::{FAULT, code_of_outcome};
+use crate::local;
 use anyhow::Context;
 use model::{Language, LimitsPatch, Rejection, RunRequest, RunResult, SessionId, units};
 use serde_json::{Value, json};
@@ -18,7 +20,7 @@ use std::path::Path;
 
 /// Does what is asked; answers the exit code.
 pub fn session(arguments: &SessionArguments, settings: &Settings) -> anyhow::Result<u8> {
-    let client = client(arguments, settings)?;
+    let client = service(arguments.url.as_ref(), settings)?;
     let show = |view: &Value, plain: &dyn Fn(&Value)| {
         if arguments.json { println!("{view}") } else { plain(view) }
     };
@@ -35,6 +37,10 @@ pub fn session(arguments: &SessionArguments, settings: &Settings) -> anyhow::Res
             return attach::attach(&client, &id_of(&client, session)?, *language, settings);
         }
         SessionCommand::Cp { from, to } => copy::copy(&client, from, to)?,
+        SessionCommand::Open { session, port } => {
+            let path = format!("{}/ports/{port}", path_of(&client, session)?);
+            show(&client.call("POST", &path, None)?, &|view| println!("{}", text(view, "url")));
+        }
         SessionCommand::Ls { session, glob } => {
             let glob = glob.as_ref().map(|glob| format!("&glob={}", in_query(glob))).unwrap_or_default();
             let path = format!("{}/files?recursive=true{glob}", path_of(&client, session)?);
@@ -52,14 +58,12 @@ pub fn session(arguments: &SessionArguments, settings: &Settings) -> anyhow::Res
     Ok(0)
 }
 
-fn client(arguments: &SessionArguments, settings: &Settings) -> anyhow::Result<Client> {
+/// The service at `url`, else the one of the settings, else the user's local server.
+pub(super) fn service(url: Option<&String>, settings: &Settings) -> anyhow::Result<Client> {
     let key = settings.api_key.clone();
-    match arguments.url.as_ref().or(settings.url.as_ref()) {
+    match url.or(settings.url.as_ref()) {
         Some(url) => Client::at(url, key),
-        None => Client::answering(&settings.data, key).ok_or_else(|| {
-            let message = format!("no service has the data directory {}", settings.data.display());
-            Rejection::new("--url", message, "start one with `fireclay serve`, or name another").into()
-        }),
+        None => Client::to_serving(&local::start(settings)?, key),
     }
 }
 
@@ -69,7 +73,7 @@ fn text<'a>(view: &'a Value, field: &str) -> &'a str {
 }
 
 /// The id that is meant by an id or by the name of a session that is open: of several, the newest.
-fn id_of(client: &Client, said: &str) -> anyhow::Result<SessionId> {
+pub(super) fn id_of(client: &Client, said: &str) -> anyhow::Result<SessionId> {
     if let Ok(id) = said.parse() {
         return Ok(id);
     }
@@ -99,7 +103,8 @@ fn every(client: &Client, filter: &str) -> anyhow::Result<Vec<Value>> {
 }
 
 fn open(client: &Client, create: &CreateArguments) -> anyhow::Result<Value> {
-    let CreateArguments { template, language, name, env, idle, ttl, memory, cpus, processes, disk } = create;
+    let CreateArguments { template, language, name, env, background, priority, idle, ttl, .. } = create;
+    let CreateArguments { memory, cpus, processes, disk, .. } = create;
     let env: serde_json::Map<_, _> = env.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     let limits = LimitsPatch {
         memory_bytes: *memory,
@@ -112,6 +117,10 @@ fn open(client: &Client, create: &CreateArguments) -> anyhow::Result<Value> {
     let said = [
         ("template", template.as_ref().map(|name| json!(name))),
         ("language", language.map(|language| json!(language))),
+        ("priority", priority.as_ref().map(|word| json!(word))),
+        // Left out by default: a service of before knows no such field.
+        ("ports", create.ports.then(|| json!(true))),
+        ("background", background.as_ref().map(|word| json!(word))),
         ("idle_ttl_ms", idle.map(|ms| json!(ms))),
         ("ttl_ms", ttl.map(|ms| json!(ms))),
     ];

@@ -49,20 +49,31 @@ pub fn v1(mountinfo: &str, own: &str) -> Result<Tree, String> {
 
 /// The nearest group of version 2 that can give its children all three controllers; or why there is none.
 pub fn v2(mountinfo: &str, own: &str) -> Result<Tree, String> {
-    let mounts = cgroup_mounts(mountinfo, "cgroup2");
-    let mount = mounts.first().ok_or("no hierarchy is mounted")?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::")).ok_or("not in a group")?;
-    let below = path.strip_prefix(mount.root.trim_end_matches('/')).unwrap_or(path);
+    let (point, lowest) = own_of_version_2(mountinfo, own)?;
     let mut wrong = String::from("no group is writable");
     // Own group first, then its ancestors: a group with processes in it cannot give controllers to children (cgroup-v2.rst).
-    let lowest = PathBuf::from(format!("{}{below}", mount.point));
-    for directory in lowest.ancestors().take_while(|directory| directory.starts_with(mount.point)) {
+    for directory in lowest.ancestors().take_while(|directory| directory.starts_with(point)) {
         match writable(directory).and_then(|()| enable_controllers(directory)) {
             Ok(()) => return Ok(Tree::V2 { parent: directory.to_owned() }),
             Err(error) => wrong = error,
         }
     }
     Err(wrong)
+}
+
+/// The caller's own group of version 2, which has perhaps no controllers, if others can be made in it; or why not.
+pub fn of_version_2(mountinfo: &str, own: &str) -> Result<PathBuf, String> {
+    let (_, directory) = own_of_version_2(mountinfo, own)?;
+    writable(&directory).map(|()| directory)
+}
+
+/// Where the hierarchy is mounted, and the caller's own group in it.
+fn own_of_version_2<'a>(mountinfo: &'a str, own: &str) -> Result<(&'a str, PathBuf), String> {
+    let mounts = cgroup_mounts(mountinfo, "cgroup2");
+    let mount = mounts.first().ok_or("no hierarchy is mounted")?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::")).ok_or("not in a group")?;
+    let below = path.strip_prefix(mount.root.trim_end_matches('/')).unwrap_or(path);
+    Ok((mount.point, PathBuf::from(format!("{}{below}", mount.point))))
 }
 
 fn enable_controllers(directory: &Path) -> Result<(), String> {

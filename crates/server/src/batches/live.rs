@@ -171,6 +171,11 @@ impl Batches {
         self.running().get(id).filter(|batch| batch.tenant == *tenant).cloned()
     }
 
+    /// Whether none is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.running().is_empty()
+    }
+
     /// Forgets one.
     pub fn remove(&self, id: &BatchId) {
         self.running().remove(id);

@@ -1,4 +1,4 @@
-//! Bodies of requests: JSON, bounded, and refused with the field that is wrong.
+//! Bodies of requests: JSON, bounded, and refused with the field that is wrong. And of answers that are files.
 
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
@@ -11,6 +11,16 @@ use model::object::Object;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncRead;
+use tokio_util::io::ReaderStream;
+
+/// So much of a file is read at once: every read is a way to a thread that may wait and back.
+const FILE_BYTES: usize = 256 << 10;
+
+/// A body that is read from a file as it is sent.
+pub fn of_file(file: impl AsyncRead + Send + 'static) -> Body {
+    Body::from_stream(ReaderStream::with_capacity(file, FILE_BYTES))
+}
 
 /// A body of JSON.
 pub struct Json<T>(pub T);

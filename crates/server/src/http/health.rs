@@ -82,6 +82,7 @@ async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Result<
     gauge("pool_idle", "Sandboxes that wait for runs, built or being built", pool.idle as u64);
     gauge("pool_target", "Sandboxes that there should be, those in use included", pool.target as u64);
     gauge("pool_leased", "Sandboxes in use", pool.leased as u64);
+    gauge("sessions", "Sessions that are open", service.sessions.count() as u64);
     gauge("store_bytes", "Size of the database", sizes.db_bytes);
     gauge("artifact_bytes", "Size of all artifacts", sizes.blob_bytes);
     gauge("stored_runs", "Runs in the store", sizes.runs);

@@ -1,24 +1,38 @@
 //! The HTTP door: which routes there are, and what holds for all of them.
 
 mod agentrun;
+mod attach;
 mod audit;
 pub mod batches;
 pub mod body;
+mod chat;
+mod chat_stream;
 mod checks;
 mod docs;
 pub mod guard;
 mod health;
 pub mod keys;
+#[cfg(feature = "mcp")]
 mod mcp;
+#[cfg(not(feature = "mcp"))]
+#[path = "mcp/left_out.rs"]
+mod mcp;
+mod ports;
 mod problems;
+pub mod processes;
+mod reviews;
+mod run_cancel;
 pub mod runs;
+mod session_archive;
 mod session_files;
-mod sessions;
+mod session_watch;
+pub mod sessions;
 mod settings;
 mod sse;
 mod tenants;
 mod usage;
 
+use crate::local;
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
 use axum::body::Bytes;
@@ -79,10 +93,18 @@ impl Modify for Security {
 fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
     let (router, mut description) = OpenApiRouter::with_openapi(Api::openapi())
         .merge(runs::routes())
+        .merge(run_cancel::routes())
         .merge(sessions::routes())
         .merge(session_files::routes())
+        .merge(attach::routes())
+        .merge(processes::routes())
+        .merge(ports::routes())
+        .merge(session_archive::routes())
+        .merge(session_watch::routes())
         .merge(batches::routes())
         .merge(checks::routes())
+        .merge(reviews::routes())
+        .merge(chat::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(usage::routes())
@@ -121,6 +143,7 @@ pub fn router(service: Arc<Service>, ending: CancellationToken) -> Router {
         .layer(middleware::from_fn_with_state(service.clone(), guard::guard))
         .layer(middleware::from_fn_with_state(service.clone(), agentrun::cors))
         .layer(middleware::from_fn(harden))
+        .layer(middleware::from_fn_with_state(service.clone(), local::noted))
         .with_state(service)
 }
 
@@ -135,9 +158,9 @@ async fn nothing_here(uri: Uri) -> Problem {
     Problem::new(Kind::NotFound, format!("there is nothing at {}", uri.path()), "/docs lists what there is")
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Problem {
+async fn wrong_method(method: Method, uri: Uri) -> Response {
     let detail = format!("{method} is not allowed at {}", uri.path());
-    Problem::new(Kind::Method, detail, "the header `Allow` lists what is")
+    guard::told(uri.path(), Problem::new(Kind::Method, detail, "the header `Allow` lists what is"))
 }
 
 /// Headers that every answer carries: nothing of ours is to be guessed at, framed or kept by others.

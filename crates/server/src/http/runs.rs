@@ -7,7 +7,6 @@ use crate::live::LiveRun;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, Submission, Submitted, now_ms, read};
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -235,7 +234,8 @@ pub fn accepts_events(headers: &HeaderMap) -> bool {
         .any(|value| value.to_str().is_ok_and(|value| value.contains("text/event-stream")))
 }
 
-fn with_id(id: &RunId, status: StatusCode, mut response: Response) -> Response {
+/// The answer with this status, and where the run is.
+pub fn with_id(id: &RunId, status: StatusCode, mut response: Response) -> Response {
     *response.status_mut() = status;
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/runs/{id}")) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -244,7 +244,7 @@ fn with_id(id: &RunId, status: StatusCode, mut response: Response) -> Response {
 }
 
 /// What the store has of a run: its result byte for byte, or how far it is.
-async fn stored(service: &Service, caller: &Caller, id: &RunId) -> Result<Response, Problem> {
+pub async fn stored(service: &Service, caller: &Caller, id: &RunId) -> Result<Response, Problem> {
     let (scope, wanted) = (caller.scope(), id.clone());
     let record = read(&service.reader, move |reader| reader.run(&scope, &wanted)).await?;
     let record = record.ok_or_else(|| Problem::not_found("run", id.as_str()))?;
@@ -422,7 +422,8 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn own_live(service: &Service, caller: &Caller, id: &RunId) -> Option<Arc<LiveRun>> {
+/// A run on its way, if it is this caller's.
+pub fn own_live(service: &Service, caller: &Caller, id: &RunId) -> Option<Arc<LiveRun>> {
     service.live.get(id.as_str()).filter(|live| live.tenant == caller.tenant && !live.is_finished())
 }
 
@@ -480,8 +481,7 @@ async fn artifact(
     let (scope, wanted) = (caller.scope(), path.clone());
     let found = read(&service.reader, move |reader| reader.artifact(&scope, &id, &wanted)).await?;
     let (row, file) = found.ok_or_else(|| Problem::not_found("artifact", &path))?;
-    let stream = tokio_util::io::ReaderStream::new(tokio::fs::File::from_std(file));
-    let mut response = Body::from_stream(stream).into_response();
+    let mut response = body::of_file(tokio::fs::File::from_std(file)).into_response();
     let headers = response.headers_mut();
     // Made by hostile code: never shown as a page of ours, whatever it is called.
     let mime =

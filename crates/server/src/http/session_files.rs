@@ -3,13 +3,12 @@
 //! Reached by descriptor, through no link, by the right of the code's own user (`sandbox/src/workspace.rs`). What is fetched was made by
 //! hostile code: it is never shown as a page of ours.
 
-use crate::http::body::{Json, Pieces, Query};
+use crate::http::body::{self, Json, Pieces, Query};
 use crate::http::guard::Caller;
 use crate::http::sessions::session_id;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, internal};
 use axum::Json as Answer;
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -27,7 +26,7 @@ use worker::session::{Entry, Kind as FileKind, Standing, Upload, Workspace};
 /// Most things of one list.
 const LIST_MAX: usize = 10_000;
 /// How much of an upload is written at once.
-const WRITE_BYTES: usize = 256 << 10;
+pub const WRITE_BYTES: usize = 256 << 10;
 /// Longest pattern of a list.
 const GLOB_BYTES_MAX: usize = 256;
 
@@ -69,7 +68,7 @@ enum EntryKind {
 
 /// One thing in a workspace.
 #[derive(Debug, Serialize, ToSchema)]
-struct FileView {
+pub struct FileView {
     /// Relative to the workspace. Bytes that are not UTF-8 are replaced.
     path: String,
     /// What it is.
@@ -133,7 +132,7 @@ struct MakeDirectory {
 }
 
 /// A problem that the kernel told, of this path.
-fn problem(path: &str, error: &sys::Error, files: &Workspace) -> Problem {
+pub fn problem(path: &str, error: &sys::Error, files: &Workspace) -> Problem {
     let refuse = |kind, what: &str, hint: &str| Problem::new(kind, format!("{path}: {what}"), hint);
     match error.errno {
         libc::ENOENT => Problem::not_found("file", path),
@@ -161,7 +160,7 @@ fn problem(path: &str, error: &sys::Error, files: &Workspace) -> Problem {
 }
 
 /// Does something with files in a thread that may wait.
-async fn with_files<T: Send + 'static>(
+pub async fn with_files<T: Send + 'static>(
     service: &Service,
     caller: &Caller,
     id: &SessionId,
@@ -177,7 +176,7 @@ async fn with_files<T: Send + 'static>(
 }
 
 /// Refuses to change files of a session that has ended.
-fn still_open(service: &Service, caller: &Caller, id: &SessionId) -> Result<(), Problem> {
+pub fn still_open(service: &Service, caller: &Caller, id: &SessionId) -> Result<(), Problem> {
     let open = service.sessions.get(&caller.tenant, id);
     // One that has ended is there until its files are saved: what would be put now might be in them or not.
     match open.filter(|open| !matches!(open.session.standing(), Standing::Ended(_))) {
@@ -252,7 +251,7 @@ async fn fetch(
     };
     file.seek(SeekFrom::Start(from)).map_err(|error| internal(format!("{path}: {error}")))?;
     let part = tokio::fs::File::from_std(file).take(length);
-    let mut response = Body::from_stream(tokio_util::io::ReaderStream::new(part)).into_response();
+    let mut response = body::of_file(part).into_response();
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -411,7 +410,7 @@ impl Writing {
 }
 
 /// Does something in a thread that may wait.
-async fn waiting<T: Send + 'static>(
+pub async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|error| internal(error.to_string()))?

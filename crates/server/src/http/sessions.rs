@@ -6,13 +6,15 @@ use crate::http::runs::{self, SubmitQuery, accepts_events, idempotency_of, page_
 use crate::http::sse::StreamEvent;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, Submission, read};
-use crate::sessions::{Bound, NewOpen, OpenSession};
+use crate::sessions::{Bound, Manner, NewOpen, OpenSession};
 use axum::Json as Answer;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::object;
-use model::{Language, Limits, LimitsPatch, Rejection, RunRequest, RunResult, SessionId};
+use model::{
+    Background, Language, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunResult, SessionId,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use worker::session::Standing;
+use worker::template::Template;
 
 /// Longest name of a session, as its schema says.
 const NAME_CHARS_MAX: usize = 128;
@@ -51,6 +54,13 @@ struct CreateSession {
     limits: LimitsPatch,
     /// Environment variables of all that runs in it.
     env: BTreeMap<String, String>,
+    /// What becomes of threads and processes that runs left behind, while no run is on: `frozen`, they stand still until the next;
+    /// `slow`, they share a twentieth of a processor; `running`, they go on.
+    background: Background,
+    /// Whether what listens on the sandbox's loopback may be visited, by `/v1/sessions/{id}/ports/{port}`.
+    ports: bool,
+    /// Which of the tenant's runs that wait for a place its own come before. Other tenants have their own share.
+    priority: Priority,
     /// How long it stays when nothing runs, at most 24 hours.
     idle_ttl_ms: Option<u64>,
     /// How long it stays at most.
@@ -89,9 +99,15 @@ struct SessionView {
     /// When it was opened, RFC 3339 in UTC.
     created_at: String,
     /// What its sandbox is made from.
-    template: Option<String>,
+    template: String,
     /// The language of runs that name none.
     language: Option<Language>,
+    /// What becomes of what runs left behind, while no run is on.
+    background: Background,
+    /// Whether what listens in it may be visited.
+    ports: bool,
+    /// Which of the tenant's runs its own come before.
+    priority: Priority,
     /// What it may use; absent once it has ended.
     limits: Option<Limits>,
     /// How long it stays when nothing runs; absent once it has ended.
@@ -135,7 +151,7 @@ struct LostView {
 struct EndView {
     /// When, RFC 3339 in UTC.
     at: String,
-    /// `closed`, `idle`, `expired`, `crashed`, `not_built` or `service_restarted`.
+    /// `closed`, `idle`, `expired`, `memory_pressure`, `crashed`, `not_built` or `service_restarted`.
     why: String,
     /// More, for people.
     detail: String,
@@ -166,8 +182,14 @@ struct SessionList {
     next: Option<String>,
 }
 
+/// The template of a session that asked for this one.
+fn template_of(asked: Option<String>) -> String {
+    asked.unwrap_or_else(|| Language::Python.default_template().to_owned())
+}
+
 fn view(row: SessionRow, open: Option<&OpenSession>, counts: SessionCounts) -> SessionView {
     let asked: CreateSession = serde_json::from_str(&row.request).unwrap_or_default();
+    let template = template_of(asked.template);
     let SessionCounts { queued, running, completed, failed } = counts;
     let open = open.filter(|open| !matches!(open.session.standing(), Standing::Ended(_)));
     let times = open.map(OpenSession::times);
@@ -183,8 +205,13 @@ fn view(row: SessionRow, open: Option<&OpenSession>, counts: SessionCounts) -> S
         state: if open.is_some() { SessionState::Open } else { SessionState::Ended },
         name: row.name,
         created_at: worker::run::time(row.created_at_ms),
-        template: open.map(|open| open.template.clone()).or(asked.template),
-        language: open.map(|open| open.language).or(asked.language),
+        language: asked
+            .language
+            .or_else(|| Template::find(&template).ok()?.languages.first().map(|row| row.name)),
+        template,
+        background: asked.background,
+        ports: asked.ports,
+        priority: asked.priority,
         limits: open.map(|open| open.limits),
         idle_ttl_ms: times.map(|times| times.idle_ttl_ms),
         ends_at: times.map(|times| worker::run::time(times.ends_at_ms)),
@@ -213,7 +240,11 @@ async fn look(service: &Service, caller: &Caller, id: &SessionId) -> Result<Sess
 }
 
 /// An open session of the caller's; one that has ended is a conflict that says why.
-async fn open_one(service: &Service, caller: &Caller, id: &SessionId) -> Result<Arc<OpenSession>, Problem> {
+pub async fn open_one(
+    service: &Service,
+    caller: &Caller,
+    id: &SessionId,
+) -> Result<Arc<OpenSession>, Problem> {
     let open = service.sessions.get(&caller.tenant, id);
     if let Some(open) = open.filter(|open| !matches!(open.session.standing(), Standing::Ended(_))) {
         return Ok(open);
@@ -234,7 +265,8 @@ async fn create(
 ) -> Result<Response, Problem> {
     let request = serde_json::to_string(&asked)
         .map_err(|error| Problem::new(Kind::NotJson, error.to_string(), "send one JSON object"))?;
-    let CreateSession { template, language, name, limits, env, idle_ttl_ms, ttl_ms } = asked;
+    let CreateSession { template, language, name, limits, env, background, ports, priority, .. } = asked;
+    let CreateSession { idle_ttl_ms, ttl_ms, .. } = asked;
     if name.chars().count() > NAME_CHARS_MAX {
         let what = format!("longer than {NAME_CHARS_MAX} characters");
         return Err(Rejection::new("name", what, "use a shorter one").into());
@@ -243,10 +275,13 @@ async fn create(
         tenant: caller.tenant.clone(),
         actor: caller.actor.clone(),
         name,
-        template: template.unwrap_or_else(|| Language::Python.default_template().to_owned()),
+        template: template_of(template),
         language,
         limits,
         env,
+        background,
+        ports,
+        priority,
         idle_ttl_ms,
         ttl_ms,
         request,
@@ -407,12 +442,9 @@ async fn submit(
     let headers = request.headers().clone();
     let bytes = body::read_all(request.into_body(), &service).await?;
     let (mut request, Beside { wait, fresh }) = submission_of(&bytes)?;
+    let manner = manner_of(&mut request, fresh.unwrap_or(false));
     let idempotency = idempotency_of(&headers, &format!("/v1/sessions/{id}/runs"), &bytes)?;
-    let (wait, fresh) = (wait.unwrap_or(true), fresh.unwrap_or(false));
-    let private = fresh && request.cwd.as_deref() == Some(PRIVATE);
-    if private {
-        request.cwd = None;
-    }
+    let wait = wait.unwrap_or(true);
     let stream = query.stream || accepts_events(&headers);
     let open = match open_one(&service, &caller, &id).await {
         Ok(open) => open,
@@ -424,7 +456,7 @@ async fn submit(
     };
     let submission = Submission {
         tenant: caller.tenant.clone(),
-        session: Some(Bound::new(&open, &request, fresh, private)),
+        session: Some(Bound::new(&open, &request, manner)),
         request,
         idempotency,
         batch: None,
@@ -436,3 +468,12 @@ async fn submit(
 
 /// The working directory of a fresh run that is its own.
 const PRIVATE: &str = "private";
+
+/// How a run is done that comes with all its input. Takes the word for a directory of its own out of the request.
+pub fn manner_of(request: &mut RunRequest, fresh: bool) -> Manner {
+    let private = fresh && request.cwd.as_deref() == Some(PRIVATE);
+    if private {
+        request.cwd = None;
+    }
+    Manner { fresh, private, interactive: false }
+}

@@ -1,10 +1,20 @@
-//! A service that is ending: it takes no new runs in, and says so.
+//! Whom a service takes in: nobody new when it is ending, everybody when it knows no keys.
 
 use super::Service;
 use crate::problem::{Kind, Problem};
 use std::sync::atomic::Ordering;
 
 impl Service {
+    /// Whether it has but one tenant: on a loopback address, as long as no key was ever made.
+    pub fn is_alone(&self) -> bool {
+        self.settings.listen.ip().is_loopback() && !self.store.has_made_key()
+    }
+
+    /// Whether whoever reaches the service may use it. A local server has a token from its first moment.
+    pub fn is_keyless(&self) -> bool {
+        self.is_alone() && self.local.is_none()
+    }
+
     /// Whether no new runs are taken in.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)

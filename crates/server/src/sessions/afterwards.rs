@@ -184,6 +184,15 @@ impl Service {
     }
 }
 
+/// What is said of an end by the clock.
+pub(super) fn detail_of(why: Why, open: &OpenSession) -> String {
+    let times = open.times();
+    match why {
+        Why::Idle => format!("nothing ran in it for {} ms", times.idle_ttl_ms),
+        _ => String::new(),
+    }
+}
+
 /// Saves files; `None` if there are none to save. Of what cannot be saved nothing is left.
 fn save(session: &Session, directory: &Path, room: u64) -> Result<Option<Saved>, String> {
     let files = session.files().map_err(|fault| fault.to_string())?;

@@ -9,7 +9,7 @@ use crate::run::result_of_fault;
 use crate::session::{How, Session, SessionHappened, SessionParts, SessionShape};
 use crate::spawner::{Job, Shape};
 use crate::template::{NotReady, Template};
-use model::{Fault, Layer, Limits, RunResult, SessionId};
+use model::{Background, Fault, Layer, Limits, RunResult, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
@@ -17,19 +17,19 @@ use std::time::Instant;
 use tokio::sync::{Notify, mpsc};
 
 impl Machine {
-    /// Opens a session in a sandbox of this template, with these complete limits.
+    /// Opens a session in a sandbox of this template, with these complete limits; its interpreters have these variables.
     pub fn open_session(
         &self,
         id: SessionId,
         template: &str,
         limits: &Limits,
-        env: BTreeMap<String, String>,
+        (env, background): (BTreeMap<String, String>, Background),
         allow_missing: BTreeSet<Layer>,
     ) -> Result<Session, NotReady> {
         let prepared = self.inner.templates.prepare(Template::find(template)?)?;
         self.have_warm(&prepared);
         let shape = Shape { image: prepared.image.clone(), limits: *limits, allow_missing, ahead: None };
-        let parts = SessionParts { id, shape: SessionShape { shape, env } };
+        let parts = SessionParts { id, shape: SessionShape { shape, env, background } };
         Ok(Session::open(&self.inner.pool, parts)?)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Orders lie below `/tmp`, where the code can reach them: all that it can spoil is its own session.
 
+use super::typing::Typing;
 use super::{How, SessionJob};
 use model::{Language, RunSpec};
 use sandbox::plan::WORKSPACE;
@@ -67,18 +68,20 @@ impl Desk {
         })
     }
 
-    /// Puts down an order for an interpreter; returns its number.
-    pub fn order(&mut self, session: &SessionJob) -> Result<u32> {
+    /// Puts down an order for an interpreter; returns its number, and what goes to the run's standard input if that is no file.
+    pub fn order(&mut self, session: &SessionJob) -> Result<(u32, Typing)> {
         let SessionJob { how, job, .. } = session;
-        let How::State { name, moves } = how else {
+        let How::State { name, moves, interactive } = how else {
             return Err(Error { call: "order", errno: libc::EINVAL });
         };
         let spec = &job.spec;
         self.put_files(&self.workspace, spec, "")?;
-        let cwd = self.enter(spec)?;
+        let cwd = self.enter(&spec.cwd)?;
         let env = variables(spec);
-        let mut files: Vec<(&str, &[u8])> =
-            vec![("code", spec.code.as_bytes()), ("name", name.as_bytes()), ("stdin", &spec.stdin)];
+        let mut files: Vec<(&str, &[u8])> = vec![("code", spec.code.as_bytes()), ("name", name.as_bytes())];
+        if !*interactive {
+            files.push(("stdin", &spec.stdin));
+        }
         if *moves {
             files.push(("cwd", cwd.as_bytes()));
         }
@@ -90,8 +93,13 @@ impl Desk {
             files.push(("env", env.as_slice()));
         }
         let number = self.next();
-        let written = self.temporary.write_directory(&format!("{ORDERS}/{number}"), &files);
-        written.map(|()| number).inspect_err(|_| self.clear(number))
+        let directory = format!("{ORDERS}/{number}");
+        let written = self.temporary.write_directory(&directory, &files).and_then(|()| match interactive {
+            true => self.temporary.make_pipe(&format!("{directory}/stdin")).map(Some),
+            false => Ok(None),
+        });
+        let typing = written.inspect_err(|_| self.clear(number))?;
+        Ok((number, typing.map_or_else(Typing::default, |ends| Typing::of_named(ends, &spec.stdin))))
     }
 
     /// The line that tells an interpreter of an order.
@@ -126,7 +134,7 @@ impl Desk {
             return Ok(Program { path, cwd, private, file: None, order: Some(number) });
         }
         self.put_files(&self.workspace, spec, "")?;
-        let cwd = self.enter(spec)?;
+        let cwd = self.enter(&spec.cwd)?;
         // Beside each other: none may be another's file, unless the caller said so.
         let file = if named { spec.file_name.clone() } else { format!(".run{number}-{}", spec.file_name) };
         self.workspace.write(&file, spec.code.as_bytes(), false)?;
@@ -187,13 +195,13 @@ impl Desk {
         })
     }
 
-    /// Where a run works, inside; made if it is not there.
-    fn enter(&self, spec: &RunSpec) -> Result<String> {
-        if spec.cwd.is_empty() {
+    /// Where a run or a process works, inside; made if it is not there.
+    pub fn enter(&self, cwd: &str) -> Result<String> {
+        if cwd.is_empty() {
             return Ok(WORKSPACE.to_owned());
         }
-        self.workspace.make_directory(&spec.cwd)?;
-        Ok(format!("{WORKSPACE}/{}", spec.cwd))
+        self.workspace.make_directory(cwd)?;
+        Ok(format!("{WORKSPACE}/{cwd}"))
     }
 }
 

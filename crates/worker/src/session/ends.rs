@@ -40,7 +40,11 @@ impl Keeper {
         let Some(mut interpreter) = self.interpreters.remove(&language) else { return };
         let run = interpreter.run.and_then(|number| self.runs.remove(&number));
         match run {
-            Some(run) if interpreter.ready => {
+            Some(run) if !interpreter.ready && run.stop.is_some() => self.take_back(run),
+            // Of one that did not start because of what the session asked for, its own words are the outcome, too.
+            Some(run)
+                if interpreter.ready || (how != Ended::Exited(0) && self.is_theirs(interpreter.job)) =>
+            {
                 let over = Over {
                     ended: Some(how),
                     said: interpreter.talk.unfinished(),
@@ -52,7 +56,6 @@ impl Keeper {
                 };
                 self.settle(run, over);
             }
-            Some(run) if run.stop.is_some() => self.take_back(run),
             Some(run) => {
                 let stderr: String = run.output.kept[1].text().chars().take(STDERR_CHARS).collect();
                 let message = format!("the interpreter for {language} did not start ({how:?}): {stderr}");
@@ -76,6 +79,12 @@ impl Keeper {
                 self.drop_run(language, number, not);
             }
         }
+    }
+
+    /// Whether an interpreter that did not start had variables of the session's, or met its limits.
+    fn is_theirs(&self, job: u32) -> bool {
+        let counters = self.stay.counters(job);
+        !self.shape.env.is_empty() || counters.oom_kills > 0 || counters.process_refusals > 0
     }
 
     /// Nothing is left of a job.
@@ -118,7 +127,7 @@ impl Keeper {
         });
         let counters = self.stay.counters(fresh.job);
         self.desk.clear_program(&fresh.program);
-        let Fresh { job, sources, frames, stdin, pending, program, ended } = *fresh;
+        let Fresh { job, sources, frames, program, ended } = *fresh;
         let over = match collected {
             Ok(collected) => Over {
                 ended: ended.map(|(how, _)| how),
@@ -131,15 +140,7 @@ impl Keeper {
             },
             Err(fault) => return self.refuse(run, NotBegun::Fault(fault)),
         };
-        run.place = Place::Fresh(Box::new(Fresh {
-            job,
-            sources,
-            frames: Frames::default(),
-            stdin,
-            pending,
-            program,
-            ended,
-        }));
+        run.place = Place::Fresh(Box::new(Fresh { job, sources, frames: Frames::default(), program, ended }));
         self.settle(run, over);
     }
 }

@@ -1,14 +1,15 @@
 //! A session as the service sees it: its keeper's socket, its runs on their way, its files, and why it ended.
 
 use super::{
-    BUILT, CANCEL, FAILED, How, LOST, Lost, NUMBERED, RESTART, RUN, SETTLED, STARTED, STDERR, STDOUT,
-    SessionJob, SessionShape, SessionTold, Workspace, number_of, numbered,
+    BUILT, CANCEL, ENDED_PROCESS, FAILED, How, LOST, Lost, NUMBERED, ProcessTold, RESTART, RUN, SETTLED,
+    SOCKET, STARTED, STDERR, STDOUT, SessionJob, SessionShape, SessionTold, TOOK, Workspace, number_of,
+    numbered,
 };
 use crate::json;
 use crate::phases::Measured;
 use crate::pool::{Pool, Stream};
 use crate::spawner::{Job, PACKET_BYTES_MAX};
-use model::{Fault, FaultCode, RunResult, SessionId};
+use model::{Fault, FaultCode, RunId, RunResult, SessionId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,6 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
+
+mod input;
+mod processes;
+mod visits;
+
+pub use input::{Input, NotTyped};
+pub use processes::{NotDone, Process, ToProcess};
+pub use visits::{NotReached, VISITS_MAX, Visit};
 
 /// How many things that happened to a run may wait for the one who listens.
 const HAPPENED_MAX: usize = 64;
@@ -50,6 +59,12 @@ struct State {
     /// The number of the last run.
     last: u32,
     runs: BTreeMap<u32, mpsc::Sender<SessionHappened>>,
+    /// Those of them that somebody may type to.
+    typed: BTreeMap<RunId, input::Typed>,
+    /// By number, as the runs, none of which has the same.
+    processes: BTreeMap<u32, Arc<Process>>,
+    /// Who visits its ports, by a number likewise, and where each waits for a socket.
+    visits: BTreeMap<u32, visits::Waits>,
     /// The root of its files, for as long as they are wanted.
     files: Option<OwnedFd>,
     lost: Option<Lost>,
@@ -86,6 +101,8 @@ pub enum Why {
     Idle,
     /// Its time to live was over.
     Expired,
+    /// The machine was short of memory, and nothing ran in it.
+    MemoryPressure,
     /// Its sandbox or the process that kept it died.
     Crashed,
     /// Its sandbox could not be built.
@@ -101,6 +118,7 @@ impl Why {
             Self::Closed => "closed",
             Self::Idle => "idle",
             Self::Expired => "expired",
+            Self::MemoryPressure => "memory_pressure",
             Self::Crashed => "crashed",
             Self::NotBuilt => "not_built",
             Self::ServiceRestarted => "service_restarted",
@@ -231,6 +249,9 @@ impl Session {
             state.last = state.last.wrapping_add(1);
             let number = state.last;
             state.runs.insert(number, sender);
+            if how.is_interactive() {
+                state.typed.insert(job.id.clone(), input::Typed::new(number, job.spec.stdin.len()));
+            }
             number
         };
         let running = Running { session: self.clone(), number, events, over: false };
@@ -270,6 +291,8 @@ impl Session {
         self.end(Why::Crashed, detail);
         // Whoever waits for a run sees its end.
         self.state().runs.clear();
+        self.processes_end();
+        self.visits_end();
     }
 
     async fn take(&self, packet: &[u8], files: &mut Vec<OwnedFd>) -> Result<(), String> {
@@ -292,6 +315,9 @@ impl Session {
             Some(&STARTED) => self.pass(number_of(packet), SessionHappened::Started).await,
             Some(tag @ (&STDOUT | &STDERR)) => {
                 let stream = if *tag == STDOUT { Stream::Stdout } else { Stream::Stderr };
+                if self.process_wrote(packet, stream) {
+                    return Ok(());
+                }
                 let bytes = packet.get(NUMBERED..).unwrap_or_default().to_vec();
                 self.pass(number_of(packet), SessionHappened::Output(stream, bytes)).await;
             }
@@ -300,6 +326,12 @@ impl Session {
                 let SessionTold { number, mut result, measured } = told;
                 result.session = Some(self.inner.id.to_string());
                 self.pass(Some(number), SessionHappened::Settled(Box::new(result), measured)).await;
+            }
+            Some(&TOOK) => self.took(packet),
+            Some(&SOCKET) => self.visit_has_socket(packet, files.pop()),
+            Some(&ENDED_PROCESS) => {
+                let ProcessTold { number, end } = json::read(packet, files.first()).map_err(wrong)?;
+                self.process_ended(number, end);
             }
             Some(&LOST) => {
                 let lost = json::read(packet, files.first()).map_err(wrong)?;
@@ -346,7 +378,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.session.state().runs.remove(&self.number);
+        self.session.forget(self.number);
         if self.over {
             return;
         }

@@ -3,10 +3,14 @@
 use super::desk::Desk;
 use super::interpreter::{CHANNEL, Ending, Interpreter};
 use super::outbox::Outbox;
+use super::process::Process;
 use super::run::{Phase, Place, Run};
-use super::{BUILT, CANCEL, FAILED, RESTART, RUN, SessionJob, SessionShape, number_of};
+use super::{
+    BUILT, CANCEL, FAILED, INTERRUPT, LEFT, NO_MORE, PROCESS, RESIZE, RESTART, RUN, SIGNAL, SessionJob,
+    SessionShape, TYPED, VISIT, number_of,
+};
 use crate::json;
-use model::{Fault, FaultCode, Language};
+use model::{Background, Fault, FaultCode, Language};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
 use sandbox::host::Host;
@@ -14,7 +18,7 @@ use sandbox::judge::Stop;
 use sandbox::plan::Needs;
 use sandbox::run::Setting;
 use sandbox::stay::{Heard, Staying};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -24,7 +28,7 @@ const TICK: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Dura
 const FILL_BYTES_PER_MS: u64 = 8 << 20;
 /// The fastest that it can fill a file system with files, likewise.
 const FILL_INODES_PER_MS: u64 = 500;
-/// After so long without a run what runs on in the background is given little time, until the next run.
+/// After so long without a run what runs on in the background is given little time or none, until the next run.
 const CALM: Duration = Duration::from_millis(100);
 /// How long a zygote is kept for a first interpreter that nobody asks for: it holds memory of its own.
 const ZYGOTE: Duration = Duration::from_secs(60);
@@ -75,6 +79,8 @@ fn keep(socket: OwnedFd, shape: SessionShape, zygote: Option<OwnedFd>, host: &Ho
         outbox,
         desk,
         runs: BTreeMap::new(),
+        processes: BTreeMap::new(),
+        visits: BTreeSet::new(),
         interpreters: BTreeMap::new(),
         dying: BTreeMap::new(),
         hurried: false,
@@ -119,6 +125,10 @@ pub(super) struct Keeper {
     pub desk: Desk,
     /// By number.
     pub runs: BTreeMap<u32, Run>,
+    /// Likewise; none has a number that a run has.
+    pub processes: BTreeMap<u32, Process>,
+    /// Who visits its ports: what listens there may be an interpreter's, which goes on for so long.
+    pub visits: BTreeSet<u32>,
     pub interpreters: BTreeMap<Language, Interpreter>,
     /// Jobs whose first process has ended and of which something may be left, and until when it may be.
     pub dying: BTreeMap<u32, Instant>,
@@ -141,6 +151,7 @@ enum Source {
     Interpreter(Language, usize),
     Fresh(u32, usize),
     Stdin(u32),
+    Process(u32, Option<usize>),
 }
 
 impl Keeper {
@@ -206,12 +217,16 @@ impl Keeper {
             }
         }
         for (number, run) in &self.runs {
+            sources.extend(run.typing.thirsty().map(|fd| (Source::Stdin(*number), fd, PollFlags::OUT)));
             let Place::Fresh(fresh) = &run.place else { continue };
             for (index, pipe) in fresh.sources.iter().enumerate() {
                 sources.extend(pipe.due(now).map(|fd| (Source::Fresh(*number, index), fd, PollFlags::IN)));
             }
-            sources.extend(fresh.thirsty().map(|fd| (Source::Stdin(*number), fd, PollFlags::OUT)));
         }
+        let processes = self.process_sources(now);
+        sources.extend(
+            processes.map(|((number, stream), fd, flags)| (Source::Process(number, stream), fd, flags)),
+        );
         sources
     }
 
@@ -230,11 +245,11 @@ impl Keeper {
         });
         let busy = self.interpreters.values().filter(|one| one.run.is_some() || !one.ready);
         let pipes = busy.map(|one| &one.sources).chain(fresh).flatten();
-        let looks = pipes.filter_map(|pipe| pipe.next_look(now));
+        let looks = pipes.filter_map(|pipe| pipe.next_look(now)).chain(self.process_looks(now));
         let starting = self.interpreters.values().filter(|one| !one.ready && one.ending.is_none());
         let starts = starting.map(|one| one.since + START);
         let zygote = self.zygote.as_ref().map(|_| self.since + ZYGOTE);
-        let calm = self.calm_at.filter(|_| self.runs.is_empty());
+        let calm = self.calm_at.filter(|_| self.is_quiet());
         runs.chain(look).chain(dying).chain(looks).chain(starts).chain(zygote).chain(calm).min()
     }
 
@@ -259,6 +274,17 @@ impl Keeper {
                 }
             }
             Some(&RESTART) => self.restart(),
+            Some(&PROCESS) => self.start_process(&json::read(packet, files.first())?),
+            Some(&SIGNAL) => self.signal_process(packet),
+            Some(&RESIZE) => self.resize_process(packet),
+            Some(&TYPED) => self.typed(packet),
+            Some(&VISIT) => self.visited(packet).map_err(std::io::Error::other)?,
+            Some(&LEFT) => self.left(packet),
+            Some(tag @ (&NO_MORE | &INTERRUPT)) => match number_of(packet) {
+                Some(number) if *tag == NO_MORE => self.no_more(number),
+                Some(number) => self.nudge(number),
+                None => {}
+            },
             _ => return Err(std::io::ErrorKind::InvalidData.into()),
         }
         Ok(true)
@@ -268,14 +294,19 @@ impl Keeper {
     fn hear(&mut self) -> Result<bool, Fault> {
         match self.stay.hear()? {
             Heard::Began(job) => self.began(job),
-            Heard::Failed(job, fault) => self.failed(job, &fault),
+            Heard::Failed(job, fault) => {
+                self.failed(job, &fault);
+                self.process_failed(job, &fault);
+            }
             Heard::Ended { job, how, cpu_us } => {
                 self.dying.insert(job, Instant::now() + DEATH);
                 self.stay.kill(job)?;
                 self.ended(job, how, cpu_us);
+                self.process_ended(job, how, cpu_us);
             }
             Heard::Launched => {}
             Heard::Signalled(job) => self.signalled(job),
+            Heard::Socket(number, made) => self.pass_on(number, made),
             Heard::Gone => return Ok(false),
         }
         Ok(true)
@@ -287,11 +318,8 @@ impl Keeper {
             Source::Interpreter(language, stream) => self.read_interpreter(language, stream),
             Source::Fresh(number, CHANNEL) => self.read_frames(number),
             Source::Fresh(number, stream) => self.read_fresh(number, stream),
-            Source::Stdin(number) => {
-                if let Some(Run { place: Place::Fresh(fresh), .. }) = self.runs.get_mut(&number) {
-                    fresh.feed();
-                }
-            }
+            Source::Stdin(number) => self.feed(number),
+            Source::Process(number, stream) => self.move_process(number, stream),
             Source::Service | Source::ServiceRoom | Source::Init => {}
         }
     }
@@ -307,6 +335,7 @@ impl Keeper {
                 _ => {}
             }
         }
+        self.runs.values_mut().for_each(|run| run.typing.close());
         for interpreter in self.interpreters.values_mut() {
             if !interpreter.ready && interpreter.since + START <= now {
                 interpreter.ending.get_or_insert(Ending::Broken);
@@ -315,16 +344,35 @@ impl Keeper {
         if self.is_watching() && now >= self.next_look {
             self.next_look = now + self.measure();
             self.kill_again();
+            self.hold_processes();
             self.desk.tidy();
         }
         if self.since + ZYGOTE <= now {
             self.zygote = None;
         }
-        if self.runs.is_empty() && self.calm_at.is_some_and(|at| at <= now) {
+        if self.is_quiet() && self.calm_at.is_some_and(|at| at <= now) {
             self.calm_at = None;
-            self.stay.calm()?;
+            self.calm()?;
         }
         self.bury(now)
+    }
+
+    /// Nobody waits for anything: what goes on is given as much as the session asked for.
+    fn calm(&mut self) -> Result<(), Fault> {
+        if self.shape.background != Background::Running {
+            self.stay.calm()?;
+        }
+        if self.shape.background == Background::Frozen {
+            // One that is not ready yet would never be.
+            for interpreter in self.interpreters.values().filter(|one| one.ready && one.ending.is_none()) {
+                if let Err(error) = self.stay.still(interpreter.job) {
+                    eprintln!(
+                        "fireclay: session keeper: what is idle cannot be made to stand still: {error}"
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A run begins: all may use what the session may.
@@ -340,9 +388,14 @@ impl Keeper {
         self.calm_at = Some(Instant::now() + CALM);
     }
 
+    /// Whether nobody waits for anything that is done here.
+    fn is_quiet(&self) -> bool {
+        self.runs.is_empty() && self.visits.is_empty()
+    }
+
     /// Whether there is something to be looked at now and then.
     fn is_watching(&self) -> bool {
-        !self.runs.is_empty() || self.is_ending() || self.desk.is_untidy()
+        !self.runs.is_empty() || !self.processes.is_empty() || self.is_ending() || self.desk.is_untidy()
     }
 
     /// The runs of which this holds.
@@ -400,6 +453,7 @@ impl Keeper {
             if self.stay.is_empty(job) {
                 self.dying.remove(&job);
                 self.buried(job);
+                self.process_buried(job);
                 self.stay.let_go(job)?;
             } else if now > until {
                 let message = "processes of a session did not end after they were killed";

@@ -3,10 +3,9 @@
 use super::SessionJob;
 use super::desk::Program;
 use super::streams::{Output, Source};
+use super::typing::Typing;
 use sandbox::frames::Frames;
 use sandbox::judge::Stop;
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use sys::process::Ended;
 
@@ -17,6 +16,8 @@ pub(super) struct Run {
     pub place: Place,
     pub phase: Phase,
     pub output: Output,
+    /// What goes to its standard input, if that is no file.
+    pub typing: Typing,
     /// When the code began; before that, when the run came.
     pub began: Instant,
     /// How long the code ran: until its program ended, or was killed. What follows is ours.
@@ -53,8 +54,6 @@ pub(super) struct Fresh {
     /// Standard output, standard error, result channel.
     pub sources: [Source; 3],
     pub frames: Frames,
-    pub stdin: Option<OwnedFd>,
-    pub pending: VecDeque<u8>,
     pub program: Program,
     /// How its first process ended, with its processor time in microseconds.
     pub ended: Option<(Ended, u64)>,
@@ -82,8 +81,19 @@ impl Run {
     pub fn new(session: Box<SessionJob>, place: Place) -> Self {
         let output = Output::new(session.job.spec.limits.output_bytes);
         let (phase, began) = (Phase::Waiting, Instant::now());
-        let before = Before::default();
-        Self { session, place, phase, output, began, wall: None, stop: None, disk_full: false, before }
+        let (typing, before) = (Typing::default(), Before::default());
+        Self {
+            session,
+            place,
+            phase,
+            output,
+            typing,
+            began,
+            wall: None,
+            stop: None,
+            disk_full: false,
+            before,
+        }
     }
 
     /// The code begins now.
@@ -107,24 +117,5 @@ impl Run {
             Phase::Interrupted { again, until } => Some(again.min(until)),
             Phase::Waiting | Phase::Killed => None,
         }
-    }
-}
-
-impl Fresh {
-    /// Its standard input, while there is something to be written to it.
-    pub fn thirsty(&self) -> Option<BorrowedFd<'_>> {
-        self.stdin.as_ref().filter(|_| !self.pending.is_empty()).map(AsFd::as_fd)
-    }
-
-    /// Writes input as far as there is room; closes it at its end, or when the program has closed its side.
-    pub fn feed(&mut self) {
-        while let Some(stdin) = self.stdin.as_ref().filter(|_| !self.pending.is_empty()) {
-            match rustix::io::write(stdin, self.pending.as_slices().0) {
-                Ok(length) => drop(self.pending.drain(..length)),
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return,
-                Err(_) => self.pending.clear(),
-            }
-        }
-        self.stdin = None;
     }
 }

@@ -115,9 +115,21 @@ pub(super) fn in_the_way(
     not_begun(run, &what, isolation, image)
 }
 
+/// A run that did not begin because as many processes are there as may be.
+pub(super) fn crowded(run: Run, isolation: Isolation, image: &sandbox::Image) -> SessionTold {
+    let what =
+        "as many processes are in the session as may be, so this was not started; end some and try again";
+    let counters = Counters { process_refusals: run.before.process_refusals + 1, ..Counters::default() };
+    told_instead(run, what, Over { counters, ..nothing(Some(Ended::Exited(1)), isolation) }, image)
+}
+
 /// Tells this to whoever sent the run.
 fn not_begun(run: Run, what: &str, isolation: Isolation, image: &sandbox::Image) -> SessionTold {
-    let mut told = settle(run, nothing(Some(Ended::Exited(1)), isolation), image);
+    told_instead(run, what, nothing(Some(Ended::Exited(1)), isolation), image)
+}
+
+fn told_instead(run: Run, what: &str, over: Over, image: &sandbox::Image) -> SessionTold {
+    let mut told = settle(run, over, image);
     told.result.exit_code = None;
     told.result.stderr = format!("fireclay: {what}\n");
     told

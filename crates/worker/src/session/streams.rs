@@ -71,6 +71,11 @@ impl Source {
         }
     }
 
+    /// Leaves the pipe alone for so long.
+    pub fn leave_alone(&mut self, pause: Duration) {
+        self.look = Instant::now() + pause;
+    }
+
     /// How many bytes the pipe can hold; 0 when it has ended.
     pub fn capacity(&self) -> usize {
         self.pipe.as_ref().and_then(|pipe| rustix::pipe::fcntl_getpipe_size(pipe).ok()).unwrap_or(0)

@@ -6,6 +6,7 @@ use super::keeper::Keeper;
 use super::run::{Before, Fresh, Phase, Place, Run};
 use super::settle::{self, Over};
 use super::streams::Source;
+use super::typing::Typing;
 use super::{How, SETTLED, STARTED, SessionJob, SessionTold, numbered};
 use crate::json;
 use crate::phases::Measured;
@@ -54,6 +55,8 @@ pub(super) enum NotBegun {
     DiskFull,
     /// What lies in the session is in its way.
     InTheWay(sys::Error),
+    /// As many processes are there as may be.
+    Crowded,
 }
 
 impl From<Fault> for NotBegun {
@@ -91,8 +94,12 @@ impl Keeper {
                     self.drop_run(language, number, not);
                 }
             }
-            How::Fresh { private } => match self.execute(&session, private) {
-                Ok(fresh) => drop(self.runs.insert(number, Run::new(session, Place::Fresh(Box::new(fresh))))),
+            How::Fresh { private, .. } => match self.execute(&session, private) {
+                Ok((fresh, typing)) => {
+                    let run = Run::new(session, Place::Fresh(Box::new(fresh)));
+                    self.runs.insert(number, Run { typing, ..run });
+                    self.feed(number);
+                }
                 Err(not) => self.refuse(Run::new(session, Place::State(None)), not),
             },
         }
@@ -163,7 +170,8 @@ impl Keeper {
             return Ok(());
         };
         interpreter.sources[CHANNEL].expect();
-        let order = self.desk.order(&run.session)?;
+        let (order, typing) = self.desk.order(&run.session)?;
+        run.typing = typing;
         run.place = Place::State(Some(order));
         let job = interpreter.job;
         self.stay.forget_peak(job)?;
@@ -177,11 +185,12 @@ impl Keeper {
         if interpreter.tell(&Desk::line(order)).is_ok() {
             self.outbox.push(numbered(STARTED, number), None);
         }
+        self.feed(number);
         Ok(())
     }
 
     /// Starts a program of its own.
-    fn execute(&mut self, session: &SessionJob, private: bool) -> Result<Fresh, NotBegun> {
+    fn execute(&mut self, session: &SessionJob, private: bool) -> Result<(Fresh, Typing), NotBegun> {
         let spec = &session.job.spec;
         let named = spec.file_name != spec.language.default_file();
         self.wake()?;
@@ -191,18 +200,8 @@ impl Keeper {
             Ok((job, ours)) => {
                 let [stdout, stderr] = ours.outputs;
                 let sources = [stdout, stderr, ours.result].map(Source::new);
-                let pending = spec.stdin.iter().copied().collect();
-                let mut fresh = Fresh {
-                    job,
-                    sources,
-                    frames: Frames::default(),
-                    stdin: ours.stdin,
-                    pending,
-                    program,
-                    ended: None,
-                };
-                fresh.feed();
-                Ok(fresh)
+                let typing = Typing::new(ours.stdin, &spec.stdin, session.how.is_interactive());
+                Ok((Fresh { job, sources, frames: Frames::default(), program, ended: None }, typing))
             }
             Err(not) => {
                 self.desk.clear_program(&program);
@@ -248,7 +247,8 @@ impl Keeper {
             if let Some(Run { place: Place::Fresh(fresh), .. }) = self.runs.get(&number) {
                 self.desk.clear_program(&fresh.program);
             }
-            self.refuse_numbered(number, NotBegun::Fault(fault.clone()));
+            let crowded = self.stay.is_crowded(self.shape.shape.limits.processes);
+            self.refuse_numbered(number, if crowded { NotBegun::Crowded } else { fault.clone().into() });
         }
     }
 
@@ -475,6 +475,7 @@ impl Keeper {
             NotBegun::InTheWay(error) => {
                 settle::in_the_way(run, &error, self.stay.isolation(), &self.shape.shape.image)
             }
+            NotBegun::Crowded => settle::crowded(run, self.stay.isolation(), &self.shape.shape.image),
             NotBegun::Fault(fault) => SessionTold {
                 number: run.session.number,
                 result: settle::fault(&run.session, &self.shape.shape.image, fault),

@@ -1,16 +1,17 @@
-"""Where the service is, and when a request is sent again. Pure but for the environment, which is read here and nowhere else."""
+"""Where the service is, and when a request is sent again. Pure but for the environment, which is read here."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Mapping, Optional
 
 import httpx
 
 from ._decode import decode
+from ._local import LocalServer, program
 from ._types import Problem
 from .errors import FireclayError, ProblemError, RunFaulted, Unreachable, of_problem
 
@@ -28,25 +29,33 @@ class Settings:
     """How a client asks."""
 
     url: str
+    """Empty: the local server, wherever that is."""
     headers: Mapping[str, str]
     timeout: httpx.Timeout
     retries: int
 
 
 def settings(url: Optional[str], api_key: Optional[str], timeout: float, retries: int) -> Settings:
-    """Settings from what is said, else from FIRECLAY_URL and FIRECLAY_API_KEY."""
+    """Settings from what is said, else from FIRECLAY_URL and FIRECLAY_API_KEY; without an address, for the local server."""
     said = url or os.environ.get("FIRECLAY_URL", "")
     if not said:
-        raise FireclayError(
-            "no service is named: set FIRECLAY_URL, or say Fireclay(url=...); `fireclay serve` starts one at http://127.0.0.1:8000"
-        )
-    if not said.startswith(("http://", "https://")):
+        # Better now than with the first request.
+        program()
+    elif not said.startswith(("http://", "https://")):
         raise FireclayError(f"{said!r} is not an address of a service: use http://HOST:PORT in FIRECLAY_URL or url=")
     key = api_key or os.environ.get("FIRECLAY_API_KEY", "")
     headers: Dict[str, str] = {"user-agent": f"fireclay-python/{__version__}"}
     if key:
         headers["authorization"] = f"Bearer {key}"
     return Settings(said.rstrip("/"), headers, httpx.Timeout(timeout, connect=10.0), max(0, retries))
+
+
+def at(settings: Settings, local: LocalServer) -> Settings:
+    """The same, for the local server. Its token is the key, unless there is one."""
+    headers = dict(settings.headers)
+    if local.token is not None:
+        headers.setdefault("authorization", f"Bearer {local.token}")
+    return replace(settings, url=local.url, headers=headers)
 
 
 def wait_before_retry(error: Exception, attempt: int, repeatable: bool) -> Optional[float]:
@@ -72,7 +81,8 @@ def wait_before_retry(error: Exception, attempt: int, repeatable: bool) -> Optio
 
 def unreachable(settings: Settings, error: Exception) -> Unreachable:
     """The error for a connection that failed."""
-    return Unreachable(f"ask {settings.url}: {error or type(error).__name__} (FIRECLAY_URL, or url=, names the service)")
+    asked, why = settings.url or "the local server", error or type(error).__name__
+    return Unreachable(f"ask {asked}: {why} (FIRECLAY_URL, or url=, names the service)")
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ProblemError:

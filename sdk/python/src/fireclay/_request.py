@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, TypedDict, Union
 
-from ._types import GradingSaid, InputFile, Language, LimitsPatch, RunRequest
+from ._types import Background, GradingSaid, InputFile, Language, LimitsPatch, Priority, RunRequest
 
 if TYPE_CHECKING:
     # Type checkers bring it; nothing evaluates it.
@@ -100,6 +100,13 @@ class SessionOptions(TypedDict, total=False):
     """How much it may use. `timeout_ms` and `output_bytes` are what its runs have that say nothing else."""
     env: Mapping[str, str]
     """Environment variables of all that runs in it."""
+    background: Background
+    """What becomes of what runs left behind while none is on: it stands still until the next (`frozen`), shares a twentieth of a processor
+    (`slow`), or goes on (`running`)."""
+    ports: bool
+    """Whether what listens on its loopback may be visited: see `port_url`."""
+    priority: Priority
+    """Which of the tenant's runs that wait for a place its own come before."""
     idle_ttl: Optional[Duration]
     """How long it stays when nothing runs, at most 24 hours."""
     ttl: Optional[Duration]

@@ -12,10 +12,17 @@ from ._types import RunResult
 RUN_CODE = "run_code"
 """The name of the one tool."""
 
-DESCRIPTION = (
+FRESH = (
     "Runs a program in a fresh sandbox and returns what it printed, the value of its last expression, and its error if it failed. "
     "Nothing is kept between calls, and there is no network. Files that it writes to the working directory are listed."
 )
+"""What it does in a sandbox of its own."""
+
+STAYS = (
+    "Runs code in a sandbox that stays, and returns what it printed, the value of its last expression, and its error if it failed. "
+    "Variables, imports and files are there for the next call. There is no network. Files that it writes are listed."
+)
+"""What it does in a session."""
 
 PARAMETERS: Dict[str, Any] = {
     "type": "object",
@@ -59,25 +66,25 @@ class ToolAnswer:
     """The run, if there was one."""
 
 
-def openai_chat() -> List[Dict[str, Any]]:
+def openai_chat(description: str = FRESH) -> List[Dict[str, Any]]:
     """Definitions for OpenAI's chat completions, and everything that speaks like them."""
-    return [{"type": "function", "function": {"name": RUN_CODE, "description": DESCRIPTION, "parameters": PARAMETERS}}]
+    return [{"type": "function", "function": {"name": RUN_CODE, "description": description, "parameters": PARAMETERS}}]
 
 
-def openai_responses() -> List[Dict[str, Any]]:
+def openai_responses(description: str = FRESH) -> List[Dict[str, Any]]:
     """Definitions for OpenAI's responses."""
     # Strict, its default there, wants every parameter to be required.
-    return [{"type": "function", "name": RUN_CODE, "description": DESCRIPTION, "parameters": PARAMETERS, "strict": False}]
+    return [{"type": "function", "name": RUN_CODE, "description": description, "parameters": PARAMETERS, "strict": False}]
 
 
-def anthropic() -> List[Dict[str, Any]]:
+def anthropic(description: str = FRESH) -> List[Dict[str, Any]]:
     """Definitions for Anthropic's messages."""
-    return [{"name": RUN_CODE, "description": DESCRIPTION, "input_schema": PARAMETERS}]
+    return [{"name": RUN_CODE, "description": description, "input_schema": PARAMETERS}]
 
 
-def gemini() -> List[Dict[str, Any]]:
+def gemini(description: str = FRESH) -> List[Dict[str, Any]]:
     """Definitions for Gemini's generateContent."""
-    return [{"function_declarations": [{"name": RUN_CODE, "description": DESCRIPTION, "parameters": PARAMETERS}]}]
+    return [{"function_declarations": [{"name": RUN_CODE, "description": description, "parameters": PARAMETERS}]}]
 
 
 def read_call(call: Any) -> ToolCall:

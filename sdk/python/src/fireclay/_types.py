@@ -8,6 +8,10 @@ from typing import Any, Dict, List, Literal, Optional, TypedDict
 
 from ._result import Display, Judged
 
+# What becomes of threads and processes that runs left in a session's interpreters, from a tenth of a second after the last run
+# until the next one.
+Background = Literal["frozen", "slow", "running"]
+
 # Names one batch of runs: `bat_` and 26 characters.
 BatchId = str
 
@@ -58,6 +62,9 @@ Outcome = Literal[
     "denied",
     "cancelled",
 ]
+
+# Which of a tenant's runs that wait for a place get one first. Between tenants it says nothing: each has its share.
+Priority = Literal["low", "normal", "high"]
 
 # Names one run: `run_` and 26 characters.
 RunId = str
@@ -260,7 +267,7 @@ class EndView:
     at: str
     """When, RFC 3339 in UTC."""
     why: str
-    """`closed`, `idle`, `expired`, `crashed`, `not_built` or `service_restarted`."""
+    """`closed`, `idle`, `expired`, `memory_pressure`, `crashed`, `not_built` or `service_restarted`."""
     detail: str
     """More, for people."""
     files_until: Optional[str] = None
@@ -309,10 +316,10 @@ class FileView:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the static check noticed."""
+    """One thing that the static check noticed, or that a review has against the program as a whole."""
 
     rule: str
-    """Which rule: `tree.destroy`."""
+    """Which rule: `tree.destroy`; `review` is not one of the check, but a language model."""
     severity: Severity
     """How much it weighs."""
     line: int
@@ -457,6 +464,18 @@ class LostView:
 
 
 @dataclass(frozen=True)
+class PortLink:
+    """How a port is reached."""
+
+    url: str
+    """For a browser: lets it in once, and leads to `origin`."""
+    origin: str
+    """For programs, with a key of the tenant in `Authorization`; and for the browser that followed the link."""
+    expires_at: str
+    """Until when the link is good, RFC 3339 in UTC."""
+
+
+@dataclass(frozen=True)
 class Problem:
 
     type: str
@@ -564,6 +583,8 @@ class RunRequest(TypedDict, total=False):
     """What is done about findings of the static check; absent means as the service is set, which is to tell them."""
     check_policy: Optional[CheckPolicy]
     """Which findings are looked for; absent means as the service is set."""
+    review: bool
+    """Whether a language model reads it first, which the service must have; what it finds unsafe is not run, and denied."""
     metadata: Dict[str, str]
     """The caller's own labels, returned unchanged."""
 
@@ -682,10 +703,16 @@ class SessionView:
     """What its owner calls it."""
     created_at: str
     """When it was opened, RFC 3339 in UTC."""
+    template: str
+    """What its sandbox is made from."""
+    background: Background
+    """What becomes of what runs left behind, while no run is on."""
+    ports: bool
+    """Whether what listens in it may be visited."""
+    priority: Priority
+    """Which of the tenant's runs its own come before."""
     runs: RunCounts
     """Its runs. One that is waited for and just began may be missing for a tenth of a second."""
-    template: Optional[str] = None
-    """What its sandbox is made from."""
     language: Optional[Language] = None
     """The language of runs that name none."""
     limits: Optional[Limits] = None

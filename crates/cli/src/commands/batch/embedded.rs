@@ -27,7 +27,7 @@ impl Embedded {
         // What a batch needs warm, its first run of it says.
         let flags = [("pool.warm".to_owned(), "[]".to_owned())];
         let settings = || Ok(Settings::resolve(None, &env::of_the_service(), &flags)?);
-        Ok(Self { started: serve::start(settings, surroundings)? })
+        Ok(Self { started: serve::start(settings, surroundings, false)? })
     }
 
     /// Sends lines and returns the lines that are answered, as they come. The service ends with them.

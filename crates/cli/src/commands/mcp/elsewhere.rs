@@ -1,7 +1,8 @@
-//! A service in another process: found by the data directory, named by its address, or started as a child that ends when we do.
+//! A service in another process: named by its address, or the data directory's, which is started if there is none.
 
-use crate::client::Serving;
-use anyhow::Context;
+use crate::env::Settings;
+use crate::local;
+use crate::serving::Serving;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, header};
 use futures_util::FutureExt;
@@ -9,44 +10,33 @@ use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use mcp::{Api, Unreachable};
 use model::Rejection;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How often a service is looked for, or started, before a call fails.
-const ATTEMPTS: u32 = 20;
-/// How long to wait between two attempts: another program may be starting a service just now.
-const PAUSE: Duration = Duration::from_millis(250);
-/// How long our own service may take to end when we do, before it is killed.
-const ENDING: Duration = Duration::from_secs(15);
 
 /// Where the service is.
 enum Place {
     /// At this host and port.
     Address(String),
-    /// Where the data directory's service says, or our own.
-    Data(PathBuf),
-}
-
-/// A service that we started. It ends when its standard input does, whatever becomes of us.
-struct Own {
-    child: Child,
-    /// Kept open, so that what it prints has somewhere to go.
-    _stdout: BufReader<ChildStdout>,
+    /// Where the data directory's service says.
+    Data(Settings),
 }
 
 /// A service in another process.
 pub struct Elsewhere {
     place: Place,
     key: Option<String>,
-    own: Arc<Mutex<Option<Own>>>,
-    /// Held by whoever looks for a service or starts one.
-    looking: tokio::sync::Mutex<()>,
+    /// Held by whoever starts a service: one of us waits for the others of this machine.
+    starting: tokio::sync::Mutex<()>,
+}
+
+/// A connection, and what to say on it.
+struct Connected {
+    stream: TcpStream,
+    address: String,
+    key: Option<String>,
 }
 
 impl Elsewhere {
@@ -68,17 +58,13 @@ impl Elsewhere {
         Ok(Self::new(Place::Address(format!("{address}{port}")), key))
     }
 
-    /// The service of a data directory, which is started if there is none.
-    pub fn of(data: &Path, key: Option<String>) -> Self {
-        Self::new(Place::Data(data.to_owned()), key)
+    /// The service of the data directory, which is started if there is none. Without a key it is asked as its owner.
+    pub fn of(settings: &Settings, key: Option<String>) -> Self {
+        Self::new(Place::Data(settings.clone()), key)
     }
 
     fn new(place: Place, key: Option<String>) -> Self {
-        Self { place, key, own: Arc::default(), looking: tokio::sync::Mutex::default() }
-    }
-
-    fn own(&self) -> MutexGuard<'_, Option<Own>> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { place, key, starting: tokio::sync::Mutex::default() }
     }
 
     /// Finds or starts the service before it is needed.
@@ -87,83 +73,34 @@ impl Elsewhere {
         drop(self.connect().await);
     }
 
-    /// Ends the service that we started, if we did, and waits for that.
-    pub fn end(&self) {
-        let Some(mut own) = self.own().take() else { return };
-        drop(own.child.stdin.take());
-        let until = Instant::now() + ENDING;
-        while matches!(own.child.try_wait(), Ok(None)) {
-            if Instant::now() > until {
-                eprintln!("fireclay: the service takes too long to end, and is killed");
-                // Gone in this moment is gone too.
-                drop(own.child.kill());
-                drop(own.child.wait());
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    async fn connect(&self) -> Result<(TcpStream, String), Unreachable> {
+    async fn connect(&self) -> Result<Connected, Unreachable> {
         match &self.place {
-            Place::Address(address) => Ok((reach(address).await?, address.clone())),
-            Place::Data(data) => self.connect_of(data).await,
+            Place::Address(address) => {
+                let (address, key) = (address.clone(), self.key.clone());
+                Ok(Connected { stream: reach(&address).await?, address, key })
+            }
+            Place::Data(settings) => self.connect_of(settings).await,
         }
     }
 
-    async fn connect_of(&self, data: &Path) -> Result<(TcpStream, String), Unreachable> {
-        let mut last = Unreachable("there is none".to_owned());
-        for attempt in 0..ATTEMPTS {
-            let _turn = self.looking.lock().await;
-            if let Some(serving) = Serving::read(data) {
-                let address = serving.address.to_string();
-                match reach(&address).await {
-                    Ok(stream) => return Ok((stream, address)),
-                    Err(error) => last = error,
-                }
-            }
-            if attempt > 0 {
-                tokio::time::sleep(PAUSE).await;
-            }
-            if let Err(error) = self.start(data).await {
-                last = Unreachable(format!("{error:#}"));
-            }
+    async fn connect_of(&self, settings: &Settings) -> Result<Connected, Unreachable> {
+        // Looked for each time: it may have ended since, and the next one has another address.
+        if let Some(serving) = Serving::read(&settings.data)
+            && let Ok(connected) = self.connect_to(&serving).await
+        {
+            return Ok(connected);
         }
-        Err(last)
+        let _turn = self.starting.lock().await;
+        let settings = settings.clone();
+        let started = tokio::task::spawn_blocking(move || local::start(&settings)).await;
+        let started = started.unwrap_or_else(|error| Err(error.into()));
+        self.connect_to(&started.map_err(|error| Unreachable(format!("{error:#}")))?).await
     }
 
-    /// Starts a service of our own, unless one of ours lives; returns when it listens or has ended.
-    async fn start(&self, data: &Path) -> anyhow::Result<()> {
-        let lives = self.own().as_mut().is_some_and(|own| matches!(own.child.try_wait(), Ok(None)));
-        if lives {
-            return Ok(());
-        }
-        let (data, own) = (data.to_owned(), self.own.clone());
-        let starting = tokio::task::spawn_blocking(move || {
-            let mut child = Command::new("/proc/self/exe")
-                .args(["serve", "--listen", "127.0.0.1:0", "--until-stdin-ends", "--data"])
-                .arg(&data)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .context("start a service")?;
-            let stdout = child.stdout.take().context("a service without output")?;
-            let mut stdout = BufReader::new(stdout);
-            let mut line = String::new();
-            while !line.contains("http://") {
-                line.clear();
-                if stdout.read_line(&mut line).context("listen to the service")? == 0 {
-                    break;
-                }
-            }
-            if line.is_empty() {
-                let status = child.wait().context("wait for the service")?;
-                anyhow::bail!("the service did not start ({status}); standard error says why");
-            }
-            *own.lock().unwrap_or_else(PoisonError::into_inner) = Some(Own { child, _stdout: stdout });
-            anyhow::Ok(())
-        });
-        starting.await.context("start a service")?
+    async fn connect_to(&self, serving: &Serving) -> Result<Connected, Unreachable> {
+        let address = serving.address.to_string();
+        let key = self.key.clone().or_else(|| serving.token());
+        Ok(Connected { stream: reach(&address).await?, address, key })
     }
 }
 
@@ -179,11 +116,11 @@ async fn reach(address: &str) -> Result<TcpStream, Unreachable> {
 impl Api for Elsewhere {
     fn ask(&self, mut request: Request<Body>) -> BoxFuture<'_, Result<Response<Body>, Unreachable>> {
         async move {
-            let (stream, address) = self.connect().await?;
+            let Connected { stream, address, key } = self.connect().await?;
             let of = |error: &dyn std::fmt::Display| Unreachable(format!("ask {address}: {error}"));
             let headers = request.headers_mut();
             headers.insert(header::HOST, HeaderValue::from_str(&address).map_err(|error| of(&error))?);
-            if let Some(key) = &self.key {
+            if let Some(key) = key {
                 let key = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|error| of(&error))?;
                 headers.insert(header::AUTHORIZATION, key);
             }

@@ -9,7 +9,7 @@ use crate::commands::follow::Follower;
 use crate::env::Settings;
 use crate::exit::{FAULT, code_of_outcome};
 use anyhow::Context;
-use model::{LimitsPatch, Policy, RunRequest, RunResult};
+use model::{LimitsPatch, Outcome, Policy, RunRequest, RunResult};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -66,6 +66,8 @@ impl<'a> Served<'a> {
             print_json(result)?;
         } else if let Some(fault) = &result.fault {
             eprintln!("fireclay: {fault}");
+        } else if result.outcome == Some(Outcome::Denied) && !result.findings.is_empty() {
+            result.findings.iter().for_each(|finding| eprintln!("fireclay: denied: {finding}"));
         } else if let Some(outcome) = result.outcome {
             // The service's own limits may be others than those of a run here.
             let limits = if result.limits_hit.is_empty() {

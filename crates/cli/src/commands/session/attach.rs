@@ -1,13 +1,13 @@
 //! `fireclay session attach`: a prompt like the interpreter's own, with history, many lines, Ctrl-C and Ctrl-D.
 
 use super::explain;
+use super::talk::Talk;
 use super::whole::wants_more;
 use crate::client::Client;
-use crate::commands::follow::Follower;
 use crate::env::Settings;
 use crate::terminal::Inert;
 use anyhow::Context;
-use model::{Language, RunResult, SessionId};
+use model::{Language, LimitsPatch, RunResult, SessionId};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
@@ -51,7 +51,13 @@ pub fn attach(
     let history = settings.data.join(HISTORY_FILE);
     // There is none before the first time.
     drop(editor.load_history(&history));
-    if std::io::stdin().is_terminal() {
+    let stdin = std::io::stdin();
+    // Lines that come from elsewhere are programs, one and all: none of them is another's input.
+    let typed = stdin.is_terminal().then(|| stdin.as_fd());
+    // Who types may think for longer than a program may usually run.
+    let longest = LimitsPatch { timeout_ms: typed.map(|_| u64::MAX), ..LimitsPatch::default() };
+    let timeout_ms = client.limits(&longest).context("ask for the limits")?.timeout_ms;
+    if typed.is_some() {
         println!("{id}, {language}; Ctrl-D leaves it open, Ctrl-C interrupts a run");
     }
     sys::signal::ignore_broken_pipes()?;
@@ -62,21 +68,21 @@ pub fn attach(
         Language::JavaScript | Language::TypeScript => "> ",
     };
     loop {
-        let typed = match editor.readline(prompt) {
-            Ok(typed) => typed,
+        let line = match editor.readline(prompt) {
+            Ok(line) => line,
             Err(ReadlineError::Interrupted) => continue,
             Err(ReadlineError::Eof) => break,
             Err(error) => return Err(error).context("read a line"),
         };
-        if typed.trim().is_empty() {
+        if line.trim().is_empty() {
             continue;
         }
-        let body = json!({"language": language, "code": typed, "file_name": "<stdin>"});
-        let (run, events) = client.run_in(id.as_str(), &body)?;
-        let result = Follower { client, raw: false, quiet: false }.follow(events, &run, &interrupt)?;
+        let asked = json!({"language": language, "code": line, "file_name": "<stdin>",
+            "limits": {"timeout_ms": timeout_ms}});
+        let result = Talk::start(client, id, asked, &interrupt, typed)?.follow()?;
         // One that came as the run ended is not for the next.
         while sys::signal::take(interrupt.as_fd())?.is_some() {}
-        tell(client, &result)?;
+        tell(client, &result, timeout_ms)?;
     }
     if let Err(error) = editor.save_history(&history) {
         eprintln!("fireclay: keep what was typed: {error}");
@@ -85,7 +91,7 @@ pub fn attach(
 }
 
 /// Shows what a run gave besides its output: values, pictures by their kind, and how it ended if its output does not say so.
-fn tell(client: &Client, result: &RunResult) -> anyhow::Result<()> {
+fn tell(client: &Client, result: &RunResult, timeout_ms: u64) -> anyhow::Result<()> {
     for bundle in result.displays.iter().chain(&result.result) {
         let kinds = || bundle.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let shown = bundle.get("text/plain").and_then(Value::as_str);
@@ -93,5 +99,5 @@ fn tell(client: &Client, result: &RunResult) -> anyhow::Result<()> {
         let mut inert = Inert::default();
         println!("{}", String::from_utf8_lossy(&inert.push(shown.as_bytes())));
     }
-    explain(client, result, None)
+    explain(client, result, Some(timeout_ms))
 }

@@ -1,9 +1,11 @@
-//! `fireclay session cp`: one file into a session, or out of it.
+//! `fireclay session cp`: a file or a directory into a session, or out of it.
+
+mod directory;
 
 use super::{id_of, unreadable};
 use crate::client::Client;
 use anyhow::Context;
-use model::Rejection;
+use model::{Rejection, SessionId};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,22 +13,13 @@ use std::path::{Path, PathBuf};
 /// Copies; one of the two is in a session.
 pub fn copy(client: &Client, from: &str, to: &str) -> anyhow::Result<()> {
     match (there(from), there(to)) {
-        (None, Some((session, path))) => {
-            let name = Path::new(from).file_name().map(|name| name.to_string_lossy().into_owned());
-            let content: Box<dyn Read> = match from {
-                "-" => Box::new(std::io::stdin().lock()),
-                _ => Box::new(File::open(from).map_err(|error| unreadable("FROM", from, &error))?),
-            };
-            // As cp does with a directory.
-            let path = match (path, name) {
-                ("" | ".", Some(name)) => name,
-                (path, Some(name)) if path.ends_with('/') => format!("{path}{name}"),
-                (path, _) => path.to_owned(),
-            };
-            client.put_file(id_of(client, session)?.as_str(), &path, content)
-        }
+        (None, Some((session, path))) => put(client, &id_of(client, session)?, from, path),
         (Some((session, path)), None) => {
-            let mut content = client.file(id_of(client, session)?.as_str(), path)?;
+            let id = id_of(client, session)?;
+            if directory::is_one(client, &id, path)? {
+                return directory::fetch(client, &id, path, to);
+            }
+            let mut content = client.file(id.as_str(), path)?;
             match to {
                 "-" => save(&mut content, &mut std::io::stdout().lock(), "standard output"),
                 _ => fetch(&mut content, path, Path::new(to)),
@@ -38,6 +31,24 @@ pub fn copy(client: &Client, from: &str, to: &str) -> anyhow::Result<()> {
             Err(Rejection::new("FROM, TO", "exactly one of the two must be in a session", hint).into())
         }
     }
+}
+
+fn put(client: &Client, id: &SessionId, from: &str, path: &str) -> anyhow::Result<()> {
+    let name = Path::new(from).file_name().map(|name| name.to_string_lossy().into_owned());
+    if from != "-" && Path::new(from).is_dir() {
+        return directory::put(client, id, Path::new(from), path);
+    }
+    let content: Box<dyn Read> = match from {
+        "-" => Box::new(std::io::stdin().lock()),
+        _ => Box::new(File::open(from).map_err(|error| unreadable("FROM", from, &error))?),
+    };
+    // As cp does with a directory.
+    let path = match (path, name) {
+        ("" | ".", Some(name)) => name,
+        (path, Some(name)) if path.ends_with('/') => format!("{path}{name}"),
+        (path, _) => path.to_owned(),
+    };
+    client.put_file(id.as_str(), &path, content)
 }
 
 /// What a name means in a session: what has a colon before any slash.
@@ -66,7 +77,7 @@ fn fetch(content: &mut impl Read, path: &str, to: &Path) -> anyhow::Result<()> {
     saved
 }
 
-fn save(content: &mut impl Read, to: &mut impl Write, name: &str) -> anyhow::Result<()> {
+pub(super) fn save(content: &mut impl Read, to: &mut impl Write, name: &str) -> anyhow::Result<()> {
     std::io::copy(content, to).and_then(|_| to.flush()).with_context(|| format!("write {name}"))
 }
 

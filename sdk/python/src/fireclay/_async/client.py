@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class AsyncFireclay:
     """A service that runs code.
 
-    `url` and `api_key` are FIRECLAY_URL's and FIRECLAY_API_KEY's unless said. `timeout` is how many seconds the service may say nothing,
+    `url` and `api_key` are FIRECLAY_URL's and FIRECLAY_API_KEY's unless said; without any address it is this user's local server, which the
+    first request starts if there is none. `timeout` is how many seconds the service may say nothing,
     so longer than a run may take; `retries` how often a request is sent again where that is safe. `http_client` brings your own httpx
     client (proxies, certificates, tests), which is then yours to close. May be shared between threads, or tasks.
     """
@@ -52,8 +53,8 @@ class AsyncFireclay:
 
     @property
     def url(self) -> str:
-        """Where the service is."""
-        return self._transport.settings.url
+        """Where the service is. Of the local server that is not there yet, waits for its start."""
+        return self._transport.url
 
     async def run(
         self,

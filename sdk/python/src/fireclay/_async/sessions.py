@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, AsyncIterator, Deque, Iterable, Optional, Type
 
 from .._paths import one_part
 from .._request import Duration, SessionOptions, SessionRun, SessionRunOptions, session_request, session_run_request, times
-from .._types import Language, RunResult, RunSummary, SessionList, SessionState, SessionView
+from .._types import Language, PortLink, RunResult, RunSummary, SessionList, SessionState, SessionView
 from ..errors import Conflict, FireclayError
 from .files import AsyncSessionFiles
 from .runs import AsyncRuns
 from .stream import AsyncRunStream
+from .tools import AsyncTools
 from .transport import AsyncTransport
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class AsyncSession:
         """What the service last told of it; `look()` asks anew."""
         self.files = AsyncSessionFiles(transport, self._path)
         """Its workspace."""
+        self.tools = AsyncTools(self._runs, in_session=True)
+        """Definitions for models that call functions, and what answers their calls: by this session, which keeps state between them."""
 
     async def run(
         self,
@@ -123,10 +126,7 @@ class AsyncSession:
         run_id = run if isinstance(run, str) else run.run_id if isinstance(run, AsyncRunStream) else run.id
         if run_id is None:
             raise FireclayError("the run has not begun: read the first event of its stream")
-        if isinstance(await self._runs.get(run_id), RunResult):
-            return False
-        await self._runs.remove(run_id)
-        return True
+        return not isinstance(await self._runs.cancel(run_id), RunResult)
 
     async def restart(self) -> SessionView:
         """Begins all interpreters anew. Their state is cleared and what they run is cancelled; files are kept."""
@@ -138,6 +138,13 @@ class AsyncSession:
         body = times(idle_ttl, ttl)
         self.view = await self._transport.ask(SessionView, "POST", f"{self._path}/renew", json=body, repeatable=True)
         return self.view
+
+    async def port_url(self, port: int) -> str:
+        """A link that lets a browser in to what listens on a port of the sandbox's loopback: once, and within a minute. The session must have
+        been opened with `ports=True`. Programs need no link: they send their key to the link's host.
+        """
+        link = await self._transport.ask(PortLink, "POST", f"{self._path}/ports/{port}")
+        return link.url
 
     async def look(self) -> SessionView:
         """How it is now: open or ended and why, its limits, its times, how many runs there were."""

@@ -8,7 +8,8 @@ from typing import Any, AsyncIterator, Callable, Dict, Mapping, Optional, Type, 
 import httpx
 
 from .._decode import decode
-from .._policy import Settings, error_of, unreachable, wait_before_retry
+from .._local import Finder
+from .._policy import Settings, at, error_of, unreachable, wait_before_retry
 from .._request import to_json
 from ..errors import FireclayError, Unreachable
 
@@ -23,6 +24,7 @@ class AsyncTransport:
 
     def __init__(self, settings: Settings, http: Optional[httpx.AsyncClient]) -> None:
         self.settings = settings
+        self._finder = Finder()
         self._owned = http is None
         # Redirects are not followed: a key is for the service that was named.
         self._http = http or httpx.AsyncClient(timeout=settings.timeout)
@@ -31,6 +33,20 @@ class AsyncTransport:
         """Closes the connections, but not those of a client that was brought along."""
         if self._owned:
             await self._http.aclose()
+
+    @property
+    def url(self) -> str:
+        """Where the service is. Waits for the local server to start, if that is asked and not there."""
+        return self.settings.url or self._finder.find().url
+
+    async def _there(self) -> Settings:
+        """How to ask now: as it was said, or the local server, which may be another since the last time."""
+        if self.settings.url:
+            return self.settings
+        find, found = self._finder.find, self._finder.known()
+        if found is None:
+            found = await asyncio.to_thread(find)
+        return at(self.settings, found)
 
     async def send(
         self,
@@ -45,7 +61,7 @@ class AsyncTransport:
         repeatable: Optional[bool] = None,
     ) -> httpx.Response:
         """Asks, and returns an answer whose body is still to come. Raises for a problem; the caller closes what it gets."""
-        sent: Dict[str, str] = {**self.settings.headers, **(headers or {})}
+        sent: Dict[str, str] = dict(headers or {})
         content = lines
         if lines is not None:
             sent["content-type"] = "application/x-ndjson"
@@ -59,9 +75,11 @@ class AsyncTransport:
         attempt = 0
         while True:
             body = content if upload is None else upload if isinstance(upload, bytes) else upload()
-            request = self._http.build_request(method, self.settings.url + path, params=said, headers=sent, content=body)
+            there = await self._there()
+            whole = {**there.headers, **sent}
+            request = self._http.build_request(method, there.url + path, params=said, headers=whole, content=body)
             try:
-                return await self._once(request)
+                return await self._once(request, there)
             except FireclayError as error:
                 wait = wait_before_retry(error, attempt, repeatable)
                 if wait is None or attempt >= self.settings.retries:
@@ -69,7 +87,7 @@ class AsyncTransport:
             attempt += 1
             await asyncio.sleep(wait)
 
-    async def _once(self, request: httpx.Request) -> httpx.Response:
+    async def _once(self, request: httpx.Request, there: Settings) -> httpx.Response:
         try:
             response = await self._http.send(request, stream=True)
             if response.is_success:
@@ -79,7 +97,7 @@ class AsyncTransport:
             finally:
                 await response.aclose()
         except httpx.TransportError as error:
-            raise unreachable(self.settings, error) from error
+            raise unreachable(there, error) from error
         raise error_of(response.status_code, response.headers, body)
 
     async def read(self, response: httpx.Response) -> bytes:

@@ -79,6 +79,13 @@ class Runs:
             if cursor is None:
                 return
 
+    def cancel(self, run_id: str) -> Union[RunResult, RunSummary]:
+        """Takes back a run that is on its way: it settles as `cancelled`. A settled one is left as it is, and returned."""
+        response = self._transport.send("POST", f"/v1/runs/{one_part(run_id)}/cancel")
+        status = response.status_code
+        self._transport.read(response)
+        return decode(RunSummary, response.json()) if status == 202 else decode(RunResult, response.json())
+
     def remove(self, run_id: str) -> None:
         """Takes back a run that is on its way, or forgets a settled one with its events and artifacts."""
         # Never sent twice: the first takes the run back, a second would forget it.

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Iterator, Deque, Iterable, Optional, Type, Uni
 
 from .._paths import one_part
 from .._request import Duration, SessionOptions, SessionRun, SessionRunOptions, session_request, session_run_request, times
-from .._types import Language, RunResult, RunSummary, SessionList, SessionState, SessionView
+from .._types import Language, PortLink, RunResult, RunSummary, SessionList, SessionState, SessionView
 from ..errors import Conflict, FireclayError
 from .files import SessionFiles
 from .runs import Runs
 from .stream import RunStream
+from .tools import Tools
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Session:
         """What the service last told of it; `look()` asks anew."""
         self.files = SessionFiles(transport, self._path)
         """Its workspace."""
+        self.tools = Tools(self._runs, in_session=True)
+        """Definitions for models that call functions, and what answers their calls: by this session, which keeps state between them."""
 
     def run(
         self,
@@ -124,10 +127,7 @@ class Session:
         run_id = run if isinstance(run, str) else run.run_id if isinstance(run, RunStream) else run.id
         if run_id is None:
             raise FireclayError("the run has not begun: read the first event of its stream")
-        if isinstance(self._runs.get(run_id), RunResult):
-            return False
-        self._runs.remove(run_id)
-        return True
+        return not isinstance(self._runs.cancel(run_id), RunResult)
 
     def restart(self) -> SessionView:
         """Begins all interpreters anew. Their state is cleared and what they run is cancelled; files are kept."""
@@ -139,6 +139,13 @@ class Session:
         body = times(idle_ttl, ttl)
         self.view = self._transport.ask(SessionView, "POST", f"{self._path}/renew", json=body, repeatable=True)
         return self.view
+
+    def port_url(self, port: int) -> str:
+        """A link that lets a browser in to what listens on a port of the sandbox's loopback: once, and within a minute. The session must have
+        been opened with `ports=True`. Programs need no link: they send their key to the link's host.
+        """
+        link = self._transport.ask(PortLink, "POST", f"{self._path}/ports/{port}")
+        return link.url
 
     def look(self) -> SessionView:
         """How it is now: open or ended and why, its limits, its times, how many runs there were."""

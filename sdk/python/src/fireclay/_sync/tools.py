@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping
 
 from .. import _tool_calls as tool_calls
@@ -16,22 +17,25 @@ if TYPE_CHECKING:
 
 
 class Tools:
-    """`fc.tools`: one tool, `run_code`, in the words of each provider."""
+    """`fc.tools`, and `session.tools`: one tool, `run_code`, in the words of each provider."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, in_session: bool = False) -> None:
         self._runs = runs
+        self._in_session = in_session
+        self._description = tool_calls.STAYS if in_session else tool_calls.FRESH
 
     def openai(self, api: str = "chat") -> List[Dict[str, Any]]:
         """`tools=` of OpenAI's chat completions; with `api="responses"`, of its responses."""
-        return tool_calls.openai_responses() if api == "responses" else tool_calls.openai_chat()
+        define = tool_calls.openai_responses if api == "responses" else tool_calls.openai_chat
+        return define(self._description)
 
     def anthropic(self) -> List[Dict[str, Any]]:
         """`tools=` of Anthropic's messages."""
-        return tool_calls.anthropic()
+        return tool_calls.anthropic(self._description)
 
     def gemini(self) -> List[Dict[str, Any]]:
         """`tools` of Gemini's generateContent."""
-        return tool_calls.gemini()
+        return tool_calls.gemini(self._description)
 
     def handle(self, tool_call: Any, **options: Unpack[RunOptions]) -> Dict[str, Any]:
         """Runs what a model asks for, and returns the message that answers it.
@@ -46,8 +50,10 @@ class Tools:
 
     def call(self, arguments: Mapping[str, Any], **options: Unpack[RunOptions]) -> ToolAnswer:
         """Runs what a model asks for, in no provider's words: the arguments in, what the model is to be told out."""
+        # In a session a fault is final: what the first try did to it, a second would do again.
+        key = uuid.uuid4().hex if self._in_session else None
         try:
-            run = self._runs.run(tool_calls.request_of(arguments, options))
+            run = self._runs.run(tool_calls.request_of(arguments, options), key)
         except Rejected as error:
             # Only what the model itself may have said wrong is for it to mend.
             if error.status != 422:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional, Tuple, Union
 from langchain_core.tools import StructuredTool
 
 from .. import AsyncFireclay, Fireclay, RunResult
-from .._tool_calls import DESCRIPTION, PARAMETERS, RUN_CODE
+from .._tool_calls import FRESH, PARAMETERS, RUN_CODE
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -45,5 +45,5 @@ def run_code_tool(client: Union[Fireclay, AsyncFireclay], **options: Unpack[RunO
 
 def _tool(**functions: Any) -> StructuredTool:
     return StructuredTool.from_function(
-        name=RUN_CODE, description=DESCRIPTION, args_schema=PARAMETERS, response_format="content_and_artifact", **functions
+        name=RUN_CODE, description=FRESH, args_schema=PARAMETERS, response_format="content_and_artifact", **functions
     )

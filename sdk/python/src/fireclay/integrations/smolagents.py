@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 from smolagents import Tool
 
 from .. import Fireclay
-from .._tool_calls import DESCRIPTION, PARAMETERS, RUN_CODE
+from .._tool_calls import FRESH, PARAMETERS, RUN_CODE
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -31,7 +31,7 @@ class RunCodeTool(Tool):  # type: ignore[misc, unused-ignore]
     """A tool that runs code, and returns what the model is told. `options` win over the model's words."""
 
     name = RUN_CODE
-    description = DESCRIPTION
+    description = FRESH
     inputs = _inputs()
     output_type = "string"
 

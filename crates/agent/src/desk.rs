@@ -1,0 +1,274 @@
+//! Where a task does its two things, asking a model and running code, each under the budget, the review and the eyes of a person.
+
+use crate::bounded::escaped;
+use crate::budget::{Budget, Limit, Spent};
+use crate::conversation::{Message, Reply, Request, Sampling, Shape, Tool};
+use crate::error::ModelError;
+use crate::provider::{Provider, Watch};
+use crate::report;
+use crate::review::Reviewer;
+use crate::secret::Redactor;
+use crate::told::Told;
+use crate::workbench::{BenchError, Program, Workbench};
+use model::RunResult;
+use std::time::{Duration, Instant};
+
+/// What a person says to code that is about to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Approval {
+    /// Run it.
+    Run,
+    /// Run this instead.
+    Edited(String),
+    /// Do not run it, for this reason.
+    Refused(String),
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// With an answer.
+    Answered(String),
+    /// A part of the budget was used up first.
+    Exceeded(Limit),
+    /// There is no answer, and this is why.
+    Failed(String),
+    /// Somebody stopped it.
+    Stopped,
+}
+
+/// How a task ended, and what it left.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// How.
+    pub end: End,
+    /// The last code that ran or was to run, and what came of it, as the model was told.
+    pub last: Option<(Program, String)>,
+    /// What it used.
+    pub spent: Spent,
+}
+
+/// What became of code.
+pub(crate) enum Ran {
+    /// It ran.
+    Done(Box<RunResult>),
+    /// Nobody lets it run, for these reasons.
+    Denied(Vec<String>),
+    /// It cannot be run, for this reason.
+    Refused(String),
+}
+
+/// Why there is no reply.
+pub(crate) enum NoReply {
+    /// The conversation is too long.
+    TooLong(String),
+    /// The provider does not take the request.
+    Rejected(String),
+    /// The task has ended.
+    Ended(End),
+}
+
+/// All that a task works with.
+pub struct Desk<'a> {
+    /// Who is asked.
+    pub provider: &'a Provider,
+    /// Where code runs.
+    pub bench: &'a mut dyn Workbench,
+    /// Who reads code before it runs, if anybody does.
+    pub reviewer: Option<Reviewer>,
+    /// The person who approves each run, if one does.
+    pub approve: Option<&'a mut dyn FnMut(&Program) -> Approval>,
+    /// Is told what happens.
+    pub told: &'a mut dyn FnMut(Told<'_>),
+    /// Whether to stop.
+    pub stop: &'a dyn Fn() -> bool,
+    /// Knows the keys that no model may see.
+    pub redactor: Redactor,
+    /// How words are chosen.
+    pub sampling: Sampling,
+    /// How much one task may use.
+    pub budget: Budget,
+    spent: Spent,
+    last: Option<(Program, String)>,
+}
+
+impl<'a> Desk<'a> {
+    /// A desk with nobody to review or approve, and the usual budget.
+    pub fn new(
+        provider: &'a Provider,
+        bench: &'a mut dyn Workbench,
+        told: &'a mut dyn FnMut(Told<'_>),
+        stop: &'a dyn Fn() -> bool,
+    ) -> Self {
+        Self {
+            provider,
+            bench,
+            told,
+            stop,
+            reviewer: None,
+            approve: None,
+            redactor: Redactor::default(),
+            sampling: Sampling::default(),
+            budget: Budget::default(),
+            spent: Spent::nothing(),
+            last: None,
+        }
+    }
+
+    /// A task begins: the budget is whole.
+    pub(crate) fn begin(&mut self) {
+        self.spent = Spent::nothing();
+        self.last = None;
+    }
+
+    /// A task has ended.
+    pub(crate) fn end(&mut self, end: End) -> Ended {
+        Ended { end, last: self.last.take(), spent: self.spent }
+    }
+
+    /// Asks the model.
+    pub(crate) fn think(
+        &mut self,
+        system: &str,
+        messages: &[Message],
+        tools: &[Tool],
+        shape: Option<&Shape>,
+        sampling: Sampling,
+    ) -> Result<Reply, NoReply> {
+        if let Some(limit) = self.spent.against_a_turn(&self.budget) {
+            return Err(NoReply::Ended(End::Exceeded(limit)));
+        }
+        let request = Request { system, messages, tools, shape, sampling };
+        let reply = self.ask(None, &request)?;
+        self.spent.turns = self.spent.turns.saturating_add(1);
+        (self.told)(Told::Spent(&self.spent));
+        Ok(reply)
+    }
+
+    /// Asks `other`, or the model of the task.
+    fn ask(&mut self, other: Option<&Provider>, request: &Request<'_>) -> Result<Reply, NoReply> {
+        let provider = other.unwrap_or(self.provider);
+        let (told, stop) = (&mut *self.told, self.stop);
+        let mut watch = Watch {
+            stop,
+            until: self.spent.until(&self.budget),
+            waits: &mut |error: &ModelError, wait: Duration| told(Told::Waiting(&error.to_string(), wait)),
+        };
+        match provider.ask(request, &mut watch) {
+            Ok(reply) => {
+                self.spent.tokens(reply.tokens, provider.price());
+                Ok(reply)
+            }
+            Err(ModelError::ContextLength(why)) => Err(NoReply::TooLong(why)),
+            Err(ModelError::Rejected(why)) => Err(NoReply::Rejected(why)),
+            Err(ModelError::Stopped) => Err(NoReply::Ended(self.stopped())),
+            Err(error) => Err(NoReply::Ended(End::Failed(error.to_string()))),
+        }
+    }
+
+    fn stopped(&self) -> End {
+        self.spent.against_time(&self.budget).map_or(End::Stopped, End::Exceeded)
+    }
+
+    /// Tells what the model said on its way.
+    pub(crate) fn tell(&mut self, told: Told<'_>) {
+        (self.told)(told);
+    }
+
+    /// Runs code, if nobody objects.
+    pub(crate) fn run(&mut self, program: &Program, fresh: bool) -> Result<Ran, End> {
+        if let Some(limit) = self.spent.against_a_run(&self.budget) {
+            self.last = Some((program.clone(), "[not run]".to_owned()));
+            return Err(End::Exceeded(limit));
+        }
+        (self.told)(Told::Code(program));
+        let mut reasons = self.review(&Reviewer::subject_of(program))?;
+        let mut edited = None;
+        if reasons.is_empty()
+            && let Some(approve) = self.approve.as_mut()
+        {
+            match approve(program) {
+                Approval::Run => {}
+                Approval::Edited(code) => edited = Some(Program { code, ..program.clone() }),
+                Approval::Refused(why) => reasons.push(why),
+            }
+        }
+        if !reasons.is_empty() {
+            (self.told)(Told::Denied(&reasons));
+            self.last = Some((program.clone(), format!("[outcome: denied] {}", reasons.join("; "))));
+            return Ok(Ran::Denied(reasons));
+        }
+        let program = edited.as_ref().unwrap_or(program);
+        self.spent.runs += 1;
+        let time_left = self.spent.until(&self.budget).saturating_duration_since(Instant::now());
+        let ran =
+            if fresh { self.bench.run_fresh(program, time_left) } else { self.bench.run(program, time_left) };
+        match ran {
+            Ok(result) => {
+                (self.told)(Told::Ran(&result));
+                self.last = Some((program.clone(), self.shown(&result)));
+                Ok(Ran::Done(Box::new(result)))
+            }
+            Err(BenchError::Refused(why)) => Ok(Ran::Refused(why)),
+            Err(BenchError::Failed(why)) => Err(End::Failed(why)),
+            Err(BenchError::Stopped) => Err(self.stopped()),
+        }
+    }
+
+    /// A run as the model may see it.
+    pub(crate) fn shown(&self, result: &RunResult) -> String {
+        self.redactor.redact(&report::of_run(result))
+    }
+
+    /// Reads a text as the model may see it.
+    pub(crate) fn read_file(&mut self, path: &str) -> Result<String, BenchError> {
+        let bytes = self.bench.read_file(path)?;
+        (self.told)(Told::File("read", path, bytes.len()));
+        let text =
+            crate::bounded::for_model(&String::from_utf8_lossy(&bytes), crate::bounded::OUTPUT_BYTES_MAX);
+        Ok(self.redactor.redact(&text))
+    }
+
+    /// Writes a file, unless the reviewer objects: what is written today may be run tomorrow.
+    pub(crate) fn write_file(&mut self, path: &str, text: &str) -> Result<Result<(), BenchError>, End> {
+        let reasons = self.review(&Reviewer::subject_of_file(path, text))?;
+        if !reasons.is_empty() {
+            (self.told)(Told::Denied(&reasons));
+            return Ok(Err(BenchError::Refused(format!("[outcome: denied] {}", reasons.join("; ")))));
+        }
+        (self.told)(Told::File("wrote", path, text.len()));
+        Ok(self.bench.write_file(path, text.as_bytes()))
+    }
+
+    /// What the reviewer has against something; nothing if there is no reviewer.
+    fn review(&mut self, subject: &str) -> Result<Vec<String>, End> {
+        let Some(mut reviewer) = self.reviewer.take() else { return Ok(Vec::new()) };
+        let reasons = self.review_by(&mut reviewer, subject);
+        self.reviewer = Some(reviewer);
+        reasons
+    }
+
+    fn review_by(&mut self, reviewer: &mut Reviewer, subject: &str) -> Result<Vec<String>, End> {
+        if let Some(known) = reviewer.known(subject) {
+            return Ok(known);
+        }
+        let messages = [Message::User(subject.to_owned())];
+        for _ in 0..Reviewer::ATTEMPTS {
+            let request = Reviewer::request(&messages);
+            let reply = match self.ask(reviewer.provider.as_ref(), &request) {
+                Ok(reply) => reply,
+                Err(NoReply::Ended(end)) => return Err(end),
+                Err(NoReply::TooLong(why) | NoReply::Rejected(why)) => {
+                    return Ok(vec![format!("it could not be reviewed: {why}")]);
+                }
+            };
+            if let Some(reasons) = Reviewer::verdict(&reply) {
+                let reasons: Vec<String> = reasons.iter().map(|reason| escaped(reason)).collect();
+                reviewer.remember(subject, reasons.clone());
+                return Ok(reasons);
+            }
+        }
+        // Fails closed: what was not found safe does not run.
+        Ok(vec!["the review of it could not be read".to_owned()])
+    }
+}

@@ -1,0 +1,29 @@
+//! What happens in a task, told as it does.
+
+use crate::budget::Spent;
+use crate::workbench::Program;
+use model::RunResult;
+use std::time::Duration;
+
+/// Something that happened. Texts of models and programs are as they came: whoever shows them makes them harmless first.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// A pass of `--solution` begins.
+    Pass(u32),
+    /// The model said this on its way.
+    Thought(&'a str),
+    /// Code is about to run.
+    Code(&'a Program),
+    /// It ran.
+    Ran(&'a RunResult),
+    /// It was refused, for these reasons.
+    Denied(&'a [String]),
+    /// A file was read or written: its path, and how many bytes.
+    File(&'a str, &'a str, usize),
+    /// A request is sent again after a while.
+    Waiting(&'a str, Duration),
+    /// Something that a person should know.
+    Warning(&'a str),
+    /// A request was answered; all that was used so far.
+    Spent(&'a Spent),
+}

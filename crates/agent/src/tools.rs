@@ -1,0 +1,123 @@
+//! The tools of a conversation: what a model reads of them, and what it calls them with.
+
+use crate::conversation::{Call, Tool};
+use crate::workbench::Program;
+use model::Language;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+/// What a model asked for.
+#[derive(Debug, PartialEq)]
+pub enum Asked {
+    /// `run_code`.
+    Run(Program),
+    /// `read_file`.
+    Read(String),
+    /// `write_file`.
+    Write(String, String),
+}
+
+/// All tools. Schemas are in the part of JSON Schema that every provider knows.
+pub fn tools(language: Language) -> Vec<Tool> {
+    let path = json!({"type": "string", "description": "Relative to the working directory, such as data/input.csv."});
+    vec![
+        Tool {
+            name: "run_code",
+            description: "Runs a program in a sandbox without network and returns what it printed, the value of its last expression and \
+                          how it ended. Variables, imports and files stay from call to call. Print what you want to see.",
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "language": {
+                        "type": "string", "enum": ["python", "javascript", "typescript", "bash"],
+                        "description": format!("The language of the code; {} if left out.", language.name()),
+                    },
+                    "code": {"type": "string", "description": "The program."},
+                    "stdin": {"type": "string", "description": "What it reads on standard input."},
+                },
+                "required": ["code"],
+            }),
+        },
+        Tool {
+            name: "read_file",
+            description: "Reads a text file of the sandbox.",
+            parameters: json!({"type": "object", "properties": {"path": path}, "required": ["path"]}),
+        },
+        Tool {
+            name: "write_file",
+            description: "Writes a text file of the sandbox, where run_code finds it. A file that is there is replaced.",
+            parameters: json!({
+                "type": "object",
+                "properties": {"path": path, "text": {"type": "string", "description": "All of its content."}},
+                "required": ["path", "text"],
+            }),
+        },
+    ]
+}
+
+#[derive(Deserialize)]
+struct RunCode {
+    language: Option<Language>,
+    #[serde(alias = "jsCode")]
+    code: String,
+    stdin: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ReadFile {
+    path: String,
+}
+
+#[derive(Deserialize)]
+struct WriteFile {
+    path: String,
+    #[serde(alias = "content")]
+    text: String,
+}
+
+/// Reads a call, or says what is wrong with it so that the model can do better. Keys that are not known are passed over.
+pub fn read(call: &Call, language: Language) -> Result<Asked, String> {
+    match call.name.as_str() {
+        "run_code" => parse(call).map(|RunCode { language: said, code, stdin }| {
+            Asked::Run(Program { language: said.unwrap_or(language), code, stdin })
+        }),
+        "read_file" => parse(call).map(|ReadFile { path }| Asked::Read(path)),
+        "write_file" => parse(call).map(|WriteFile { path, text }| Asked::Write(path, text)),
+        other => Err(format!("there is no tool {other:?}; there are run_code, read_file and write_file")),
+    }
+}
+
+fn parse<T: DeserializeOwned>(call: &Call) -> Result<T, String> {
+    serde_json::from_str(&call.arguments).map_err(|error| {
+        format!("the arguments of {} cannot be used: {error}; call it again with whole JSON", call.name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(name: &str, arguments: &str) -> Call {
+        Call { name: name.to_owned(), arguments: arguments.to_owned(), ..Call::default() }
+    }
+
+    #[test]
+    fn what_models_write_is_read() {
+        let read = |name, arguments| read(&call(name, arguments), Language::Python);
+        let run =
+            |language, code: &str| Ok(Asked::Run(Program { language, code: code.to_owned(), stdin: None }));
+        assert_eq!(read("run_code", r#"{"code":"1"}"#), run(Language::Python, "1"));
+        assert_eq!(
+            read("run_code", r#"{"code":"1","language":"JS","stdin":null,"x":1}"#),
+            run(Language::JavaScript, "1")
+        );
+        assert!(read("run_code", r#"{"code":"1"#).unwrap_err().contains("whole JSON"));
+        assert!(read("run_code", r#"{"language":"cobol","code":"1"}"#).is_err());
+        assert_eq!(
+            read("write_file", r#"{"path":"a","text":"b"}"#),
+            Ok(Asked::Write("a".into(), "b".into()))
+        );
+        assert!(read("rm", "{}").unwrap_err().contains("run_code, read_file and write_file"));
+    }
+}

@@ -1,0 +1,239 @@
+//! `fireclay agent`: a question → programs in a sandbox → an answer.
+
+mod choose;
+mod interactive;
+mod report;
+mod sandboxes;
+mod show;
+
+use crate::args::{AgentArguments, AgentFormat, Level, Tools};
+use crate::commands::run::{input_file, read_text, unreadable};
+use crate::commands::session;
+use crate::env::Settings;
+use agent::{
+    Approval, Budget, Chat, Desk, End, Ended, Problem, Program, Reviewer, Sampling, Told, ToolStyle, solve,
+};
+use anyhow::Context;
+use choose::Chosen;
+use model::Rejection;
+use report::Report;
+use rustix::fs::FileType;
+use sandboxes::{Interrupts, Sandboxes};
+use show::Show;
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+use std::time::Duration;
+
+/// There is no answer.
+const NO_ANSWER: u8 = 1;
+/// It was stopped; as a shell says it of SIGINT.
+const STOPPED: u8 = 130;
+/// Most of standard input that becomes a file.
+const STDIN_BYTES_MAX: u64 = 64 << 20;
+/// What it is called in the sandbox.
+const STDIN_FILE: &str = "stdin.txt";
+
+/// Does what is asked; answers the exit code.
+pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<u8> {
+    let sampling = Sampling {
+        temperature: arguments.temperature,
+        top_p: arguments.top_p,
+        presence_penalty: arguments.presence_penalty,
+        frequency_penalty: arguments.frequency_penalty,
+    };
+    let mut question = question(arguments)?;
+    let chosen = Chosen::of(arguments, settings)?;
+    chosen.provider.takes(&sampling)?;
+    if arguments.ask && !std::io::stdin().is_terminal() {
+        return Err(Rejection::new(
+            "--ask",
+            "there is no terminal to ask at",
+            "leave it out, or use --review",
+        )
+        .into());
+    }
+    let instructions = arguments.instructions.as_deref().map(said).transpose()?;
+    let mut files =
+        arguments.files.iter().map(|file| input_file(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    if question.is_some()
+        && !arguments.interactive
+        && let Some(content) = piped()?
+    {
+        let bytes = content.len();
+        files.push(model::InputFile {
+            path: STDIN_FILE.to_owned(),
+            content: model::request::FileContent::Bytes(content),
+            executable: false,
+        });
+        question = question.map(|question| {
+            format!("{question}\n\n(Standard input is in the file {STDIN_FILE}, {bytes} bytes.)")
+        });
+    }
+    sys::signal::ignore_broken_pipes()?;
+    let interrupts = Interrupts::catch(if arguments.interactive {
+        &[crate::commands::run::INTERRUPT]
+    } else {
+        &crate::commands::run::ENDING
+    })?;
+    let client = session::service(arguments.url.as_ref(), settings)?;
+    let mut bench = Sandboxes::new(&client, &interrupts, arguments, files)?;
+    let show = Show::new(arguments, settings, chosen.redactor.clone());
+    let mut told = |told: Told<'_>| show.tell(&told);
+    let stop = || interrupts.came();
+    let mut approve = show::approver(&show);
+    let mut desk = Desk::new(&chosen.provider, &mut bench, &mut told, &stop);
+    desk.sampling = sampling;
+    desk.redactor = chosen.redactor.clone();
+    desk.reviewer = arguments.review.then(|| Reviewer::new(chosen.reviewer));
+    desk.approve = arguments.ask.then_some(&mut approve as &mut dyn FnMut(&Program) -> Approval);
+    desk.budget = Budget {
+        turns: arguments.max_turns,
+        tokens: arguments.max_tokens,
+        dollars: arguments.max_cost,
+        time: Duration::from_millis(arguments.max_time),
+        runs: arguments.max_runs,
+    };
+    let mut chat = Chat::new(arguments.language, style(arguments), instructions.as_deref());
+    if arguments.interactive {
+        let code = interactive::converse(&mut chat, &mut desk, &show, &interrupts, question, settings)?;
+        bench.close()?;
+        return Ok(code);
+    }
+    let question = match question {
+        Some(question) => question,
+        None => read_text(std::io::stdin().lock(), "standard input")?,
+    };
+    if question.trim().is_empty() {
+        return Err(Rejection::new("QUESTION", "it is empty", "say what to find out").into());
+    }
+    let (ended, solution) = if arguments.solution {
+        let problem = Problem {
+            question: &question,
+            language: arguments.language,
+            instructions: instructions.as_deref(),
+            passes: arguments.max_iterations,
+            tests: arguments.tests,
+        };
+        solve(&mut desk, &problem)
+    } else {
+        (chat.ask(&mut desk, &question), None)
+    };
+    if let Some(directory) = &arguments.artifacts {
+        bench.fetch(directory)?;
+    }
+    bench.close()?;
+    let report = Report {
+        ended: &ended,
+        solution: solution.as_ref(),
+        model: chosen.provider.name(),
+        redactor: &chosen.redactor,
+    };
+    finish(arguments, &show, &report)
+}
+
+/// Writes the answer, or says why there is none.
+fn finish(arguments: &AgentArguments, show: &Show, report: &Report<'_>) -> anyhow::Result<u8> {
+    let Ended { end, spent, .. } = report.ended;
+    show.say(Level::Info, &format!("{}: {spent}", report.model));
+    let text = match (end, arguments.format) {
+        (_, AgentFormat::Json) => Some(format!("{:#}\n", report.value())),
+        (_, AgentFormat::Yaml) => Some(report::yaml(&report.value())),
+        (End::Answered(_), AgentFormat::Text) => Some(report.text()),
+        (End::Answered(answer), AgentFormat::Markdown) => {
+            Some(format!("{}\n", report.redactor.redact(answer)))
+        }
+        _ => None,
+    };
+    if let Some(text) = &text {
+        match (&arguments.output, report.solution) {
+            (Some(path), Some(solution)) => {
+                std::fs::write(path, solution.program())
+                    .with_context(|| format!("write {}", path.display()))?;
+                show.print(text)?;
+            }
+            (Some(path), None) => {
+                std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?
+            }
+            (None, _) => show.print(text)?,
+        }
+    }
+    Ok(match end {
+        End::Answered(_) => 0,
+        End::Stopped => {
+            show.say(Level::Error, "stopped");
+            STOPPED
+        }
+        End::Failed(why) => {
+            show.say(Level::Error, why);
+            NO_ANSWER
+        }
+        End::Exceeded(limit) => {
+            show.say(Level::Error, &format!("budget_exceeded: {limit} ({})", limit.option()));
+            if let Some((program, output)) = report.ended.last.as_ref().filter(|_| text.is_none()) {
+                show.say(
+                    Level::Error,
+                    &format!(
+                        "the last code was:\n{}\nand what came of it:\n{output}",
+                        program.code.trim_end()
+                    ),
+                );
+            }
+            NO_ANSWER
+        }
+    })
+}
+
+fn style(arguments: &AgentArguments) -> ToolStyle {
+    match arguments.tools {
+        Tools::Auto => ToolStyle::Auto,
+        Tools::Calls => ToolStyle::Calls,
+        Tools::Fenced => ToolStyle::Fenced,
+    }
+}
+
+/// The question, as far as the arguments say it.
+fn question(arguments: &AgentArguments) -> anyhow::Result<Option<String>> {
+    let inputs = arguments.input.iter().map(|input| said(input)).collect::<anyhow::Result<Vec<_>>>()?;
+    let parts: Vec<String> = arguments.question.iter().cloned().chain(inputs).collect();
+    Ok(Some(parts.join("\n\n")).filter(|_| !parts.is_empty()))
+}
+
+/// A text, or with an at sign before it the content of a file.
+fn said(text: &str) -> anyhow::Result<String> {
+    let Some(path) = text.strip_prefix('@') else { return Ok(text.to_owned()) };
+    read_text(File::open(path).map_err(|error| unreadable("@FILE", path, &error))?, path)
+}
+
+/// Standard input, if it is a pipe or a file with something in it. A socket or a device may stay open for ever.
+fn piped() -> anyhow::Result<Option<Vec<u8>>> {
+    let kind = FileType::from_raw_mode(
+        rustix::fs::fstat(rustix::stdio::stdin()).context("look at standard input")?.st_mode,
+    );
+    if !matches!(kind, FileType::Fifo | FileType::RegularFile) {
+        return Ok(None);
+    }
+    let mut content = Vec::new();
+    std::io::stdin()
+        .lock()
+        .take(STDIN_BYTES_MAX + 1)
+        .read_to_end(&mut content)
+        .context("read standard input")?;
+    if content.len() as u64 > STDIN_BYTES_MAX {
+        return Err(Rejection::new(
+            "standard input",
+            "it is longer than 64 MiB",
+            "put it in a file, and use --file",
+        )
+        .into());
+    }
+    Ok(Some(content).filter(|content| !content.is_empty()))
+}
+
+/// Writes to standard output; a reader that has gone was told all it wanted.
+fn write_out(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("write the answer"),
+    }
+}

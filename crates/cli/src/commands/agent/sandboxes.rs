@@ -1,0 +1,233 @@
+//! The sandboxes of a task, by the service that has them: a session that is opened when it is first needed, and fresh runs.
+
+use crate::args::AgentArguments;
+use crate::client::{Answer, Client};
+use crate::commands::follow::Follower;
+use crate::commands::session::id_of;
+use agent::{BenchError, Program, Workbench};
+use anyhow::Context;
+use model::{InputFile, LimitsPatch, Outcome, Rejection, RunRequest, RunResult, SessionId, base64};
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// Longest file that a model reads at once; it is shown less.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Output that is kept of each stream of a run.
+const OUTPUT_BYTES: u64 = 256 << 10;
+/// Plots that are kept at most.
+const PLOTS_MAX: usize = 100;
+
+/// Signals that mean stop, as they come.
+pub struct Interrupts {
+    descriptor: OwnedFd,
+    came: Cell<bool>,
+}
+
+impl Interrupts {
+    /// Has these signals mean stop from now on, in this thread and those that it starts.
+    pub fn catch(signals: &[i32]) -> anyhow::Result<Self> {
+        Ok(Self { descriptor: sys::signal::as_descriptor(signals)?, came: Cell::new(false) })
+    }
+
+    /// Whether one came since it was last forgotten.
+    pub fn came(&self) -> bool {
+        while let Ok(Some(_)) = sys::signal::take(self.descriptor.as_fd()) {
+            self.came.set(true);
+        }
+        self.came.get()
+    }
+
+    /// Forgets those that came.
+    pub fn forget(&self) {
+        self.came();
+        self.came.set(false);
+    }
+}
+
+/// The sandboxes of a task.
+pub struct Sandboxes<'a> {
+    client: &'a Client,
+    interrupts: &'a Interrupts,
+    template: String,
+    timeout_ms: u64,
+    files: Vec<InputFile>,
+    session: Option<SessionId>,
+    /// Whether the session was there before, and stays.
+    keep: bool,
+    plots: RefCell<Vec<Vec<u8>>>,
+}
+
+impl<'a> Sandboxes<'a> {
+    /// Sandboxes of this service, into which `files` are put.
+    pub fn new(
+        client: &'a Client,
+        interrupts: &'a Interrupts,
+        arguments: &AgentArguments,
+        files: Vec<InputFile>,
+    ) -> anyhow::Result<Self> {
+        let template = arguments.template.clone();
+        let mut bench = Self {
+            client,
+            interrupts,
+            template: template.unwrap_or_else(|| arguments.language.default_template().to_owned()),
+            timeout_ms: arguments.timeout,
+            files,
+            session: None,
+            keep: arguments.session_id.is_some(),
+            plots: RefCell::default(),
+        };
+        if let Some(said) = &arguments.session_id {
+            let id = id_of(client, said)?;
+            bench.put_files(&id).map_err(|error| anyhow::anyhow!("put files into {id}: {error}"))?;
+            bench.session = Some(id);
+        }
+        Ok(bench)
+    }
+
+    /// The session, which is opened if there is none, or if it has ended as sessions do that are idle for long.
+    fn session(&mut self) -> Result<SessionId, BenchError> {
+        if let Some(id) = &self.session {
+            let view: Value = self.client.call("GET", &format!("/v1/sessions/{id}"), None).map_err(told)?;
+            if view["state"] == "open" {
+                return Ok(id.clone());
+            }
+            if self.keep {
+                return Err(BenchError::Failed(format!("the session {id} has ended")));
+            }
+        }
+        let asked = json!({"template": self.template, "name": "agent"});
+        let view: Value = self.client.call("POST", "/v1/sessions", Some(&asked)).map_err(fatal)?;
+        let id: SessionId = serde_json::from_value(view["id"].clone())
+            .map_err(|error| BenchError::Failed(format!("the service names no session: {error}")))?;
+        self.put_files(&id)?;
+        self.session = Some(id.clone());
+        Ok(id)
+    }
+
+    fn put_files(&self, id: &SessionId) -> Result<(), BenchError> {
+        for file in &self.files {
+            self.client.put_file(id.as_str(), &file.path, file.content.as_bytes()).map_err(fatal)?;
+        }
+        Ok(())
+    }
+
+    fn limits(&self, time_left: Duration) -> LimitsPatch {
+        let left = u64::try_from(time_left.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = Some(self.timeout_ms.min(left).max(1));
+        LimitsPatch { timeout_ms, output_bytes: Some(OUTPUT_BYTES), ..LimitsPatch::default() }
+    }
+
+    fn follow(&self, events: impl std::io::BufRead, id: &str) -> Result<RunResult, BenchError> {
+        let follower = Follower { client: self.client, raw: false, quiet: true };
+        let result = follower.follow(events, id, &self.interrupts.descriptor).map_err(fatal)?;
+        // Nobody else takes it back.
+        if result.outcome == Some(Outcome::Cancelled) {
+            self.interrupts.came.set(true);
+            return Err(BenchError::Stopped);
+        }
+        let mut plots = self.plots.borrow_mut();
+        for bundle in result.displays.iter().chain(&result.result) {
+            let coded = bundle.get("image/png").and_then(Value::as_str).map(|text| text.replace('\n', ""));
+            if let Some(bytes) = coded.and_then(|coded| base64::decode(&coded).ok())
+                && plots.len() < PLOTS_MAX
+            {
+                plots.push(bytes);
+            }
+        }
+        Ok(result)
+    }
+
+    /// Copies the files of the session, and the plots, to a directory.
+    pub fn fetch(&self, directory: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
+        let opened =
+            std::fs::File::open(directory).with_context(|| format!("open {}", directory.display()))?;
+        let copy = |path: &str, content: &mut dyn Read| {
+            worker::artifacts::export(opened.as_fd(), Path::new(path), content)
+                .with_context(|| format!("copy {path}"))
+        };
+        if let Some(id) = &self.session {
+            let listed: Value =
+                self.client.call("GET", &format!("/v1/sessions/{id}/files?recursive=true"), None)?;
+            for item in listed["items"].as_array().into_iter().flatten().filter(|item| item["kind"] == "file")
+            {
+                let path = item["path"].as_str().unwrap_or_default();
+                copy(path, &mut self.client.file(id.as_str(), path)?)?;
+            }
+        }
+        for (number, plot) in self.plots.borrow().iter().enumerate() {
+            copy(&format!("plot-{}.png", number + 1), &mut plot.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// Closes the session, if it was opened here.
+    pub fn close(&mut self) -> anyhow::Result<()> {
+        match self.session.take().filter(|_| !self.keep) {
+            Some(id) => self.client.call::<Value>("DELETE", &format!("/v1/sessions/{id}"), None).map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An error of the service; what the model may have caused is told to the model.
+fn told(error: anyhow::Error) -> BenchError {
+    if error.chain().any(|cause| cause.is::<Rejection>()) {
+        BenchError::Refused(format!("{error:#}"))
+    } else {
+        fatal(error)
+    }
+}
+
+fn fatal(error: anyhow::Error) -> BenchError {
+    BenchError::Failed(format!("{error:#}"))
+}
+
+impl Workbench for Sandboxes<'_> {
+    fn run(&mut self, program: &Program, time_left: Duration) -> Result<RunResult, BenchError> {
+        let id = self.session()?;
+        let body = json!({
+            "language": program.language,
+            "code": program.code,
+            "stdin": program.stdin,
+            "limits": self.limits(time_left),
+        });
+        let (run, events) = self.client.run_in(id.as_str(), &body).map_err(told)?;
+        self.follow(events, &run)
+    }
+
+    fn run_fresh(&mut self, program: &Program, time_left: Duration) -> Result<RunResult, BenchError> {
+        let request = RunRequest {
+            language: Some(program.language),
+            template: Some(self.template.clone()),
+            code: program.code.clone(),
+            stdin: program.stdin.clone(),
+            files: self.files.clone(),
+            limits: self.limits(time_left),
+            ..RunRequest::default()
+        };
+        match self.client.run(&request).map_err(told)? {
+            Answer::Events { id, events } => self.follow(events, &id),
+            Answer::NotNow => Err(BenchError::Failed(
+                "the service takes no run of ours now: it is busy, or wants a key".to_owned(),
+            )),
+        }
+    }
+
+    fn read_file(&mut self, path: &str) -> Result<Vec<u8>, BenchError> {
+        let id = self.session()?;
+        let mut content = Vec::new();
+        let from = self.client.file(id.as_str(), path).map_err(told)?;
+        from.take(FILE_BYTES_MAX).read_to_end(&mut content).map_err(|error| fatal(error.into()))?;
+        Ok(content)
+    }
+
+    fn write_file(&mut self, path: &str, content: &[u8]) -> Result<(), BenchError> {
+        let id = self.session()?;
+        self.client.put_file(id.as_str(), path, content).map_err(told)
+    }
+}

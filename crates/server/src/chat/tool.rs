@@ -1,0 +1,52 @@
+//! Our tool: what a model reads of it, and the run that a call of it asks for.
+
+use model::{Language, LimitsPatch, RunRequest};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// What it is called. A client's tool of this name cannot be told from it.
+pub const NAME: &str = "run_code";
+/// Output that is kept of each stream of a run; a model is shown less.
+const OUTPUT_BYTES: u64 = 256 << 10;
+
+/// What a model reads of it, as chat completions have tools.
+pub fn description() -> Value {
+    json!({"type": "function", "function": {
+        "name": NAME,
+        "description": "Runs a program in a sandbox without network and returns what it printed, the value of its last expression and how it \
+            ended. Variables, imports and files stay from call to call. Print what you want to see.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "language": {
+                    "type": "string", "enum": ["python", "javascript", "typescript", "bash"],
+                    "description": "The language of the code; python if left out.",
+                },
+                "code": {"type": "string", "description": "The program."},
+                "stdin": {"type": "string", "description": "What it reads on standard input."},
+            },
+            "required": ["code"],
+        },
+    }})
+}
+
+#[derive(Deserialize)]
+struct RunCode {
+    language: Option<Language>,
+    code: String,
+    stdin: Option<String>,
+}
+
+/// The run that a call asks for, or what is wrong with it so that the model can do better. Keys that are not known are passed over.
+pub fn run_of(arguments: &str) -> Result<RunRequest, String> {
+    let RunCode { language, code, stdin } = serde_json::from_str(arguments).map_err(|error| {
+        format!("the arguments of {NAME} cannot be used: {error}; call it again with whole JSON")
+    })?;
+    Ok(RunRequest {
+        language: Some(language.unwrap_or(Language::Python)),
+        code,
+        stdin,
+        limits: LimitsPatch { output_bytes: Some(OUTPUT_BYTES), ..LimitsPatch::default() },
+        ..RunRequest::default()
+    })
+}

@@ -1,0 +1,110 @@
+//! A run in a session: what may be asked of it there, and how it gets to the session's queue.
+
+use super::{Manner, OpenSession, has_language, reject};
+use crate::problem::Problem;
+use model::{Language, Limits, Policy, RunRequest, RunSpec, SessionId};
+use std::sync::Arc;
+use tokio::time::Instant;
+use worker::machine::{Machine, Order, Ticket};
+use worker::queue::{Full, Share};
+use worker::session::How;
+
+/// A run that belongs to a session: how it is to be done there.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    open: Arc<OpenSession>,
+    how: How,
+}
+
+/// Keeps a session from being idle.
+#[derive(Debug)]
+pub struct Busy(Arc<OpenSession>);
+
+impl Busy {
+    /// While this is there.
+    pub fn of(open: &Arc<OpenSession>) -> Self {
+        open.clock().busy += 1;
+        open.changed.notify_one();
+        Self(open.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut clock = self.0.clock();
+        clock.busy = clock.busy.saturating_sub(1);
+        clock.idle_since = Instant::now();
+        drop(clock);
+        self.0.changed.notify_one();
+    }
+}
+
+impl Bound {
+    /// A run of this session, as its request says.
+    pub fn new(open: &Arc<OpenSession>, request: &RunRequest, manner: Manner) -> Self {
+        let Manner { fresh, private, interactive } = manner;
+        let number = {
+            let mut clock = open.clock();
+            clock.runs += 1;
+            clock.runs
+        };
+        let how = if fresh {
+            How::Fresh { private, interactive }
+        } else {
+            let name = request.file_name.clone().unwrap_or_else(|| format!("<run {number}>"));
+            How::State { name, moves: request.cwd.is_some(), interactive }
+        };
+        Self { open: open.clone(), how }
+    }
+
+    /// The session.
+    pub fn id(&self) -> &SessionId {
+        self.open.session.id()
+    }
+
+    /// Completes a request as it would be run in the session, or says what is wrong with it.
+    pub fn admit(&self, mut request: RunRequest, policy: &Policy) -> Result<RunSpec, Problem> {
+        let own = &self.open.limits;
+        if request.template.is_some() {
+            return Err(reject("template", "a session has one template", "leave it out"));
+        }
+        if matches!(self.how, How::State { .. }) {
+            let said = &request.limits;
+            let wholes = [
+                ("limits.memory_bytes", said.memory_bytes.is_some()),
+                ("limits.cpus", said.cpus.is_some()),
+                ("limits.processes", said.processes.is_some()),
+                ("limits.disk_bytes", said.disk_bytes.is_some()),
+                ("args", !request.args.is_empty()),
+            ];
+            if let Some((field, _)) = wholes.into_iter().find(|(_, said)| *said) {
+                let hint = "leave it out, or send \"fresh\": true";
+                return Err(reject(field, "this is the interpreter's own, which many runs share", hint));
+            }
+        }
+        request.template = Some(self.open.template.clone());
+        let by_name = request.file_name.as_deref().and_then(Language::of_file_name);
+        request.language = request.language.or(by_name).or(Some(self.open.language));
+        if let Some(language) = request.language {
+            has_language(&self.open.session, language)?;
+        }
+        // A run may go on for as long as any; all else the session has.
+        let ceiling = Limits {
+            timeout_ms: policy.ceiling.timeout_ms,
+            output_bytes: policy.ceiling.output_bytes,
+            ..*own
+        };
+        Ok(RunSpec::admit(request, &Policy { limits: *own, ceiling })?)
+    }
+
+    /// Queues it.
+    pub fn submit(&self, machine: &Machine, share: Share, order: Order) -> Result<Ticket, Full> {
+        let share = Share { priority: self.open.priority, ..share };
+        machine.submit_in(self.open.tenant.as_str(), share, order, &self.open.session, self.how.clone())
+    }
+
+    /// The session is not idle as long as this is there.
+    pub fn busy(self) -> Busy {
+        Busy::of(&self.open)
+    }
+}

@@ -1,0 +1,172 @@
+//! `/v1/chat/completions` without a client of OpenAI's: what is refused, what ends, and what nobody is told. Its own client is in
+//! sdk/python/tests/test_chat.py.
+
+use super::KEY;
+use super::model::Model;
+use super::reviews::with;
+use fireclay_tests::server::PATIENCE;
+use fireclay_tests::{Data, Server, http};
+use serde_json::{Value, json};
+use std::time::Instant;
+
+const CHAT: &str = "/v1/chat/completions";
+
+fn asked() -> Value {
+    json!({"model": "default", "messages": [{"role": "user", "content": "?"}]})
+}
+
+fn runs(code: &str) -> Value {
+    json!([{"name": "run_code", "arguments": {"code": code}}])
+}
+
+#[test]
+fn errors_have_openais_shape_also_before_anything_is_asked() {
+    let server = Server::start(&[]);
+    let error = |(status, body): (u16, Value)| {
+        assert!(body["error"]["message"].is_string() && body["error"]["type"].is_string(), "{body}");
+        (status, body["error"]["param"].clone())
+    };
+    assert_eq!(error(server.post_json(CHAT, &asked())), (400, json!("model")), "there is no model");
+    assert_eq!(error(server.get_json(CHAT)).0, 405);
+    assert_eq!(error(server.send("POST", CHAT, &[], b"{}").into_json()).0, 415);
+    let json = [("content-type", "application/json")];
+    assert_eq!(error(server.send("POST", CHAT, &json, b"{").into_json()).0, 400);
+    assert_eq!(error(server.post_json_with(CHAT, &[("authorization", "Bearer fc_no")], &asked())).0, 401);
+    let model = Model::saying(&json!([]));
+    let server = with(&model, &["--set", "model.any=false"]);
+    let other = json!({"model": "gpt-9", "messages": asked()["messages"]});
+    assert_eq!(error(server.post_json(CHAT, &other)), (400, json!("model")));
+    assert_eq!(model.requests().len(), 0);
+}
+
+#[test]
+fn the_models_own_words_reach_a_sandbox_and_its_keys_nobody() {
+    let code = "import os; print(dict(os.environ)); print('sk-test-' + '51Hq9Zk2Lw8Vb4Xc')";
+    let turns = json!([
+        {"calls": runs(code)},
+        {"expect": ["[redacted]"], "calls": [{"name": "run_code", "arguments_text": "{\"code\": "}]},
+        {"expect": ["whole JSON"], "calls": runs("raise SystemExit(3)")},
+        {"expect": ["exit code 3"], "text": "done"},
+    ]);
+    let model = Model::saying(&turns);
+    let server = with(&model, &[]);
+    let (status, answer) = server.post_json(CHAT, &asked());
+    assert_eq!((status, &answer["choices"][0]["message"]["content"]), (200, &json!("done")), "{answer}");
+    for request in model.requests() {
+        assert!(!request["body"].to_string().contains(KEY), "{request}");
+        assert_eq!(request["headers"]["authorization"], format!("Bearer {KEY}"));
+        assert_eq!(request["body"]["model"], "gpt-5-mini");
+    }
+    assert!(!server.data.said().contains(KEY));
+    // The session was opened for this request, and ends with it.
+    let session = answer["choices"][0]["fireclay"]["session"].as_str().unwrap().to_owned();
+    let until = Instant::now() + PATIENCE;
+    while server.get_json(&format!("/v1/sessions/{session}")).1["state"] != "ended" {
+        assert!(Instant::now() < until, "the session stays");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn code_that_the_check_denies_goes_back_to_the_model() {
+    let turns = json!([{"calls": runs("import shutil\nshutil.rmtree('/')")}, {"expect": ["denied"], "text": "I may not."}]);
+    let model = Model::saying(&turns);
+    let server = with(&model, &["--set", "check.mode=deny"]);
+    let (status, answer) = server.post_json(CHAT, &asked());
+    assert_eq!(
+        (status, &answer["choices"][0]["message"]["content"]),
+        (200, &json!("I may not.")),
+        "{answer}"
+    );
+}
+
+#[test]
+fn each_budget_ends_a_request_by_its_name() {
+    for (setting, limit) in
+        [("model.turns=1", "turns"), ("model.tokens=100", "tokens"), ("model.runs=0", "runs")]
+    {
+        let model = Model::of("endless");
+        let server = with(&model, &["--set", setting]);
+        let (status, answer) = server.post_json(CHAT, &asked());
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!(limit)), "{answer}");
+        assert_eq!(answer["error"]["type"], "budget_exceeded");
+    }
+    // A run has the time that is left, so that there may be a little after it.
+    let model = Model::saying(&Value::from(vec![json!({"calls": runs("import time; time.sleep(600)")}); 20]));
+    let server = with(&model, &["--set", "model.time_ms=1s"]);
+    let (status, answer) = server.post_json(CHAT, &asked());
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!("time")), "{answer}");
+}
+
+#[test]
+fn a_client_that_leaves_ends_what_it_asked_for() {
+    let turns = json!([{"text": "I wait.", "calls": runs("import time; time.sleep(600)")}]);
+    let model = Model::saying(&turns);
+    let server = with(&model, &[]);
+    let mut body = asked();
+    body["stream"] = true.into();
+    let headers = [("content-type", "application/json")];
+    let stream = http::stream("POST", &server.url(CHAT), &headers, body.to_string().as_bytes());
+    let until = Instant::now() + PATIENCE;
+    let first = || server.get_json("/v1/runs").1["items"][0].clone();
+    while first()["state"] != "running" {
+        assert!(Instant::now() < until, "{}", first());
+        std::thread::yield_now();
+    }
+    drop(stream);
+    while first()["outcome"] != "cancelled" {
+        assert!(Instant::now() < until, "{}", first());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_model_of_another_format_says_what_would_do() {
+    let data = Data::fresh();
+    let model = Model::saying(&json!([]));
+    let base_url = format!("model.base_url={}", model.base_url("anthropic"));
+    let server = Server::start_in(&data, &["--set", "model.name=anthropic", "--set", &base_url]);
+    let (status, answer) = server.post_json(CHAT, &asked());
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("provider that speaks them"), "{answer}");
+}
+
+#[test]
+fn a_stranger_learns_nothing_of_a_conversation() {
+    let weather = json!([{"name": "run_code", "arguments": {"code": "print('a secret of one')"}}, {"name": "weather", "arguments": {}}]);
+    let turns = json!([{"calls": weather}, {"expect": ["rainy"], "text": "as told"}]);
+    let model = Model::saying(&turns);
+    let server = with(&model, &[]);
+    let tool = json!([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]);
+    let key = |tenant: &str, admin: &str| {
+        let headers = [("authorization", format!("Bearer {admin}"))];
+        let headers: Vec<_> = headers
+            .iter()
+            .filter(|_| !admin.is_empty())
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let (status, made) = server.post_json_with(
+            "/v1/keys",
+            &headers,
+            &json!({"role": if admin.is_empty() { "admin" } else { "tenant" }, "tenant": tenant}),
+        );
+        assert_eq!(status, 201, "{made}");
+        made["key"].as_str().unwrap().to_owned()
+    };
+    let admin = key("one", "");
+    let other = key("two", &admin);
+    let ask = |key: &str, messages: Value| {
+        let bearer = format!("Bearer {key}");
+        let body = json!({"model": "default", "messages": messages, "tools": tool});
+        let (status, answer) = server.post_json_with(CHAT, &[("authorization", &bearer)], &body);
+        assert_eq!(status, 200, "{answer}");
+        answer["choices"][0]["message"].clone()
+    };
+    let question = json!({"role": "user", "content": "?"});
+    let said = ask(&admin, json!([question]));
+    assert_eq!(said["tool_calls"].as_array().unwrap().len(), 1);
+    let result = json!({"role": "tool", "tool_call_id": said["tool_calls"][0]["id"], "content": "rainy"});
+    // Another tenant with the very ids gets what it sent, and no more.
+    ask(&other, json!([question, said, result]));
+    assert!(!model.requests()[1]["body"].to_string().contains("a secret of one"));
+}
