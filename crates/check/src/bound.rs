@@ -17,6 +17,9 @@ const OPERATORS_MAX: usize = 1000;
 /// Stack for each byte of source, and for any source.
 const STACK_PER_BYTE: usize = 1 << 10;
 const STACK_MIN: usize = 4 << 20;
+/// Stack for any source that is parsed on the stack of its thread, if that has so much left and as much for each byte: a short program
+/// need not have a stack mapped, filled in page by page and taken away again.
+const STACK_IN_PLACE: usize = 512 << 10;
 
 /// Why a source is not checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +67,10 @@ pub fn too_deep(source: &str) -> bool {
     false
 }
 
-/// Does `parse` on a stack of its own that is deep enough for any source of `bytes`. A panic of the parser is [`Unchecked::GaveUp`].
+/// Does `parse` on a stack that is deep enough for any source of `bytes`: the thread's, or one of its own. A panic of the parser is
+/// [`Unchecked::GaveUp`].
 pub fn with_stack<T>(bytes: usize, parse: impl FnOnce() -> T) -> Result<T, Unchecked> {
-    let stack = STACK_MIN + bytes.min(SOURCE_BYTES_MAX) * STACK_PER_BYTE;
-    catch_unwind(AssertUnwindSafe(|| stacker::grow(stack, parse))).map_err(|_| Unchecked::GaveUp)
+    let depth = bytes.min(SOURCE_BYTES_MAX) * STACK_PER_BYTE;
+    catch_unwind(AssertUnwindSafe(|| stacker::maybe_grow(STACK_IN_PLACE + depth, STACK_MIN + depth, parse)))
+        .map_err(|_| Unchecked::GaveUp)
 }

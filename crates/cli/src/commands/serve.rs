@@ -35,6 +35,8 @@ const LOCAL_LISTEN: &str = "127.0.0.1:0";
 const SUCCESSION: Duration = Duration::from_secs(60);
 /// How often it looks.
 const SUCCESSION_LOOK: Duration = Duration::from_millis(20);
+/// Stack of a thread that serves: programs of some kilobytes are checked on it, and on a stack of their own beyond that.
+const THREAD_STACK_BYTES: usize = 8 << 20;
 
 /// A service that has everything but a listener.
 pub struct Started {
@@ -90,8 +92,11 @@ pub fn start(
     sys::limits::raise_open_files().context("raise the limit of open files")?;
     let settings = settings()?;
     let (image, _hold) = ensure(&settings.image, surroundings)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .build()
+        .context("start threads")?;
     let entered = runtime.enter();
     let data = &surroundings.data;
     let durability = if settings.fsync { Durability::Fsync } else { Durability::Commit };
