@@ -1,5 +1,5 @@
-//! `/v1/chat/completions` without a client of OpenAI's: what is refused, what ends, and what nobody is told. Its own client is in
-//! sdk/python/tests/test_chat.py.
+//! `/v1/chat/completions` and `/v1/responses` without a client of OpenAI's: what is refused, what ends, and what nobody is told. Its own client is in
+//! sdk/python/tests/test_chat.py and test_responses.py.
 
 use super::KEY;
 use super::model::Model;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::time::Instant;
 
 const CHAT: &str = "/v1/chat/completions";
+const RESPONSES: &str = "/v1/responses";
 
 fn asked() -> Value {
     json!({"model": "default", "messages": [{"role": "user", "content": "?"}]})
@@ -27,11 +28,13 @@ fn errors_have_openais_shape_also_before_anything_is_asked() {
         (status, body["error"]["param"].clone())
     };
     assert_eq!(error(server.post_json(CHAT, &asked())), (400, json!("model")), "there is no model");
-    assert_eq!(error(server.get_json(CHAT)).0, 405);
-    assert_eq!(error(server.send("POST", CHAT, &[], b"{}").into_json()).0, 415);
     let json = [("content-type", "application/json")];
-    assert_eq!(error(server.send("POST", CHAT, &json, b"{").into_json()).0, 400);
-    assert_eq!(error(server.post_json_with(CHAT, &[("authorization", "Bearer fc_no")], &asked())).0, 401);
+    for path in [CHAT, RESPONSES] {
+        assert_eq!(error(server.get_json(path)).0, 405);
+        assert_eq!(error(server.send("POST", path, &[], b"{}").into_json()).0, 415);
+        assert_eq!(error(server.send("POST", path, &json, b"{").into_json()).0, 400);
+        assert_eq!(error(server.post_json_with(path, &[("authorization", "Bearer fc_no")], &asked())).0, 401);
+    }
     let model = Model::saying(&json!([]));
     let server = with(&model, &["--set", "model.any=false"]);
     let other = json!({"model": "gpt-9", "messages": asked()["messages"]});
@@ -118,6 +121,36 @@ fn a_client_that_leaves_ends_what_it_asked_for() {
         assert!(Instant::now() < until, "{}", first());
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn an_answer_is_remembered_for_its_own_tenant_if_it_may_be() {
+    let turns = json!([{"text": "one"}, {"text": "two"}, {"text": "three"}]);
+    let model = Model::saying(&turns);
+    let server = with(&model, &[]);
+    let first =
+        server.post_json(RESPONSES, &json!({"input": "a", "instructions": "of this request alone"})).1;
+    let second = server
+        .post_json(RESPONSES, &json!({"input": "b", "previous_response_id": first["id"], "store": false}))
+        .1;
+    assert_eq!(second["output"][0]["content"][0]["text"], "two", "{second}");
+    let said = model.requests()[1]["body"]["messages"].clone();
+    let said: Vec<&str> =
+        said.as_array().unwrap().iter().map(|message| message["content"].as_str().unwrap()).collect();
+    assert_eq!(said, ["a", "one", "b"]);
+    let (status, forgotten) =
+        server.post_json(RESPONSES, &json!({"input": "c", "previous_response_id": second["id"]}));
+    assert_eq!((status, &forgotten["error"]["param"]), (400, &json!("previous_response_id")), "{forgotten}");
+    let (status, admin) = server.post_json("/v1/keys", &json!({"role": "admin"}));
+    assert_eq!(status, 201, "{admin}");
+    let bearer = format!("Bearer {}", admin["key"].as_str().unwrap());
+    let headers = [("authorization", bearer.as_str())];
+    let (_, other) =
+        server.post_json_with("/v1/keys", &headers, &json!({"role": "tenant", "tenant": "other"}));
+    let bearer = format!("Bearer {}", other["key"].as_str().unwrap());
+    let asked = json!({"input": "c", "previous_response_id": first["id"]});
+    let (status, strange) = server.post_json_with(RESPONSES, &[("authorization", &bearer)], &asked);
+    assert_eq!((status, &strange["error"]["param"]), (400, &json!("previous_response_id")), "{strange}");
 }
 
 #[test]

@@ -29,7 +29,8 @@ from fireclay import (
 from .test_transport import FAULT, SETTLED, Service, problem
 
 VIEW = {
-    "id": "ses_1", "state": "open", "name": "", "created_at": "", "template": "python", "background": "frozen", "priority": "normal",
+    "id": "ses_1", "state": "open", "name": "", "created_at": "", "template": "python", "background": "frozen", "ports": False,
+    "priority": "normal",
     "runs": {"queued": 0, "running": 0, "completed": 0, "failed": 0},
 }  # fmt: skip
 ENDLESS = "print('on', flush=True)\nwhile True: pass"

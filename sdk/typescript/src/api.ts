@@ -371,6 +371,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/responses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Answer a conversation, with a sandbox for the model's code
+         * @description OpenAI's responses, by the service's model (settings `model.*`), which is given the tool `run_code`: what it runs is seen as calls of the code
+         *     interpreter. Calls of the client's own functions return to it. Code runs in a session that is fresh for each request, or in the one that
+         *     `x-fireclay-session` names, or `container` of the tool `code_interpreter`.
+         */
+        post: operations["create_response"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/review": {
         parameters: {
             query?: never;
@@ -1857,6 +1879,34 @@ export interface components {
              */
             ttl_ms?: number | null;
         };
+        /** @description An answer of OpenAI's responses, with `fireclay`: `{"session", "runs"}`, where its code ran. */
+        ResponseAnswer: {
+            /** @description This answer. */
+            id: string;
+            /** @description `response`. */
+            object: string;
+            /** @description `completed`, or `incomplete` with a reason. */
+            status: string;
+            /** @description Messages, calls of the code interpreter, calls of the client's functions, in their order. */
+            output: unknown[];
+        };
+        /** @description A request of OpenAI's responses. */
+        ResponseRequest: {
+            /** @description A text, or the items of the conversation. */
+            input: unknown;
+            /** @description A model of the service's provider; absent or `default` is the service's own. */
+            model?: string | null;
+            /** @description What the model is told before all else. */
+            instructions?: string | null;
+            /** @description The answer that this one goes on from. */
+            previous_response_id?: string | null;
+            /** @description The client's own functions, and `code_interpreter`, which is there in any case. */
+            tools?: unknown[] | null;
+            /** @description Whether the answer is wanted as it comes. */
+            stream?: boolean | null;
+            /** @description Whether it may be gone on from by its id. */
+            store?: boolean | null;
+        };
         /** @description A program to be reviewed. */
         ReviewCode: {
             /** @description The program text. */
@@ -3257,6 +3307,41 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
+            };
+        };
+    };
+    create_response: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The session that code runs in; absent means a fresh one */
+                "x-fireclay-session"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResponseRequest"];
+            };
+        };
+        responses: {
+            /** @description The answer; or the stream of its events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResponseAnswer"];
+                    "text/event-stream": string;
+                };
+            };
+            /** @description An error, in OpenAI's shape */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };

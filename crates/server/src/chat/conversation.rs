@@ -24,6 +24,28 @@ const PARTED_IDLE_MS: u64 = 600_000;
 /// Between what was said in two turns.
 const BETWEEN: &str = "\n\n";
 
+/// What is told of a conversation while it is had.
+#[derive(Debug)]
+pub enum Told {
+    /// What the model says, as it says it.
+    Said(Map<String, Value>),
+    /// Code of the model's was run, or could not be.
+    Ran(Ran),
+}
+
+/// A call of our tool, and what came of it.
+#[derive(Debug)]
+pub struct Ran {
+    /// The call's arguments, JSON as the model wrote it.
+    pub arguments: String,
+    /// What the model was shown.
+    pub shown: String,
+    /// The run, if there was one.
+    pub run: Option<RunId>,
+    /// The session that it was in.
+    pub session: Option<SessionId>,
+}
+
 /// What the choices of a request have in common.
 pub struct Shared {
     /// Who has the sandboxes.
@@ -38,6 +60,8 @@ pub struct Shared {
     pub asking: Asking,
     /// The session that the client named.
     pub session: Option<Arc<OpenSession>>,
+    /// Whether the client sees all that was said, calls of ours too, and sends it again.
+    pub seen: bool,
     /// What was used so far.
     pub spent: Mutex<Spent>,
 }
@@ -102,13 +126,15 @@ pub struct Choice {
     pub origin: Map<String, Value>,
     /// What ran for it, and where.
     pub ran: Value,
+    /// What was said before its last message since the client's: turns of the model, and what came of its calls.
+    pub added: Vec<Value>,
 }
 
 /// One choice on its way.
 pub struct Conversation {
     shared: Arc<Shared>,
     /// Who is told what is said as it is; nobody if the answer is wanted whole.
-    told: Option<mpsc::Sender<Map<String, Value>>>,
+    told: Option<mpsc::Sender<Told>>,
     /// What was said since the client's last message: our turns and what came of them.
     added: Vec<Value>,
     session: Option<Arc<OpenSession>>,
@@ -119,7 +145,7 @@ pub struct Conversation {
 
 impl Conversation {
     /// A choice of this request.
-    pub fn new(shared: Arc<Shared>, told: Option<mpsc::Sender<Map<String, Value>>>) -> Self {
+    pub fn new(shared: Arc<Shared>, told: Option<mpsc::Sender<Told>>) -> Self {
         let session = shared.session.clone();
         Self { shared, told, added: Vec::new(), session, runs: Vec::new(), text: String::new() }
     }
@@ -143,6 +169,9 @@ impl Conversation {
         let shared = self.shared.clone();
         let (mut messages, session) =
             shared.service.parted.restore(&shared.caller.tenant, &shared.asked.messages);
+        if shared.seen {
+            messages.clone_from(&shared.asked.messages);
+        }
         if self.session.is_none() {
             let known = session.and_then(|id| shared.service.sessions.get(&shared.caller.tenant, &id));
             self.session = known.filter(|open| is_open(open));
@@ -162,14 +191,16 @@ impl Conversation {
             said.insert("tool_calls".to_owned(), calls.into());
             let mut new = vec![Value::Object(said)];
             for call in &ours {
+                let before = self.runs.len();
                 let content = self.use_tool(call).await?;
+                self.tell_of_run(call, &content, before).await;
                 new.push(json!({"role": "tool", "tool_call_id": call.id, "content": content}));
             }
-            self.added.extend(new.iter().cloned());
             if !theirs.is_empty() {
-                self.part(&theirs);
+                self.part(&theirs, new);
                 return Ok(self.choice(turn, theirs));
             }
+            self.added.extend(new.iter().cloned());
             self.keep_text(&turn);
             messages.extend(new);
             // Who was to call a tool has.
@@ -233,7 +264,16 @@ impl Conversation {
             text.insert_str(0, BETWEEN);
         }
         // One who has left takes the request with him.
-        drop(told.send(shown).await);
+        drop(told.send(Told::Said(shown)).await);
+    }
+
+    /// Tells of a call of ours what came of it; `before` is how many runs there were before it.
+    async fn tell_of_run(&self, call: &Call, shown: &str, before: usize) {
+        let Some(told) = &self.told else { return };
+        let session = self.session.as_ref().map(|open| open.session.id().clone());
+        let (arguments, shown) = (call.arguments.clone(), shown.to_owned());
+        let ran = Ran { arguments, shown, run: self.runs.get(before).cloned(), session };
+        drop(told.send(Told::Ran(ran)).await);
     }
 
     fn keep_text(&mut self, turn: &Turn) {
@@ -267,16 +307,18 @@ impl Conversation {
             finish_reason: turn.finish_reason.unwrap_or_default(),
             origin: turn.origin,
             ran: json!({"session": session, "runs": self.runs}),
+            added: std::mem::take(&mut self.added),
         }
     }
 
     /// Keeps what the client is not told until it comes back with the results of its calls.
-    fn part(&self, theirs: &[Call]) {
+    fn part(&self, theirs: &[Call], last: Vec<Value>) {
         let calls: Vec<String> = theirs.iter().map(|call| call.id.clone()).collect();
         // A session that the client named, it names again.
         let open = self.session.as_ref().filter(|_| self.shared.session.is_none());
         let session = open.map(|open| open.session.id().clone());
-        let hidden = Hidden { messages: self.added.clone(), session };
+        let messages = self.added.iter().cloned().chain(last).collect();
+        let hidden = Hidden { messages, session };
         self.shared.service.parted.keep(&self.shared.caller.tenant, &calls, hidden);
     }
 

@@ -83,8 +83,8 @@ impl Parted {
         }
     }
 
-    /// What the tenant's client has not seen of the conversation that this call is of.
-    fn find(&self, tenant: &TenantId, call: &str) -> Option<Hidden> {
+    /// What is kept for the tenant of the conversation that this call is of, or by the id of an answer all of it.
+    pub fn find(&self, tenant: &TenantId, call: &str) -> Option<Hidden> {
         let all = self.all();
         let kept = &all.kept[all.calls.get(call)?];
         (kept.tenant == *tenant).then(|| kept.hidden.clone())

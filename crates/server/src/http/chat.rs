@@ -7,10 +7,12 @@ use crate::chat::{Asked, Choice, Conversation, Shared, WAITING_MAX, Wrong};
 use crate::http::body;
 use crate::http::chat_stream::Streamed;
 use crate::http::guard::Caller;
+use crate::http::responses;
 use crate::http::sessions::{open_one, session_id};
 use crate::models::Asking;
 use crate::problem::Problem;
 use crate::service::{Service, draining, internal, now_ms};
+use crate::sessions::OpenSession;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -30,11 +32,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// Names the session that code runs in.
-const SESSION: &str = "x-fireclay-session";
+pub const SESSION: &str = "x-fireclay-session";
 /// Names the runs of an answer.
 const RUNS: HeaderName = HeaderName::from_static("x-fireclay-runs");
 /// How often a comment is sent when nothing is said, so that no proxy gives the connection up.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The routes.
 pub fn routes() -> OpenApiRouter<Arc<Service>> {
@@ -43,7 +45,7 @@ pub fn routes() -> OpenApiRouter<Arc<Service>> {
 
 /// Whether the errors of a path have OpenAI's shape.
 pub fn serves(path: &str) -> bool {
-    path == "/v1/chat/completions"
+    path == "/v1/chat/completions" || path == responses::PATH
 }
 
 /// A request of OpenAI's chat completions; fields that are not named here go to the provider as they are.
@@ -136,13 +138,8 @@ async fn complete_chat(
     if service.is_draining() {
         return Err(draining().into());
     }
-    let session = match headers.get(SESSION) {
-        None => None,
-        Some(said) => {
-            let id = session_id(said.to_str().unwrap_or_default())?;
-            Some(open_one(&service, &caller, &id).await?)
-        }
-    };
+    let said = headers.get(SESSION).map(|said| said.to_str().unwrap_or_default());
+    let session = named_session(&service, &caller, said).await?;
     // So that its quota is known; it costs the operator money, and counts as a run does.
     service.policy_of(&caller.tenant).await?;
     service.quotas.spend(&caller.tenant)?;
@@ -152,7 +149,7 @@ async fn complete_chat(
     let leaving = stop.clone().drop_guard();
     let until = Instant::now() + Duration::from_millis(service.settings.model.time_ms);
     let (asking, spent) = (Asking { until, stop }, Default::default());
-    let shared = Arc::new(Shared { service, caller, model, asked, asking, session, spent });
+    let shared = Arc::new(Shared { service, caller, model, asked, asking, session, seen: false, spent });
     let id = chat_id()?;
     if !shared.asked.stream {
         let conversations = (0..shared.asked.choices).map(|_| {
@@ -188,6 +185,18 @@ async fn complete_chat(
         Some((Ok::<_, Infallible>(Event::default().data(data)), (None, chunks, leaving, place)))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+}
+
+/// The session that a client names, if it names one.
+pub async fn named_session(
+    service: &Arc<Service>,
+    caller: &Caller,
+    said: Option<&str>,
+) -> Result<Option<Arc<OpenSession>>, Problem> {
+    match said {
+        None => Ok(None),
+        Some(said) => Ok(Some(open_one(service, caller, &session_id(said)?).await?)),
+    }
 }
 
 fn chat_id() -> Result<String, Problem> {

@@ -3,7 +3,7 @@
 //! The choices begin together and in their order, as soon as one of them says something: a client finds them by their place. Then each is
 //! told what is said in it; at last its calls, each whole, and why it ended. When all have, what they cost, if that was asked for, and `[DONE]`.
 
-use crate::chat::{Choice, Conversation, Shared, WAITING_MAX, Wrong};
+use crate::chat::{Choice, Conversation, Shared, Told, WAITING_MAX, Wrong};
 use crate::service::{internal, now_ms};
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
@@ -50,10 +50,13 @@ impl Streamed {
 
     /// Tells one choice; returns whether it came to its end.
     async fn tell_choice(self: Arc<Self>, index: u32) -> bool {
-        let (told, mut said) = mpsc::channel::<Map<String, Value>>(WAITING_MAX);
+        let (told, mut said) = mpsc::channel::<Told>(WAITING_MAX);
         let conversing = tokio::spawn(Conversation::new(self.shared.clone(), Some(told)).converse());
-        while let Some(delta) = said.recv().await {
-            self.say(index, delta).await;
+        while let Some(told) = said.recv().await {
+            // Chat completions have no word for what ran; its ids come with the end.
+            if let Told::Said(delta) = told {
+                self.say(index, delta).await;
+            }
         }
         let done = conversing.await.map_err(|error| Wrong::from(internal(error.to_string())));
         match done.and_then(|done| done) {

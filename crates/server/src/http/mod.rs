@@ -20,6 +20,7 @@ mod mcp;
 mod ports;
 mod problems;
 pub mod processes;
+mod responses;
 mod reviews;
 mod run_cancel;
 pub mod runs;
@@ -105,6 +106,7 @@ fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
         .merge(checks::routes())
         .merge(reviews::routes())
         .merge(chat::routes())
+        .merge(responses::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(usage::routes())
