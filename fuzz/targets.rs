@@ -105,3 +105,72 @@ fn checked_programs() {
         }
     });
 }
+
+/// Entries of packages, of Python and npm: never a panic, and what is accepted is printed as one line that is no option, path or URL, and reads as
+/// the same again.
+#[test]
+fn package_entries() {
+    bolero::check!().with_type::<String>().for_each(|entry| {
+        if let Ok(requirement) = entry.parse::<packages::requirement::Requirement>() {
+            let printed = requirement.to_string();
+            assert_eq!(printed.parse().as_ref(), Ok(&requirement));
+            assert!(
+                printed.starts_with(|first: char| first.is_ascii_alphanumeric()) && !printed.contains('\n')
+            );
+            assert!(!printed.split(';').next().unwrap_or_default().contains(['/', '\\', '@', ':', ' ']));
+        }
+        if let Ok(requirement) = entry.parse::<packages::npm::Requirement>() {
+            let printed = requirement.to_string();
+            assert_eq!(printed.parse().as_ref(), Ok(&requirement));
+            assert!(!printed.starts_with(['-', '.', '/']) && !printed.contains([':', '\n', '$']));
+        }
+    });
+}
+
+/// Files that say what a program needs: never a panic, and never more than the bounds allow.
+#[test]
+fn package_files() {
+    bolero::check!().with_type::<String>().for_each(|text| {
+        if let Ok(entries) = packages::requirements_txt::parse(text) {
+            assert!(entries.len() <= packages::ENTRIES_MAX);
+        }
+        if let Ok(lock) = packages::lock::Lock::parse(text) {
+            assert!(lock.entries().iter().all(|entry| !entry.hashes.is_empty()));
+        }
+        for text in [
+            text.clone(),
+            format!("[project]\ndependencies = [{text:?}]"),
+            format!("# /// script\n# {text}\n# ///\n"),
+        ] {
+            let read =
+                [packages::pyproject::parse(&text).ok(), packages::script::parse(&text).ok().flatten()];
+            assert!(read.iter().flatten().all(|project| project.dependencies.len() <= packages::ENTRIES_MAX));
+        }
+        for text in [text.clone(), format!("{{\"dependencies\":{{\"x\":{text:?}}}}}")] {
+            let needs = packages::package_json::parse(&text).unwrap_or_default();
+            assert!(
+                needs.len() <= packages::ENTRIES_MAX
+                    && needs.iter().all(|need| packages::npm::is_name(&need.name))
+            );
+        }
+    });
+}
+
+/// Programs whose imports are read: never a panic, and every distribution has a normalized name.
+#[test]
+fn imported_packages() {
+    bolero::check!().with_type::<(u8, String)>().for_each(|(minor, source)| {
+        for source in [
+            source.clone(),
+            format!("import {source}"),
+            format!("try:\n from {source} import *\nexcept ImportError: pass"),
+        ] {
+            for need in packages::python::needs(&source, &["own.py"], *minor).unwrap_or_default() {
+                assert!(need.root() != "own" && !packages::stdlib::has(need.root(), *minor));
+            }
+            for need in packages::javascript::needs(&source, minor % 2 == 0).unwrap_or_default() {
+                assert!(packages::npm::is_name(&need.package));
+            }
+        }
+    });
+}

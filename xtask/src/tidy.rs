@@ -7,20 +7,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Edges between crates: they point down the way of a run, and a new one needs a page in `docs/design/`.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("sys", &[]),
     ("store", &["model"]),
     ("sandbox", &["model", "sys"]),
     ("worker", &["model", "sandbox", "sys"]),
     ("check", &["model"]),
+    ("packages", &["check", "model"]),
     ("mcp", &["model"]),
     ("agent", &["model"]),
     ("server", &["check", "mcp", "model", "store", "sys", "worker"]),
     ("bench", &["model", "sandbox", "sys", "worker"]),
     ("fireclay", &["agent", "bench", "check", "mcp", "model", "sandbox", "server", "store", "sys", "worker"]),
     ("fireclay-tests", &["bench", "model", "sandbox", "server", "sys", "worker"]),
-    ("fireclay-fuzz", &["check", "model", "sandbox"]),
+    ("fireclay-fuzz", &["check", "model", "packages", "sandbox"]),
     ("xtask", &["bench", "model", "sandbox", "sys", "worker"]),
     ("zygote", &[]),
 ];
