@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Edges between crates: they point down the way of a run, and a new one needs a page in `docs/design/`.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("sys", &[]),
     ("store", &["model"]),
@@ -16,11 +16,12 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("check", &["model"]),
     ("mcp", &["model"]),
     ("agent", &["model"]),
+    ("egress", &[]),
     ("server", &["check", "mcp", "model", "store", "sys", "worker"]),
     ("bench", &["model", "sandbox", "sys", "worker"]),
     ("fireclay", &["agent", "bench", "check", "mcp", "model", "sandbox", "server", "store", "sys", "worker"]),
     ("fireclay-tests", &["bench", "model", "sandbox", "server", "sys", "worker"]),
-    ("fireclay-fuzz", &["check", "model", "sandbox"]),
+    ("fireclay-fuzz", &["check", "egress", "model", "sandbox"]),
     ("xtask", &["bench", "model", "sandbox", "sys", "worker"]),
     ("zygote", &[]),
 ];
