@@ -94,7 +94,8 @@ async fn slow_head() {
 #[tokio::test]
 async fn times() {
     let idle = Limits { idle_time: Duration::from_millis(200), ..Limits::default() };
-    let whole = Limits { whole_time: Duration::from_millis(300), ..Limits::default() };
+    let whole =
+        Limits { whole_time: Duration::from_millis(300), bytes_down_max: u64::MAX, ..Limits::default() };
     for (limits, path, said) in
         [(idle, "/silent", "nothing passed for"), (whole, "/silent", "lasted"), (whole, "/endless", "lasted")]
     {

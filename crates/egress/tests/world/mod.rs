@@ -10,9 +10,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long a test waits for what must come before it fails; no test depends on it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names and, for each, the answers in turn; the last one stays.
 #[derive(Clone, Default)]
@@ -91,7 +96,7 @@ impl Drop for World {
 impl World {
     /// The next attempt that is told.
     pub async fn attempt(&mut self) -> Attempt {
-        self.attempts.recv().await.unwrap()
+        timeout(PATIENCE, self.attempts.recv()).await.unwrap().unwrap()
     }
 
     /// Ends the proxy, as the end of its sandbox does.
@@ -142,12 +147,16 @@ impl World {
     }
 }
 
-/// Everything until the end, also if the end is a reset.
+/// Everything until the end, also if the end is a reset; of a long answer the first 2 MiB.
 pub async fn all(stream: &mut TcpStream) -> String {
     let mut said = Vec::new();
-    let mut piece = [0; 4096];
-    while let Ok(count @ 1..) = stream.read(&mut piece).await {
-        said.extend_from_slice(&piece[..count]);
+    let (mut piece, mut total) = (vec![0; 65536], 0);
+    while let Ok(count @ 1..) = timeout(PATIENCE, stream.read(&mut piece)).await.unwrap() {
+        total += count;
+        assert!(total < 8 << 30, "an answer without end");
+        if said.len() < 2 << 20 {
+            said.extend_from_slice(&piece[..count]);
+        }
     }
     String::from_utf8_lossy(&said).into_owned()
 }
