@@ -1,5 +1,7 @@
 //! Fuzz targets: what must hold for any bytes at all.
 
+use egress::request::{self, Request};
+use egress::{hello, target::Target};
 use model::limits::{DISPLAYS_MAX, FRAME_BYTES_MAX};
 use model::{Language, spec::check_path, units};
 use sandbox::command::Command;
@@ -173,4 +175,108 @@ fn imported_packages() {
             }
         }
     });
+}
+
+/// Pieces of heads, so that some of what is made of them is one.
+const HEAD_PIECES: [&str; 20] = [
+    "Host: a.b",
+    "host:A.B:80",
+    "Content-Length: 3",
+    "Content-Length: 03",
+    "Transfer-Encoding: chunked",
+    "Connection: close, x",
+    "Connection: te",
+    "X: y",
+    "Proxy-Authorization: z",
+    "Upgrade: h2c",
+    "TE: trailers",
+    "Expect: 100-continue",
+    " ",
+    ":",
+    "\t",
+    "\r",
+    "\n",
+    "\0",
+    "x",
+    "\u{e4}",
+];
+
+/// A head that a proxy is sent: never a panic, the same end in any pieces, and what is passed on is one head, for one host.
+#[test]
+fn egress_heads() {
+    bolero::check!().with_type::<(u8, Vec<u8>, usize)>().for_each(|(start, pieces, cut)| {
+        let starts = [
+            "POST http://a.b/x HTTP/1.1\r\nHost: a.b\r\n",
+            "GET http://a.b HTTP/1.0\r\n",
+            "CONNECT a.b:1 HTTP/1.1\r\n",
+            "",
+        ];
+        let mut text = starts[usize::from(*start) % starts.len()].to_owned();
+        for piece in pieces {
+            text.push_str(HEAD_PIECES[usize::from(*piece) % HEAD_PIECES.len()]);
+            text.push_str(if *piece < 220 { "\r\n" } else { "" });
+        }
+        let bytes = [text.as_bytes(), b"\r\n"].concat();
+        let cut = cut.checked_rem(bytes.len()).unwrap_or(0);
+        let in_pieces = match request::head_end(&bytes[..cut], 0) {
+            Ok(None) => request::head_end(&bytes, cut),
+            found => found,
+        };
+        assert_eq!(in_pieces, request::head_end(&bytes, 0));
+        let Ok(Some(end)) = in_pieces else { return };
+        assert!(request::asked(&bytes[..end]).bytes().all(|byte| byte.is_ascii_graphic()));
+        if let Ok(Request::Plain(plain)) = request::parse(&bytes[..end]) {
+            assert_eq!(request::head_end(&plain.head, 0), Ok(Some(plain.head.len())));
+            let text = String::from_utf8_lossy(&plain.head).to_ascii_lowercase();
+            let count = |name: &str| text.matches(&format!("\r\n{name}:")).count();
+            assert_eq!((count("host"), count("connection")), (1, 1));
+            assert!(count("content-length") + count("transfer-encoding") <= 1);
+            assert_eq!(count("proxy-authorization") + count("upgrade") + count("te") + count("expect"), 0);
+        }
+    });
+}
+
+/// Any bytes as a head: never a panic.
+#[test]
+fn egress_bytes() {
+    bolero::check!().with_type::<Vec<u8>>().for_each(|bytes| {
+        assert!(request::parse(bytes).is_err() || bytes.ends_with(b"\r\n\r\n"));
+    });
+}
+
+/// A target has one spelling, which is its own, and is no address to anybody who reads addresses.
+#[test]
+fn egress_targets() {
+    bolero::check!().with_type::<Vec<u8>>().for_each(|bytes| {
+        let letters = b"abcxXZ0179..--:::@%[]\0/ ";
+        let text: Vec<u8> = bytes.iter().map(|byte| letters[usize::from(*byte) % letters.len()]).collect();
+        for bytes in [bytes, &text] {
+            if let Ok(target) = Target::parse(bytes, Some(80)) {
+                assert_eq!(Target::parse(target.to_string().as_bytes(), None).as_ref(), Ok(&target));
+                assert!(target.name.as_str().parse::<std::net::IpAddr>().is_err() && target.port > 0);
+            }
+        }
+    });
+}
+
+/// A ClientHello: never a panic, and nothing that was certain changes when more bytes come.
+#[test]
+fn egress_hellos() {
+    bolero::check!().with_type::<(u8, Vec<u8>, Vec<u8>, usize)>().for_each(
+        |(form, extensions, rest, cut)| {
+            let two = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
+            let named = [&[0, 0, 0, 8, 0, 6, 0, 0, 3][..], b"a.b", extensions].concat();
+            let start = [&[3, 3][..], &[0; 33], &[0, 2, 19, 1, 1, 0]].concat();
+            let body = [start, if *form < 128 { two(&named) } else { two(extensions) }].concat();
+            let message = [&[1, 0][..], &two(&body)].concat();
+            let size = if *form % 2 == 0 { 1 + message.len() / 3 } else { message.len() };
+            let records: Vec<u8> =
+                message.chunks(size).flat_map(|part| [&[22, 3, 1][..], &two(part)].concat()).collect();
+            for bytes in [&[&records[..], rest].concat(), rest] {
+                let cut = cut.checked_rem(bytes.len().max(1)).unwrap_or(0);
+                let first = hello::parse(&bytes[..cut]);
+                assert!(first == Ok(None) || first == hello::parse(bytes));
+            }
+        },
+    );
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Edges between crates: they point down the way of a run, and a new one needs a page in `docs/design/`.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("sys", &[]),
     ("store", &["model"]),
@@ -17,11 +17,12 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("packages", &["check", "model"]),
     ("mcp", &["model"]),
     ("agent", &["model"]),
+    ("egress", &[]),
     ("server", &["check", "mcp", "model", "store", "sys", "worker"]),
     ("bench", &["model", "sandbox", "sys", "worker"]),
     ("fireclay", &["agent", "bench", "check", "mcp", "model", "sandbox", "server", "store", "sys", "worker"]),
     ("fireclay-tests", &["bench", "model", "sandbox", "server", "sys", "worker"]),
-    ("fireclay-fuzz", &["check", "model", "packages", "sandbox"]),
+    ("fireclay-fuzz", &["check", "egress", "model", "packages", "sandbox"]),
     ("xtask", &["bench", "model", "sandbox", "sys", "worker"]),
     ("zygote", &[]),
 ];
