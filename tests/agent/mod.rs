@@ -3,6 +3,7 @@
 
 mod budgets;
 mod chat;
+mod many;
 mod model;
 mod person;
 mod reviews;
@@ -19,12 +20,21 @@ const KEY: &str = "sk-test-51Hq9Zk2Lw8Vb4Xc";
 
 /// `fireclay agent` with the sandboxes of this service.
 fn agent(server: &Server, model: &Model, provider: &str, args: &[&str], stdin: &[u8]) -> Ran {
+    feed(with_keys(server, model, provider, "agent").args(args), stdin)
+}
+
+/// The same of this command, without anything on standard input.
+fn agent_command(server: &Server, model: &Model, provider: &str, command: &str, args: &[&str]) -> Ran {
+    feed(with_keys(server, model, provider, command).args(args), b"")
+}
+
+fn with_keys(server: &Server, model: &Model, provider: &str, command: &str) -> std::process::Command {
     let base_url = model.base_url(provider);
-    let mut command = server.data.command(&["agent", "--model", provider, "--base-url", &base_url]);
+    let mut command = server.data.command(&[command, "--model", provider, "--base-url", &base_url]);
     for name in
         ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "MISTRAL_API_KEY", "DEEPSEEK_API_KEY"]
     {
         command.env(name, KEY);
     }
-    feed(command.args(args), stdin)
+    command
 }

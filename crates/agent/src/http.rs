@@ -46,6 +46,7 @@ impl From<ModelError> for Failed {
 }
 
 /// A place that answers requests.
+#[derive(Clone)]
 pub struct Exchange {
     agent: Agent,
     base_url: String,

@@ -162,6 +162,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const WAIT_FIRST: Duration = Duration::from_millis(500);
 
 /// A model that can be asked.
+#[derive(Clone)]
 pub struct Provider {
     row: &'static Row,
     model: String,

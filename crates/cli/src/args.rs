@@ -18,7 +18,9 @@ mod mcp;
 mod session;
 
 #[cfg(feature = "agent")]
-pub use agent::{AgentArguments, AgentFormat, Level, SecretArguments, SecretCommand, Tools};
+pub use agent::{
+    AgentArguments, AgentFormat, EvalArguments, Level, SecretArguments, SecretCommand, TaskArguments, Tools,
+};
 pub use key::{KeyArguments, KeyCommand, KeyRole};
 #[cfg(not(all(feature = "agent", feature = "mcp")))]
 pub use left_out::{LeftOut, left_out};
@@ -72,12 +74,18 @@ pub enum Command {
     /// Have a model find something out by writing and running code
     #[cfg(feature = "agent")]
     Agent(Box<AgentArguments>),
+    /// Have a model answer questions, and judge the answers by checkers
+    #[cfg(feature = "agent")]
+    Eval(Box<EvalArguments>),
     /// Keep, list or forget the keys of model providers
     #[cfg(feature = "agent")]
     Secret(SecretArguments),
     /// Have a model find something out by writing and running code (not in this build)
     #[cfg(not(feature = "agent"))]
     Agent(LeftOut),
+    /// Have a model answer questions, and judge the answers by checkers (not in this build)
+    #[cfg(not(feature = "agent"))]
+    Eval(LeftOut),
     /// Keep, list or forget the keys of model providers (not in this build)
     #[cfg(not(feature = "agent"))]
     Secret(LeftOut),

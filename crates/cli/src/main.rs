@@ -32,9 +32,11 @@ fn main() -> ExitCode {
         #[cfg(feature = "agent")]
         Command::Agent(agent) => commands::agent::agent(agent, &settings),
         #[cfg(feature = "agent")]
+        Command::Eval(eval) => commands::agent::evaluate::evaluate(eval, &settings),
+        #[cfg(feature = "agent")]
         Command::Secret(secret) => commands::secret::secret(secret, &settings),
         #[cfg(not(feature = "agent"))]
-        Command::Agent(_) | Command::Secret(_) => Err(args::left_out("agent")),
+        Command::Agent(_) | Command::Eval(_) | Command::Secret(_) => Err(args::left_out("agent")),
         Command::Key(key) => commands::key::key(key, &settings),
         Command::Verify(verify) => commands::verify::verify(verify, &settings),
         Command::Spawner => commands::serve::spawner(),

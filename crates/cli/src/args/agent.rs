@@ -1,4 +1,4 @@
-//! Arguments of `fireclay agent` and `fireclay secret`.
+//! Arguments of `fireclay agent`, `fireclay eval` and `fireclay secret`.
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use model::{Language, units};
@@ -11,6 +11,8 @@ use std::str::FromStr;
 A model writes programs, they run in a sandbox, and the model is shown what came of them, until it answers. The answer goes to standard
 output; steps go to standard error, unless that is a file or a pipe (--log-level has them there too). Without QUESTION and --input the
 question is standard input; with one, a pipe or file at standard input becomes the file stdin.txt of the sandbox.
+With --batch each line of a file is a question, a text or {\"id\", \"input\"} in JSON; each answer is a line of JSON as soon as it is there, and a
+table of all of them is on standard error.
 Keys come from variables such as OPENAI_API_KEY, or from `fireclay secret set`. No key is ever in a sandbox.
 Exit codes: 0 answered; 1 no answer, or a budget is used up; 2 rejected; 130 stopped; 70 fault")]
 pub struct AgentArguments {
@@ -23,6 +25,36 @@ pub struct AgentArguments {
     /// Ask question after question, at a prompt
     #[arg(long, alias = "chat", conflicts_with_all = ["solution", "output", "format"])]
     pub interactive: bool,
+    /// Answer every question of this file of JSON lines, each for itself; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["question", "input", "interactive", "ask", "session_id", "format"])]
+    pub batch: Option<String>,
+    /// With --batch: how many questions are worked on at once
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "batch", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub jobs: u32,
+    /// Copy the files of the sandbox, and plots, to this directory at the end; with --batch, to one below it for each question
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "solution")]
+    pub artifacts: Option<PathBuf>,
+    /// The open session to work in, by name or id; it stays. Else one is opened, and closed at the end
+    #[arg(long, value_name = "SESSION", conflicts_with = "solution")]
+    pub session_id: Option<String>,
+    /// Ask before each run
+    #[arg(long)]
+    pub ask: bool,
+    /// Where the answer goes instead of standard output; with --solution, the program
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// How the answer is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: AgentFormat,
+    /// How a question is answered.
+    #[command(flatten)]
+    pub task: TaskArguments,
+}
+
+/// How a question is answered.
+#[derive(Debug, Args)]
+pub struct TaskArguments {
     /// Who is asked: provider[:model] [default: openai, or the first provider whose key is there]
     #[arg(long, value_name = "PROVIDER[:MODEL]")]
     pub model: Option<String>,
@@ -53,12 +85,6 @@ pub struct AgentArguments {
     /// A file to put into the sandbox, under its own or another name; may be repeated
     #[arg(long = "file", value_name = "LOCAL[:NAME]", value_hint = ValueHint::FilePath)]
     pub files: Vec<String>,
-    /// Copy the files of the sandbox, and plots, to this directory at the end
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "solution")]
-    pub artifacts: Option<PathBuf>,
-    /// The open session to work in, by name or id; it stays. Else one is opened, and closed at the end
-    #[arg(long, value_name = "SESSION", conflicts_with = "solution")]
-    pub session_id: Option<String>,
     /// Have the model write one whole program, and try it in fresh sandboxes: its imports first, then all of it
     #[arg(long)]
     pub solution: bool,
@@ -74,9 +100,6 @@ pub struct AgentArguments {
     /// Who judges: provider[:model] [default: the model itself]
     #[arg(long, value_name = "PROVIDER[:MODEL]", requires = "review")]
     pub review_model: Option<String>,
-    /// Ask before each run
-    #[arg(long)]
-    pub ask: bool,
     /// How the model says that code should run: by calls of tools, or in fenced blocks, for models that cannot call
     #[arg(long, value_name = "STYLE", default_value = "auto")]
     pub tools: Tools,
@@ -98,18 +121,41 @@ pub struct AgentArguments {
     /// Runs of code, at most
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub max_runs: u32,
-    /// Where the answer goes instead of standard output; with --solution, the program
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub output: Option<PathBuf>,
-    /// How the answer is written
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: AgentFormat,
     /// What standard error has [default: info on a terminal, else error]
     #[arg(long, value_name = "LEVEL", ignore_case = true)]
     pub log_level: Option<Level>,
     /// A service whose sandboxes are used [default: FIRECLAY_URL, else the data directory's, which is started if need be]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
+}
+
+/// Arguments of `fireclay eval`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each line of DATASET is an object in JSON: {\"input\": the question, \"expected\": what the answer is held to, \"checker\": Python, \"id\": any text}.
+A checker reads {\"input\", \"expected\", \"answer\"} as JSON on standard input and passes an answer by exit code 0; the last line that it prints
+is the reason. It runs in a sandbox of its own. Without one an answer passes that has the expected text in it, as whole words.
+Each verdict is a line of JSON on standard output as soon as it is there; how many passed, and what it cost, is on standard error.
+Exit codes: 0 done; 1 fewer passed than --min-pass-rate wants, or something was not judged; 2 rejected; 130 stopped; 70 fault")]
+pub struct EvalArguments {
+    /// Questions and what is expected, a line of JSON each; - is standard input
+    #[arg(value_name = "DATASET", value_hint = ValueHint::FilePath)]
+    pub dataset: String,
+    /// A checker for all lines that bring none
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub checker: Option<PathBuf>,
+    /// The least part of the answers that must pass, 0 to 1
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = between::<0, 1>)]
+    pub min_pass_rate: f64,
+    /// How many questions are worked on at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub jobs: u32,
+    /// Where verdicts go instead of standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// How a question is answered.
+    #[command(flatten)]
+    pub task: TaskArguments,
 }
 
 fn between<const LEAST: i32, const MOST: i32>(text: &str) -> Result<f64, String> {

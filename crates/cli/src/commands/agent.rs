@@ -1,17 +1,20 @@
-//! `fireclay agent`: a question → programs in a sandbox → an answer.
+//! `fireclay agent` and `fireclay eval`: a question → programs in a sandbox → an answer.
 
 mod choose;
+pub mod evaluate;
 mod interactive;
+mod many;
 mod report;
 mod sandboxes;
 mod show;
 
-use crate::args::{AgentArguments, AgentFormat, Level, Tools};
+use crate::args::{AgentArguments, AgentFormat, Level, TaskArguments, Tools};
 use crate::commands::run::{input_file, read_text, unreadable};
 use crate::commands::session;
 use crate::env::Settings;
 use agent::{
-    Approval, Budget, Chat, Desk, End, Ended, Problem, Program, Reviewer, Sampling, Told, ToolStyle, solve,
+    Approval, Budget, Chat, Desk, End, Ended, Problem, Program, Reviewer, Sampling, Solution, Told,
+    ToolStyle, Workbench, solve,
 };
 use anyhow::Context;
 use choose::Chosen;
@@ -35,15 +38,11 @@ const STDIN_FILE: &str = "stdin.txt";
 
 /// Does what is asked; answers the exit code.
 pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<u8> {
-    let sampling = Sampling {
-        temperature: arguments.temperature,
-        top_p: arguments.top_p,
-        presence_penalty: arguments.presence_penalty,
-        frequency_penalty: arguments.frequency_penalty,
-    };
+    if let Some(file) = &arguments.batch {
+        return many::batch(file, arguments, settings);
+    }
     let mut question = question(arguments)?;
-    let chosen = Chosen::of(arguments, settings)?;
-    chosen.provider.takes(&sampling)?;
+    let asking = Asking::of(&arguments.task, settings)?;
     if arguments.ask && !std::io::stdin().is_terminal() {
         return Err(Rejection::new(
             "--ask",
@@ -52,9 +51,7 @@ pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<
         )
         .into());
     }
-    let instructions = arguments.instructions.as_deref().map(said).transpose()?;
-    let mut files =
-        arguments.files.iter().map(|file| input_file(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut files = asking.files()?;
     if question.is_some()
         && !arguments.interactive
         && let Some(content) = piped()?
@@ -75,26 +72,17 @@ pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<
     } else {
         &crate::commands::run::ENDING
     })?;
-    let client = session::service(arguments.url.as_ref(), settings)?;
-    let mut bench = Sandboxes::new(&client, &interrupts, arguments, files)?;
-    let show = Show::new(arguments, settings, chosen.redactor.clone());
+    let client = session::service(arguments.task.url.as_ref(), settings)?;
+    let mut bench =
+        Sandboxes::new(&client, &interrupts, &arguments.task, arguments.session_id.as_deref(), files)?;
+    let show = Show::new(&arguments.task, settings, asking.chosen.redactor.clone());
     let mut told = |told: Told<'_>| show.tell(&told);
     let stop = || interrupts.came();
     let mut approve = show::approver(&show);
-    let mut desk = Desk::new(&chosen.provider, &mut bench, &mut told, &stop);
-    desk.sampling = sampling;
-    desk.redactor = chosen.redactor.clone();
-    desk.reviewer = arguments.review.then(|| Reviewer::new(chosen.reviewer));
+    let mut desk = asking.desk(&mut bench, &mut told, &stop);
     desk.approve = arguments.ask.then_some(&mut approve as &mut dyn FnMut(&Program) -> Approval);
-    desk.budget = Budget {
-        turns: arguments.max_turns,
-        tokens: arguments.max_tokens,
-        dollars: arguments.max_cost,
-        time: Duration::from_millis(arguments.max_time),
-        runs: arguments.max_runs,
-    };
-    let mut chat = Chat::new(arguments.language, style(arguments), instructions.as_deref());
     if arguments.interactive {
+        let mut chat = asking.chat();
         let code = interactive::converse(&mut chat, &mut desk, &show, &interrupts, question, settings)?;
         bench.close()?;
         return Ok(code);
@@ -106,18 +94,7 @@ pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<
     if question.trim().is_empty() {
         return Err(Rejection::new("QUESTION", "it is empty", "say what to find out").into());
     }
-    let (ended, solution) = if arguments.solution {
-        let problem = Problem {
-            question: &question,
-            language: arguments.language,
-            instructions: instructions.as_deref(),
-            passes: arguments.max_iterations,
-            tests: arguments.tests,
-        };
-        solve(&mut desk, &problem)
-    } else {
-        (chat.ask(&mut desk, &question), None)
-    };
+    let (ended, solution) = asking.answer(&mut desk, &question);
     if let Some(directory) = &arguments.artifacts {
         bench.fetch(directory)?;
     }
@@ -125,10 +102,80 @@ pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<
     let report = Report {
         ended: &ended,
         solution: solution.as_ref(),
-        model: chosen.provider.name(),
-        redactor: &chosen.redactor,
+        model: asking.chosen.provider.name(),
+        redactor: &asking.chosen.redactor,
     };
     finish(arguments, &show, &report)
+}
+
+/// What every question of a command has in common.
+struct Asking<'a> {
+    arguments: &'a TaskArguments,
+    chosen: Chosen,
+    sampling: Sampling,
+    instructions: Option<String>,
+}
+
+impl<'a> Asking<'a> {
+    /// As the arguments say.
+    fn of(arguments: &'a TaskArguments, settings: &Settings) -> anyhow::Result<Self> {
+        let sampling = Sampling {
+            temperature: arguments.temperature,
+            top_p: arguments.top_p,
+            presence_penalty: arguments.presence_penalty,
+            frequency_penalty: arguments.frequency_penalty,
+        };
+        let chosen = Chosen::of(arguments, settings)?;
+        chosen.provider.takes(&sampling)?;
+        let instructions = arguments.instructions.as_deref().map(said).transpose()?;
+        Ok(Self { arguments, chosen, sampling, instructions })
+    }
+
+    /// The files that each sandbox has.
+    fn files(&self) -> anyhow::Result<Vec<model::InputFile>> {
+        self.arguments.files.iter().map(|file| input_file(file)).collect()
+    }
+
+    /// Where one question is worked on.
+    fn desk<'d>(
+        &'d self,
+        bench: &'d mut dyn Workbench,
+        told: &'d mut dyn FnMut(Told<'_>),
+        stop: &'d dyn Fn() -> bool,
+    ) -> Desk<'d> {
+        let mut desk = Desk::new(&self.chosen.provider, bench, told, stop);
+        desk.sampling = self.sampling;
+        desk.redactor = self.chosen.redactor.clone();
+        desk.reviewer = self.arguments.review.then(|| Reviewer::new(self.chosen.reviewer.clone()));
+        desk.budget = Budget {
+            turns: self.arguments.max_turns,
+            tokens: self.arguments.max_tokens,
+            dollars: self.arguments.max_cost,
+            time: Duration::from_millis(self.arguments.max_time),
+            runs: self.arguments.max_runs,
+        };
+        desk
+    }
+
+    /// An empty conversation.
+    fn chat(&self) -> Chat {
+        Chat::new(self.arguments.language, style(self.arguments), self.instructions.as_deref())
+    }
+
+    /// Has a question answered, once.
+    fn answer(&self, desk: &mut Desk<'_>, question: &str) -> (Ended, Option<Solution>) {
+        if !self.arguments.solution {
+            return (self.chat().ask(desk, question), None);
+        }
+        let problem = Problem {
+            question,
+            language: self.arguments.language,
+            instructions: self.instructions.as_deref(),
+            passes: self.arguments.max_iterations,
+            tests: self.arguments.tests,
+        };
+        solve(desk, &problem)
+    }
 }
 
 /// Writes the answer, or says why there is none.
@@ -183,7 +230,7 @@ fn finish(arguments: &AgentArguments, show: &Show, report: &Report<'_>) -> anyho
     })
 }
 
-fn style(arguments: &AgentArguments) -> ToolStyle {
+fn style(arguments: &TaskArguments) -> ToolStyle {
     match arguments.tools {
         Tools::Auto => ToolStyle::Auto,
         Tools::Calls => ToolStyle::Calls,

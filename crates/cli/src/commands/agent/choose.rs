@@ -1,6 +1,6 @@
 //! Who is asked, and with which key: what the arguments say, else whose key is there, else what a person chooses at the terminal.
 
-use crate::args::AgentArguments;
+use crate::args::TaskArguments;
 use crate::commands::secret;
 use crate::env::{self, Settings};
 use agent::{Provider, Redactor, Row, Secret, rows};
@@ -29,7 +29,7 @@ pub struct Chosen {
 
 impl Chosen {
     /// Chooses.
-    pub fn of(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<Self> {
+    pub fn of(arguments: &TaskArguments, settings: &Settings) -> anyhow::Result<Self> {
         let mut keys = Keys { kept: secret::read(&settings.data)?, typed: None };
         let (row, model) = match &arguments.model {
             Some(words) => Row::of_words(words)?,
@@ -108,7 +108,7 @@ impl Keys {
 
 /// OpenAI, if nothing says otherwise; else the first provider whose key is there; else whom a person chooses.
 fn default(
-    arguments: &AgentArguments,
+    arguments: &TaskArguments,
     keys: &mut Keys,
     settings: &Settings,
 ) -> anyhow::Result<(&'static Row, Option<String>)> {

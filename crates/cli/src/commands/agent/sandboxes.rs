@@ -1,6 +1,6 @@
 //! The sandboxes of a task, by the service that has them: a session that is opened when it is first needed, and fresh runs.
 
-use crate::args::AgentArguments;
+use crate::args::TaskArguments;
 use crate::client::{Answer, Client};
 use crate::commands::follow::Follower;
 use crate::commands::session::id_of;
@@ -8,10 +8,11 @@ use agent::{BenchError, Program, Workbench};
 use anyhow::Context;
 use model::{InputFile, LimitsPatch, Outcome, Rejection, RunRequest, RunResult, SessionId, base64};
 use serde_json::{Value, json};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Longest file that a model reads at once; it is shown less.
@@ -24,27 +25,27 @@ const PLOTS_MAX: usize = 100;
 /// Signals that mean stop, as they come.
 pub struct Interrupts {
     descriptor: OwnedFd,
-    came: Cell<bool>,
+    came: AtomicBool,
 }
 
 impl Interrupts {
     /// Has these signals mean stop from now on, in this thread and those that it starts.
     pub fn catch(signals: &[i32]) -> anyhow::Result<Self> {
-        Ok(Self { descriptor: sys::signal::as_descriptor(signals)?, came: Cell::new(false) })
+        Ok(Self { descriptor: sys::signal::as_descriptor(signals)?, came: AtomicBool::new(false) })
     }
 
     /// Whether one came since it was last forgotten.
     pub fn came(&self) -> bool {
         while let Ok(Some(_)) = sys::signal::take(self.descriptor.as_fd()) {
-            self.came.set(true);
+            self.came.store(true, Ordering::Relaxed);
         }
-        self.came.get()
+        self.came.load(Ordering::Relaxed)
     }
 
     /// Forgets those that came.
     pub fn forget(&self) {
         self.came();
-        self.came.set(false);
+        self.came.store(false, Ordering::Relaxed);
     }
 }
 
@@ -62,11 +63,12 @@ pub struct Sandboxes<'a> {
 }
 
 impl<'a> Sandboxes<'a> {
-    /// Sandboxes of this service, into which `files` are put.
+    /// Sandboxes of this service, into which `files` are put; `session` names the one that stays, if it is there already.
     pub fn new(
         client: &'a Client,
         interrupts: &'a Interrupts,
-        arguments: &AgentArguments,
+        arguments: &TaskArguments,
+        session: Option<&str>,
         files: Vec<InputFile>,
     ) -> anyhow::Result<Self> {
         let template = arguments.template.clone();
@@ -77,10 +79,10 @@ impl<'a> Sandboxes<'a> {
             timeout_ms: arguments.timeout,
             files,
             session: None,
-            keep: arguments.session_id.is_some(),
+            keep: session.is_some(),
             plots: RefCell::default(),
         };
-        if let Some(said) = &arguments.session_id {
+        if let Some(said) = session {
             let id = id_of(client, said)?;
             bench.put_files(&id).map_err(|error| anyhow::anyhow!("put files into {id}: {error}"))?;
             bench.session = Some(id);
@@ -126,7 +128,7 @@ impl<'a> Sandboxes<'a> {
         let result = follower.follow(events, id, &self.interrupts.descriptor).map_err(fatal)?;
         // Nobody else takes it back.
         if result.outcome == Some(Outcome::Cancelled) {
-            self.interrupts.came.set(true);
+            self.interrupts.came.store(true, Ordering::Relaxed);
             return Err(BenchError::Stopped);
         }
         let mut plots = self.plots.borrow_mut();

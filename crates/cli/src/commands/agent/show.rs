@@ -1,7 +1,7 @@
 //! What a person sees of a task: steps on standard error, harmless for a terminal and without keys.
 
 use super::write_out;
-use crate::args::{AgentArguments, Level};
+use crate::args::{Level, TaskArguments};
 use crate::env::Settings;
 use crate::terminal::Inert;
 use agent::{Approval, Program, Redactor, Told, for_model};
@@ -23,7 +23,7 @@ pub struct Show {
 
 impl Show {
     /// Shows as much as the arguments say; little if nobody looks.
-    pub fn new(arguments: &AgentArguments, settings: &Settings, redactor: Redactor) -> Self {
+    pub fn new(arguments: &TaskArguments, settings: &Settings, redactor: Redactor) -> Self {
         let watched = std::io::stderr().is_terminal();
         let level = arguments.log_level.unwrap_or(if watched { Level::Info } else { Level::Error });
         Self { level, color: settings.color && watched, redactor, always: Cell::new(false) }
@@ -34,6 +34,11 @@ impl Show {
         if level <= self.level {
             self.line("", &format!("fireclay: {text}"));
         }
+    }
+
+    /// Says what a person is told in any case.
+    pub fn note(&self, text: &str) {
+        self.line("", text);
     }
 
     /// Writes an answer to standard output.
