@@ -1,11 +1,10 @@
 //! Sessions over a real socket: state and files survive, runs keep their order, and whatever ends says why.
 
 use super::tenancy::Tenancy;
+use fireclay_tests::Server;
 use fireclay_tests::http::{self, Answer};
-use fireclay_tests::{Canaries, Server};
 use serde_json::{Value, json};
 use std::time::Instant;
-use worker::battery::{Verdict, attacks, breaches, verdict};
 
 /// Opens a session and returns its path.
 pub fn open(server: &Server, asked: &Value) -> String {
@@ -380,29 +379,4 @@ fn a_run_of_a_session_is_followed_as_any() {
     assert_eq!((kinds.first(), kinds.last()), (Some(&"started"), Some(&"settled")), "{kinds:?}");
     let text: String = events.iter().filter(|event| event.kind == "stdout").map(http::Event::text).collect();
     assert_eq!(text, "one\ntwo\n");
-}
-
-/// An attack that is not fired here: it reads the name of its control group, which is that of its own job below the sandbox's.
-const OWN: [&str; 1] = ["PR-107.sh"];
-
-#[test]
-fn the_battery_is_held_inside_a_session() {
-    let server = Server::start(&[]);
-    let canaries = Canaries::plant(server.data.path());
-    let mut wrong = Vec::new();
-    for attack in attacks().iter().filter(|attack| !OWN.contains(&attack.file)) {
-        let session = open(&server, &json!({"limits": attack.limits}));
-        let asked =
-            json!({"language": attack.language, "code": attack.code, "limits": attack.limits, "fresh": true});
-        let result = run(&server, &session, &asked);
-        let text = result.to_string();
-        wrong.extend(canaries.seen_in(&text).map(|word| format!("{}: {word} was seen", attack.file)));
-        let result = serde_json::from_value(result).unwrap();
-        wrong.extend(breaches(&result).into_iter().map(|line| format!("{}: {line}", attack.file)));
-        if verdict(attack, &result) != Verdict::Held {
-            wrong.push(format!("{}: {:?} {text}", attack.file, verdict(attack, &result)));
-        }
-        assert_eq!(server.delete(&session).0, 200);
-    }
-    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }
