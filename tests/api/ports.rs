@@ -4,6 +4,7 @@
 use super::sessions::{open, said};
 use super::sessions_idle::{interpreters, stands_still, wait_until};
 use super::tenancy::Tenancy;
+use fireclay_tests::browser::Browser;
 use fireclay_tests::http::{self, Answer};
 use fireclay_tests::server::PATIENCE;
 use fireclay_tests::{Data, Server};
@@ -232,6 +233,50 @@ fn what_a_guest_serves_is_seen_by_its_owner() {
         let (status, problem) = server.post_json(&format!("{session}/ports/{wrong}"), &json!({}));
         assert_eq!(status, 422, "{wrong}: {problem}");
     }
+}
+
+/// What a person sees: the page and its WebSocket, and that the page has neither the way in nor the API, which here wants no key.
+#[test]
+fn a_browser_shows_it_and_its_page_reaches_no_further() {
+    let server = Server::start(&[]);
+    let api = Api { server: &server, key: None };
+    let session = api.session_with_guest(&with_ports());
+    let link = api.link(&session, 8000);
+    let mut browser = Browser::start();
+    browser.open(link["url"].as_str().unwrap());
+    assert_eq!(browser.evaluate("location.href"), format!("{}/", link["origin"].as_str().unwrap()));
+    let seen = browser.evaluate("document.body.innerText");
+    assert!(seen.as_str().unwrap().contains("\"path\": \"/\""), "{seen}");
+    let echo = "new Promise((done, fail) => {
+        const socket = new WebSocket(`ws://${location.host}/ws`);
+        socket.onopen = () => socket.send('hello');
+        socket.onmessage = event => { done(event.data); socket.close(); };
+        socket.onerror = fail;
+    })";
+    assert_eq!(browser.evaluate(echo), "hello");
+    // Neither the page nor its server has what lets the browser in.
+    assert_eq!(browser.evaluate("document.cookie"), "");
+    let told = browser.evaluate("fetch('/told', {method: 'POST'}).then(answer => answer.text())");
+    assert!(
+        told.as_str().unwrap().contains("/told") && !told.as_str().unwrap().contains("fireclay-port"),
+        "{told}"
+    );
+    // The API answers whoever has its address, but no page of another origin: not what it says, and not what it would do.
+    let runs = server.url("/v1/runs");
+    let run = json!({"language": "bash", "code": "echo from a page"}).to_string();
+    for (method, mode) in [("GET", "cors"), ("POST", "cors"), ("POST", "no-cors")] {
+        let body = if method == "POST" { format!(", body: {run:?}") } else { String::new() };
+        let asked = format!(
+            "fetch({runs:?}, {{method: '{method}', mode: '{mode}'{body}}}).then(answer => answer.type, () => 'refused')"
+        );
+        let wanted = if mode == "cors" { "refused" } else { "opaque" };
+        assert_eq!(browser.evaluate(&asked), wanted, "{asked}");
+    }
+    assert_eq!(server.get_json("/v1/runs").1["items"], json!([]));
+    // The link was good once, in whatever browser.
+    let mut other = Browser::start();
+    other.open(link["url"].as_str().unwrap());
+    assert!(!other.evaluate("document.body.innerText").as_str().unwrap().contains("\"path\""));
 }
 
 #[test]

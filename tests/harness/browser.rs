@@ -24,7 +24,7 @@ const ARGUMENTS: [&str; 10] = [
     "--disable-sync",
     "--remote-debugging-pipe",
     // Nothing but this machine has an address: a test must not depend on what others answer.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE *.localhost",
 ];
 
 /// A browser with one page. It ends when this is dropped.
