@@ -12,8 +12,9 @@ use std::time::Instant;
 /// Says whether its interpreter had pandas when it began.
 const ASKS: &str = "import sys; print('forked' if 'pandas' in sys.modules else 'executed')";
 
+/// Imports take a second of a processor, of which a run that goes on has little beside the tests of this machine (design 13): they have time.
 fn data(code: &str) -> Value {
-    json!({"language": "python", "template": "python-data", "code": code})
+    json!({"language": "python", "template": "python-data", "code": code, "limits": {"timeout_ms": 50_000}})
 }
 
 /// A variable that an interpreter reads at its start has the fork execute one.
