@@ -32,8 +32,9 @@ fn generate() -> Result<(), String> {
     let (job, init) = (parse("job.toml", &numbers)?, parse("init.toml", &numbers)?);
     let zygote = job.clone().replaced_by(parse("zygote.toml", &numbers)?);
     let stay = job.clone().replaced_by(parse("stay.toml", &numbers)?);
-    let tables =
-        table("JOB", &job)? + &table("INIT", &init)? + &table("ZYGOTE", &zygote)? + &table("STAY", &stay)?;
+    let proxy = parse("proxy.toml", &numbers)?;
+    let all = [("JOB", job), ("INIT", init), ("ZYGOTE", zygote), ("STAY", stay), ("PROXY", proxy)];
+    let tables = all.iter().map(|(name, policy)| table(name, policy)).collect::<Result<String, _>>()?;
     let directory = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: cargo runs this program")?;
     let path = Path::new(&directory).join("seccomp.rs");
     fs::write(&path, tables).map_err(within(&path.display().to_string()))

@@ -58,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         allow_missing: allow_missing.into_iter().collect(),
         name: name.clone(),
         amend: &amend,
+        serve: &drop,
         meanwhile: &|| {},
         fail_at,
     };

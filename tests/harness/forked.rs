@@ -43,6 +43,7 @@ fn fork_into(
         allow_missing: setting.allow_missing.clone(),
         joinable: true,
         stays: false,
+        egress: false,
     };
     let command = Command::of(spec, setting.image)?;
     let mut place = Place::make(&needs, setting, None)?;

@@ -95,6 +95,7 @@ impl Bench<'_> {
             allow_missing: [].into(),
             name: sandbox::cgroup::leaf_name(),
             amend: &std::convert::identity,
+            serve: &drop,
             meanwhile: &|| {},
             fail_at: None,
         };

@@ -12,7 +12,7 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("sys", &[]),
     ("store", &["model"]),
     ("sandbox", &["model", "sys"]),
-    ("worker", &["model", "sandbox", "sys"]),
+    ("worker", &["egress", "model", "sandbox", "sys"]),
     ("check", &["model"]),
     ("packages", &["check", "model"]),
     ("mcp", &["model"]),

@@ -75,14 +75,20 @@ impl Engine {
     /// Builds a sandbox by the plan that `amend` makes of the usual one, and has the zygote fork into it. `spare` is the control group
     /// of the sandbox before, as a keeper has it.
     pub fn run(&self, amend: &dyn Fn(Plan) -> Plan, spare: &mut Option<Leaf>) -> anyhow::Result<Phases> {
-        let needs =
-            Needs { limits: self.spec.limits, allow_missing: [].into(), joinable: true, stays: false };
+        let needs = Needs {
+            limits: self.spec.limits,
+            allow_missing: [].into(),
+            joinable: true,
+            stays: false,
+            egress: false,
+        };
         let setting = Setting {
             host: &self.host,
             image: &self.image,
             allow_missing: [].into(),
             name: sandbox::cgroup::leaf_name(),
             amend,
+            serve: &drop,
             meanwhile: &|| {},
             fail_at: None,
         };

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 #[cfg(feature = "agent")]
 mod agent;
+mod egress;
 mod key;
 #[cfg(not(all(feature = "agent", feature = "mcp")))]
 mod left_out;
@@ -21,6 +22,7 @@ mod session;
 pub use agent::{
     AgentArguments, AgentFormat, EvalArguments, Level, SecretArguments, SecretCommand, TaskArguments, Tools,
 };
+pub use egress::EgressArguments;
 pub use key::{KeyArguments, KeyCommand, KeyRole};
 #[cfg(not(all(feature = "agent", feature = "mcp")))]
 pub use left_out::{LeftOut, left_out};
@@ -96,6 +98,9 @@ pub enum Command {
     /// Clone sandboxes for the service on standard input
     #[command(hide = true)]
     Spawner,
+    /// Serve the proxies of sandboxes for the service on standard input
+    #[command(hide = true)]
+    Egress,
     /// Perform every act that a sandbox needs, and say what is missing and what to do
     Doctor(DoctorArguments),
     /// Fire the escape battery at this machine's sandboxes, and print a score
@@ -185,6 +190,9 @@ pub struct RunArguments {
     /// What the static check does: off, warn (--json has its findings) or deny [default: warn]
     #[arg(long, value_name = "MODE", value_parser = CheckMode::from_str)]
     pub check: Option<CheckMode>,
+    /// What it may reach.
+    #[command(flatten)]
+    pub egress: EgressArguments,
     /// Have the language model of the service that runs it (`model.name`) read it first; what it finds unsafe is not run
     #[arg(long, conflicts_with_all = ["local", "no_record", "show_plan"])]
     pub review: bool,

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Key(key) => commands::key::key(key, &settings),
         Command::Verify(verify) => commands::verify::verify(verify, &settings),
         Command::Spawner => commands::serve::spawner(),
+        Command::Egress => commands::serve::egress(),
         Command::Doctor(doctor) => commands::doctor::doctor(doctor, &settings),
         Command::Selftest(selftest) => commands::selftest::selftest(selftest, &settings),
         Command::Bench(bench) => commands::bench::bench(bench, &settings),

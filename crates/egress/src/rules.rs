@@ -20,6 +20,8 @@ pub struct Rules {
     allowed: Vec<Rule>,
     tunnels: Vec<Target>,
     methods: Option<Vec<String>>,
+    // What must be allowed as well: the operator's.
+    within: Option<Box<Rules>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,9 @@ pub enum Unlisted {
     /// An entry names the host, and another port.
     #[error("egress.allow has this host as `{0}`, which is not for this port")]
     Port(String),
+    /// The operator allows nobody to reach it.
+    #[error("the operator's egress.within does not have it")]
+    Operator,
     /// The method is not one of those allowed.
     #[error("egress.methods does not have {0}")]
     Method(String),
@@ -72,7 +77,7 @@ impl Rules {
             return Err(refuse(entry.as_ref(), "is one too many", format!("give at most {RULES_MAX}")));
         }
         let allowed = entries.iter().map(|entry| rule(entry.as_ref())).collect::<Result<_, _>>()?;
-        Ok(Self { allowed, tunnels: Vec::new(), methods: None })
+        Ok(Self { allowed, ..Self::default() })
     }
 
     /// Allows these methods and no others. `CONNECT` is one of them: without it there is no TLS, and with it nothing inside of TLS is
@@ -108,6 +113,12 @@ impl Rules {
         Ok(self)
     }
 
+    /// Allows only what these rules allow, too.
+    #[must_use]
+    pub fn within(self, rules: Rules) -> Self {
+        Self { within: Some(Box::new(rules)), ..self }
+    }
+
     /// Whether a request may be made.
     ///
     /// # Errors
@@ -125,7 +136,11 @@ impl Rules {
         if !has_tunnel && !named.iter().any(|rule| rule.has_port(target.port)) {
             return Err(named.first().map_or(Unlisted::Host, |rule| Unlisted::Port(rule.to_string())));
         }
-        if has_method { Ok(()) } else { Err(Unlisted::Method(method.to_owned())) }
+        if !has_method {
+            return Err(Unlisted::Method(method.to_owned()));
+        }
+        let within = self.within.as_ref().map_or(Ok(()), |rules| rules.check(target, method));
+        within.map_err(|_| Unlisted::Operator)
     }
 
     /// Whether a tunnel to this target may carry something else than TLS.

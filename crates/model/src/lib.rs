@@ -5,6 +5,7 @@
 
 pub mod background;
 pub mod base64;
+pub mod egress;
 pub mod finding;
 pub mod id;
 pub mod isolation;
@@ -21,6 +22,7 @@ pub mod spec;
 pub mod units;
 
 pub use background::Background;
+pub use egress::{Egress, EgressAttempt, EgressVerdict};
 pub use finding::{CheckMode, CheckPolicy, Finding, Severity};
 pub use id::{BatchId, RunId, SessionId, TenantId};
 pub use isolation::{Isolation, Layer};

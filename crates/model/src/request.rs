@@ -1,7 +1,7 @@
 //! A run as a caller says it: nearly everything may be left out.
 
 use crate::object::{self, Object};
-use crate::{CheckMode, CheckPolicy, Language, LimitsPatch, base64};
+use crate::{CheckMode, CheckPolicy, Egress, Language, LimitsPatch, base64};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
@@ -29,6 +29,9 @@ pub struct RunRequest {
     /// Files put into the workspace first.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<InputFileSaid>))]
     pub files: Vec<InputFile>,
+    /// Which hosts it may reach, through a proxy; absent is none.
+    #[serde(deserialize_with = "Egress::deserialize")]
+    pub egress: Option<Egress>,
     /// How much it may use.
     #[serde(deserialize_with = "object::deserialize")]
     pub limits: LimitsPatch,

@@ -1,6 +1,6 @@
 //! What a settled run looks like, at every door.
 
-use crate::{Fault, Finding, Isolation, Language, Limit, Outcome, RunId};
+use crate::{EgressAttempt, Fault, Finding, Isolation, Language, Limit, Outcome, RunId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -59,8 +59,8 @@ pub struct RunResult {
     pub artifacts: Vec<Artifact>,
     /// What the static check noticed.
     pub findings: Vec<Finding>,
-    /// What it tried to reach.
-    pub egress: Vec<Value>,
+    /// What it tried to reach, each connection that was over when it was: of each verdict the first 1,000.
+    pub egress: Vec<EgressAttempt>,
     /// The session it ran in.
     pub session: Option<String>,
     /// Whether what the session's interpreter had in memory was lost with this run; its files were kept.

@@ -3,7 +3,7 @@
 use crate::limits::{
     CODE_BYTES_MAX, INPUT_FILES_MAX, PATH_BYTES_MAX, TEMPLATE_NAME_BYTES_MAX, WORDS_BYTES_MAX, WORDS_MAX,
 };
-use crate::{InputFile, Language, Limits, Policy, Rejection, RunRequest, base64};
+use crate::{Egress, InputFile, Language, Limits, Policy, Rejection, RunRequest, base64};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +31,9 @@ pub struct RunSpec {
     pub files: Vec<InputFile>,
     /// Whether stderr is the same pipe as stdout, so that the order of writes holds; all output is then stdout.
     pub merge_output: bool,
+    /// Which hosts it may reach; `None` is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
     /// Clamped limits.
     pub limits: Limits,
     /// The caller's labels.
@@ -71,6 +74,7 @@ impl RunSpec {
             Some(path) => check_path("cwd", path).map(|()| path.to_owned())?,
         };
         let file_name = file_name_of(&request, language, &taken)?;
+        let egress = Egress::admit(request.egress.clone())?;
         let template = match request.template {
             Some(ref name) => check_template(name).map(|()| name.clone())?,
             None => language.default_template().to_owned(),
@@ -82,6 +86,7 @@ impl RunSpec {
             template,
             file_name,
             cwd,
+            egress,
             limits,
             stdin: request.stdin.unwrap_or_default().into_bytes(),
             merge_output: false,

@@ -1,7 +1,7 @@
 //! What the job executes: argument vector, environment, working directory. Prepared outside, carried to init in a memory file.
 
 use crate::image::Image;
-use crate::plan::{HOME, INSIDE_USER, WORKSPACE};
+use crate::plan::{HOME, INSIDE_USER, PROXY_PORT, WORKSPACE};
 use model::{Language, Rejection, RunSpec};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -32,7 +32,12 @@ impl Command {
         args.extend(spec.args.iter().cloned());
         let cwd =
             if spec.cwd.is_empty() { WORKSPACE.to_owned() } else { format!("{WORKSPACE}/{}", spec.cwd) };
-        Ok(Self { args: words(args), env: words(environment(&spec.env, image)), cwd: word(cwd) })
+        let env = match spec.egress {
+            None => environment(&spec.env, image),
+            // The run's own win.
+            Some(_) => environment(&proxy_environment().chain(spec.env.clone()).collect(), image),
+        };
+        Ok(Self { args: words(args), env: words(env), cwd: word(cwd) })
     }
 
     /// The command that starts an interpreter of this language before its program is known, if it is one for which that saves much
@@ -147,11 +152,22 @@ pub fn may_be_started_ahead(spec: &RunSpec) -> bool {
         Language::JavaScript | Language::TypeScript => {
             let read_later =
                 |name: &String| name == "NODE_ENV" || !AT_START.iter().any(|start| name.starts_with(start));
-            spec.file_name == spec.language.default_file() && spec.env.keys().all(read_later)
+            let usual = spec.file_name == spec.language.default_file() && spec.egress.is_none();
+            usual && spec.env.keys().all(read_later)
         }
         Language::Bash => false,
     };
     in_time && !spec.merge_output && bytes <= AHEAD_BYTES_MAX
+}
+
+/// By which programs find their proxy: what curl, Python, git, npm and most others read, and what Node reads from 24 on.
+pub fn proxy_environment() -> impl Iterator<Item = (String, String)> {
+    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    let to_proxy =
+        ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"].map(|name| (name, proxy.clone()));
+    let around = ["no_proxy", "NO_PROXY"].map(|name| (name, "localhost,127.0.0.1,::1".to_owned()));
+    let node = [("NODE_USE_ENV_PROXY", "1".to_owned())];
+    to_proxy.into_iter().chain(around).chain(node).map(|(name, value)| (name.to_owned(), value))
 }
 
 /// The variables that every job has: the sandbox's own, then the image's.

@@ -6,7 +6,7 @@
 use crate::command::Command;
 use crate::control::{self, Message};
 use crate::errand::Errand;
-use crate::plan::{Action, Actor, DEVICES, DIRECTORIES, INSIDE_UID, INSIDE_USER, Plan};
+use crate::plan::{Action, Actor, DEVICES, DIRECTORIES, INSIDE_UID, INSIDE_USER, PROXY_PORT, Plan};
 use crate::{joining, mounts, procfs, seccomp, staying, verify};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::{CStr, CString};
@@ -45,6 +45,8 @@ struct Built {
     host_proc: Option<OwnedFd>,
     /// What covers entries of `/proc`.
     covered: Vec<String>,
+    /// Where programs find their proxy.
+    listener: Option<OwnedFd>,
     /// What a zygote's fork enters by: the namespaces, then the rules.
     offer: Vec<OwnedFd>,
 }
@@ -79,7 +81,8 @@ fn wait_for(birth: &Birth<'_>, wanted: Message) -> Option<Vec<OwnedFd>> {
     }
 }
 
-/// Performs init's steps up to the fork; returns the root of the scratch file system, then what is offered.
+/// Performs init's steps up to the fork; returns the root of the scratch file system, then the proxy's listener if there is one, then
+/// what is offered.
 fn build(birth: &Birth<'_>) -> std::result::Result<Vec<OwnedFd>, Message> {
     let mut built = Built::default();
     for (index, step) in birth.plan.of(Actor::Init) {
@@ -92,7 +95,7 @@ fn build(birth: &Birth<'_>) -> std::result::Result<Vec<OwnedFd>, Message> {
         perform(&step.action, birth, &mut built).map_err(|error| Message::failed(index, error))?;
     }
     let scratch = built.scratch.ok_or_else(|| Message::failed(birth.plan.steps.len(), missing("scratch")))?;
-    Ok(std::iter::once(scratch).chain(built.offer).collect())
+    Ok(std::iter::once(scratch).chain(built.listener).chain(built.offer).collect())
 }
 
 fn missing(what: &'static str) -> Error {
@@ -127,6 +130,9 @@ fn perform(action: &Action, birth: &Birth<'_>, built: &mut Built) -> Result<()> 
         Action::MountProc => mounts::processes(root(built)?),
         Action::MaskProc => mask_proc(birth, built),
         Action::LoopbackUp => sys::net::loopback_up(),
+        Action::ListenForProxy => {
+            sys::net::listen_on_loopback(PROXY_PORT).map(|listener| built.listener = Some(listener))
+        }
         Action::SetHostName => sys::net::set_host_name(INSIDE_USER),
         Action::ForbidNamespaces => forbid_namespaces(built),
         Action::PivotRoot => {

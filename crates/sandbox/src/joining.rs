@@ -424,7 +424,7 @@ mod tests {
 
     fn needs(stays: bool) -> Needs {
         let limits = Policy::DEFAULT.limits;
-        Needs { limits, allow_missing: [Layer::Cgroup].into(), joinable: true, stays }
+        Needs { limits, allow_missing: [Layer::Cgroup].into(), joinable: true, stays, egress: false }
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Sandbox {
     cgroup: Option<Leaf>,
     /// Set when init has built its part.
     built: bool,
+    /// Where programs find their proxy, once it is built and if its plan has that; until somebody takes it.
+    listener: Option<OwnedFd>,
     /// What a zygote's fork enters by, once it is built and if its plan has that.
     offer: Option<Offer>,
     /// Files through which a fork joins the control group.
@@ -92,9 +94,21 @@ impl Sandbox {
         // From here on dropping the sandbox kills and reaps what was cloned. Its scratch descriptor comes with `Ready`.
         let scratch = control.try_clone().map_err(|error| machine("duplicate", &error))?;
         let ids = ids.unwrap_or_default();
-        let (built, offer, way) = (false, None, None);
-        let mut sandbox =
-            Self { pid, init, control, scratch, cgroup, built, offer, tasks, way, ids, cpu_us: None };
+        let (built, listener, offer, way) = (false, None, None, None);
+        let mut sandbox = Self {
+            pid,
+            init,
+            control,
+            scratch,
+            cgroup,
+            built,
+            listener,
+            offer,
+            tasks,
+            way,
+            ids,
+            cpu_us: None,
+        };
         match done {
             // Init is gone: it said why before it went.
             Err(fault) if fault.code == FaultCode::Interrupted => {
@@ -117,6 +131,10 @@ impl Sandbox {
         match control::receive(self.control.as_fd()).map_err(|error| machine("receive from init", &error))? {
             Some((Message::Ready, mut descriptors)) if !descriptors.is_empty() => {
                 self.scratch = descriptors.remove(0);
+                let listens = plan.steps.iter().any(|step| step.action == Action::ListenForProxy);
+                if listens && !descriptors.is_empty() {
+                    self.listener = Some(descriptors.remove(0));
+                }
                 self.offer = Offer::of(descriptors);
                 self.built = true;
                 Ok(())
@@ -124,6 +142,11 @@ impl Sandbox {
             Some((message, _)) => Err(failure(plan, message)),
             None => Err(Fault::new(FaultCode::Interrupted, "init died while it built the sandbox")),
         }
+    }
+
+    /// Where programs find their proxy, for who serves it: once, and if it was planned and is built.
+    pub fn take_listener(&mut self) -> Option<OwnedFd> {
+        self.listener.take()
     }
 
     /// Starts the one errand, a file of [`crate::errand::write`], once init is ready; `streams` are stdin, stdout, stderr and the

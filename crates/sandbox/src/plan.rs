@@ -32,6 +32,9 @@ const SUPERVISOR_CPUS: f64 = 0.1;
 /// By how many the kernel's count per user lies above the control group's.
 const PROCESS_SLACK: u64 = 16;
 
+/// Where programs find their proxy, on loopback; what proxies usually listen on.
+pub const PROXY_PORT: u16 = 3128;
+
 /// The directories of the scratch file system: name there, place inside, permission bits.
 pub const DIRECTORIES: [(&str, &str, u32); 4] = [
     ("workspace", WORKSPACE, 0o755),
@@ -107,6 +110,8 @@ pub enum Action {
     MaskProc,
     /// Brings loopback up, and nothing else.
     LoopbackUp,
+    /// Listens where programs find their proxy, and hands the socket out: whoever serves it is outside.
+    ListenForProxy,
     /// Sets a neutral host name.
     SetHostName,
     /// Sets the number of further namespaces that may be made to zero.
@@ -189,6 +194,8 @@ pub struct Needs {
     pub joinable: bool,
     /// Whether it stays for many jobs, one after the other and beside each other.
     pub stays: bool,
+    /// Whether what runs in it may reach hosts, by a proxy that is given a socket of it.
+    pub egress: bool,
 }
 
 /// Why no plan can be made: a required layer is not to be had here.
@@ -282,6 +289,9 @@ fn init_steps(needs: &Needs, landlock: i32, cgroup: Option<u8>, add: &mut Add<'_
     init(Layer::Mountns, Action::MountDirectories);
     init(Layer::Mountns, Action::MountDevices);
     init(Layer::Netns, Action::LoopbackUp);
+    if needs.egress {
+        init(Layer::Netns, Action::ListenForProxy);
+    }
     init(Layer::Utsns, Action::SetHostName);
     if cgroup == Some(1) {
         init(Layer::Cgroup, Action::JoinCgroup);
@@ -410,6 +420,7 @@ impl Action {
             Self::MountProc => "mount-proc",
             Self::MaskProc => "mask-proc",
             Self::LoopbackUp => "loopback-up",
+            Self::ListenForProxy => "listen-for-proxy",
             Self::SetHostName => "set-host-name",
             Self::ForbidNamespaces => "forbid-namespaces",
             Self::PivotRoot => "pivot-root",
@@ -450,6 +461,7 @@ impl Action {
             Self::MountProc => "/proc: own processes only".into(),
             Self::MaskProc => format!("all but {}", crate::procfs::VISIBLE.join(" ")),
             Self::ForbidNamespaces => "no further user namespaces, hence none of any kind".into(),
+            Self::ListenForProxy => format!("127.0.0.1:{PROXY_PORT}, served from outside"),
             Self::SetHostName => INSIDE_USER.into(),
             Self::PlaceDescriptors => "0 stdin, 1 stdout, 2 stderr, 3 result".into(),
             Self::LowerLimits { file_bytes, processes, data_bytes } => {

@@ -20,7 +20,13 @@ fn host(cgroup: u8, landlock: i32, root: bool) -> Host {
 }
 
 fn needs(limits: Limits) -> Needs {
-    Needs { limits, allow_missing: [Layer::Cgroup, Layer::Landlock].into(), joinable: false, stays: false }
+    Needs {
+        limits,
+        allow_missing: [Layer::Cgroup, Layer::Landlock].into(),
+        joinable: false,
+        stays: false,
+        egress: false,
+    }
 }
 
 #[test]
@@ -46,6 +52,7 @@ fn a_required_layer_that_is_not_to_be_had_is_refused_by_name() {
         allow_missing: BTreeSet::new(),
         joinable: false,
         stays: false,
+        egress: false,
     };
     insta::assert_snapshot!(plan(&strict, &host(0, 7, false)).unwrap_err(), @"this machine cannot give the layer cgroup: none here");
     insta::assert_snapshot!(plan(&strict, &host(2, 0, true)).unwrap_err(), @"this machine cannot give the layer landlock: the kernel has no Landlock, or it is switched off");

@@ -189,6 +189,7 @@ mod tests {
             allow_missing: Default::default(),
             joinable: false,
             stays: false,
+            egress: false,
         };
         let [(_, meminfo), (_, stat)] = facts(&needs, 2, 7);
         assert!(meminfo.starts_with("MemTotal:         524288 kB\n"), "{meminfo}");

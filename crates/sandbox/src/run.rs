@@ -41,6 +41,8 @@ pub struct Setting<'a> {
     pub name: String,
     /// Changes the plan before it is performed; for positive controls in tests.
     pub amend: &'a dyn Fn(Plan) -> Plan,
+    /// Given the socket where the program finds its proxy, if it may reach hosts.
+    pub serve: &'a dyn Fn(OwnedFd),
     /// Done while the sandbox is built: nobody waits for it.
     pub meanwhile: &'a dyn Fn(),
     /// Fails this step of the plan; for tests.
@@ -84,10 +86,14 @@ pub fn run(spec: &RunSpec, setting: &Setting<'_>, io: Io<'_>) -> Result<Settled,
         allow_missing: setting.allow_missing.clone(),
         joinable: false,
         stays: false,
+        egress: spec.egress.is_some(),
     };
     // Before anything is made.
     let command = Command::of(spec, setting.image)?;
     let mut place = Place::make(&needs, setting, None)?;
+    if needs.egress {
+        (setting.serve)(place.listener()?);
+    }
     let settled = place.execute(spec, &command, None, setting.meanwhile, io);
     // Destroyed before the answer, also on the way of an error.
     let destroyed = place.destroy();
@@ -131,6 +137,13 @@ impl Place {
         self.sandbox.prepare_fork(&self.plan)?;
         self.streams = Some(streams::make(false).map_err(exhausted)?);
         Ok(())
+    }
+
+    /// Where its program finds its proxy, for who serves it: once, of a sandbox that was made for that. Waits until it is built.
+    pub fn listener(&mut self) -> Result<OwnedFd, Fault> {
+        self.sandbox.await_built(&self.plan)?;
+        let none = || Fault::new(FaultCode::Internal, "the sandbox has no listener for a proxy");
+        self.sandbox.take_listener().ok_or_else(none)
     }
 
     /// Has an interpreter in it, once it is built, which then waits for its program.

@@ -90,6 +90,11 @@ impl Staying {
         Ok(Self { plan, groups, ices, ice_place: None, sandbox, launched, last: 0, wanted })
     }
 
+    /// Where its programs find their proxy, for who serves it: once, and of a sandbox that was made for that.
+    pub fn take_listener(&mut self) -> Option<OwnedFd> {
+        self.sandbox.take_listener()
+    }
+
     /// Starts a job with these streams from descriptor 0 on, at most five, and returns its number. Whether it began is heard later.
     pub fn start(
         &mut self,

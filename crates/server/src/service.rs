@@ -414,6 +414,7 @@ impl Service {
                     }
                 }
                 Some(Event::Output(stream, bytes)) => live.output(stream, &bytes),
+                Some(Event::Egress(attempt)) => live.push("egress", json!(attempt)),
                 Some(Event::Settled(result)) => self.settle(&id, &live, *result, unrecorded.take()).await,
                 None => break,
             }

@@ -4,7 +4,8 @@ use crate::ports::{Base, Doors};
 use crate::problem::Problem;
 use crate::service::{Service, draining, internal, now_ms};
 use model::{
-    Background, Language, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunSpec, SessionId, TenantId,
+    Background, Egress, Language, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunSpec, SessionId,
+    TenantId,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,8 @@ pub struct NewOpen {
     pub background: Background,
     /// Whether what listens in it may be visited.
     pub ports: bool,
+    /// Which hosts what runs in it may reach; absent is none.
+    pub egress: Option<Egress>,
     /// Which of the tenant's runs its own come before.
     pub priority: Priority,
     /// How long it stays when nothing runs, in milliseconds.
@@ -311,6 +314,7 @@ impl Service {
             template: Some(new.template.clone()),
             env: new.env.clone(),
             limits: new.limits,
+            egress: new.egress,
             ..RunRequest::default()
         };
         let spec = RunSpec::admit(trial, &policy)?;
@@ -319,10 +323,8 @@ impl Service {
         self.quotas.spend(&new.tenant)?;
         let id = SessionId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let missing = self.allow_missing();
-        let session = self
-            .machine
-            .open_session(id.clone(), &new.template, &spec.limits, (new.env.clone(), new.background), missing)
-            .map_err(problem_of)?;
+        let session =
+            self.machine.open_session(id.clone(), &spec, new.background, missing).map_err(problem_of)?;
         if let Err(problem) = has_language(&session, language) {
             session.end(Why::Closed, "");
             return Err(problem);

@@ -15,7 +15,9 @@ mod beside;
 mod reference;
 mod values;
 
-pub use beside::{AgentRunSettings, CheckSettings, LocalSettings, ModelSettings, PortsSettings};
+pub use beside::{
+    AgentRunSettings, CheckSettings, EgressSettings, LocalSettings, ModelSettings, PortsSettings,
+};
 pub use values::WarmTemplate;
 use values::{bytes, limits_patch, milliseconds};
 
@@ -122,6 +124,29 @@ pub const TABLE: &[Row] = &[
         "\"60s\"",
         "How long what listens in a session may take to begin its answer",
     ),
+    row(
+        "egress.enabled",
+        "true",
+        "Whether runs and sessions may reach hosts that they ask for (`egress`), through the proxy; without that they reach none",
+    ),
+    row(
+        "egress.within",
+        "[]",
+        "Hosts that they may reach at most, whatever they ask for, such as `pypi.org`, `*.example.org:443`; empty is any",
+    ),
+    row(
+        "egress.private",
+        "[]",
+        "Ranges of addresses that are not of the public internet and may be reached all the same, such as `10.1.0.0/16`; metadata services of clouds only by their own address",
+    ),
+    row(
+        "egress.tunnels",
+        "[]",
+        "`HOST:PORT` to which something else than TLS may go, if a request names just that",
+    ),
+    row("egress.connections", "64", "Connections of one sandbox to the proxy at once"),
+    row("egress.bytes_up", "\"100MiB\"", "Bytes that one sandbox may send to hosts"),
+    row("egress.bytes_down", "\"1GiB\"", "Bytes that one sandbox may receive from them"),
     row(
         "limits",
         "{}",
@@ -234,6 +259,8 @@ pub struct Settings {
     pub session: SessionSettings,
     /// What listens in them.
     pub ports: PortsSettings,
+    /// The way out of sandboxes.
+    pub egress: EgressSettings,
     /// Defaults of limits.
     #[serde(deserialize_with = "limits_patch")]
     pub limits: LimitsPatch,

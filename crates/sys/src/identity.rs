@@ -129,6 +129,14 @@ pub fn become_user_with_sys_admin(uid: u32, gid: u32) -> Result<()> {
     prctl("prctl(PR_CAP_AMBIENT)", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN)
 }
 
+/// Becomes another user without any capability, and with none to be had by executing a program. The caller is root.
+pub fn become_powerless_user(uid: u32, gid: u32) -> Result<()> {
+    // While there is the right to: it goes with the id.
+    drop_bounding_set(None)?;
+    become_user(uid, gid)?;
+    set_capabilities(&CAPSET_NONE)
+}
+
 fn drop_bounding_set(but: Option<libc::c_ulong>) -> Result<()> {
     for capability in (0..=CAPABILITY_MAX).filter(|capability| Some(*capability) != but) {
         match prctl("prctl(PR_CAPBSET_DROP)", libc::PR_CAPBSET_DROP, capability, 0) {

@@ -2,7 +2,11 @@
 
 use crate::error::{Error, Result, check};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// Brings loopback up in the caller's network namespace (netdevice(7)).
 pub fn loopback_up() -> Result<()> {
@@ -33,6 +37,20 @@ pub fn stream_socket(version_6: bool) -> Result<OwnedFd> {
     let family = if version_6 { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     rustix::net::socket_with(family, SocketType::STREAM, flags, None).map_err(Error::of("socket"))
+}
+
+/// A TCP socket that listens on the loopback of the caller's network namespace, by this port, where it stays whoever holds it.
+pub fn listen_on_loopback(port: u16) -> Result<OwnedFd> {
+    let socket = stream_socket(false)?;
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    rustix::net::bind(&socket, &address).map_err(Error::of("bind"))?;
+    rustix::net::listen(&socket, BACKLOG).map_err(Error::of("listen"))?;
+    Ok(socket)
+}
+
+/// Whether connections to it wait to be accepted.
+pub fn is_listening(fd: BorrowedFd<'_>) -> bool {
+    rustix::net::sockopt::socket_acceptconn(fd) == Ok(true)
 }
 
 /// Whether this is a TCP socket of IPv4 or IPv6.

@@ -8,6 +8,7 @@ pub mod lanes;
 pub mod machine;
 pub mod phases;
 pub mod pool;
+pub mod proxies;
 pub mod queue;
 pub mod run;
 pub mod session;

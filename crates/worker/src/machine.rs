@@ -5,12 +5,15 @@ use crate::image::environment::EnvironmentStore;
 use crate::lanes::Lanes;
 use crate::phases::{Phase, Phases};
 use crate::pool::{Happened, Pool, PoolLoad, PoolSize, Stream};
+use crate::proxies::{Gate, Proxies};
 use crate::queue::{Age, FairQueue, Full, Places, Share};
 use crate::run::{result_of_cancelled, result_of_denied, result_of_fault, root_of};
 use crate::session::{How, Session};
 use crate::spawner::{Job, Shape, Warm};
 use crate::template::{NotReady, Prepared, Template, Templates};
-use model::{Fault, FaultCode, Finding, Language, Layer, Limits, RunId, RunResult, RunSpec, SessionId};
+use model::{
+    EgressAttempt, Fault, FaultCode, Finding, Language, Layer, Limits, RunId, RunResult, RunSpec, SessionId,
+};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +41,8 @@ pub struct Parts {
     pub pool: Pool,
     /// What they see.
     pub image: Image,
+    /// By whom they reach hosts.
+    pub proxies: Proxies,
     /// What some see laid over it.
     pub environments: EnvironmentStore,
     /// Where artifacts of runs are put down, a directory for each run that leaves any. Whoever takes them removes it.
@@ -72,6 +77,7 @@ pub struct Order {
 #[derive(Debug)]
 struct Inner {
     pool: Pool,
+    proxies: Proxies,
     image: sandbox::Image,
     /// What a run has for which nothing was said.
     usual: Shape,
@@ -108,6 +114,8 @@ pub enum Event {
     Started,
     /// It wrote something.
     Output(Stream, Vec<u8>),
+    /// It tried to reach a host.
+    Egress(EgressAttempt),
     /// It is settled: the last event.
     Settled(Box<RunResult>),
 }
@@ -147,9 +155,10 @@ fn shape_of(
     limits: &Limits,
     allow_missing: BTreeSet<Layer>,
     ahead: Option<Language>,
+    egress: bool,
 ) -> Shape {
     let limits = Limits { timeout_ms: 0, output_bytes: 0, ..*limits };
-    Shape { image, limits, allow_missing, ahead }
+    Shape { image, limits, allow_missing, ahead, egress }
 }
 
 /// What was found when it was checked may be gone.
@@ -163,13 +172,13 @@ fn fault_of(not: NotReady) -> Fault {
 impl Machine {
     /// A machine at rest.
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, image, environments, artifacts, places, waiting_max, waiting_bytes_max, .. } =
-            parts;
+        let Parts { pool, proxies, image, environments, artifacts, places, .. } = parts;
+        let (waiting_max, waiting_bytes_max) = (parts.waiting_max, parts.waiting_bytes_max);
         let queue = Mutex::new(FairQueue::new(places, waiting_max, waiting_bytes_max));
         let templates = Templates::new(image.clone(), environments);
         let image = root_of(&image);
         let warm = Warm { image: image.clone(), modules: Vec::new(), rehearsals: Vec::new() };
-        let shape = |ahead| shape_of(image.clone(), &parts.limits, parts.allow_missing.clone(), ahead);
+        let shape = |ahead| shape_of(image.clone(), &parts.limits, parts.allow_missing.clone(), ahead, false);
         // Of each language one, of the one that most programs are in as many as was said; a second comes with the first program.
         let one = parts.size.min.min(1);
         let mut shapes = vec![(shape(Some(Language::Python)), parts.size.min), (shape(None), one)];
@@ -182,7 +191,18 @@ impl Machine {
         let idle = Notify::new();
         let phases = Phases::default();
         Self {
-            inner: Arc::new(Inner { pool, image, usual, templates, artifacts, queue, lanes, idle, phases }),
+            inner: Arc::new(Inner {
+                pool,
+                proxies,
+                image,
+                usual,
+                templates,
+                artifacts,
+                queue,
+                lanes,
+                idle,
+                phases,
+            }),
         }
     }
 
@@ -190,6 +210,7 @@ impl Machine {
     pub fn check(&self, spec: &RunSpec) -> Result<(), NotReady> {
         let prepared = self.inner.templates.of(spec)?;
         sandbox::command::Command::of(spec, &prepared.image)?;
+        spec.egress.iter().try_for_each(|asked| self.inner.proxies.admit(asked))?;
         self.have_warm(&prepared);
         Ok(())
     }
@@ -258,10 +279,11 @@ impl Machine {
     pub fn submit(&self, tenant: &str, share: Share, order: Order) -> Result<Ticket, Full> {
         let Order { id, created_at, spec, allow_missing } = order;
         let ahead = Some(spec.language).filter(|_| sandbox::command::may_be_started_ahead(&spec));
-        let prepared = self.inner.templates.of(&spec);
-        let shape = prepared
-            .map(|prepared| Box::new(shape_of(prepared.image.clone(), &spec.limits, allow_missing, ahead)))
-            .map_err(fault_of);
+        let (prepared, egress) = (self.inner.templates.of(&spec), spec.egress.is_some());
+        let shape = |prepared: Arc<Prepared>| {
+            Box::new(shape_of(prepared.image.clone(), &spec.limits, allow_missing, ahead, egress))
+        };
+        let shape = prepared.map(shape).map_err(fault_of);
         let job = Job { artifacts: self.artifacts_of(&id), id, created_at, spec };
         let (ticket, pending) = self.pend(tenant, share, job, shape, None);
         self.queue_up(pending)?;
@@ -431,19 +453,48 @@ impl Machine {
         self.inner.phases.add(Phase::Lease, began.elapsed());
         // A listener that is gone does not end a run.
         drop(events.send(Event::Started).await);
+        let (mut gate, mut tried) = (None, Vec::new());
         loop {
             tokio::select! {
                 happened = running.next() => match happened? {
                     Happened::Output(stream, bytes) => drop(events.send(Event::Output(stream, bytes)).await),
-                    Happened::Settled(result, measured) => {
+                    Happened::Listens(listener) => {
+                        let asked = job.spec.egress.clone().unwrap_or_default();
+                        gate = Some(self.inner.proxies.open(&asked, &listener)?);
+                    }
+                    Happened::Settled(mut result, measured) => {
+                        let rest = match gate.take() {
+                            Some(gate) => gate.close().await,
+                            None => Vec::new(),
+                        };
+                        for attempt in rest {
+                            tried.push(attempt.clone());
+                            drop(events.send(Event::Egress(attempt)).await);
+                        }
+                        result.egress = tried;
                         self.inner.phases.add_measured(&measured);
                         return Ok(result);
                     }
                 },
+                attempt = tried_next(&mut gate) => {
+                    tried.push(attempt.clone());
+                    drop(events.send(Event::Egress(attempt)).await);
+                }
                 () = cancel.notified() => running.cancel(),
             }
         }
     }
+}
+
+/// What a run tries next to reach; for ever nothing of one that has no way out.
+async fn tried_next(gate: &mut Option<Gate>) -> EgressAttempt {
+    if let Some(open) = gate {
+        if let Some(attempt) = open.next().await {
+            return attempt;
+        }
+        *gate = None;
+    }
+    std::future::pending().await
 }
 
 impl Ticket {

@@ -8,8 +8,8 @@ use crate::phases::Measured;
 use crate::session::SessionShape;
 use crate::shelf::{Idle, Shelves};
 use crate::spawner::{
-    BUILT, CANCEL, Job, KEEP, PACKET_BYTES_MAX, RUN, SETTLED, STAY, STDERR, STDOUT, Shape, Told, Warm,
-    ZYGOTE, ZYGOTES_MAX,
+    BUILT, CANCEL, Job, KEEP, LISTENS, PACKET_BYTES_MAX, RUN, SETTLED, STAY, STDERR, STDOUT, Shape, Told,
+    Warm, ZYGOTE, ZYGOTES_MAX,
 };
 use model::{Fault, FaultCode, RunResult};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -295,6 +295,8 @@ pub enum Stream {
 pub(crate) enum Happened {
     /// It wrote something.
     Output(Stream, Vec<u8>),
+    /// Where its program finds its proxy is to be served.
+    Listens(OwnedFd),
     /// It is settled: the result, of which `usage.queue_ms` is not known here, and where its time went.
     Settled(Box<RunResult>, Measured),
 }
@@ -321,6 +323,10 @@ impl Running {
                 None => return Err(lost("died")),
                 // It was leased before that.
                 Some(&BUILT) => {}
+                Some(&LISTENS) => {
+                    let listener = descriptors.into_iter().next();
+                    return listener.map(Happened::Listens).ok_or_else(|| lost("sent no listener"));
+                }
                 Some(&STDOUT) => return Ok(Happened::Output(Stream::Stdout, packet[1..length].to_vec())),
                 Some(&STDERR) => return Ok(Happened::Output(Stream::Stderr, packet[1..length].to_vec())),
                 Some(&SETTLED) => {

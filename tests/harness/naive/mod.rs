@@ -165,6 +165,7 @@ fn once(spec: &RunSpec, setting: &Setting<'_>, weak: &Weaknesses) -> Result<Sett
         allow_missing: setting.allow_missing.clone(),
         joinable: false,
         stays: false,
+        egress: false,
     };
     let plan = (setting.amend)(plan_of(&needs, setting.host)?);
     let command = guest::command(Command::of(spec, setting.image)?, spec, weak);

@@ -1,6 +1,6 @@
 //! Arguments of `fireclay session`.
 
-use super::{EXIT_CODES, variable};
+use super::{EXIT_CODES, EgressArguments, variable};
 use clap::{Args, Subcommand, ValueHint};
 use model::{Language, units};
 use std::path::PathBuf;
@@ -116,6 +116,9 @@ pub struct CreateArguments {
     /// Let its owner visit what listens in it (`fireclay session open`)
     #[arg(long)]
     pub ports: bool,
+    /// What runs in it may reach.
+    #[command(flatten)]
+    pub egress: EgressArguments,
     /// Which of one's own runs that wait its runs come before: low, normal or high [default: normal]
     #[arg(long, value_name = "WORD", value_parser = ["low", "normal", "high"])]
     pub priority: Option<String>,

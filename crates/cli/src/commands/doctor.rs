@@ -120,6 +120,7 @@ fn run_true(host: &Host, image: &Image) -> Found {
         allow_missing: usually_missing(),
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
+        serve: &drop,
         meanwhile: &|| {},
         fail_at: None,
     };

@@ -1,6 +1,7 @@
 //! `fireclay run`: arguments → request → spec → sandbox → output and exit code; or the service that runs, if there is one.
 
 mod served;
+mod way_out;
 
 use crate::args::RunArguments;
 use crate::commands::image::ensure;
@@ -26,6 +27,7 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use way_out::WayOut;
 use worker::image::environment::EnvironmentStore;
 use worker::template::Template;
 
@@ -48,7 +50,13 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let host = Host::detect();
     let allow_missing = allowed_missing(arguments);
     if arguments.show_plan {
-        let needs = Needs { limits: spec.limits, allow_missing, joinable: false, stays: false };
+        let needs = Needs {
+            limits: spec.limits,
+            allow_missing,
+            joinable: false,
+            stays: false,
+            egress: spec.egress.is_some(),
+        };
         let plan = plan_of(&needs, &host).map_err(fault)?;
         print!("{plan}");
         return Ok(0);
@@ -70,12 +78,14 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let stdin = Input::open(arguments)?;
     let id = RunId::from_random(sys::fs::random()?);
     let created_at = worker::run::now();
+    let way_out = WayOut::of(&spec)?;
     let setting = Setting {
         host: &host,
         image,
         allow_missing,
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
+        serve: &|listener| way_out.serve(listener),
         // What a killed predecessor could not remove.
         meanwhile: &|| {
             if let Ok(tree) = &host.cgroups {
@@ -101,6 +111,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
             }
             let mut result = worker::run::result_of(id, created_at, &spec, image, &settled);
             result.findings = report.findings;
+            result.egress = way_out.close()?;
             if arguments.json {
                 print_json(&result)?;
             } else {
@@ -188,6 +199,7 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
             disk_bytes: arguments.disk,
             output_bytes: arguments.output_limit,
         },
+        egress: arguments.egress.of(),
         check: arguments.check,
         review: arguments.review,
         code,

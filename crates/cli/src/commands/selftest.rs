@@ -124,6 +124,7 @@ fn fire(attack: &Attack, image: &sandbox::Image, host: &Host) -> Result<RunResul
         allow_missing: usually_missing(),
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
+        serve: &drop,
         meanwhile: &|| {},
         fail_at: None,
     };

@@ -16,6 +16,7 @@ use server::receipts::Signer;
 use server::service::{self, Parts, Service};
 use server::settings::Settings;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use tokio::runtime::Runtime;
 use worker::image::environment::EnvironmentStore;
 use worker::machine::{self, Machine};
 use worker::pool::{Pool, SpawnerCommand};
+use worker::proxies::Proxies;
 
 /// Where artifacts lie between a sandbox's end and the store.
 const INCOMING: &str = "incoming";
@@ -88,9 +90,12 @@ pub fn start(
     // Before anything secret is read, and before there is a second thread.
     let command = SpawnerCommand { program: program.clone(), args: vec!["spawner".to_owned()] };
     let pool = Pool::start(command).context("start the spawner")?;
+    let command = SpawnerCommand { program: program.clone(), args: vec!["egress".to_owned()] };
+    let proxies = Proxies::start(command).context("start the proxies")?;
     // Connections and sessions take some of ours; the spawner and what it makes keep the usual limit.
     sys::limits::raise_open_files().context("raise the limit of open files")?;
     let settings = settings()?;
+    proxies.set_policy(settings.egress.policy().map_err(anyhow::Error::msg)?);
     let (image, _hold) = ensure(&settings.image, surroundings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -106,6 +111,7 @@ pub fn start(
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let machine = Machine::new(machine::Parts {
         pool,
+        proxies,
         image,
         environments: EnvironmentStore::open(data),
         artifacts: incoming,
@@ -228,12 +234,22 @@ fn replace(file: &Path, content: &[u8]) -> std::io::Result<()> {
 
 /// Clones sandboxes for the service on standard input. Its keepers return here too.
 pub fn spawner() -> anyhow::Result<u8> {
+    let code = worker::spawner::live(socket_on_stdin()?)?;
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// Serves the proxies of sandboxes for the service on standard input.
+pub fn egress() -> anyhow::Result<u8> {
+    worker::proxies::live(socket_on_stdin()?).context("egress")?;
+    Ok(0)
+}
+
+fn socket_on_stdin() -> anyhow::Result<OwnedFd> {
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).context("take the socket")?;
     // Only the copy is left, so that the end of the service is the end of the socket.
     let null = std::fs::File::open("/dev/null").context("open /dev/null")?;
     rustix::stdio::dup2_stdin(&null).context("close standard input")?;
-    let code = worker::spawner::live(socket)?;
-    Ok(u8::try_from(code).unwrap_or(1))
+    Ok(socket)
 }
 
 /// Memory of the machine (sysinfo(2)).

@@ -120,6 +120,7 @@ fn open(client: &Client, create: &CreateArguments) -> anyhow::Result<Value> {
         ("priority", priority.as_ref().map(|word| json!(word))),
         // Left out by default: a service of before knows no such field.
         ("ports", create.ports.then(|| json!(true))),
+        ("egress", create.egress.of().map(|egress| json!(egress))),
         ("background", background.as_ref().map(|word| json!(word))),
         ("idle_ttl_ms", idle.map(|ms| json!(ms))),
         ("ttl_ms", ttl.map(|ms| json!(ms))),

@@ -25,12 +25,18 @@ pub fn stay() -> &'static [libc::sock_filter] {
     &STAY
 }
 
+/// Returns the filter of the process that serves sandboxes' proxies.
+pub fn proxy() -> &'static [libc::sock_filter] {
+    &PROXY
+}
+
 /// The text of every policy file the filters are made of, for the digest of the policy in force.
 pub const POLICY_TEXT: &str = concat!(
     include_str!("../../../../policy/seccomp/job.toml"),
     include_str!("../../../../policy/seccomp/init.toml"),
     include_str!("../../../../policy/seccomp/zygote.toml"),
     include_str!("../../../../policy/seccomp/stay.toml"),
+    include_str!("../../../../policy/seccomp/proxy.toml"),
     include_str!("../../../../policy/seccomp/syscalls-x86_64.toml"),
 );
 

@@ -15,6 +15,7 @@ const JOB_TEXT: &str = include_str!("../../../../policy/seccomp/job.toml");
 const INIT_TEXT: &str = include_str!("../../../../policy/seccomp/init.toml");
 const ZYGOTE_TEXT: &str = include_str!("../../../../policy/seccomp/zygote.toml");
 const STAY_TEXT: &str = include_str!("../../../../policy/seccomp/stay.toml");
+const PROXY_TEXT: &str = include_str!("../../../../policy/seccomp/proxy.toml");
 const NUMBERS_TEXT: &str = include_str!("../../../../policy/seccomp/syscalls-x86_64.toml");
 
 fn numbers() -> Numbers {
@@ -37,6 +38,10 @@ fn stay_policy() -> Policy {
     job_policy().replaced_by(Policy::parse(STAY_TEXT, &numbers()).unwrap())
 }
 
+fn proxy_policy() -> Policy {
+    Policy::parse(PROXY_TEXT, &numbers()).unwrap()
+}
+
 /// The filter as the product has it, in the compiler's own type.
 fn instructions(filter: &[libc::sock_filter]) -> Vec<Instruction> {
     filter.iter().map(|i| Instruction { code: i.code, jt: i.jt, jf: i.jf, k: i.k }).collect()
@@ -48,11 +53,12 @@ fn tables_are_what_the_compiler_makes_of_the_policy() {
     assert_eq!(instructions(super::init()), compile(&init_policy()).unwrap());
     assert_eq!(instructions(super::zygote()), compile(&zygote_policy()).unwrap());
     assert_eq!(instructions(super::stay()), compile(&stay_policy()).unwrap());
+    assert_eq!(instructions(super::proxy()), compile(&proxy_policy()).unwrap());
 }
 
 #[test]
 fn policy_text_holds_every_file() {
-    for text in [JOB_TEXT, INIT_TEXT, ZYGOTE_TEXT, STAY_TEXT, NUMBERS_TEXT] {
+    for text in [JOB_TEXT, INIT_TEXT, ZYGOTE_TEXT, STAY_TEXT, PROXY_TEXT, NUMBERS_TEXT] {
         assert!(super::POLICY_TEXT.contains(text));
     }
 }

@@ -387,6 +387,7 @@ impl Conversation {
             background: Background::default(),
             priority: Priority::default(),
             ports: false,
+            egress: None,
             idle_ttl_ms: Some(PARTED_IDLE_MS),
             ttl_ms: None,
             request: asked.to_string(),

@@ -13,7 +13,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::object;
 use model::{
-    Background, Language, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunResult, SessionId,
+    Background, Egress, Language, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunResult, SessionId,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -59,6 +59,9 @@ struct CreateSession {
     background: Background,
     /// Whether what listens on the sandbox's loopback may be visited, by `/v1/sessions/{id}/ports/{port}`.
     ports: bool,
+    /// Which hosts what runs in it may reach, through a proxy; absent is none.
+    #[serde(deserialize_with = "Egress::deserialize")]
+    egress: Option<Egress>,
     /// Which of the tenant's runs that wait for a place its own come before. Other tenants have their own share.
     priority: Priority,
     /// How long it stays when nothing runs, at most 24 hours.
@@ -106,6 +109,9 @@ struct SessionView {
     background: Background,
     /// Whether what listens in it may be visited.
     ports: bool,
+    /// Which hosts what runs in it may reach; absent is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    egress: Option<Egress>,
     /// Which of the tenant's runs its own come before.
     priority: Priority,
     /// What it may use; absent once it has ended.
@@ -211,6 +217,7 @@ fn view(row: SessionRow, open: Option<&OpenSession>, counts: SessionCounts) -> S
         template,
         background: asked.background,
         ports: asked.ports,
+        egress: asked.egress,
         priority: asked.priority,
         limits: open.map(|open| open.limits),
         idle_ttl_ms: times.map(|times| times.idle_ttl_ms),
@@ -265,7 +272,8 @@ async fn create(
 ) -> Result<Response, Problem> {
     let request = serde_json::to_string(&asked)
         .map_err(|error| Problem::new(Kind::NotJson, error.to_string(), "send one JSON object"))?;
-    let CreateSession { template, language, name, limits, env, background, ports, priority, .. } = asked;
+    let CreateSession { template, language, name, limits, env, background, ports, egress, priority, .. } =
+        asked;
     let CreateSession { idle_ttl_ms, ttl_ms, .. } = asked;
     if name.chars().count() > NAME_CHARS_MAX {
         let what = format!("longer than {NAME_CHARS_MAX} characters");
@@ -281,6 +289,7 @@ async fn create(
         env,
         background,
         ports,
+        egress,
         priority,
         idle_ttl_ms,
         ttl_ms,

@@ -1,9 +1,10 @@
 //! Settings of what stands beside the engine: ports of sessions, the static check, the language model, local servers, AgentRun's routes.
 
-use super::values::{address, address_or_off, milliseconds, origin};
+use super::values::{address, address_or_off, bytes, milliseconds, origin};
 use model::{CheckMode, CheckPolicy};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use worker::proxies::EgressPolicy;
 
 /// The static check of runs that do not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -61,6 +62,37 @@ pub struct AgentRunSettings {
     pub check: CheckMode,
     /// Which browsers may call them.
     pub cors_origins: Vec<String>,
+}
+
+/// The way out of sandboxes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EgressSettings {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Hosts at most.
+    pub within: Vec<String>,
+    /// Ranges that are open beside the public internet.
+    pub private: Vec<String>,
+    /// Targets of tunnels that are not TLS.
+    pub tunnels: Vec<String>,
+    /// Connections at once.
+    pub connections: usize,
+    /// Bytes out.
+    #[serde(deserialize_with = "bytes")]
+    pub bytes_up: u64,
+    /// Bytes in.
+    #[serde(deserialize_with = "bytes")]
+    pub bytes_down: u64,
+}
+
+impl EgressSettings {
+    /// As the proxies take it, if it can be read.
+    pub fn policy(&self) -> Result<EgressPolicy, String> {
+        let Self { enabled, within, private, tunnels, connections, bytes_up, bytes_down } = self.clone();
+        let policy = EgressPolicy { enabled, within, private, tunnels, connections, bytes_up, bytes_down };
+        policy.check().map(|()| policy)
+    }
 }
 
 /// What listens in sessions.

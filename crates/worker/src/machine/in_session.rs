@@ -9,27 +9,34 @@ use crate::run::result_of_fault;
 use crate::session::{How, Session, SessionHappened, SessionParts, SessionShape};
 use crate::spawner::{Job, Shape};
 use crate::template::{NotReady, Template};
-use model::{Background, Fault, Layer, Limits, RunResult, SessionId};
-use std::collections::{BTreeMap, BTreeSet};
+use model::{Background, Fault, Layer, RunResult, RunSpec, SessionId};
+use sandbox::command::proxy_environment;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::{Notify, mpsc};
 
 impl Machine {
-    /// Opens a session in a sandbox of this template, with these complete limits; its interpreters have these variables.
+    /// Opens a session in a sandbox of the template, with the limits and the hosts to reach, of this run that is not run; its
+    /// interpreters have its variables.
     pub fn open_session(
         &self,
         id: SessionId,
-        template: &str,
-        limits: &Limits,
-        (env, background): (BTreeMap<String, String>, Background),
+        spec: &RunSpec,
+        background: Background,
         allow_missing: BTreeSet<Layer>,
     ) -> Result<Session, NotReady> {
-        let prepared = self.inner.templates.prepare(Template::find(template)?)?;
+        let prepared = self.inner.templates.prepare(Template::find(&spec.template)?)?;
+        spec.egress.iter().try_for_each(|asked| self.inner.proxies.admit(asked))?;
         self.have_warm(&prepared);
-        let shape = Shape { image: prepared.image.clone(), limits: *limits, allow_missing, ahead: None };
-        let parts = SessionParts { id, shape: SessionShape { shape, env, background } };
+        let (image, reaches) = (prepared.image.clone(), spec.egress.is_some());
+        let shape = Shape { image, limits: spec.limits, allow_missing, ahead: None, egress: reaches };
+        // The session's own variables win.
+        let proxy = reaches.then(proxy_environment).into_iter().flatten();
+        let env = proxy.chain(spec.env.clone()).collect();
+        let way_out = spec.egress.clone().map(|asked| (self.inner.proxies.clone(), asked));
+        let parts = SessionParts { id, shape: SessionShape { shape, env, background }, way_out };
         Ok(Session::open(&self.inner.pool, parts)?)
     }
 
@@ -126,6 +133,7 @@ impl Machine {
                 happened = running.next() => match happened? {
                     SessionHappened::Started => drop(events.send(Event::Started).await),
                     SessionHappened::Output(stream, bytes) => drop(events.send(Event::Output(stream, bytes)).await),
+                    SessionHappened::Egress(attempt) => drop(events.send(Event::Egress(attempt)).await),
                     SessionHappened::Settled(result, measured) => {
                         self.inner.phases.add_measured(&measured);
                         return Ok(result);

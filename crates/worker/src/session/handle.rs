@@ -1,15 +1,16 @@
 //! A session as the service sees it: its keeper's socket, its runs on their way, its files, and why it ended.
 
 use super::{
-    BUILT, CANCEL, ENDED_PROCESS, FAILED, How, LOST, Lost, NUMBERED, ProcessTold, RESTART, RUN, SETTLED,
-    SOCKET, STARTED, STDERR, STDOUT, SessionJob, SessionShape, SessionTold, TOOK, Workspace, number_of,
-    numbered,
+    BUILT, CANCEL, ENDED_PROCESS, FAILED, How, LISTENS, LOST, Lost, NUMBERED, ProcessTold, RESTART, RUN,
+    SETTLED, SOCKET, STARTED, STDERR, STDOUT, SessionJob, SessionShape, SessionTold, TOOK, Workspace,
+    number_of, numbered,
 };
 use crate::json;
 use crate::phases::Measured;
 use crate::pool::{Pool, Stream};
+use crate::proxies::{Gate, Proxies};
 use crate::spawner::{Job, PACKET_BYTES_MAX};
-use model::{Fault, FaultCode, RunId, RunResult, SessionId};
+use model::{Egress, EgressAttempt, Fault, FaultCode, RunId, RunResult, SessionId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -36,6 +37,8 @@ pub struct SessionParts {
     pub id: SessionId,
     /// What it is made for.
     pub shape: SessionShape,
+    /// By whom it reaches hosts, and which, if any.
+    pub way_out: Option<(Proxies, Egress)>,
 }
 
 /// One session. Cheap to clone; all clones are the same.
@@ -48,6 +51,7 @@ pub struct Session {
 struct Inner {
     id: SessionId,
     shape: SessionShape,
+    way_out: Option<(Proxies, Egress)>,
     /// A seqpacket socket in truth: the runtime's type lends only its readiness.
     socket: UnixStream,
     state: Mutex<State>,
@@ -68,6 +72,8 @@ struct State {
     /// The root of its files, for as long as they are wanted.
     files: Option<OwnedFd>,
     lost: Option<Lost>,
+    /// Its way out, while it is open.
+    gate: Option<Gate>,
 }
 
 /// Where a session stands.
@@ -133,6 +139,8 @@ pub(crate) enum SessionHappened {
     Started,
     /// It wrote something.
     Output(Stream, Vec<u8>),
+    /// It, or another of its session, tried to reach a host.
+    Egress(EgressAttempt),
     /// The end.
     Settled(Box<RunResult>, Measured),
 }
@@ -149,13 +157,13 @@ pub(crate) struct Running {
 impl Session {
     /// Has a keeper started for it, which builds its sandbox. Needs a tokio runtime.
     pub(crate) fn open(pool: &Pool, parts: SessionParts) -> Result<Self, Fault> {
-        let SessionParts { id, shape } = parts;
+        let SessionParts { id, shape, way_out } = parts;
         let socket = pool.stay(&shape).map_err(|error| {
             Fault::new(FaultCode::ResourcesExhausted, format!("start a session's keeper: {error}"))
         })?;
         let (standing, _) = watch::channel(Standing::default());
         let state = Mutex::default();
-        let session = Self { inner: Arc::new(Inner { id, shape, socket, state, standing }) };
+        let session = Self { inner: Arc::new(Inner { id, shape, way_out, socket, state, standing }) };
         tokio::spawn(session.clone().hear());
         Ok(session)
     }
@@ -291,6 +299,7 @@ impl Session {
         self.end(Why::Crashed, detail);
         // Whoever waits for a run sees its end.
         self.state().runs.clear();
+        self.state().gate = None;
         self.processes_end();
         self.visits_end();
     }
@@ -298,6 +307,7 @@ impl Session {
     async fn take(&self, packet: &[u8], files: &mut Vec<OwnedFd>) -> Result<(), String> {
         let wrong = |error: std::io::Error| format!("its keeper said something wrong: {error}");
         match packet.first() {
+            Some(&LISTENS) => self.open_way_out(files.pop())?,
             Some(&BUILT) => {
                 self.state().files = files.pop();
                 self.inner.standing.send_if_modified(|standing| {
@@ -325,6 +335,10 @@ impl Session {
                 let told: SessionTold = json::read(packet, files.first()).map_err(wrong)?;
                 let SessionTold { number, mut result, measured } = told;
                 result.session = Some(self.inner.id.to_string());
+                result.egress = self.state().gate.as_mut().map(Gate::told).unwrap_or_default();
+                for attempt in &result.egress {
+                    self.pass(Some(number), SessionHappened::Egress(attempt.clone())).await;
+                }
                 self.pass(Some(number), SessionHappened::Settled(Box::new(result), measured)).await;
             }
             Some(&TOOK) => self.took(packet),
@@ -339,6 +353,16 @@ impl Session {
             }
             _ => return Err("its keeper said something unknown".to_owned()),
         }
+        Ok(())
+    }
+
+    /// Has its listener served, where it was opened with hosts to reach.
+    fn open_way_out(&self, listener: Option<OwnedFd>) -> Result<(), String> {
+        let (Some(listener), Some((proxies, asked))) = (listener, &self.inner.way_out) else {
+            return Err("its keeper sent a listener that nobody asked for, or none".to_owned());
+        };
+        let gate = proxies.open(asked, &listener).map_err(|fault| fault.to_string())?;
+        self.state().gate = Some(gate);
         Ok(())
     }
 

@@ -6,8 +6,8 @@ use super::outbox::Outbox;
 use super::process::Process;
 use super::run::{Phase, Place, Run};
 use super::{
-    BUILT, CANCEL, FAILED, INTERRUPT, LEFT, NO_MORE, PROCESS, RESIZE, RESTART, RUN, SIGNAL, SessionJob,
-    SessionShape, TYPED, VISIT, number_of,
+    BUILT, CANCEL, FAILED, INTERRUPT, LEFT, LISTENS, NO_MORE, PROCESS, RESIZE, RESTART, RUN, SIGNAL,
+    SessionJob, SessionShape, TYPED, VISIT, number_of,
 };
 use crate::json;
 use model::{Background, Fault, FaultCode, Language};
@@ -58,7 +58,7 @@ pub fn live(socket: OwnedFd, shape: &OwnedFd, zygote: Option<OwnedFd>, host: &Ho
 
 fn keep(socket: OwnedFd, shape: SessionShape, zygote: Option<OwnedFd>, host: &Host) -> std::io::Result<()> {
     let mut outbox = Outbox::new(socket)?;
-    let stay = match make(&shape, zygote.is_some(), host) {
+    let mut stay = match make(&shape, zygote.is_some(), host) {
         Ok(stay) => stay,
         Err(fault) => {
             let (packet, file) = json::packet([FAILED, 0], &fault)?;
@@ -67,6 +67,9 @@ fn keep(socket: OwnedFd, shape: SessionShape, zygote: Option<OwnedFd>, host: &Ho
         }
     };
     let desk = Desk::of(&stay)?;
+    if let Some(listener) = stay.take_listener() {
+        outbox.push(vec![LISTENS], Some(listener));
+    }
     outbox.push(vec![BUILT], Some(sys::process::duplicate_above(stay.scratch(), 0)?));
     // What is in the sandbox keeps the usual value: it was cloned before. Only root may; others hope.
     if rustix::process::geteuid().is_root() {
@@ -101,6 +104,7 @@ fn make(shape: &SessionShape, joinable: bool, host: &Host) -> Result<Staying, Fa
         allow_missing: shape.shape.allow_missing.clone(),
         name: sandbox::cgroup::leaf_name(),
         amend: &std::convert::identity,
+        serve: &drop,
         meanwhile: &|| {},
         fail_at: None,
     };
@@ -109,6 +113,7 @@ fn make(shape: &SessionShape, joinable: bool, host: &Host) -> Result<Staying, Fa
         allow_missing: shape.shape.allow_missing.clone(),
         joinable,
         stays: true,
+        egress: shape.shape.egress,
     };
     Staying::make(&needs, &setting)
 }

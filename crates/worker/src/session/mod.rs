@@ -93,6 +93,8 @@ const ENDED_PROCESS: u8 = b'x';
 const TOOK: u8 = b'k';
 /// From a keeper: the sandbox is built; the root of its files comes with this.
 const BUILT: u8 = b'b';
+/// From a keeper, before that: the socket where its programs find their proxy comes with this.
+const LISTENS: u8 = b'q';
 /// From a keeper: it cannot be built; the `Fault` comes with this, and the end.
 const FAILED: u8 = b'f';
 /// From a keeper: the run whose number follows has begun.

@@ -1,6 +1,6 @@
 //! A keeper: builds a sandbox, waits for a job, runs it in there, says what became of it, and builds another.
 
-use super::{BUILT, CANCEL, Job, RUN, SETTLED, STDERR, STDOUT, Shape, Told};
+use super::{BUILT, CANCEL, Job, LISTENS, RUN, SETTLED, STDERR, STDOUT, Shape, Told};
 use crate::phases::Measured;
 use crate::run::{result_of, result_of_fault};
 use crate::{artifacts, json};
@@ -126,6 +126,7 @@ impl Keeper<'_> {
             allow_missing: self.shape.allow_missing.clone(),
             name: sandbox::cgroup::leaf_name(),
             amend: &std::convert::identity,
+            serve: &drop,
             meanwhile: &|| {},
             fail_at: None,
         }
@@ -138,7 +139,13 @@ impl Keeper<'_> {
 
     fn make(&self, joinable: bool, spare: Option<Leaf>) -> Result<Place, Fault> {
         let Shape { limits, allow_missing, .. } = &self.shape;
-        let needs = Needs { limits: *limits, allow_missing: allow_missing.clone(), joinable, stays: false };
+        let needs = Needs {
+            limits: *limits,
+            allow_missing: allow_missing.clone(),
+            joinable,
+            stays: false,
+            egress: self.shape.egress,
+        };
         Place::make(&needs, &self.setting(), spare)
     }
 
@@ -256,6 +263,15 @@ impl Keeper<'_> {
             gives_way: Some(LONG),
         };
         let command = Command::of(&job.spec, &self.shape.image)?;
+        if self.shape.egress {
+            let listener = place.listener()?;
+            // A service that is gone serves nobody, and cancels.
+            if let Err(error) = sys::socket::send(socket, &[LISTENS], &[listener.as_fd()])
+                && !is_gone(&error)
+            {
+                return Err(Fault::new(FaultCode::ResourcesExhausted, error.to_string()).into());
+            }
+        }
         let zygote = zygote.filter(|_| job.spec.language == Language::Python).map(AsFd::as_fd);
         place.execute(&job.spec, &command, zygote, &|| {}, io)
     }

@@ -53,6 +53,8 @@ pub(crate) const CANCEL: u8 = b'c';
 pub(crate) const STDOUT: u8 = b'o';
 /// From a keeper: bytes of standard error.
 pub(crate) const STDERR: u8 = b'e';
+/// From a keeper: the socket where the program finds its proxy comes with this.
+pub(crate) const LISTENS: u8 = b'l';
 /// From a keeper: the run is settled; its `Told` comes with this. The second byte is 1 if
 /// another sandbox is being built, for another run, and 0 if the keeper ends.
 pub(crate) const SETTLED: u8 = b's';
@@ -74,6 +76,8 @@ pub struct Shape {
     pub allow_missing: BTreeSet<Layer>,
     /// The language whose interpreter waits in it for its program, where there is such a one.
     pub ahead: Option<Language>,
+    /// Whether what runs in it may reach hosts.
+    pub egress: bool,
 }
 
 impl Shape {

@@ -6,7 +6,8 @@ use std::{env, fs};
 
 use super::interpreter::{Call, run};
 use super::{
-    Action, Policy, Rule, Term, init_policy, instructions, job_policy, numbers, stay_policy, zygote_policy,
+    Action, Policy, Rule, Term, init_policy, instructions, job_policy, numbers, proxy_policy, stay_policy,
+    zygote_policy,
 };
 use crate::seccomp::policy::ERRNOS;
 
@@ -91,6 +92,11 @@ fn zygote_table_is_the_reviewed_one() {
 #[test]
 fn the_table_of_an_init_that_stays_is_the_reviewed_one() {
     check("stay.txt", &stay_policy(), super::super::stay());
+}
+
+#[test]
+fn the_table_of_the_proxy_is_the_reviewed_one() {
+    check("proxy.txt", &proxy_policy(), super::super::proxy());
 }
 
 /// Install cost grows with both; feasibility.md measured 80 µs for a tree of this size.

@@ -1,0 +1,242 @@
+//! The proxy process as the service sees it: started, given listeners, heard.
+
+use super::{ATTEMPT, CLOSE, EgressPolicy, OPEN, Open, Told};
+use crate::json;
+use crate::pool::SpawnerCommand;
+use model::{Egress, EgressAttempt, Fault, FaultCode, Rejection};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// The proxies of all sandboxes of this process. Cheap to clone; all clones are the same.
+#[derive(Debug, Clone)]
+pub struct Proxies {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    command: SpawnerCommand,
+    policy: Mutex<EgressPolicy>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    process: Option<Process>,
+    last: u32,
+}
+
+/// Who hears of attempts, by number. Dropped with the thread that reads: then all that wait see their end.
+type Listeners = Arc<Mutex<BTreeMap<u32, UnboundedSender<EgressAttempt>>>>;
+
+#[derive(Debug)]
+struct Process {
+    socket: Arc<OwnedFd>,
+    child: Child,
+    listeners: Listeners,
+    /// Whether a thread hears it. Not before there is something to hear: who makes sandboxes has one thread.
+    heard: bool,
+}
+
+impl Process {
+    fn start(command: &SpawnerCommand) -> io::Result<Self> {
+        let (socket, theirs) = sys::socket::pair()?;
+        // Nothing of our environment is its business, nor of what hostile programs speak to.
+        let child = Command::new(&command.program)
+            .args(&command.args)
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .spawn()?;
+        Ok(Self { socket: Arc::new(socket), child, listeners: Listeners::default(), heard: false })
+    }
+
+    fn have_heard(&mut self) -> io::Result<()> {
+        if !self.heard {
+            let (socket, listeners) = (Arc::clone(&self.socket), Arc::clone(&self.listeners));
+            let thread = std::thread::Builder::new().name("egress".into());
+            thread.spawn(move || hear(&socket, &listeners))?;
+            self.heard = true;
+        }
+        Ok(())
+    }
+
+    fn lives(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Process {
+    /// Ends it and waits: the thread that reads sees its end.
+    fn drop(&mut self) {
+        match rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both) {
+            Ok(()) | Err(rustix::io::Errno::NOTCONN) => {}
+            Err(errno) => eprintln!("fireclay: end the proxies: {errno}"),
+        }
+        if let Err(error) = self.child.wait() {
+            eprintln!("fireclay: wait for the proxies: {error}");
+        }
+    }
+}
+
+/// Passes on what the process says until it is gone.
+fn hear(socket: &OwnedFd, listeners: &Listeners) {
+    let mut packet = vec![0; json::PACKET_BYTES_MAX];
+    loop {
+        let Ok((length @ 1.., files)) = sys::socket::receive(socket.as_fd(), &mut packet) else { break };
+        match &packet[..length] {
+            whole @ [ATTEMPT, ..] => match json::read::<Told>(whole, files.first()) {
+                Ok(Told { number, attempt }) => {
+                    let listener = locked(listeners).get(&number).cloned();
+                    // One whose run is over may have been told already.
+                    drop(listener.map(|listener| listener.send(attempt)));
+                }
+                Err(error) => eprintln!("fireclay: what a proxy tells cannot be read: {error}"),
+            },
+            [CLOSE, _, number @ ..] => {
+                let number = number.try_into().map(u32::from_le_bytes).unwrap_or_default();
+                locked(listeners).remove(&number);
+            }
+            _ => eprintln!("fireclay: the proxies said something unknown"),
+        }
+    }
+    locked(listeners).clear();
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Proxies {
+    /// Starts the process. To be called before secrets are read.
+    pub fn start(command: SpawnerCommand) -> io::Result<Self> {
+        let process = Some(Process::start(&command)?);
+        let state = Mutex::new(State { process, last: 0 });
+        Ok(Self { inner: Arc::new(Inner { command, policy: Mutex::default(), state }) })
+    }
+
+    /// What the operator says from now on.
+    pub fn set_policy(&self, policy: EgressPolicy) {
+        *locked(&self.inner.policy) = policy;
+    }
+
+    /// Says whether a request may have what it asks for.
+    pub fn admit(&self, asked: &Egress) -> Result<(), Rejection> {
+        locked(&self.inner.policy).admit(asked)
+    }
+
+    /// Has a sandbox's listener served by these rules until the gate is closed. A process that died is started again. The first time a
+    /// thread is started that hears it.
+    pub fn open(&self, asked: &Egress, listener: &OwnedFd) -> Result<Gate, Fault> {
+        checked(listener)?;
+        let failed = |error: &dyn std::fmt::Display| {
+            Fault::new(FaultCode::ResourcesExhausted, format!("open the way out of a sandbox: {error}"))
+        };
+        let policy = locked(&self.inner.policy).clone();
+        let mut state = locked(&self.inner.state);
+        if !state.process.as_mut().is_some_and(Process::lives) {
+            // The old one first: it is waited for.
+            state.process = None;
+            state.process = Some(Process::start(&self.inner.command).map_err(|error| failed(&error))?);
+        }
+        state.last = state.last.wrapping_add(1);
+        let number = state.last;
+        let Some(process) = &mut state.process else { return Err(failed(&"there is no process")) };
+        process.have_heard().map_err(|error| failed(&error))?;
+        let (sender, attempts) = unbounded_channel();
+        locked(&process.listeners).insert(number, sender);
+        let open = Open { number, asked: asked.clone(), policy };
+        let gate = Gate { number, socket: Arc::clone(&process.socket), attempts, closing: false };
+        let said = json::memory(c"egress", &open).map_err(|error| failed(&error))?;
+        let sent = sys::socket::send(process.socket.as_fd(), &[OPEN], &[listener.as_fd(), said.as_fd()]);
+        sent.map(|()| gate).map_err(|error| failed(&error))
+    }
+
+    /// The process's id, for tests and reports.
+    pub fn process_id(&self) -> Option<u32> {
+        locked(&self.inner.state).process.as_ref().map(|process| process.child.id())
+    }
+}
+
+/// A listener for the proxy, if it is what init was asked for: of TCP, listening, and in another network than ours. Were it in ours, any
+/// program of the machine could ask the proxy.
+fn checked(listener: &OwnedFd) -> Result<(), Fault> {
+    let foreign = |what: &dyn std::fmt::Display| {
+        Fault::new(FaultCode::IsolationFailed, format!("no listener of the sandbox's own network: {what}"))
+    };
+    if !sys::net::is_tcp(listener.as_fd()) || !sys::net::is_listening(listener.as_fd()) {
+        return Err(foreign(&"it does not listen for TCP"));
+    }
+    let own = sys::net::stream_socket(false).map_err(|error| foreign(&error))?;
+    let ours = sys::net::namespace_of(own.as_fd()).map_err(|error| foreign(&error))?;
+    if sys::net::namespace_of(listener.as_fd()).map_err(|error| foreign(&error))? == ours {
+        return Err(foreign(&"the sandbox has the machine's"));
+    }
+    Ok(())
+}
+
+/// The way out of one sandbox, open until this is dropped.
+#[derive(Debug)]
+pub struct Gate {
+    number: u32,
+    socket: Arc<OwnedFd>,
+    attempts: UnboundedReceiver<EgressAttempt>,
+    closing: bool,
+}
+
+impl Gate {
+    /// Waits for what is tried next; `None` when nothing can be any more. Safe to drop between.
+    pub async fn next(&mut self) -> Option<EgressAttempt> {
+        self.attempts.recv().await
+    }
+
+    /// What has been told so far and not been read.
+    pub fn told(&mut self) -> Vec<EgressAttempt> {
+        std::iter::from_fn(|| self.attempts.try_recv().ok()).collect()
+    }
+
+    /// Ends all connections; returns what was not read of what was tried.
+    pub async fn close(mut self) -> Vec<EgressAttempt> {
+        self.ask_to_close();
+        let mut rest = Vec::new();
+        while let Some(attempt) = self.attempts.recv().await {
+            rest.push(attempt);
+        }
+        rest
+    }
+
+    /// As [`Gate::close`], for a thread that may wait.
+    pub fn close_and_wait(mut self) -> Vec<EgressAttempt> {
+        self.ask_to_close();
+        let mut rest = Vec::new();
+        while let Some(attempt) = self.attempts.blocking_recv() {
+            rest.push(attempt);
+        }
+        rest
+    }
+
+    fn ask_to_close(&mut self) {
+        if std::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        let mut packet = vec![CLOSE];
+        packet.extend(self.number.to_le_bytes());
+        match sys::socket::send(self.socket.as_fd(), &packet, &[]) {
+            // A process that is gone serves nobody.
+            Err(error) if !matches!(error.errno, libc::EPIPE | libc::ECONNRESET) => {
+                eprintln!("fireclay: close the way out of a sandbox: {error}");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.ask_to_close();
+    }
+}
