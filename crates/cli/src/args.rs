@@ -16,6 +16,7 @@ mod left_out;
 mod local;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod packages;
 mod session;
 
 #[cfg(feature = "agent")]
@@ -29,6 +30,7 @@ pub use left_out::{LeftOut, left_out};
 pub use local::{LocalArguments, LocalCommand};
 #[cfg(feature = "mcp")]
 pub use mcp::McpArguments;
+pub use packages::PackageArguments;
 pub use session::{CreateArguments, SessionArguments, SessionCommand, SessionRunArguments};
 
 /// Runs code that a language model wrote: safely, at once, on your own machine.
@@ -190,6 +192,12 @@ pub struct RunArguments {
     /// What the static check does: off, warn (--json has its findings) or deny [default: warn]
     #[arg(long, value_name = "MODE", value_parser = CheckMode::from_str)]
     pub check: Option<CheckMode>,
+    /// What it has.
+    #[command(flatten)]
+    pub packages: PackageArguments,
+    /// Find packages by what it imports
+    #[arg(long)]
+    pub auto_packages: bool,
     /// What it may reach.
     #[command(flatten)]
     pub egress: EgressArguments,

@@ -29,6 +29,11 @@ pub struct RunRequest {
     /// Files put into the workspace first.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<InputFileSaid>))]
     pub files: Vec<InputFile>,
+    /// Packages that it is to have, as `pandas>=2`; those that its script block (PEP 723), `requirements.txt` or `pyproject.toml` name are
+    /// installed too.
+    pub packages: Vec<String>,
+    /// Whether packages are also found by what it imports.
+    pub auto_packages: bool,
     /// Which hosts it may reach, through a proxy; absent is none.
     #[serde(deserialize_with = "Egress::deserialize")]
     pub egress: Option<Egress>,

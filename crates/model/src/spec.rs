@@ -31,6 +31,9 @@ pub struct RunSpec {
     pub files: Vec<InputFile>,
     /// Whether stderr is the same pipe as stdout, so that the order of writes holds; all output is then stdout.
     pub merge_output: bool,
+    /// The environment of packages that is laid over its template, by the digest of its content in hexadecimal; none is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
     /// Which hosts it may reach; `None` is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
@@ -86,6 +89,7 @@ impl RunSpec {
             template,
             file_name,
             cwd,
+            environment: None,
             egress,
             limits,
             stdin: request.stdin.unwrap_or_default().into_bytes(),

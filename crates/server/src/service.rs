@@ -9,6 +9,7 @@ use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Judge, Live, LiveRun};
 use crate::local::Local;
 use crate::models::{Model, Models, NoModel};
+use crate::needs::Needs;
 use crate::problem::Problem;
 use crate::pulse::Pulse;
 use crate::quotas::Quotas;
@@ -112,6 +113,8 @@ pub struct Submission {
     pub merge_output: bool,
     /// Whether nobody hears of it before it is settled: then its record may wait until then.
     pub told_late: bool,
+    /// An environment that was installed for it; else what it needs is installed now.
+    pub environment: Option<String>,
     /// The session that it is a run of.
     pub session: Option<Bound>,
 }
@@ -200,18 +203,25 @@ impl Service {
         submission: Submission,
         judge: Option<Judge>,
     ) -> Result<Submitted, Problem> {
-        let Submission { tenant, request, idempotency, batch, merge_output, told_late, session } = submission;
+        let Submission { tenant, request, idempotency, batch, merge_output, told_late, session, .. } =
+            submission;
+        let environment = submission.environment;
         if self.is_draining() {
             return Err(draining());
         }
         let text = serde_json::to_string(&request).map_err(|error| internal(error.to_string()))?;
         let metadata = request.metadata.clone();
         let (check, review) = (self.check_of(&request), request.review);
+        let (packages, auto) = (request.packages.clone(), request.auto_packages);
         let spec = match &session {
             Some(bound) => bound.admit(request, &self.policy_of(&tenant).await?)?,
             None => self.admit(&tenant, request).await?,
         };
-        let spec = RunSpec { merge_output, ..spec };
+        let mut spec = RunSpec { merge_output, ..spec };
+        let needs = match (&session, &environment) {
+            (None, None) => Needs::of(&packages, auto, &spec, self.machine.installer().python_minor())?,
+            _ => Needs::default(),
+        };
         // A batch is one submission.
         if batch.is_none() {
             self.quotas.spend(&tenant)?;
@@ -225,6 +235,12 @@ impl Service {
             let against = reviews::of(&self.models, &tenant, &spec).await?;
             checked.denied = !against.is_empty();
             checked.findings.extend(against);
+        }
+        if !checked.denied {
+            spec.environment = match environment {
+                Some(installed) => Some(installed),
+                None => self.install(&tenant, &spec.template, &needs).await?,
+            };
         }
         let id = RunId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let created_at = worker::run::now();

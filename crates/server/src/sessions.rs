@@ -1,5 +1,6 @@
 //! Sessions that are open: whose they are, how long they stay, and how they end. What runs in them goes the way of all runs.
 
+use crate::needs::Needs;
 use crate::ports::{Base, Doors};
 use crate::problem::Problem;
 use crate::service::{Service, draining, internal, now_ms};
@@ -53,6 +54,8 @@ pub struct NewOpen {
     pub background: Background,
     /// Whether what listens in it may be visited.
     pub ports: bool,
+    /// Packages of all that runs in it.
+    pub packages: Vec<String>,
     /// Which hosts what runs in it may reach; absent is none.
     pub egress: Option<Egress>,
     /// Which of the tenant's runs its own come before.
@@ -317,14 +320,16 @@ impl Service {
             egress: new.egress,
             ..RunRequest::default()
         };
-        let spec = RunSpec::admit(trial, &policy)?;
+        let mut spec = RunSpec::admit(trial, &policy)?;
         self.machine.check(&spec).map_err(problem_of)?;
         // Once it is known to be possible, as a run.
         self.quotas.spend(&new.tenant)?;
+        spec.environment = self.install(&new.tenant, &new.template, &Needs::of_list(&new.packages)?).await?;
         let id = SessionId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let missing = self.allow_missing();
         let session =
-            self.machine.open_session(id.clone(), &spec, new.background, missing).map_err(problem_of)?;
+            self.machine.open_session(id.clone(), (new.tenant.as_str(), &spec), new.background, missing);
+        let session = session.map_err(problem_of)?;
         if let Err(problem) = has_language(&session, language) {
             session.end(Why::Closed, "");
             return Err(problem);

@@ -16,7 +16,8 @@ mod reference;
 mod values;
 
 pub use beside::{
-    AgentRunSettings, CheckSettings, EgressSettings, LocalSettings, ModelSettings, PortsSettings,
+    AgentRunSettings, CheckSettings, EgressSettings, LocalSettings, ModelSettings, PackageSettings,
+    PortsSettings,
 };
 pub use values::WarmTemplate;
 use values::{bytes, limits_patch, milliseconds};
@@ -125,6 +126,36 @@ pub const TABLE: &[Row] = &[
         "How long what listens in a session may take to begin its answer",
     ),
     row(
+        "packages.allow",
+        "[\"*\"]",
+        "Packages that runs and sessions may ask for: names, and patterns with `*`; what they need comes with them",
+    ),
+    row("packages.deny", "[]", "Packages that nothing may bring"),
+    row("packages.index", "\"https://pypi.org/simple\"", "Where packages come from"),
+    row(
+        "packages.hosts",
+        "[\"pypi.org\", \"files.pythonhosted.org\"]",
+        "Hosts of the index and of the files that it lists: all that a build reaches",
+    ),
+    row(
+        "packages.min_age_ms",
+        "0",
+        "Releases younger than this are not seen, such as `\"168h\"`: most bad ones are found within days",
+    ),
+    row(
+        "packages.offline",
+        "false",
+        "Whether nothing is fetched: then only packages that are there can be asked for",
+    ),
+    row(
+        "packages.cache_bytes",
+        "\"20GiB\"",
+        "What installed packages may take together; those that were not used for longest go first",
+    ),
+    row("packages.build_timeout_ms", "\"10m\"", "How long resolving and installing may take, each"),
+    row("packages.build_memory", "\"2GiB\"", "Memory of a build"),
+    row("packages.build_disk", "\"6GiB\"", "Files of a build, in memory"),
+    row(
         "egress.enabled",
         "true",
         "Whether runs and sessions may reach hosts that they ask for (`egress`), through the proxy; without that they reach none",
@@ -227,6 +258,17 @@ pub const TABLE: &[Row] = &[
         "\"deny\"",
         "What AgentRun's own check does to programs of its routes: `off` or `deny`",
     ),
+    row(
+        "agentrun.whitelist",
+        "[\"*\"]",
+        "Modules that programs of its routes may import beside the standard library: `*` is any, an empty list none; what they need is installed",
+    ),
+    row("agentrun.timeout_ms", "\"300s\"", "Wall time of a program of its routes"),
+    row(
+        "agentrun.egress",
+        "[]",
+        "Hosts that programs of its routes may reach, in the words of `egress.allow`",
+    ),
     row("agentrun.cors_origins", "[]", "Origins of browsers that may call AgentRun's routes"),
 ];
 
@@ -259,6 +301,8 @@ pub struct Settings {
     pub session: SessionSettings,
     /// What listens in them.
     pub ports: PortsSettings,
+    /// What can be installed.
+    pub packages: PackageSettings,
     /// The way out of sandboxes.
     pub egress: EgressSettings,
     /// Defaults of limits.

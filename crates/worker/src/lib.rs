@@ -3,6 +3,7 @@
 pub mod artifacts;
 pub mod battery;
 pub mod image;
+pub mod installer;
 mod json;
 pub mod lanes;
 pub mod machine;

@@ -2,6 +2,8 @@
 
 use crate::image::Image;
 use crate::image::environment::EnvironmentStore;
+use crate::image::packages::PackageStore;
+use crate::installer::{InstallSettings, Installer};
 use crate::lanes::Lanes;
 use crate::phases::{Phase, Phases};
 use crate::pool::{Happened, Pool, PoolLoad, PoolSize, Stream};
@@ -45,6 +47,10 @@ pub struct Parts {
     pub proxies: Proxies,
     /// What some see laid over it.
     pub environments: EnvironmentStore,
+    /// What tenants asked for over that.
+    pub packages: PackageStore,
+    /// Who may ask for what.
+    pub install: InstallSettings,
     /// Where artifacts of runs are put down, a directory for each run that leaves any. Whoever takes them removes it.
     pub artifacts: PathBuf,
     /// Runs at once.
@@ -82,6 +88,7 @@ struct Inner {
     /// What a run has for which nothing was said.
     usual: Shape,
     templates: Templates,
+    installer: Installer,
     artifacts: PathBuf,
     queue: Mutex<FairQueue<Pending>>,
     /// Runs of sessions that wait for the one before them.
@@ -105,6 +112,8 @@ struct Pending {
     weight: u64,
     /// Its place in the queue, once it has one.
     number: Arc<AtomicU64>,
+    /// Keeps what its sandbox is made from.
+    hold: Option<Arc<Prepared>>,
 }
 
 /// What happens to a submitted run, in this order: started at most once, output, then settled.
@@ -175,7 +184,14 @@ impl Machine {
         let Parts { pool, proxies, image, environments, artifacts, places, .. } = parts;
         let (waiting_max, waiting_bytes_max) = (parts.waiting_max, parts.waiting_bytes_max);
         let queue = Mutex::new(FairQueue::new(places, waiting_max, waiting_bytes_max));
-        let templates = Templates::new(image.clone(), environments);
+        let installer = Installer::new(
+            image.clone(),
+            parts.packages.clone(),
+            (pool.clone(), &proxies),
+            parts.install,
+            parts.allow_missing.clone(),
+        );
+        let templates = Templates::new(image.clone(), environments, parts.packages);
         let image = root_of(&image);
         let warm = Warm { image: image.clone(), modules: Vec::new(), rehearsals: Vec::new() };
         let shape = |ahead| shape_of(image.clone(), &parts.limits, parts.allow_missing.clone(), ahead, false);
@@ -197,6 +213,7 @@ impl Machine {
                 image,
                 usual,
                 templates,
+                installer,
                 artifacts,
                 queue,
                 lanes,
@@ -213,6 +230,11 @@ impl Machine {
         spec.egress.iter().try_for_each(|asked| self.inner.proxies.admit(asked))?;
         self.have_warm(&prepared);
         Ok(())
+    }
+
+    /// Who installs packages for runs of this machine.
+    pub fn installer(&self) -> &Installer {
+        &self.inner.installer
     }
 
     /// Has an interpreter of this template warm from now on, and of sandboxes with usual limits so many wait; `false` if its packages
@@ -279,13 +301,15 @@ impl Machine {
     pub fn submit(&self, tenant: &str, share: Share, order: Order) -> Result<Ticket, Full> {
         let Order { id, created_at, spec, allow_missing } = order;
         let ahead = Some(spec.language).filter(|_| sandbox::command::may_be_started_ahead(&spec));
-        let (prepared, egress) = (self.inner.templates.of(&spec), spec.egress.is_some());
+        let (prepared, egress) = (self.inner.templates.of_tenant(tenant, &spec), spec.egress.is_some());
+        let hold = prepared.as_ref().ok().cloned();
         let shape = |prepared: Arc<Prepared>| {
             Box::new(shape_of(prepared.image.clone(), &spec.limits, allow_missing, ahead, egress))
         };
         let shape = prepared.map(shape).map_err(fault_of);
         let job = Job { artifacts: self.artifacts_of(&id), id, created_at, spec };
-        let (ticket, pending) = self.pend(tenant, share, job, shape, None);
+        let (ticket, mut pending) = self.pend(tenant, share, job, shape, None);
+        pending.hold = hold;
         self.queue_up(pending)?;
         Ok(ticket)
     }
@@ -321,6 +345,7 @@ impl Machine {
             share,
             weight,
             number,
+            hold: None,
         };
         (Ticket { events, canceller }, pending)
     }
@@ -389,7 +414,7 @@ impl Machine {
         while let Some((tenant, pending)) = { self.queue().take() } {
             let machine = self.clone();
             tokio::spawn(async move {
-                let Pending { job, shape, since, events, cancel, session, .. } = pending;
+                let Pending { job, shape, since, events, cancel, session, hold: _hold, .. } = pending;
                 let queued = since.elapsed();
                 machine.inner.phases.add(Phase::Queue, queued);
                 let execution = async {

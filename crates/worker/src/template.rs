@@ -2,6 +2,7 @@
 //! Whether the packages of one are there is asked of `image::environment`; nothing is built here.
 
 use crate::image::environment::{Environment, EnvironmentStore, Recipe};
+use crate::image::packages::{PackageLayer, PackageStore};
 use crate::image::{Image, ImageError};
 use crate::run::root_of;
 use model::{Fault, FaultCode, Language, Rejection, RunSpec};
@@ -100,7 +101,7 @@ pub struct Prepared {
     pub template: Template,
     /// What they see.
     pub image: sandbox::Image,
-    _hold: Option<File>,
+    _hold: [Option<File>; 2],
 }
 
 /// Why nothing can be made from a template: the caller's mistake or ours.
@@ -187,7 +188,21 @@ impl Template {
             root.digest = digest_of_both(&root.digest, &environment.digest);
             root.layers = vec![environment.rootfs.clone()];
         }
-        Ok(Prepared { template: self, image: root, _hold: environment.map(|(_, hold)| hold) })
+        Ok(Prepared { template: self, image: root, _hold: [environment.map(|(_, hold)| hold), None] })
+    }
+
+    /// The same with a tenant's packages over it.
+    pub fn prepare_with(
+        self,
+        image: &Image,
+        environments: &EnvironmentStore,
+        (layer, hold): (&PackageLayer, File),
+    ) -> Result<Prepared, NotReady> {
+        let mut prepared = self.prepare(image, environments)?;
+        prepared.image.digest = digest_of_both(&prepared.image.digest, &format!("sha256:{}", layer.hex));
+        prepared.image.layers.insert(0, layer.rootfs.clone());
+        prepared._hold[1] = Some(hold);
+        Ok(prepared)
     }
 
     fn environment(
@@ -225,13 +240,14 @@ fn digest_of_both(image: &str, environment: &str) -> String {
 pub struct Templates {
     image: Image,
     environments: EnvironmentStore,
+    packages: PackageStore,
     prepared: Mutex<BTreeMap<String, Arc<Prepared>>>,
 }
 
 impl Templates {
     /// Over this image, with the packages that are found here.
-    pub fn new(image: Image, environments: EnvironmentStore) -> Self {
-        Self { image, environments, prepared: Mutex::default() }
+    pub fn new(image: Image, environments: EnvironmentStore, packages: PackageStore) -> Self {
+        Self { image, environments, packages, prepared: Mutex::default() }
     }
 
     /// What a run is made from, or what is wrong with its template. Packages that were installed since they were last asked for are
@@ -242,6 +258,21 @@ impl Templates {
             Some(known) => Ok(known),
             None => self.prepare(Template::of(spec)?),
         }
+    }
+
+    /// The same with the packages that were installed for the run of a tenant, if any were.
+    pub fn of_tenant(&self, tenant: &str, spec: &RunSpec) -> Result<Arc<Prepared>, NotReady> {
+        let Some(hex) = &spec.environment else { return self.of(spec) };
+        let failed = |error: ImageError| Fault::new(FaultCode::ResourcesExhausted, error.to_string());
+        let layer = self.packages.get(tenant, hex).map_err(failed)?;
+        let hold =
+            layer.as_ref().map(|layer| self.packages.hold(layer)).transpose().map_err(failed)?.flatten();
+        let (Some(layer), Some(hold)) = (layer, hold) else {
+            let message = "the packages of the run were removed while it waited";
+            return Err(Fault::new(FaultCode::ResourcesExhausted, message).into());
+        };
+        let template = Template::of(spec)?;
+        Ok(Arc::new(template.prepare_with(&self.image, &self.environments, (&layer, hold))?))
     }
 
     /// The same for no run in particular.

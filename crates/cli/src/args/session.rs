@@ -1,6 +1,6 @@
 //! Arguments of `fireclay session`.
 
-use super::{EXIT_CODES, EgressArguments, variable};
+use super::{EXIT_CODES, EgressArguments, PackageArguments, variable};
 use clap::{Args, Subcommand, ValueHint};
 use model::{Language, units};
 use std::path::PathBuf;
@@ -116,6 +116,9 @@ pub struct CreateArguments {
     /// Let its owner visit what listens in it (`fireclay session open`)
     #[arg(long)]
     pub ports: bool,
+    /// What its Python has.
+    #[command(flatten)]
+    pub packages: PackageArguments,
     /// What runs in it may reach.
     #[command(flatten)]
     pub egress: EgressArguments,

@@ -37,7 +37,11 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let spec = RunSpec::admit(request.clone(), &Policy::DEFAULT)?;
     sys::signal::ignore_broken_pipes()?;
     let cancel = sys::signal::as_descriptor(&ENDING)?;
-    if let Some(served) = Served::possible(arguments, settings)
+    let served = match wants_packages(&request)? {
+        true => Some(Served::with_packages(arguments, settings)?),
+        false => Served::possible(arguments, settings),
+    };
+    if let Some(served) = served
         && let Some(code) = served.run(request.clone(), &cancel)?
     {
         return Ok(code);
@@ -132,6 +136,17 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     }
 }
 
+/// Whether packages are to be installed for it, which takes a service.
+fn wants_packages(request: &RunRequest) -> anyhow::Result<bool> {
+    if request.auto_packages || !request.packages.is_empty() {
+        return Ok(true);
+    }
+    let block = packages::script::parse(&request.code).map_err(|wrong| wrong.rejection("code"))?;
+    let listed = ["requirements.txt", "pyproject.toml"];
+    let in_files = request.files.iter().any(|file| listed.contains(&file.path.as_str()));
+    Ok(in_files || block.is_some_and(|project| !project.dependencies.is_empty()))
+}
+
 /// SIGINT, as `signal(7)` numbers it on every architecture of Linux.
 pub const INTERRUPT: i32 = 2;
 /// SIGINT, SIGTERM and SIGHUP, likewise.
@@ -199,6 +214,8 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
             disk_bytes: arguments.disk,
             output_bytes: arguments.output_limit,
         },
+        packages: arguments.packages.all()?,
+        auto_packages: arguments.auto_packages,
         egress: arguments.egress.of(),
         check: arguments.check,
         review: arguments.review,

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use store::{Durability, Options, Store, StoreError};
 use tokio::runtime::Runtime;
 use worker::image::environment::EnvironmentStore;
+use worker::image::packages::PackageStore;
 use worker::machine::{self, Machine};
 use worker::pool::{Pool, SpawnerCommand};
 use worker::proxies::Proxies;
@@ -114,6 +115,8 @@ pub fn start(
         proxies,
         image,
         environments: EnvironmentStore::open(data),
+        packages: PackageStore::open(data),
+        install: settings.packages.install().map_err(anyhow::Error::msg)?,
         artifacts: incoming,
         places: settings.places(processors, memory_bytes()),
         waiting_max: settings.queue,

@@ -113,6 +113,7 @@ fn open(client: &Client, create: &CreateArguments) -> anyhow::Result<Value> {
         disk_bytes: *disk,
         ..LimitsPatch::default()
     };
+    let packages = create.packages.all()?;
     let mut asked = json!({"name": name, "env": env, "limits": limits});
     let said = [
         ("template", template.as_ref().map(|name| json!(name))),
@@ -120,6 +121,7 @@ fn open(client: &Client, create: &CreateArguments) -> anyhow::Result<Value> {
         ("priority", priority.as_ref().map(|word| json!(word))),
         // Left out by default: a service of before knows no such field.
         ("ports", create.ports.then(|| json!(true))),
+        ("packages", (!packages.is_empty()).then(|| json!(packages))),
         ("egress", create.egress.of().map(|egress| json!(egress))),
         ("background", background.as_ref().map(|word| json!(word))),
         ("idle_ttl_ms", idle.map(|ms| json!(ms))),

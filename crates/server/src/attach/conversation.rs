@@ -174,6 +174,7 @@ impl Talk {
         let Conversation { service, tenant, open } = &self.conversation;
         let submission = Submission {
             tenant: tenant.clone(),
+            environment: None,
             session: Some(Bound::new(open, &request, manner)),
             request,
             idempotency: None,

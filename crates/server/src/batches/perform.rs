@@ -214,6 +214,7 @@ impl Performer {
             batch: Some((self.batch.id.clone(), index)),
             merge_output: false,
             told_late: false,
+            environment: None,
             session: None,
         };
         let live = loop {

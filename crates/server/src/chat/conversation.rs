@@ -337,6 +337,7 @@ impl Conversation {
         let service = &self.shared.service;
         let submission = Submission {
             tenant: self.shared.caller.tenant.clone(),
+            environment: None,
             session: Some(Bound::new(&open, &request, Manner::default())),
             request,
             idempotency: None,
@@ -387,6 +388,7 @@ impl Conversation {
             background: Background::default(),
             priority: Priority::default(),
             ports: false,
+            packages: Vec::new(),
             egress: None,
             idle_ttl_ms: Some(PARTED_IDLE_MS),
             ttl_ms: None,

@@ -145,6 +145,7 @@ async fn submit(
         batch: None,
         merge_output: false,
         told_late: wait && !stream,
+        environment: None,
         session: None,
     };
     answer(&service, &caller, submission, (wait, stream)).await

@@ -59,6 +59,8 @@ struct CreateSession {
     background: Background,
     /// Whether what listens on the sandbox's loopback may be visited, by `/v1/sessions/{id}/ports/{port}`.
     ports: bool,
+    /// Packages that its Python has, as `pandas>=2`.
+    packages: Vec<String>,
     /// Which hosts what runs in it may reach, through a proxy; absent is none.
     #[serde(deserialize_with = "Egress::deserialize")]
     egress: Option<Egress>,
@@ -109,6 +111,8 @@ struct SessionView {
     background: Background,
     /// Whether what listens in it may be visited.
     ports: bool,
+    /// Packages that its Python was opened with.
+    packages: Vec<String>,
     /// Which hosts what runs in it may reach; absent is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     egress: Option<Egress>,
@@ -217,6 +221,7 @@ fn view(row: SessionRow, open: Option<&OpenSession>, counts: SessionCounts) -> S
         template,
         background: asked.background,
         ports: asked.ports,
+        packages: asked.packages,
         egress: asked.egress,
         priority: asked.priority,
         limits: open.map(|open| open.limits),
@@ -272,8 +277,8 @@ async fn create(
 ) -> Result<Response, Problem> {
     let request = serde_json::to_string(&asked)
         .map_err(|error| Problem::new(Kind::NotJson, error.to_string(), "send one JSON object"))?;
-    let CreateSession { template, language, name, limits, env, background, ports, egress, priority, .. } =
-        asked;
+    let CreateSession { template, language, name, limits, env, background, ports, packages, .. } = asked;
+    let CreateSession { egress, priority, .. } = asked;
     let CreateSession { idle_ttl_ms, ttl_ms, .. } = asked;
     if name.chars().count() > NAME_CHARS_MAX {
         let what = format!("longer than {NAME_CHARS_MAX} characters");
@@ -289,6 +294,7 @@ async fn create(
         env,
         background,
         ports,
+        packages,
         egress,
         priority,
         idle_ttl_ms,
@@ -465,6 +471,7 @@ async fn submit(
     };
     let submission = Submission {
         tenant: caller.tenant.clone(),
+        environment: None,
         session: Some(Bound::new(&open, &request, manner)),
         request,
         idempotency,

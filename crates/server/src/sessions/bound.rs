@@ -68,6 +68,10 @@ impl Bound {
         if request.template.is_some() {
             return Err(reject("template", "a session has one template", "leave it out"));
         }
+        if !request.packages.is_empty() || request.auto_packages {
+            let hint = "leave it out; the session is opened with `packages`";
+            return Err(reject("packages", "what is installed in a session is said when it is opened", hint));
+        }
         if request.egress.is_some() {
             let hint = "leave it out; the session is opened with `egress`";
             return Err(reject("egress", "what a session may reach is said when it is opened", hint));

@@ -1,9 +1,11 @@
 //! Settings of what stands beside the engine: ports of sessions, the static check, the language model, local servers, AgentRun's routes.
 
 use super::values::{address, address_or_off, bytes, milliseconds, origin};
-use model::{CheckMode, CheckPolicy};
+use model::{CheckMode, CheckPolicy, Limits};
+use packages::policy::List;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use worker::installer::InstallSettings;
 use worker::proxies::EgressPolicy;
 
 /// The static check of runs that do not say.
@@ -60,8 +62,83 @@ pub struct AgentRunSettings {
     pub enabled: bool,
     /// What its check does.
     pub check: CheckMode,
+    /// What may be imported.
+    pub whitelist: Vec<String>,
+    /// Wall time.
+    #[serde(deserialize_with = "milliseconds")]
+    pub timeout_ms: u64,
+    /// What may be reached.
+    pub egress: Vec<String>,
     /// Which browsers may call them.
     pub cors_origins: Vec<String>,
+}
+
+/// What can be installed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageSettings {
+    /// What may be asked for.
+    pub allow: Vec<String>,
+    /// What nothing may bring.
+    pub deny: Vec<String>,
+    /// From where.
+    pub index: String,
+    /// Its hosts.
+    pub hosts: Vec<String>,
+    /// Releases that are too young.
+    #[serde(deserialize_with = "milliseconds")]
+    pub min_age_ms: u64,
+    /// Only what is there.
+    pub offline: bool,
+    /// All of it.
+    #[serde(deserialize_with = "bytes")]
+    pub cache_bytes: u64,
+    /// A step of a build.
+    #[serde(deserialize_with = "milliseconds")]
+    pub build_timeout_ms: u64,
+    /// A build's memory.
+    #[serde(deserialize_with = "bytes")]
+    pub build_memory: u64,
+    /// A build's files.
+    #[serde(deserialize_with = "bytes")]
+    pub build_disk: u64,
+}
+
+impl PackageSettings {
+    /// As the installer takes it, if it can be read.
+    pub fn install(&self) -> Result<InstallSettings, String> {
+        let list = |name: &str, entries: &[String]| {
+            List::parse(entries).map_err(|wrong| format!("packages.{name}: {wrong}"))
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/%@".contains(&byte);
+        if !self.index.starts_with("http") || !self.index.bytes().all(plain) {
+            return Err(
+                "packages.index: not the address of an index, such as https://pypi.org/simple".to_owned()
+            );
+        }
+        let policy = packages::policy::Policy {
+            allow: list("allow", &self.allow)?,
+            deny: list("deny", &self.deny)?,
+            ..packages::policy::Policy::default()
+        };
+        let limits = Limits {
+            timeout_ms: self.build_timeout_ms,
+            memory_bytes: self.build_memory,
+            cpus: 2.0,
+            processes: 256,
+            disk_bytes: self.build_disk,
+            output_bytes: 64 << 10,
+        };
+        Ok(InstallSettings {
+            policy,
+            index: self.index.clone(),
+            hosts: self.hosts.clone(),
+            min_age_ms: self.min_age_ms,
+            offline: self.offline,
+            cache_bytes: self.cache_bytes,
+            limits,
+        })
+    }
 }
 
 /// The way out of sandboxes.

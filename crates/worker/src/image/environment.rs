@@ -177,7 +177,7 @@ impl EnvironmentStore {
 }
 
 /// The image's Python, and the program of the host that it is a copy of: only as long as that is what it was then.
-fn interpreter(image: &Image) -> Result<(&Runtime, &Path), ImageError> {
+pub(super) fn interpreter(image: &Image) -> Result<(&Runtime, &Path), ImageError> {
     let wrong = |problem: &str| ImageError::Python { problem: problem.to_owned() };
     let python = image.manifest.runtimes.python.as_ref();
     let python = python.ok_or_else(|| {
@@ -253,14 +253,7 @@ impl Work<'_> {
 
     /// Where the image's Python looks for packages.
     fn place(&self) -> Result<PathBuf, ImageError> {
-        let prefix = self.python.path.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
-        // Only its own code is run, and told of a prefix that it does not have here.
-        let told = uv::run(Command::new(self.program).args(["-I", "-S", "-c", ASK]).arg(prefix))?;
-        let place = PathBuf::from(told.trim());
-        if place.is_absolute() && place.starts_with(prefix) {
-            return Ok(place);
-        }
-        Err(ImageError::Python { problem: format!("it looks for packages in {}", place.display()) })
+        site_of(self.program, self.python)
     }
 
     /// Unpacks the wheels of the lock, whose hashes are checked, as new files. Settings of a project around us have no say.
@@ -274,6 +267,18 @@ impl Work<'_> {
         install.arg("--python").arg(self.program).arg("--target").arg(packages);
         uv::run(install.arg("--requirements").arg(lock)).map(drop)
     }
+}
+
+/// Where a Python of an image looks for packages; `program` is the host's own copy of it.
+pub(super) fn site_of(program: &Path, python: &Runtime) -> Result<PathBuf, ImageError> {
+    let prefix = python.path.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
+    // Only its own code is run, and told of a prefix that it does not have here.
+    let told = uv::run(Command::new(program).args(["-I", "-S", "-c", ASK]).arg(prefix))?;
+    let place = PathBuf::from(told.trim());
+    if place.is_absolute() && place.starts_with(prefix) {
+        return Ok(place);
+    }
+    Err(ImageError::Python { problem: format!("it looks for packages in {}", place.display()) })
 }
 
 /// Every Python source below `root`, relative to it, in an order that does not depend on the file system.
@@ -297,7 +302,7 @@ fn sources(root: &Path) -> Result<Vec<String>, ImageError> {
 }
 
 /// The packages in a directory, as their metadata calls them.
-fn installed(packages: &Path) -> Result<Vec<String>, ImageError> {
+pub(super) fn installed(packages: &Path) -> Result<Vec<String>, ImageError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(packages).map_err(at("list", packages))? {
         let name = entry.map_err(at("list", packages))?.file_name().to_string_lossy().into_owned();

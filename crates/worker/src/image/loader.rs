@@ -107,7 +107,7 @@ impl Loader {
         if name.contains('/') {
             return self.exists(Path::new(name)).then(|| PathBuf::from(name));
         }
-        let home = origin.parent()?.to_string_lossy();
+        let home = origin.parent().unwrap_or(origin).to_string_lossy();
         let told = needs.search.iter().map(|directory| {
             PathBuf::from(directory.replace("${ORIGIN}", &home).replace("$ORIGIN", &home)).join(name)
         });

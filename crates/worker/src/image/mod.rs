@@ -22,6 +22,7 @@ mod interpreters;
 mod listing;
 mod loader;
 mod locale;
+pub mod packages;
 mod store;
 mod tools;
 mod tree;
@@ -47,7 +48,7 @@ pub use store::ImageStore;
 pub const DEFAULT_NAME: &str = "default";
 
 /// The version of the layout and content of images; an image of another one is rebuilt.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 /// What to build an image from.
 #[derive(Debug, Clone, PartialEq, Eq)]

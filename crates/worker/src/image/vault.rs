@@ -167,11 +167,11 @@ impl Vault {
         fs::remove_file(&path).map_err(at("remove", &path))
     }
 
-    fn ref_path(&self, name: &str) -> PathBuf {
+    pub(super) fn ref_path(&self, name: &str) -> PathBuf {
         self.directory.join("refs").join(name)
     }
 
-    fn write_ref(&self, name: &str, hex: &str) -> Result<(), ImageError> {
+    pub(super) fn write_ref(&self, name: &str, hex: &str) -> Result<(), ImageError> {
         let path = self.ref_path(name);
         // Readers hold no lock, so the text is replaced at once.
         let new = self.directory.join(format!(".building-ref-{name}"));
@@ -219,7 +219,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, ImageError> {
 }
 
 /// Returns the names in a directory; none if it does not exist.
-fn entries(directory: &Path) -> Result<Vec<String>, ImageError> {
+pub(super) fn entries(directory: &Path) -> Result<Vec<String>, ImageError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

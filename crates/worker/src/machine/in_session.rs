@@ -23,11 +23,14 @@ impl Machine {
     pub fn open_session(
         &self,
         id: SessionId,
-        spec: &RunSpec,
+        (tenant, spec): (&str, &RunSpec),
         background: Background,
         allow_missing: BTreeSet<Layer>,
     ) -> Result<Session, NotReady> {
-        let prepared = self.inner.templates.prepare(Template::find(&spec.template)?)?;
+        let prepared = match &spec.environment {
+            Some(_) => self.inner.templates.of_tenant(tenant, spec)?,
+            None => self.inner.templates.prepare(Template::find(&spec.template)?)?,
+        };
         spec.egress.iter().try_for_each(|asked| self.inner.proxies.admit(asked))?;
         self.have_warm(&prepared);
         let (image, reaches) = (prepared.image.clone(), spec.egress.is_some());
@@ -36,7 +39,12 @@ impl Machine {
         let proxy = reaches.then(proxy_environment).into_iter().flatten();
         let env = proxy.chain(spec.env.clone()).collect();
         let way_out = spec.egress.clone().map(|asked| (self.inner.proxies.clone(), asked));
-        let parts = SessionParts { id, shape: SessionShape { shape, env, background }, way_out };
+        let parts = SessionParts {
+            id,
+            shape: SessionShape { shape, env, background },
+            way_out,
+            hold: Some(prepared),
+        };
         Ok(Session::open(&self.inner.pool, parts)?)
     }
 

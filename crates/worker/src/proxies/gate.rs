@@ -15,12 +15,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 #[derive(Debug, Clone)]
 pub struct Proxies {
     inner: Arc<Inner>,
+    policy: Arc<Mutex<EgressPolicy>>,
 }
 
 #[derive(Debug)]
 struct Inner {
     command: SpawnerCommand,
-    policy: Mutex<EgressPolicy>,
     state: Mutex<State>,
 }
 
@@ -116,17 +116,27 @@ impl Proxies {
     pub fn start(command: SpawnerCommand) -> io::Result<Self> {
         let process = Some(Process::start(&command)?);
         let state = Mutex::new(State { process, last: 0 });
-        Ok(Self { inner: Arc::new(Inner { command, policy: Mutex::default(), state }) })
+        Ok(Self { inner: Arc::new(Inner { command, state }), policy: Arc::default() })
     }
 
     /// What the operator says from now on.
     pub fn set_policy(&self, policy: EgressPolicy) {
-        *locked(&self.inner.policy) = policy;
+        *locked(&self.policy) = policy;
+    }
+
+    /// What the operator says.
+    pub fn policy(&self) -> EgressPolicy {
+        locked(&self.policy).clone()
+    }
+
+    /// The same process under another policy: for sandboxes of our own.
+    pub fn under(&self, policy: EgressPolicy) -> Self {
+        Self { inner: self.inner.clone(), policy: Arc::new(Mutex::new(policy)) }
     }
 
     /// Says whether a request may have what it asks for.
     pub fn admit(&self, asked: &Egress) -> Result<(), Rejection> {
-        locked(&self.inner.policy).admit(asked)
+        locked(&self.policy).admit(asked)
     }
 
     /// Has a sandbox's listener served by these rules until the gate is closed. A process that died is started again. The first time a
@@ -136,7 +146,7 @@ impl Proxies {
         let failed = |error: &dyn std::fmt::Display| {
             Fault::new(FaultCode::ResourcesExhausted, format!("open the way out of a sandbox: {error}"))
         };
-        let policy = locked(&self.inner.policy).clone();
+        let policy = self.policy();
         let mut state = locked(&self.inner.state);
         if !state.process.as_mut().is_some_and(Process::lives) {
             // The old one first: it is waited for.

@@ -10,9 +10,11 @@ use crate::phases::Measured;
 use crate::pool::{Pool, Stream};
 use crate::proxies::{Gate, Proxies};
 use crate::spawner::{Job, PACKET_BYTES_MAX};
+use crate::template::Prepared;
 use model::{Egress, EgressAttempt, Fault, FaultCode, RunId, RunResult, SessionId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::Interest;
@@ -39,6 +41,8 @@ pub struct SessionParts {
     pub shape: SessionShape,
     /// By whom it reaches hosts, and which, if any.
     pub way_out: Option<(Proxies, Egress)>,
+    /// Keeps what it is made from.
+    pub hold: Option<Arc<Prepared>>,
 }
 
 /// One session. Cheap to clone; all clones are the same.
@@ -52,6 +56,7 @@ struct Inner {
     id: SessionId,
     shape: SessionShape,
     way_out: Option<(Proxies, Egress)>,
+    _hold: Option<Arc<Prepared>>,
     /// A seqpacket socket in truth: the runtime's type lends only its readiness.
     socket: UnixStream,
     state: Mutex<State>,
@@ -157,13 +162,14 @@ pub(crate) struct Running {
 impl Session {
     /// Has a keeper started for it, which builds its sandbox. Needs a tokio runtime.
     pub(crate) fn open(pool: &Pool, parts: SessionParts) -> Result<Self, Fault> {
-        let SessionParts { id, shape, way_out } = parts;
+        let SessionParts { id, shape, way_out, hold } = parts;
         let socket = pool.stay(&shape).map_err(|error| {
             Fault::new(FaultCode::ResourcesExhausted, format!("start a session's keeper: {error}"))
         })?;
         let (standing, _) = watch::channel(Standing::default());
         let state = Mutex::default();
-        let session = Self { inner: Arc::new(Inner { id, shape, way_out, socket, state, standing }) };
+        let session =
+            Self { inner: Arc::new(Inner { id, shape, way_out, _hold: hold, socket, state, standing }) };
         tokio::spawn(session.clone().hear());
         Ok(session)
     }
@@ -208,12 +214,17 @@ impl Session {
 
     /// Its files, also for a while after its end: until [`Session::let_files_go`]. `None` before it is built.
     pub fn files(&self) -> Result<Option<Workspace>, Fault> {
+        self.directory(c"workspace")
+    }
+
+    /// The same for one of the directories of [`sandbox::plan::DIRECTORIES`].
+    pub(crate) fn directory(&self, name: &CStr) -> Result<Option<Workspace>, Fault> {
         let state = self.state();
         let Some(root) = &state.files else { return Ok(None) };
         let user = rustix::fs::statat(root, c"workspace", rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
             .map(|stat| (stat.st_uid, stat.st_gid))
             .map_err(|errno| failed(&format!("look at the session's files: {errno}")))?;
-        Workspace::open(root.as_fd(), c"workspace", Some(user)).map(Some).map_err(|error| failed(&error))
+        Workspace::open(root.as_fd(), name, Some(user)).map(Some).map_err(|error| failed(&error))
     }
 
     /// Lets its files go: of a session that ended nothing is left then.

@@ -8,10 +8,12 @@ use crate::client::{Answer, Client};
 use crate::commands::follow::Follower;
 use crate::env::Settings;
 use crate::exit::{FAULT, code_of_outcome};
+use crate::local;
 use anyhow::Context;
-use model::{LimitsPatch, Outcome, Policy, RunRequest, RunResult};
+use model::{LimitsPatch, Outcome, Policy, Rejection, RunRequest, RunResult};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use worker::image::DEFAULT_NAME;
 
 /// A run for the service.
 pub struct Served<'a> {
@@ -33,6 +35,28 @@ impl<'a> Served<'a> {
         }
         let client = Client::serving(&settings.data, &arguments.image, settings.api_key.clone())?;
         Some(Self { arguments, client })
+    }
+
+    /// The service that installs what a run asks for: the one that answers, else the user's local server, which is started.
+    pub fn with_packages(arguments: &'a RunArguments, settings: &Settings) -> anyhow::Result<Self> {
+        if let Some(served) = Self::possible(arguments, settings) {
+            return Ok(served);
+        }
+        let RunArguments { local, show_plan, no_record, stdin, allow_missing, image, .. } = arguments;
+        let here = [
+            ("--local", *local),
+            ("--show-plan", *show_plan),
+            ("--no-record", *no_record),
+            ("--stdin", stdin.as_deref() == Some("-")),
+            ("--allow-missing", !allow_missing.is_empty()),
+            ("--image", image != DEFAULT_NAME),
+        ];
+        if let Some((name, _)) = here.into_iter().find(|(_, said)| *said) {
+            let message = "packages are installed by a service, and this has it run here";
+            return Err(Rejection::new(name, message, "leave it out").into());
+        }
+        let client = Client::to_serving(&local::start(settings)?, settings.api_key.clone())?;
+        Ok(Self { arguments, client })
     }
 
     /// Has it run; `None` if it did not take it, and it is to be run here. Signals are taken from `cancel`.

@@ -11,8 +11,10 @@
 
 mod python_json;
 
+use crate::checks;
 use crate::http::body;
 use crate::http::guard::Caller;
+use crate::needs::Answered;
 use crate::problem::Problem;
 use crate::service::{Service, Submission, Submitted};
 use axum::Router;
@@ -21,13 +23,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use model::{CheckPolicy, Fault, FaultCode, Language, LimitsPatch, Outcome, RunRequest};
+use model::{CheckPolicy, Egress, Fault, FaultCode, Language, LimitsPatch, Outcome, RunRequest};
+use packages::agentrun::Whitelist;
 use python_json::{Code, Kind, Unreadable, quote};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Wall time of a run there.
-const TIMEOUT_MS: u64 = 300_000;
 /// What a run that took longer answers.
 const TIMED_OUT: &str = "Execution timed out.";
 /// Methods that a preflight is told of, and how long it holds (Starlette 0.37.2).
@@ -133,17 +134,32 @@ async fn run(State(service): State<Arc<Service>>, caller: Caller, request: Reque
 /// Runs a program and says what AgentRun would.
 async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result<String, Problem> {
     let random = sys::fs::random().map_err(|error| Fault::new(FaultCode::Internal, error.to_string()))?;
+    let settings = &service.settings.agentrun;
     let script = format!("script_{:032x}.py", u128::from_be_bytes(random));
     let request = RunRequest {
         language: Some(Language::Python),
         code,
         file_name: Some(script.clone()),
-        limits: LimitsPatch { timeout_ms: Some(TIMEOUT_MS), ..LimitsPatch::default() },
-        check: Some(service.settings.agentrun.check),
+        limits: LimitsPatch { timeout_ms: Some(settings.timeout_ms), ..LimitsPatch::default() },
+        egress: (!settings.egress.is_empty())
+            .then(|| Egress { allow: settings.egress.clone(), methods: None }),
+        check: Some(settings.check),
         check_policy: Some(CheckPolicy::Agentrun),
         metadata: BTreeMap::from([("api".to_owned(), "agentrun".to_owned())]),
         ..RunRequest::default()
     };
+    // Its check comes first: what it refuses brings no packages.
+    let spec = service.admit(&caller.tenant, request.clone()).await?;
+    let checked = checks::of((settings.check, CheckPolicy::Agentrun), &spec).await?;
+    let mut environment = None;
+    if !checked.denied {
+        let whitelist = Whitelist::new(settings.whitelist.clone());
+        let template = &spec.template;
+        match service.install_as_agentrun(&caller.tenant, template, &spec.code, &whitelist).await? {
+            Answered::Words(words) => return Ok(words),
+            Answered::Environment(hex) => environment = hex,
+        }
+    }
     let submission = Submission {
         tenant: caller.tenant,
         request,
@@ -151,6 +167,7 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
         batch: None,
         merge_output: true,
         told_late: true,
+        environment,
         session: None,
     };
     let Submitted::New { live, .. } = service.submit(submission).await? else {

@@ -1,0 +1,33 @@
+//! Arguments of commands that bring packages.
+
+use clap::{Args, ValueHint};
+use model::Rejection;
+use std::path::PathBuf;
+
+/// Which packages code has.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PackageArguments {
+    /// A package that it has, such as 'pandas>=2'; may be repeated
+    #[arg(long = "package", value_name = "SPEC")]
+    pub packages: Vec<String>,
+    /// A file with packages, one a line, as pip takes it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub requirements: Option<PathBuf>,
+}
+
+impl PackageArguments {
+    /// All of them, as a request says it.
+    pub fn all(&self) -> anyhow::Result<Vec<String>> {
+        let mut all = self.packages.clone();
+        if let Some(path) = &self.requirements {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                let message = format!("cannot read {}: {error}", path.display());
+                Rejection::new("--requirements", message, "name a file that exists and is readable")
+            })?;
+            let entries = packages::requirements_txt::parse(&text);
+            let entries = entries.map_err(|wrong| wrong.rejection("--requirements"))?;
+            all.extend(entries.iter().map(|entry| entry.requirement.to_string()));
+        }
+        Ok(all)
+    }
+}

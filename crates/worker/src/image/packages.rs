@@ -1,0 +1,273 @@
+//! Environments that tenants asked for: packages that were installed in a sandbox, kept by content, each tenant's apart.
+//!
+//! ```text
+//! <data directory>/packages/<tenant>/
+//!   <digest>/              manifest.json, files.txt, packages.lock, rootfs/: a layer of the image's overlay
+//!   refs/<key>             what was asked for, or resolved to, and the digest it stands for; its time is when it was last used
+//! ```
+//!
+//! What is taken out of the sandbox is regular files and directories and nothing else, copied anew; no link, no mode but the bit to
+//! execute. So a layer keeps the promises of an image without being looked into: what is in it was written by hostile code and is
+//! read by hostile code of the same tenant only.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, FileTimes, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use sandbox::workspace::{Kind, Workspace};
+use serde::{Deserialize, Serialize};
+
+use super::environment::{interpreter, site_of};
+use super::listing::{Listing, digest};
+use super::vault::{self, Vault, check_name, hex_of, make_directory, read, write_file};
+use super::{Image, ImageError, Runtime, at, uv, write};
+
+/// Most files and directories of one environment.
+pub const ENTRIES_MAX: usize = 200_000;
+/// One that was used so lately is not removed: a sandbox may wait that is made of it.
+const IN_USE: Duration = Duration::from_secs(900);
+
+/// A tenant's environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageLayer {
+    /// 64 hexadecimal digits: of the list of its files.
+    pub hex: String,
+    /// The layer, read-only.
+    pub rootfs: PathBuf,
+    /// What is known about it.
+    pub manifest: PackageManifest,
+}
+
+/// What is known about a tenant's environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageManifest {
+    /// The version of Python that it is for.
+    pub python: String,
+    /// The template that it is laid over.
+    pub template: String,
+    /// Its packages with their versions, such as `numpy 2.4.6`.
+    pub packages: Vec<String>,
+    /// When it was built, RFC 3339, UTC.
+    pub created_at: String,
+    /// How many regular files it has.
+    pub files: u64,
+    /// How many bytes they hold.
+    pub bytes: u64,
+}
+
+/// What is to be kept.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// The directory with the packages, below the workspace `from`.
+    pub path: &'a str,
+    /// Where it is.
+    pub from: &'a Workspace,
+    /// Where the image's Python looks for packages.
+    pub site: &'a Path,
+    /// What it was resolved to.
+    pub lock: &'a str,
+    /// For whom.
+    pub python: &'a Runtime,
+    /// Over what.
+    pub template: &'a str,
+}
+
+/// The environments of all tenants.
+#[derive(Debug, Clone)]
+pub struct PackageStore {
+    directory: PathBuf,
+    tools: PathBuf,
+}
+
+impl PackageStore {
+    /// Opens the store below `data_dir`. Creates nothing until something is built.
+    pub fn open(data_dir: &Path) -> Self {
+        Self { directory: data_dir.join("packages"), tools: data_dir.join("tools") }
+    }
+
+    fn vault(&self, tenant: &str) -> Result<Vault, ImageError> {
+        check_name(tenant)?;
+        Ok(Vault::new(self.directory.join(tenant)))
+    }
+
+    /// The program that installs packages, and where the image's Python looks for them. Brings the first if the machine has none.
+    pub fn tool(&self, image: &Image) -> Result<(PathBuf, PathBuf), ImageError> {
+        let (python, program) = interpreter(image)?;
+        make_directory(&self.tools)?;
+        // Two that bring it at once would be in each other's way.
+        let path = self.tools.join(".lock");
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let lock = lock.map_err(at("open", &path))?;
+        lock.lock().map_err(at("lock", &path))?;
+        let search = std::env::var_os("PATH").unwrap_or_default();
+        Ok((uv::find(&search, &self.tools, program)?, site_of(program, python)?))
+    }
+
+    /// What a key of a tenant stands for; it counts as used now.
+    pub fn find(&self, tenant: &str, key: &str) -> Result<Option<PackageLayer>, ImageError> {
+        let vault = self.vault(tenant)?;
+        let Some(hex) = vault.named(key)? else { return Ok(None) };
+        let layer = self.get(tenant, &hex)?;
+        if layer.is_some() {
+            vault.touch(key)?;
+        }
+        Ok(layer)
+    }
+
+    /// An environment of a tenant by its digest.
+    pub fn get(&self, tenant: &str, hex: &str) -> Result<Option<PackageLayer>, ImageError> {
+        check_name(hex)?;
+        let directory = self.vault(tenant)?.place(hex);
+        let path = directory.join("manifest.json");
+        let Some(bytes) = read(&path)? else { return Ok(None) };
+        let manifest =
+            serde_json::from_slice(&bytes).map_err(|source| ImageError::Manifest { path, source })?;
+        Ok(Some(PackageLayer { hex: hex.to_owned(), rootfs: directory.join("rootfs"), manifest }))
+    }
+
+    /// Keeps what was installed, under these keys.
+    pub fn keep(&self, tenant: &str, keys: &[&str], found: &Found<'_>) -> Result<PackageLayer, ImageError> {
+        let vault = self.vault(tenant)?;
+        let lock = vault.lock()?;
+        let is_whole = |hex: &str| self.get(tenant, hex).ok().flatten().is_some();
+        let (first, others) = keys.split_first().ok_or_else(|| ImageError::Name { name: String::new() })?;
+        let hex = vault.build(&lock, first, is_whole, |building| fill(building, found))?;
+        others.iter().try_for_each(|key| vault.write_ref(key, &hex))?;
+        self.get(tenant, &hex)?.ok_or(ImageError::NotFound { name: hex })
+    }
+
+    /// Gives an environment that is there another key.
+    pub fn name(&self, tenant: &str, key: &str, layer: &PackageLayer) -> Result<(), ImageError> {
+        let vault = self.vault(tenant)?;
+        let _lock = vault.lock()?;
+        vault.write_ref(key, &layer.hex)
+    }
+
+    /// Keeps a layer from being removed for as long as the returned file is open; `None` if it is gone already.
+    pub fn hold(&self, layer: &PackageLayer) -> Result<Option<File>, ImageError> {
+        vault::hold(layer.rootfs.parent().unwrap_or(&layer.rootfs))
+    }
+
+    /// Every environment, with its tenant and when it was last used.
+    pub fn list(&self) -> Result<Vec<(String, PackageLayer, SystemTime)>, ImageError> {
+        let mut all = Vec::new();
+        for tenant in vault::entries(&self.directory)? {
+            let Ok(vault) = self.vault(&tenant) else { continue };
+            let mut used: BTreeMap<String, SystemTime> = BTreeMap::new();
+            for (name, hex) in vault.names()? {
+                let at = vault.touched(&name)?.max(used.get(&hex).copied().unwrap_or(SystemTime::UNIX_EPOCH));
+                used.insert(hex, at);
+            }
+            for (hex, at) in used {
+                all.extend(self.get(&tenant, &hex)?.map(|layer| (tenant.clone(), layer, at)));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Removes what was not used for longest until all hold at most so many bytes. What is in use, or was a moment ago, stays. Returns
+    /// how many are gone, and their bytes.
+    pub fn prune(&self, most_bytes: u64) -> Result<(usize, u64), ImageError> {
+        let mut all = self.list()?;
+        all.sort_by_key(|(_, _, used)| *used);
+        let mut held: u64 = all.iter().map(|(_, layer, _)| layer.manifest.bytes).sum();
+        let (mut count, mut bytes) = (0, 0);
+        for (tenant, layer, used) in all {
+            let young = used.elapsed().is_ok_and(|age| age < IN_USE) && most_bytes > 0;
+            if held <= most_bytes || young {
+                continue;
+            }
+            let vault = self.vault(&tenant)?;
+            let _lock = vault.lock()?;
+            if vault.discard(&layer.hex)? {
+                for name in vault.names()?.into_iter().filter(|(_, hex)| *hex == layer.hex) {
+                    vault.forget(&name.0)?;
+                }
+                held -= layer.manifest.bytes;
+                (count, bytes) = (count + 1, bytes + layer.manifest.bytes);
+            }
+        }
+        Ok((count, bytes))
+    }
+}
+
+impl Vault {
+    /// A name is used now.
+    fn touch(&self, name: &str) -> Result<(), ImageError> {
+        let path = self.ref_path(name);
+        let file = OpenOptions::new().append(true).open(&path).map_err(at("open", &path))?;
+        file.set_times(FileTimes::new().set_modified(SystemTime::now())).map_err(at("touch", &path))
+    }
+
+    /// When that was.
+    fn touched(&self, name: &str) -> Result<SystemTime, ImageError> {
+        let path = self.ref_path(name);
+        fs::metadata(&path).and_then(|meta| meta.modified()).map_err(at("inspect", &path))
+    }
+}
+
+/// Fills the directory of an environment in the making; returns its digest.
+fn fill(building: &Path, found: &Found<'_>) -> Result<String, ImageError> {
+    let rootfs = building.join("rootfs");
+    let packages = rootfs.join(found.site.strip_prefix("/").unwrap_or(found.site));
+    make_directory(&packages)?;
+    write_file(&building.join("packages.lock"), found.lock.as_bytes())?;
+    copy(found, &packages)?;
+    write::protect(&rootfs)?;
+    let listing = Listing::scan(&rootfs)?;
+    let text = listing.text();
+    let (files, bytes) = listing.totals();
+    let manifest = PackageManifest {
+        python: found.python.version.clone(),
+        template: found.template.to_owned(),
+        packages: super::environment::installed(&packages)?,
+        created_at: jiff::Timestamp::now().to_string(),
+        files,
+        bytes,
+    };
+    write_file(&building.join("files.txt"), text.as_bytes())?;
+    let json = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
+    write_file(&building.join("manifest.json"), &json)?;
+    Ok(hex_of(&digest(&text)).to_owned())
+}
+
+/// Copies regular files and directories; anything else is refused.
+fn copy(found: &Found<'_>, to: &Path) -> Result<(), ImageError> {
+    let refused =
+        |path: &Path, source: io::Error| ImageError::Io { action: "take over", path: path.into(), source };
+    let of = |path: &Path| {
+        let path = path.to_owned();
+        move |error: sys::Error| refused(&path, error.into())
+    };
+    let (entries, whole) =
+        found.from.list(found.path, true, ENTRIES_MAX).map_err(of(Path::new(found.path)))?;
+    if !whole {
+        let error = io::Error::other(format!("more than {ENTRIES_MAX} files, or paths that are too long"));
+        return Err(refused(Path::new(found.path), error));
+    }
+    for entry in entries {
+        let name = entry.path.to_str().ok_or_else(|| ImageError::FileName { path: entry.path.clone() })?;
+        let below = entry.path.strip_prefix(found.path).unwrap_or(&entry.path);
+        let target = to.join(below);
+        match entry.kind {
+            Kind::Directory => make_directory(&target)?,
+            Kind::File if below == Path::new(".lock") => {}
+            Kind::File => {
+                let (mut file, entry) = found.from.read(name).map_err(of(&entry.path))?;
+                let mode = if entry.executable { 0o555 } else { 0o444 };
+                let new = OpenOptions::new().write(true).create_new(true).mode(mode).open(&target);
+                let mut new = new.map_err(at("create", &target))?;
+                io::copy(&mut file, &mut new).map_err(at("write", &target))?;
+                new.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
+                    .map_err(at("set mode of", &target))?;
+            }
+            Kind::Link | Kind::Other => {
+                return Err(refused(&entry.path, io::Error::other("it is neither a file nor a directory")));
+            }
+        }
+    }
+    Ok(())
+}
