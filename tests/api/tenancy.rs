@@ -26,11 +26,15 @@ pub fn make_key(data: &Data, args: &[&str]) -> String {
 impl Tenancy {
     /// Starts one.
     pub fn start() -> Self {
-        let data = Data::fresh();
-        let admin = make_key(&data, &["--role", "admin"]);
-        let a = make_key(&data, &["--tenant", "a", "--name", "of a"]);
-        let b = make_key(&data, &["--tenant", "b"]);
-        Self { server: Server::start_in(&data, &[]), admin, a, b }
+        Self::start_in(&Data::fresh(), &[])
+    }
+
+    /// Starts one on this directory, with these arguments.
+    pub fn start_in(data: &Data, args: &[&str]) -> Self {
+        let admin = make_key(data, &["--role", "admin"]);
+        let a = make_key(data, &["--tenant", "a", "--name", "of a"]);
+        let b = make_key(data, &["--tenant", "b"]);
+        Self { server: Server::start_in(data, args), admin, a, b }
     }
 
     /// Asks as the holder of a key.

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 #[cfg(feature = "agent")]
 mod agent;
+mod cache;
 mod egress;
 mod key;
 #[cfg(not(all(feature = "agent", feature = "mcp")))]
@@ -23,6 +24,7 @@ mod session;
 pub use agent::{
     AgentArguments, AgentFormat, EvalArguments, Level, SecretArguments, SecretCommand, TaskArguments, Tools,
 };
+pub use cache::{CacheArguments, CacheCommand};
 pub use egress::EgressArguments;
 pub use key::{KeyArguments, KeyCommand, KeyRole};
 #[cfg(not(all(feature = "agent", feature = "mcp")))]
@@ -93,6 +95,8 @@ pub enum Command {
     /// Keep, list or forget the keys of model providers (not in this build)
     #[cfg(not(feature = "agent"))]
     Secret(LeftOut),
+    /// List or remove packages that runs asked for
+    Cache(CacheArguments),
     /// Make, list or revoke API keys
     Key(KeyArguments),
     /// Check the signed receipt of a result

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod batch;
 pub mod bench;
+pub mod cache;
 pub mod check;
 pub mod complete;
 pub mod doctor;

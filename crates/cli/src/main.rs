@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Agent(_) | Command::Eval(_) | Command::Secret(_) => Err(args::left_out("agent")),
         Command::Key(key) => commands::key::key(key, &settings),
         Command::Verify(verify) => commands::verify::verify(verify, &settings),
+        Command::Cache(arguments) => commands::cache::cache(arguments, &settings),
         Command::Spawner => commands::serve::spawner(),
         Command::Egress => commands::serve::egress(),
         Command::Doctor(doctor) => commands::doctor::doctor(doctor, &settings),

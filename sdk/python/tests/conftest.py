@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 from pathlib import Path
 from typing import Iterator, List
@@ -16,6 +17,7 @@ from .fake_model import model_url
 
 __all__ = ["model_url"]
 
+INDEX = ["pypi.org", "files.pythonhosted.org"]
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -30,6 +32,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     binary = os.environ.get("FIRECLAY_BINARY", str(built))
     data = os.environ.get("FIRECLAY_TEST_DATA") or str(tmp_path_factory.mktemp("data"))
     command = [binary, "serve", "--data", data, "--listen", "127.0.0.1:0"]
+    # The index may be at an address of this network.
+    addresses = {str(found[4][0]) for host in INDEX for found in socket.getaddrinfo(host, 443, socket.AF_INET)}
+    command += ["--set", "egress.private=[" + ",".join(f'"{address}/32"' for address in sorted(addresses)) + "]"]
     # Its own words are in the log of a failed test; a pipe that nobody reads would fill.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         try:

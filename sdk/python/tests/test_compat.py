@@ -11,7 +11,7 @@ import pytest
 
 from fireclay import AsyncFireclay, Fireclay
 from fireclay.compat import flame
-from fireclay.compat.agentrun import AgentRun, PackagesUnavailable, bytes_of, limits_of
+from fireclay.compat.agentrun import AgentRun, bytes_of, limits_of
 
 from .test_transport import SETTLED, Service, events
 
@@ -102,16 +102,21 @@ def test_dependencies_whitelist(fc: Fireclay) -> None:
         == "Dependency: numpy is not in the whitelist."
     )
     assert AgentRun("c", [], client=fc).execute_code_in_container("import json; print(1)") == "1\n"
-    with pytest.raises(PackagesUnavailable, match="no template of the service has requests"):
-        AgentRun("c", client=fc).execute_code_in_container("import requests")
+    agent = AgentRun("c", client=fc)
+    assert agent.execute_code_in_container("import six\nprint(six.PY3)") == "True\n"
+    # By another name than its distribution has.
+    assert agent.execute_code_in_container("import yaml\nprint(yaml.safe_load('a: 1'))") == "{'a': 1}\n"
+    assert agent.execute_code_in_container("import nosuchpkg_zz") == "Failed to install dependency nosuchpkg_zz"
 
 
 def test_cached_dependencies(fc: Fireclay) -> None:
     assert AgentRun("c", ["numpy"], ["numpy"], client=fc).cached_dependencies == ["numpy"]
     with pytest.raises(ValueError, match="Some cached dependencies are not in the whitelist."):
         AgentRun("c", ["pandas"], ["numpy"], client=fc)
-    with pytest.raises(PackagesUnavailable, match="yfinance"):
-        AgentRun("c", cached_dependencies=["yfinance"], client=fc)
+    cached = AgentRun("c", cached_dependencies=["six"], client=fc)
+    assert cached.execute_code_in_container("import six\nprint(six.PY3)") == "True\n"
+    with pytest.raises(ValueError, match="nosuchpkg-zz was not found"):
+        AgentRun("c", cached_dependencies=["nosuchpkg-zz"], client=fc)
 
 
 def test_numpy_runs_in_the_default_memory(agent: AgentRun, python_data: None) -> None:

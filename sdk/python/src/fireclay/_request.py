@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, TypedDict, Union
 
-from ._types import Background, GradingSaid, InputFile, Language, LimitsPatch, Priority, RunRequest
+from ._types import Background, Egress, GradingSaid, InputFile, Language, LimitsPatch, Priority, RunRequest
 
 if TYPE_CHECKING:
     # Type checkers bring it; nothing evaluates it.
@@ -64,6 +64,12 @@ class RunOptions(_AnyRunOptions, total=False):
 
     template: Optional[str]
     """What its sandbox is made from: `python-data` has numpy, pandas and matplotlib."""
+    packages: Sequence[str]
+    """Packages that its Python has, as `pandas>=2`: installed once, then kept."""
+    auto_packages: bool
+    """Whether packages are found by what it imports."""
+    egress: Optional[Egress]
+    """Which hosts it may reach: `{"allow": ["api.github.com"]}`."""
 
 
 class SessionRunOptions(_AnyRunOptions, total=False):
@@ -103,6 +109,10 @@ class SessionOptions(TypedDict, total=False):
     background: Background
     """What becomes of what runs left behind while none is on: it stands still until the next (`frozen`), shares a twentieth of a processor
     (`slow`), or goes on (`running`)."""
+    packages: Sequence[str]
+    """Packages that its Python has, as `pandas>=2`."""
+    egress: Optional[Egress]
+    """Which hosts what runs in it may reach: `{"allow": ["api.github.com"]}`."""
     ports: bool
     """Whether what listens on its loopback may be visited: see `port_url`."""
     priority: Priority

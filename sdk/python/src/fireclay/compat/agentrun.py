@@ -8,7 +8,7 @@ What differs, on purpose:
 
 - There is no container: each program has a sandbox of its own, and `container_name` is a label of its run.
 - Nothing is refused for how it looks: `safety_check` finds errors of syntax only. The sandbox is the wall, not a list of words.
-- Packages are those of the template `python-data`; others are a `PackagesUnavailable`, not a failed installation.
+- An import that is no distribution's own name is mapped to its own: `cv2` is `opencv-python` (AgentRun installs what is called `cv2`).
 - A program that takes too long is ended, not left behind.
 - A sandbox has no swap. `memory_limit` is the wall, as in a container on a machine without swap; `memswap_limit` is checked as Docker does.
 - A failure of the service is raised; AgentRun returns the error's words as if the program had printed them.
@@ -23,7 +23,7 @@ import uuid
 import weakref
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Union
 
-from .. import Fireclay, FireclayError, Language, LimitsPatch, RunOptions, RunResult, Unreachable
+from .. import Fireclay, Language, LimitsPatch, Rejected, RunOptions, RunResult, Unreachable
 
 # Docker's period of `cpu_quota`, in microseconds, and its least values (github.com/moby/moby, daemon/daemon_unix.go).
 _CPU_PERIOD_US = 100_000
@@ -39,10 +39,6 @@ _DATA_MODULES = {
     "contourpy", "cycler", "dateutil", "fontTools", "kiwisolver", "matplotlib", "mpl_toolkits", "numpy", "packaging", "pandas", "PIL",
     "pylab", "pyparsing", "pytz", "six", "tzdata",
 }  # fmt: skip
-
-
-class PackagesUnavailable(FireclayError, ValueError):
-    """The program needs a package that no template of the service has."""
 
 
 class AgentRun:
@@ -82,7 +78,14 @@ class AgentRun:
             raise RuntimeError(f"Failed to connect to the service. Please make sure it is running. {error}") from error
         if not self.validate_cached_dependencies():
             raise ValueError("Some cached dependencies are not in the whitelist.")
-        self._template(self.cached_dependencies)
+        if self.cached_dependencies:
+            try:
+                # Installed now, so that no program waits for it.
+                self.client.run("", **self._having(self.cached_dependencies))
+            except Rejected as error:
+                if error.problem.field != "packages":
+                    raise
+                raise ValueError(f"The cached dependencies cannot be installed. {error}") from error
 
     def is_everything_whitelisted(self) -> bool:
         """Whether any package may be used."""
@@ -128,9 +131,20 @@ class AgentRun:
             for name in needed:
                 if name not in self.dependencies_whitelist:
                     return f"Dependency: {name} is not in the whitelist."
-        options: RunOptions = {"template": self._template([*needed, *self.cached_dependencies])}
+        options = self._having([*needed, *self.cached_dependencies])
         script = f"script_{uuid.uuid4().hex}.py"
-        run, output = self._run(python_code, "python", self.default_timeout, {**options, "file_name": script})
+        try:
+            run, output = self._run(python_code, "python", self.default_timeout, {**options, "file_name": script})
+        except Rejected as error:
+            if error.problem.field != "packages":
+                raise
+            for name in needed:
+                # Nothing of it is executed: what it would import is installed.
+                try:
+                    self.client.run(f"if 0:\n    import {name}", auto_packages=True)
+                except Rejected:
+                    return f"Failed to install dependency {name}"
+            raise
         if run.outcome == "timed_out":
             return "Execution timed out."
         if run.error is not None and run.error.name == "SyntaxError" and not self.safety_check(python_code)["safe"]:
@@ -154,13 +168,13 @@ class AgentRun:
             run = events.result
         return run, b"".join(written).decode("utf-8", "replace") if whole else run.stdout + run.stderr
 
-    def _template(self, needed: Sequence[str]) -> Optional[str]:
-        missing = sorted(set(needed) - _DATA_MODULES)
-        if missing:
-            raise PackagesUnavailable(
-                f"no template of the service has {', '.join(missing)}; the template {_DATA_TEMPLATE} has numpy, pandas and matplotlib"
-            )
-        return _DATA_TEMPLATE if needed else None
+    def _having(self, needed: Sequence[str]) -> RunOptions:
+        """What a program with these dependencies runs in: the template that has them, warm, else what is installed for it."""
+        if not needed:
+            return {}
+        if set(needed) <= _DATA_MODULES:
+            return {"template": _DATA_TEMPLATE}
+        return {"packages": self.cached_dependencies, "auto_packages": True}
 
 
 def limits_of(cpu_quota: int, memory_limit: Union[str, int], memswap_limit: Union[str, int]) -> LimitsPatch:

