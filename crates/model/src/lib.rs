@@ -22,7 +22,7 @@ pub mod units;
 
 pub use background::Background;
 pub use finding::{CheckMode, CheckPolicy, Finding, Severity};
-pub use id::{BatchId, RunId, SessionId, TenantId};
+pub use id::{BatchId, RunId, SessionId, TaskId, TenantId};
 pub use isolation::{Isolation, Layer};
 pub use language::Language;
 pub use limits::{Limits, LimitsPatch};
