@@ -223,6 +223,12 @@ fn another_question_goes_on_with_conversation_and_session() {
     assert_eq!(places, [(json!(1), json!(1)), (json!(2), json!(2))]);
     assert_eq!(message("And one more?", "k1"), (200, second.clone()), "the same key is asked once");
     assert_eq!(message("Something else", "k1").0, 409);
+    let headers =
+        [("content-type", "application/json"), ("accept", "text/event-stream"), ("idempotency-key", "k1")];
+    let body = json!({"question": "And one more?", "wait": true}).to_string();
+    let url = server.url(&format!("{path}/messages"));
+    let again: Vec<Event> = http::stream("POST", &url, &headers, body.as_bytes()).collect();
+    assert_eq!(kinds(&again), ["question", "spent", "code", "running", "ran", "spent", "settled"]);
     let said = model.requests()[2]["body"]["messages"].to_string();
     assert!(said.contains("What is x?") && said.contains("It is 41."), "{said}");
     assert_eq!(server.delete(&format!("/v1/sessions/{}", first["session"].as_str().unwrap())).0, 200);
@@ -243,6 +249,7 @@ fn a_task_that_is_taken_back_ends_its_run_and_its_session() {
     assert_eq!((status, busy["title"].is_string()), (409, true), "{busy}");
     let (status, task) = server.delete(&path);
     assert_eq!((status, &task["state"], &task["answer"]), (200, &json!("cancelled"), &Value::Null), "{task}");
+    assert_eq!(task["attempts"][0]["outcome"], "cancelled", "{task}");
     let run = server.get_json(&format!("/v1/runs/{}", running.data["run"].as_str().unwrap())).1;
     assert_eq!(run["outcome"], "cancelled", "{run}");
     let session = server.get_json(&format!("/v1/sessions/{}", task["session"].as_str().unwrap())).1;
@@ -304,6 +311,7 @@ fn what_cannot_be_is_refused_by_its_field() {
         (json!({"question": "x".repeat((256 << 10) + 1)}), "question"),
         (json!({"question": "?", "instructions": "x".repeat((64 << 10) + 1)}), "instructions"),
         (json!({"question": "?", "budget": {"turns": 6}}), "budget.turns"),
+        (json!({"question": "?", "budget": {"turns": 0}}), "budget.turns"),
         (json!({"question": "?", "budget": {"dollars": 1.5}}), "budget.dollars"),
         (json!({"question": "?", "budget": {"dollars": -1}}), "budget.dollars"),
         (json!({"question": "?", "budget": {"beer": 1}}), "budget.beer"),

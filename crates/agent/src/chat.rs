@@ -264,3 +264,42 @@ fn run(desk: &mut Desk<'_>, program: &Program) -> Result<(String, bool), End> {
         Ran::Refused(why) => (why, true),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat() -> Chat {
+        Chat::new(Language::Python, ToolStyle::Auto, None)
+    }
+
+    #[test]
+    fn what_was_saved_in_the_middle_goes_on() {
+        let call =
+            Call { id: "1".into(), name: "run_code".into(), arguments: "{".into(), token: Some(7.into()) };
+        let result = CallResult { id: "1".into(), name: "run_code".into(), text: "x".into(), failed: true };
+        let mut before = chat();
+        before.messages = vec![
+            Message::User("?".into()),
+            Message::Assistant { text: String::new(), calls: vec![call] },
+            Message::Results(vec![result]),
+        ];
+        let after = chat().restored(&before.saved()).unwrap();
+        assert_eq!(after.messages[..3], before.messages);
+        let no_answer = Message::Assistant { text: "(no answer)".into(), calls: Vec::new() };
+        assert_eq!(after.messages[3..], [no_answer]);
+        assert_eq!(chat().restored(&after.saved()).unwrap().messages, after.messages, "it has an answer");
+        assert!(chat().restored("{}").is_err());
+        assert_eq!(chat().restored(&chat().saved()).unwrap().messages, []);
+    }
+
+    #[test]
+    fn a_model_that_cannot_call_is_remembered() {
+        let mut before = chat();
+        before.use_fences();
+        let after = chat().restored(&before.saved()).unwrap();
+        assert_eq!((after.style, after.tools.len()), (ToolStyle::Fenced, 0));
+        assert_eq!(after.system, before.system);
+        assert_eq!(chat().restored(&chat().saved()).unwrap().style, ToolStyle::Auto);
+    }
+}

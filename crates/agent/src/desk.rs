@@ -282,3 +282,55 @@ impl<'a> Desk<'a> {
         Ok(vec!["the review of it could not be read".to_owned()])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Row;
+    use model::Language;
+
+    struct Nothing;
+
+    impl Workbench for Nothing {
+        fn run(&mut self, _: &Program, _: Duration) -> Result<RunResult, BenchError> {
+            Err(BenchError::Refused("there is nothing".to_owned()))
+        }
+
+        fn run_fresh(&mut self, program: &Program, time_left: Duration) -> Result<RunResult, BenchError> {
+            self.run(program, time_left)
+        }
+
+        fn read_file(&mut self, _: &str) -> Result<Vec<u8>, BenchError> {
+            Err(BenchError::Stopped)
+        }
+
+        fn write_file(&mut self, _: &str, _: &[u8]) -> Result<(), BenchError> {
+            Err(BenchError::Stopped)
+        }
+    }
+
+    #[test]
+    fn what_a_person_takes_is_not_the_tasks_time() {
+        let (row, model) = Row::of_words("ollama").unwrap();
+        let provider = Provider::new(row, model, None, None, None).unwrap();
+        let mut took = Duration::ZERO;
+        let mut approve = |_: &Program| {
+            let asked = Instant::now();
+            while asked.elapsed() < Duration::from_millis(5) {
+                std::thread::yield_now();
+            }
+            took = asked.elapsed();
+            Approval::Run
+        };
+        let (mut bench, mut told) = (Nothing, |_: Told<'_>| {});
+        let mut desk = Desk::new(&provider, &mut bench, &mut told, &|| false);
+        desk.approve = Some(&mut approve);
+        let before = Instant::now();
+        desk.begin();
+        let program = Program { language: Language::Python, code: "1".to_owned(), stdin: None };
+        assert!(matches!(desk.run(&program, false), Ok(Ran::Refused(_))));
+        let since = desk.spent.since;
+        drop(desk);
+        assert!(since >= before + took, "{:?} of {took:?}", since - before);
+    }
+}

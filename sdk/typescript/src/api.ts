@@ -2617,7 +2617,7 @@ export interface components {
             outcome?: string | null;
             /** @description What went wrong, in a few words; absent if nothing did, or it is not over. */
             error?: string | null;
-            /** @description What the model was told of its run, 64 KiB at most. */
+            /** @description What the model was told of its run, the first 16 KiB. */
             output?: string | null;
             /** @description Why it was not let run: the words of the review, or of the person who was asked. */
             denied: string[];

@@ -192,11 +192,16 @@ async fn remove(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let id = task_id(&id)?;
-    if let Some(live) = service.tasks.get(&caller.tenant, &id) {
-        service.cancel_task(&live).await;
-        return Ok(Json(look(&service, &caller, &id).await?).into_response());
-    }
+    let live = service.tasks.get(&caller.tenant, &id);
     let row = service.task_row(caller.scope(), &id).await?;
+    if let Some(live) = live {
+        if !row.state.is_settled() {
+            service.cancel_task(&live).await;
+            return Ok(Json(look(&service, &caller, &id).await?).into_response());
+        }
+        // Its end is in the store, and about to be told.
+        live.settled().await;
+    }
     service.store.remove_task(caller.scope(), &id, caller.actor.clone(), crate::service::now_ms()).await?;
     service.close_session_of(&caller, &row, &asked_of(&row)?).await;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -268,7 +273,11 @@ async fn ask(
     };
     let id = service.ask_task(&row, &events, beginning).await?;
     let stream = query.stream || accepts_events(&headers);
-    answer(&service, &caller, id, (said.wait, stream, events.len() as u64)).await
+    // The same request again may find more than its question.
+    let before = service.task_events(caller.scope(), &id, 0, store::limits::TASK_EVENTS_MAX).await?;
+    let question = before.iter().rfind(|event| event.kind == "question");
+    let after = question.map_or(0, |question| question.number.saturating_sub(1));
+    answer(&service, &caller, id, (said.wait, stream, after)).await
 }
 
 /// Say whether code of a task runs

@@ -31,7 +31,7 @@ pub struct Attempt {
     pub outcome: Option<String>,
     /// What went wrong, in a few words; absent if nothing did, or it is not over.
     pub error: Option<String>,
-    /// What the model was told of its run, 64 KiB at most.
+    /// What the model was told of its run, the first 16 KiB.
     pub output: Option<String>,
     /// Why it was not let run: the words of the review, or of the person who was asked.
     pub denied: Vec<String>,

@@ -20,7 +20,7 @@ use worker::session::{Standing, Workspace};
 /// Longest file that a model reads at once; it is shown less.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What is recorded of what the model was told of a run.
-const OUTPUT_BYTES_MAX: usize = 64 << 10;
+const OUTPUT_BYTES_MAX: usize = 16 << 10;
 
 /// The hands of one question.
 pub struct TaskHands {
@@ -200,8 +200,7 @@ impl TaskHands {
             () = self.task.stop.cancelled() => {
                 live.cancel();
                 // Before its session ends: then it was cancelled, not interrupted.
-                drop(live.finished().await);
-                Err(NotDone::Stopped)
+                live.finished().await.map_err(failed)
             }
         }
     }
@@ -227,7 +226,7 @@ fn failed(problem: Problem) -> NotDone {
 }
 
 /// The text, or its beginning.
-fn bounded(mut text: String) -> String {
+pub fn bounded(mut text: String) -> String {
     if text.len() > OUTPUT_BYTES_MAX {
         let end = (0..=OUTPUT_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
@@ -262,7 +261,7 @@ impl Hands for TaskHands {
                     "error": error_of(&result), "output": bounded(self.model.shown(&result)),
                 });
                 self.tell("ran", data);
-                Ok((*result).clone())
+                if self.stopped() { Err(NotDone::Stopped) } else { Ok((*result).clone()) }
             }
             Err(not) => {
                 if let NotDone::Refused(why) | NotDone::Failed(why) = &not {

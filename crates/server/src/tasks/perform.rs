@@ -7,7 +7,7 @@ use crate::problem::{Kind, Problem};
 use crate::service::{Service, draining, internal, now_ms, read};
 use crate::sessions::{Busy, NewOpen, OpenSession};
 use crate::tasks::attempts::{Last, Settled};
-use crate::tasks::hands::{State, TaskHands};
+use crate::tasks::hands::{State, TaskHands, bounded};
 use crate::tasks::live::{LiveTask, Stopped};
 use crate::tasks::{Budget, Code, EVENTS_MAX, End, QUESTIONS_MAX, Question, Worked};
 use model::{Background, InputFile, Language, LimitsPatch, Priority, SessionId, TaskId};
@@ -101,6 +101,10 @@ impl Service {
         }
         if !row.state.is_settled() {
             return Err(not_asked(StoreError::NotSettled, row));
+        }
+        // Its end is in the store, and about to be told.
+        if let Some(ending) = self.tasks.get(&row.tenant, &row.id) {
+            ending.settled().await;
         }
         let (id, wanted) = (row.id.clone(), row.id.clone());
         let conversation = read(&self.reader, move |reader| reader.task_conversation(&wanted)).await?;
@@ -230,12 +234,13 @@ impl Service {
             news: vec![TaskNews { kind: "settled", data: json!(settled) }],
             ..TaskStep::default()
         };
-        match self.store.tell_task(&task.id, step).await {
+        let told = self.store.tell_task(&task.id, step).await;
+        // In this order: who hears of the end may ask the next question.
+        self.tasks.forget(&task);
+        match told {
             Ok(events) => task.recorded(events),
             Err(error) => eprintln!("fireclay: {}: record its end: {error}", task.id),
         }
-        // In this order: who waited for the end may ask the next question.
-        self.tasks.forget(&task);
         task.settle();
     }
 
@@ -315,7 +320,12 @@ fn settled_of(task: &LiveTask, worked: Result<Worked, Problem>) -> Settled {
         // The thread has ended by a panic: what it was doing is in the log.
         Err(problem) => (End::Failed(problem.to_string()), None, None),
     };
-    let last = last.map(|(Code { language, code, stdin }, output)| Last { language, code, stdin, output });
+    let last = last.map(|(Code { language, code, stdin }, output)| Last {
+        language,
+        code,
+        stdin,
+        output: bounded(output),
+    });
     let ended = |state| Settled { state, answer: None, error: None, limit: None, usage, last: last.clone() };
     let failed = |why: String| Settled { error: Some(why), ..ended(TaskState::Failed) };
     match (task.why(), end) {

@@ -796,7 +796,7 @@ class TaskAttempt:
     error: Optional[str] = None
     """What went wrong, in a few words; absent if nothing did, or it is not over."""
     output: Optional[str] = None
-    """What the model was told of its run, 64 KiB at most."""
+    """What the model was told of its run, the first 16 KiB."""
     reflection: Optional[str] = None
     """What the model said to its failure, before it tried again."""
 

@@ -132,24 +132,26 @@ pub fn budget_of(said: BudgetSaid, settings: &ModelSettings) -> Result<Budget, P
     fn within<T: PartialOrd + Copy + std::fmt::Display>(
         name: &str,
         said: Option<T>,
-        most: T,
+        (least, most): (T, T),
     ) -> Result<T, Problem> {
-        let said = said.unwrap_or(most);
-        if said <= most {
+        let Some(said) = said else { return Ok(most) };
+        let field = format!("budget.{name}");
+        if said > most {
+            let hint = format!("use {most} at most; `model.{name}` of the service's settings says so");
+            return Err(reject(&field, "more than one question may use", hint));
+        }
+        // Also what is no number.
+        if said >= least {
             return Ok(said);
         }
-        let hint = format!("use {most} at most; `model.{name}` of the service's settings says so");
-        Err(reject(&format!("budget.{name}"), "more than one question may use", hint))
+        Err(reject(&field, "too little to do anything with", format!("use {least} or more")))
     }
     let whole = |most: u64| u32::try_from(most).unwrap_or(u32::MAX);
-    if said.dollars.is_some_and(|dollars| dollars.is_nan() || dollars < 0.0) {
-        return Err(reject("budget.dollars", "less than nothing", "use a positive number"));
-    }
     Ok(Budget {
-        turns: within("turns", said.turns, whole(settings.turns))?,
-        tokens: within("tokens", said.tokens, settings.tokens)?,
-        dollars: within("dollars", said.dollars, settings.dollars)?,
-        time_ms: within("time_ms", said.time_ms, settings.time_ms)?,
-        runs: within("runs", said.runs, whole(settings.runs))?,
+        turns: within("turns", said.turns, (1, whole(settings.turns)))?,
+        tokens: within("tokens", said.tokens, (1, settings.tokens))?,
+        dollars: within("dollars", said.dollars, (0.0, settings.dollars))?,
+        time_ms: within("time_ms", said.time_ms, (1, settings.time_ms))?,
+        runs: within("runs", said.runs, (0, whole(settings.runs)))?,
     })
 }
