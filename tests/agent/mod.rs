@@ -9,6 +9,7 @@ mod person;
 mod reviews;
 mod secrets;
 mod stories;
+mod tasks;
 mod trouble;
 
 use fireclay_tests::run::feed;

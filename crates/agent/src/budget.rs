@@ -14,7 +14,7 @@ pub struct Budget {
     pub tokens: u64,
     /// Dollars, as far as the price of the model is known.
     pub dollars: f64,
-    /// From the question to the answer.
+    /// From the question to the answer, without what a person took to approve runs.
     pub time: Duration,
     /// Runs of code.
     pub runs: u32,

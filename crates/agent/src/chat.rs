@@ -9,6 +9,7 @@ use crate::told::Told;
 use crate::tools::{self, Asked};
 use crate::workbench::{BenchError, Program};
 use model::Language;
+use serde::{Deserialize, Serialize};
 
 /// How the model says that it wants code run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,16 @@ const OLD_RESULT_BYTES: usize = 400;
 /// What is left of the newest.
 const NEW_RESULT_BYTES: usize = 4_000;
 
+/// A conversation as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    /// Whether the model was found not to call tools.
+    fenced: bool,
+    messages: Vec<Message>,
+}
+
 /// A conversation that goes on over many questions.
+#[derive(Debug)]
 pub struct Chat {
     system: String,
     language: Language,
@@ -57,6 +67,34 @@ impl Chat {
         chat
     }
 
+    /// All that was said, as JSON that [`Chat::restored`] reads.
+    pub fn saved(&self) -> String {
+        let saved = Saved { fenced: self.style == ToolStyle::Fenced, messages: self.messages.clone() };
+        serde_json::to_string(&saved).expect("keys are strings, so it is JSON")
+    }
+
+    /// This conversation, empty until now, with what was said before. Fails if the text is not of [`Chat::saved`].
+    pub fn restored(mut self, saved: &str) -> Result<Self, serde_json::Error> {
+        let Saved { fenced, messages } = serde_json::from_str(saved)?;
+        if fenced && self.style != ToolStyle::Fenced {
+            self.use_fences();
+        }
+        self.messages = messages;
+        self.end_with_an_answer();
+        Ok(self)
+    }
+
+    /// The next question follows an answer, in every provider's format.
+    fn end_with_an_answer(&mut self) {
+        if self
+            .messages
+            .last()
+            .is_some_and(|last| !matches!(last, Message::Assistant { calls, .. } if calls.is_empty()))
+        {
+            self.messages.push(Message::Assistant { text: "(no answer)".to_owned(), calls: Vec::new() });
+        }
+    }
+
     /// Forgets all that was said.
     pub fn forget(&mut self) {
         self.messages.clear();
@@ -72,11 +110,10 @@ impl Chat {
     pub fn ask(&mut self, desk: &mut Desk<'_>, question: &str) -> Ended {
         desk.begin();
         self.messages.push(Message::User(desk.redactor.redact(question)));
+        desk.tell(Told::Said(self));
         let end = self.work(desk).unwrap_or_else(|end| end);
-        // The next question follows an answer, in every provider's format.
-        if !matches!(self.messages.last(), Some(Message::Assistant { .. })) {
-            self.messages.push(Message::Assistant { text: "(no answer)".to_owned(), calls: Vec::new() });
-        }
+        self.end_with_an_answer();
+        desk.tell(Told::Said(self));
         desk.end(end)
     }
 
@@ -115,6 +152,7 @@ impl Chat {
             } else {
                 self.use_blocks(desk, &fenced)?
             }
+            desk.tell(Told::Said(self));
         }
     }
 
@@ -225,4 +263,43 @@ fn run(desk: &mut Desk<'_>, program: &Program) -> Result<(String, bool), End> {
         }
         Ran::Refused(why) => (why, true),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat() -> Chat {
+        Chat::new(Language::Python, ToolStyle::Auto, None)
+    }
+
+    #[test]
+    fn what_was_saved_in_the_middle_goes_on() {
+        let call =
+            Call { id: "1".into(), name: "run_code".into(), arguments: "{".into(), token: Some(7.into()) };
+        let result = CallResult { id: "1".into(), name: "run_code".into(), text: "x".into(), failed: true };
+        let mut before = chat();
+        before.messages = vec![
+            Message::User("?".into()),
+            Message::Assistant { text: String::new(), calls: vec![call] },
+            Message::Results(vec![result]),
+        ];
+        let after = chat().restored(&before.saved()).unwrap();
+        assert_eq!(after.messages[..3], before.messages);
+        let no_answer = Message::Assistant { text: "(no answer)".into(), calls: Vec::new() };
+        assert_eq!(after.messages[3..], [no_answer]);
+        assert_eq!(chat().restored(&after.saved()).unwrap().messages, after.messages, "it has an answer");
+        assert!(chat().restored("{}").is_err());
+        assert_eq!(chat().restored(&chat().saved()).unwrap().messages, []);
+    }
+
+    #[test]
+    fn a_model_that_cannot_call_is_remembered() {
+        let mut before = chat();
+        before.use_fences();
+        let after = chat().restored(&before.saved()).unwrap();
+        assert_eq!((after.style, after.tools.len()), (ToolStyle::Fenced, 0));
+        assert_eq!(after.system, before.system);
+        assert_eq!(chat().restored(&chat().saved()).unwrap().style, ToolStyle::Auto);
+    }
 }

@@ -1,9 +1,11 @@
 //! What is said to a model and what it answers, in no provider's words.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One message. What a conversation must not say of itself (instructions) is apart from it: [`Request::system`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Message {
     /// Of the person, or of us.
     User(String),
@@ -19,7 +21,7 @@ pub enum Message {
 }
 
 /// A tool that the model asks for.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// By which its result is found; made up where the provider gives none.
     pub id: String,
@@ -32,7 +34,7 @@ pub struct Call {
 }
 
 /// What came of a call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallResult {
     /// The call's.
     pub id: String,

@@ -11,6 +11,7 @@ use crate::secret::Redactor;
 use crate::told::Told;
 use crate::workbench::{BenchError, Program, Workbench};
 use model::RunResult;
+use std::any::Any;
 use std::time::{Duration, Instant};
 
 /// What a person says to code that is about to run.
@@ -78,6 +79,8 @@ pub struct Desk<'a> {
     pub reviewer: Option<Reviewer>,
     /// The person who approves each run, if one does.
     pub approve: Option<&'a mut dyn FnMut(&Program) -> Approval>,
+    /// Waits for a place among those who ask models, until then at most, if places are few; it is held as long as what it returns.
+    pub enter: Option<&'a dyn Fn(Instant) -> Box<dyn Any>>,
     /// Is told what happens.
     pub told: &'a mut dyn FnMut(Told<'_>),
     /// Whether to stop.
@@ -107,6 +110,7 @@ impl<'a> Desk<'a> {
             stop,
             reviewer: None,
             approve: None,
+            enter: None,
             redactor: Redactor::default(),
             sampling: Sampling::default(),
             budget: Budget::default(),
@@ -149,9 +153,11 @@ impl<'a> Desk<'a> {
     fn ask(&mut self, other: Option<&Provider>, request: &Request<'_>) -> Result<Reply, NoReply> {
         let provider = other.unwrap_or(self.provider);
         let (told, stop) = (&mut *self.told, self.stop);
+        let until = self.spent.until(&self.budget);
+        let _place = self.enter.map(|enter| enter(until));
         let mut watch = Watch {
             stop,
-            until: self.spent.until(&self.budget),
+            until,
             waits: &mut |error: &ModelError, wait: Duration| told(Told::Waiting(&error.to_string(), wait)),
         };
         match provider.ask(request, &mut watch) {
@@ -187,7 +193,11 @@ impl<'a> Desk<'a> {
         if reasons.is_empty()
             && let Some(approve) = self.approve.as_mut()
         {
-            match approve(program) {
+            let asked = Instant::now();
+            let said = approve(program);
+            // A person may take all the time of the world: it is not the model's.
+            self.spent.since += asked.elapsed();
+            match said {
                 Approval::Run => {}
                 Approval::Edited(code) => edited = Some(Program { code, ..program.clone() }),
                 Approval::Refused(why) => reasons.push(why),
@@ -270,5 +280,57 @@ impl<'a> Desk<'a> {
         }
         // Fails closed: what was not found safe does not run.
         Ok(vec!["the review of it could not be read".to_owned()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Row;
+    use model::Language;
+
+    struct Nothing;
+
+    impl Workbench for Nothing {
+        fn run(&mut self, _: &Program, _: Duration) -> Result<RunResult, BenchError> {
+            Err(BenchError::Refused("there is nothing".to_owned()))
+        }
+
+        fn run_fresh(&mut self, program: &Program, time_left: Duration) -> Result<RunResult, BenchError> {
+            self.run(program, time_left)
+        }
+
+        fn read_file(&mut self, _: &str) -> Result<Vec<u8>, BenchError> {
+            Err(BenchError::Stopped)
+        }
+
+        fn write_file(&mut self, _: &str, _: &[u8]) -> Result<(), BenchError> {
+            Err(BenchError::Stopped)
+        }
+    }
+
+    #[test]
+    fn what_a_person_takes_is_not_the_tasks_time() {
+        let (row, model) = Row::of_words("ollama").unwrap();
+        let provider = Provider::new(row, model, None, None, None).unwrap();
+        let mut took = Duration::ZERO;
+        let mut approve = |_: &Program| {
+            let asked = Instant::now();
+            while asked.elapsed() < Duration::from_millis(5) {
+                std::thread::yield_now();
+            }
+            took = asked.elapsed();
+            Approval::Run
+        };
+        let (mut bench, mut told) = (Nothing, |_: Told<'_>| {});
+        let mut desk = Desk::new(&provider, &mut bench, &mut told, &|| false);
+        desk.approve = Some(&mut approve);
+        let before = Instant::now();
+        desk.begin();
+        let program = Program { language: Language::Python, code: "1".to_owned(), stdin: None };
+        assert!(matches!(desk.run(&program, false), Ok(Ran::Refused(_))));
+        let since = desk.spent.since;
+        drop(desk);
+        assert!(since >= before + took, "{:?} of {took:?}", since - before);
     }
 }

@@ -1,6 +1,7 @@
 //! What happens in a task, told as it does.
 
 use crate::budget::Spent;
+use crate::chat::Chat;
 use crate::workbench::Program;
 use model::RunResult;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub enum Told<'a> {
     Waiting(&'a str, Duration),
     /// Something that a person should know.
     Warning(&'a str),
+    /// The conversation came to a point that it can go on from, [`Chat::saved`] now or later.
+    Said(&'a Chat),
     /// A request was answered; all that was used so far.
     Spent(&'a Spent),
 }

@@ -76,6 +76,11 @@ random_id!(
     SessionId, "ses_", "^ses_[0-7][0-9a-hjkmnp-tv-z]{25}$", "session"
 );
 
+random_id!(
+    /// Names one task: `tsk_` and 26 characters.
+    TaskId, "tsk_", "^tsk_[0-7][0-9a-hjkmnp-tv-z]{25}$", "task"
+);
+
 /// Names a tenant: 1 to 64 of `a-z 0-9 - _`, chosen by the operator, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -24,7 +24,7 @@ pub mod units;
 pub use background::Background;
 pub use egress::{Egress, EgressAttempt, EgressVerdict};
 pub use finding::{CheckMode, CheckPolicy, Finding, Severity};
-pub use id::{BatchId, RunId, SessionId, TenantId};
+pub use id::{BatchId, RunId, SessionId, TaskId, TenantId};
 pub use isolation::{Isolation, Layer};
 pub use language::Language;
 pub use limits::{Limits, LimitsPatch};

@@ -23,6 +23,7 @@ mod reviews;
 pub mod service;
 pub mod sessions;
 pub mod settings;
+pub mod tasks;
 
 use ports::Base;
 use service::Service;
@@ -98,6 +99,7 @@ pub async fn serve(
     let drained = async {
         drop(tokio::time::timeout(patience, service.live.empty()).await);
         take_back_all(&service).await;
+        drop(tokio::time::timeout(patience, service.tasks.empty()).await);
         // Their records are written; whoever waits for an answer gets it.
         ending.send_replace(true);
         drop(tokio::time::timeout(patience, service.attachments.end()).await);

@@ -121,6 +121,7 @@ impl Service {
     fn is_in_use(&self, local: &Local) -> bool {
         local.asking.load(Ordering::Relaxed) > 0
             || !self.batches.is_empty()
+            || self.tasks.empty().now_or_never().is_none()
             || self.live.empty().now_or_never().is_none()
             || self.sessions.empty().now_or_never().is_none()
     }

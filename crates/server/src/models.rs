@@ -6,6 +6,7 @@
 use crate::problem::{Kind, Problem};
 use crate::service::internal;
 use crate::settings::ModelSettings;
+use crate::tasks::{Hands, Question, Worked};
 use model::{Rejection, RunResult, RunSpec, TenantId};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +36,9 @@ pub trait Model: Send + Sync + fmt::Debug {
         asking: &Asking,
         take: &mut dyn FnMut(Value) -> bool,
     ) -> Result<(), Unanswered>;
+
+    /// Works on a question with these hands until it has an answer, or there will be none.
+    fn work(&self, question: &Question, hands: &dyn Hands) -> Worked;
 
     /// A run as a model may see it: bounded, escaped, labelled, and without a key.
     fn shown(&self, run: &RunResult) -> String;

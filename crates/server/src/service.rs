@@ -17,6 +17,7 @@ use crate::receipts::Signer;
 use crate::reviews;
 use crate::sessions::{Bound, Busy, Sessions};
 use crate::settings::Settings;
+use crate::tasks::Tasks;
 use model::{BatchId, Fault, FaultCode, Layer, Policy, RunId, RunRequest, RunSpec, TenantId};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -92,6 +93,8 @@ pub struct Service {
     pub local: Option<Local>,
     /// The language model.
     pub models: Models,
+    /// Tasks on their way.
+    pub tasks: Tasks,
     /// Chats that went to their clients for the results of tools.
     pub parted: Parted,
     alone_missing: BTreeSet<Layer>,
@@ -175,6 +178,7 @@ impl Service {
             pulse: Pulse::default(),
             local,
             models,
+            tasks: Tasks::default(),
             parted: Parted::default(),
             alone_missing,
             draining: AtomicBool::new(false),

@@ -17,7 +17,7 @@ mod values;
 
 pub use beside::{
     AgentRunSettings, CheckSettings, EgressSettings, LocalSettings, ModelSettings, PackageSettings,
-    PortsSettings,
+    PortsSettings, RetentionSettings, TaskSettings, TenantSettings,
 };
 pub use values::WarmTemplate;
 use values::{bytes, limits_patch, milliseconds};
@@ -83,6 +83,7 @@ pub const TABLE: &[Row] = &[
     row("tenant.rate_per_minute", "0", "Runs that one tenant may submit in a minute; 0 is any number"),
     row("tenant.ceiling", "{}", "The most that one tenant's runs may ask for, as `[ceiling]`"),
     row("tenant.sessions", "100", "Sessions of one tenant that are open at once"),
+    row("tenant.tasks", "8", "Tasks of one tenant that are on their way at once"),
     row(
         "session.max",
         "1000",
@@ -242,10 +243,25 @@ pub const TABLE: &[Row] = &[
         "200000",
         "Tokens, read and written, that one request may take; the turn that goes beyond is the last",
     ),
+    row(
+        "model.dollars",
+        "1.0",
+        "Dollars that one question of a task may cost, as far as the price of the model is known",
+    ),
     row("model.runs", "50", "Runs of code that one request may take"),
     row("model.time_ms", "\"10m\"", "How long one request may take"),
     row("model.concurrency", "32", "Requests to the model at once, of all tenants together; more wait"),
     row("model.tenant_concurrency", "8", "Requests to the model at once of one tenant; more wait"),
+    row(
+        "task.max",
+        "64",
+        "Tasks that are on their way at once, of all tenants together; each takes a thread",
+    ),
+    row(
+        "task.approval_ms",
+        "\"1h\"",
+        "How long code of a task waits for a person's word; after that it does not run",
+    ),
     row("receipts", "true", "Whether results carry a signed receipt"),
     row(
         "local.idle_ms",
@@ -337,6 +353,8 @@ pub struct Settings {
     pub check: CheckSettings,
     /// The language model.
     pub model: ModelSettings,
+    /// Tasks.
+    pub task: TaskSettings,
     /// Signed receipts.
     pub receipts: bool,
     /// A local server.
@@ -358,23 +376,6 @@ pub struct PoolSettings {
     pub memory: u64,
     /// Warm from the start.
     pub warm: Vec<WarmTemplate>,
-}
-
-/// What one tenant may do, unless its quota says otherwise.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct TenantSettings {
-    /// Runs at once.
-    pub concurrency: usize,
-    /// Waiting runs.
-    pub queue: usize,
-    /// Submissions in a minute.
-    pub rate_per_minute: u64,
-    /// Open sessions.
-    pub sessions: usize,
-    /// Ceilings of limits.
-    #[serde(deserialize_with = "limits_patch")]
-    pub ceiling: LimitsPatch,
 }
 
 /// Sandboxes that stay.
@@ -400,18 +401,6 @@ pub struct SessionSettings {
     /// Their files, of all ended sessions.
     #[serde(deserialize_with = "bytes")]
     pub files_bytes: u64,
-}
-
-/// What is kept of settled runs.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RetentionSettings {
-    /// How long.
-    #[serde(deserialize_with = "milliseconds")]
-    pub age_ms: u64,
-    /// How much.
-    #[serde(deserialize_with = "bytes")]
-    pub bytes: u64,
 }
 
 /// A setting that cannot be used: which, from where, why.

@@ -137,7 +137,7 @@ impl Store {
             let tenant: TenantId = from_word(tenant, "the tenant of a batch")?;
             match idempotency::claim(transaction, &tenant, key, id.as_str(), at_ms)? {
                 None => Ok(BatchAdmission::Admitted),
-                Some(Claimed::Run(_)) => Err(StoreError::IdempotencyConflict),
+                Some(Claimed::Run(_) | Claimed::Task(_)) => Err(StoreError::IdempotencyConflict),
                 Some(Claimed::Batch(first)) => {
                     remove(transaction, seq)?;
                     Ok(BatchAdmission::Replayed(first))

@@ -3,7 +3,7 @@
 use crate::StoreError;
 use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_MS};
 use crate::writer::Transaction;
-use model::{BatchId, RunId, TenantId};
+use model::{BatchId, RunId, TaskId, TenantId};
 use rusqlite::{OptionalExtension, params};
 
 /// A client's key for one request, claimed in the transaction that admits what it asks for. Remembered for 24 hours
@@ -23,6 +23,8 @@ pub(crate) enum Claimed {
     Run(RunId),
     /// A batch.
     Batch(BatchId),
+    /// A task, or a message to it.
+    Task(TaskId),
 }
 
 /// Refuses a key that is empty or too long.
@@ -61,6 +63,7 @@ pub(crate) fn claim(
     }
     let run = claimed.parse().map(Claimed::Run);
     let object = run.or_else(|_| claimed.parse().map(Claimed::Batch));
+    let object = object.or_else(|_| claimed.parse().map(Claimed::Task));
     object.map(Some).map_err(|_| StoreError::damaged("an idempotency key"))
 }
 

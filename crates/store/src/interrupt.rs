@@ -3,7 +3,7 @@
 use crate::columns::{from_json, from_word};
 use crate::runs::write::Settled;
 use crate::writer::{Transaction, Write};
-use crate::{Settlement, Store, StoreError, batches};
+use crate::{Settlement, Store, StoreError, batches, tasks};
 use model::result::{Digests, RunState, Usage};
 use model::{Fault, FaultCode, Isolation, RunId, RunResult};
 use rusqlite::{Row, params};
@@ -12,8 +12,8 @@ use rusqlite::{Row, params};
 const STEP: i64 = 500;
 
 impl Store {
-    /// Settles every run that was queued or running when this process opened the store as the fault `interrupted`, cancels
-    /// batches that were running, and returns the runs' ids. What this process admitted is not touched.
+    /// Settles every run that was queued or running when this process opened the store as the fault `interrupted`, ends
+    /// batches and tasks that were on their way, and returns the runs' ids. What this process admitted is not touched.
     ///
     /// The message says whether the run had started; either may be tried again, as [`Fault::new`] has it.
     pub fn interrupt_unfinished(&self, at_ms: i64) -> Write<Vec<RunId>> {
@@ -39,6 +39,7 @@ impl Store {
                 }
             }
             batches::interrupt(transaction, before.batch, at_ms)?;
+            tasks::interrupt(transaction, before.task, at_ms)?;
             Ok(ids)
         })
     }

@@ -1,4 +1,4 @@
-//! The record of everything fireclay does: runs, their events and artifacts, batches, keys, tenants, usage and the audit log.
+//! The record of everything fireclay does: runs, their events and artifacts, batches, tasks, keys, tenants, usage and the audit log.
 //!
 //! One SQLite file and a directory of artifact contents below the data directory. No HTTP, no policy, no clock, no randomness:
 //! times (`…_ms`, milliseconds since 1970) and random bytes are arguments. SQL does not leave this crate.
@@ -35,6 +35,11 @@
 //! store.forget_session_files(&SessionId)             -> Write<()>
 //! store.remove_sessions(oldest_ms, limit)            -> Write<usize>          ended ones without runs and files
 //!
+//! store.create_task(NewTask, Vec<TaskNews>)          -> Write<TaskAdmission>  before the 2xx leaves
+//! store.ask_task(&TenantId, &TaskId, NewQuestion)    -> Write<TaskAdmission>  goes on with one that has ended
+//! store.tell_task(&TaskId, TaskStep)                 -> Write<u64>            what happened, before anybody is told
+//! store.remove_task(Scope, &TaskId, Actor, at_ms)    -> Write<()>             ended ones only; audited
+//!
 //! store.create_key(NewKey, [u8; KEY_RANDOM_BYTES], Actor, at_ms) -> Write<CreatedKey>   audited
 //! store.revoke_key(Scope, &KeyId, Actor, at_ms)      -> Write<()>             audited; in force before it answers
 //! store.verify_key(&str, now_ms)                     -> Option<Principal>     never blocks, never reads the disk
@@ -68,6 +73,11 @@
 //! reader.sessions_to_clear(at_ms, limit)             -> Vec<SessionId>        those whose files go first
 //! reader.session_files_bytes()                       -> u64
 //! reader.run_of_key(&TenantId, &Idempotency, now_ms) -> Option<RunId>
+//! reader.task(&Scope, &TaskId)                       -> Option<TaskRow>
+//! reader.tasks(&Scope, Option<TaskState>, &Page)     -> Listed<TaskRow>       newest first
+//! reader.task_events(&Scope, &TaskId, after, limit)  -> Option<Vec<TaskEvent>> None: no such task
+//! reader.task_conversation(&TaskId)                  -> Option<String>
+//! reader.task_of_key(&TenantId, &Idempotency, now_ms) -> Option<TaskId>        or the conflict that it is
 //! reader.keys(&Scope, &Page)                         -> Listed<KeyRow>        never the secrets
 //! reader.tenant(&TenantId)                           -> Option<TenantRow>
 //! reader.tenants(&Page)                              -> Listed<TenantRow>
@@ -98,6 +108,7 @@ mod scope;
 mod sessions;
 pub mod spool;
 mod store;
+mod tasks;
 mod tenants;
 mod texts;
 mod usage;
@@ -119,6 +130,7 @@ pub use scope::Scope;
 pub use sessions::{NewSession, SessionCounts, SessionEnd, SessionRow};
 pub use spool::{Ingested, Record};
 pub use store::{Durability, Options, Store};
+pub use tasks::{NewQuestion, NewTask, TaskAdmission, TaskEvent, TaskNews, TaskRow, TaskState, TaskStep};
 pub use tenants::{Quota, TenantRow};
 pub use usage::UsageRow;
 pub use writer::Write;

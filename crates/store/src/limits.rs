@@ -14,6 +14,14 @@ pub const LOG_WAIT: Duration = Duration::from_millis(250);
 pub const TIME_MS_MAX: i64 = 253_402_300_799_999;
 /// Longest request text of a run. Above the model's code and files, which HTTP bounds lower.
 pub const REQUEST_BYTES_MAX: usize = 128 << 20;
+/// Longest request text of a task.
+pub const TASK_REQUEST_BYTES_MAX: usize = 4 << 20;
+/// Longest data of one event of a task. Above the longest answer of a model.
+pub const TASK_EVENT_BYTES_MAX: usize = 64 << 20;
+/// Longest conversation of a task; one that grows longer takes no more questions.
+pub const TASK_CONVERSATION_BYTES_MAX: usize = 64 << 20;
+/// Most events of a task that are read at once.
+pub const TASK_EVENTS_MAX: usize = 20_000;
 /// Longest result text of a run: two streams at the default ceiling of 16 MiB fit, six-fold escaped at worst; what does not is a fault.
 pub const RESULT_BYTES_MAX: usize = 256 << 20;
 /// Longest text of a run's events.

@@ -4,14 +4,14 @@ use crate::columns::count;
 use crate::limits::{RETAIN_STEP_BYTES, RETAIN_STEP_PAGES, RETAIN_STEP_ROWS, RETAIN_STEP_RUNS};
 use crate::runs::write::remove;
 use crate::writer::{After, Transaction, Write};
-use crate::{Reader, Store, StoreError, audit, batches, idempotency};
+use crate::{Reader, Store, StoreError, audit, batches, idempotency, tasks};
 use rusqlite::{Connection, params};
 use std::sync::atomic::Ordering;
 
 /// What is kept; absent is for ever.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Settled runs admitted no longer ago than this, and batches that still have runs.
+    /// Settled runs admitted no longer ago than this, and batches and tasks that still have runs.
     pub max_age_ms: Option<i64>,
     /// The newest, so that database and artifacts together stay below this.
     pub max_bytes: Option<u64>,
@@ -30,6 +30,8 @@ pub struct Retained {
     pub bytes: u64,
     /// Batches.
     pub batches: u64,
+    /// Tasks.
+    pub tasks: u64,
     /// Rows of the audit log.
     pub audit_rows: u64,
     /// Whether another step would remove more.
@@ -69,7 +71,10 @@ impl Store {
                 let (batches, more) =
                     batches::remove_old(transaction, oldest, RETAIN_STEP_RUNS, RETAIN_STEP_ROWS)?;
                 retained.batches = batches;
-                retained.more |= more;
+                let (tasks, more_tasks) =
+                    tasks::remove_old(transaction, oldest, RETAIN_STEP_RUNS, RETAIN_STEP_ROWS)?;
+                retained.tasks = tasks;
+                retained.more |= more || more_tasks;
             }
             if let Some(age) = retention.audit_max_age_ms {
                 let oldest = now_ms.saturating_sub(age);

@@ -52,7 +52,7 @@ struct Inner {
     blobs: Arc<Blobs>,
     keys: Arc<Keyring>,
     directory: PathBuf,
-    /// The last run and batch of our predecessors, by `seq`.
+    /// The last run, batch and task of our predecessors, by `seq`.
     before: Before,
     /// The directory of contents that retention looks through next.
     sweep_next: AtomicU8,
@@ -64,6 +64,7 @@ struct Inner {
 pub(crate) struct Before {
     pub run: i64,
     pub batch: i64,
+    pub task: i64,
 }
 
 impl Store {
@@ -79,7 +80,7 @@ impl Store {
             .map_err(|error| error.doing("open the database"))?;
         let last =
             |table| db.query_row(&format!("SELECT ifnull(max(seq), 0) FROM {table}"), [], |row| row.get(0));
-        let before = Before { run: last("runs")?, batch: last("batches")? };
+        let before = Before { run: last("runs")?, batch: last("batches")?, task: last("tasks")? };
         let blobs = Arc::new(Blobs::open(directory, options.durability)?);
         let keys = Arc::new(Keyring::load(&db)?);
         let inner = Inner {

@@ -28,11 +28,13 @@ OPERATIONS = {
     "create_session", "list_sessions", "show_session", "close_session", "renew_session", "restart_session", "link_port", "submit_session_run",
     "list_session_files", "fetch_session_file", "put_session_file", "remove_session_file", "move_session_file",
     "make_session_directory",
+    "create_task", "list_tasks", "show_task", "remove_task", "ask_task", "approve_attempt",
     "read_limits", "version",
 }  # fmt: skip
 # Bodies that the client puts together itself, from these.
 WRITTEN_BY_HAND = {
-    "BatchLine", "CreateSession", "MakeDirectory", "Move", "Renew", "StreamEvent", "SubmitRun", "SubmitSessionRun",
+    "ApproveAttempt", "AskTask", "BatchLine", "CreateSession", "CreateTask", "MakeDirectory", "Move", "Renew", "StreamEvent", "SubmitRun",
+    "SubmitSessionRun", "TaskStreamEvent",
 }  # fmt: skip
 # What a type can do besides being read, by hand in `_result.py`.
 ABILITIES = {"RunResult": "Judged"}

@@ -927,6 +927,117 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List tasks */
+        get: operations["list_tasks"];
+        put?: never;
+        /**
+         * Ask the service's model
+         * @description The model (settings `model.*`) writes programs, they run in a session, it is told what came of them and mends what failed, until it has an
+         *     answer or a part of the budget is used up. Answers as soon as the task is recorded; with `"wait": true` when it is settled; with
+         *     `stream=true` or `Accept: text/event-stream` with its events as they happen. It goes on when nobody listens.
+         */
+        post: operations["create_task"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Look at a task
+         * @description With all that it has come to so far: its questions, and each piece of code with its run, its error and what the model said to it.
+         */
+        get: operations["show_task"];
+        put?: never;
+        post?: never;
+        /**
+         * Take back a task that is on its way, or forget one that has ended
+         * @description Taken back: its run is cancelled, its session ends unless it is yours, and what was recorded stays. It answers when all that is done.
+         *     Forgotten: the task goes with all that was recorded of it, and its session ends; its runs stay.
+         */
+        delete: operations["remove_task"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks/{id}/approvals/{n}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say whether code of a task runs
+         * @description Of a task with `"ask": true`: `n` is the number of the attempt that waits, `approval` of the task and of the event of that name. Code that is
+         *     not let run is told to the model, which goes on. Nobody's word within `task.approval_ms` is a no.
+         */
+        post: operations["approve_attempt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow a task
+         * @description Server-sent events, from the first to the end of the question that is worked on: `question`, `thought`, `code`, `approval`, `decided`,
+         *     `running`, `ran`, `refused`, `denied`, `file`, `retrying`, `warning`, `spent`, `settled`. `Last-Event-ID` resumes.
+         */
+        get: operations["follow_task"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks/{id}/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask a task another question
+         * @description The same conversation goes on, in the same session as long as it is open, with a whole budget. The task must have ended, by an answer or
+         *     without one; one that was taken back takes no more. Answers as `POST /v1/tasks` does; a stream has what happens from this question on.
+         */
+        post: operations["ask_task"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tenants": {
         parameters: {
             query?: never;
@@ -1021,6 +1132,20 @@ export interface components {
                 [key: string]: number | null;
             } | null;
         };
+        /**
+         * @description What a person says to code that waits.
+         * @enum {string}
+         */
+        ApprovalDecision: "approve" | "always" | "deny";
+        /** @description A person's word about code that waits. */
+        ApproveAttempt: {
+            /** @description What is done with it. */
+            decision: components["schemas"]["ApprovalDecision"];
+            /** @description With `approve`: what runs instead. */
+            code?: string | null;
+            /** @description With `deny`: why, for the model, 64 KiB at most. */
+            reason?: string | null;
+        };
         /** @description A file a run left behind. */
         Artifact: {
             /** @description Where, relative to the workspace. Bytes that are not UTF-8 are replaced. */
@@ -1034,6 +1159,15 @@ export interface components {
             sha256: string;
             /** @description A guess by its name. */
             mime: string;
+        };
+        /** @description Another question to a task that has ended. */
+        AskTask: {
+            /** @description The question, 256 KiB at most. */
+            question: string;
+            /** @description How much it may use: a whole budget of its own. */
+            budget?: components["schemas"]["TaskBudgetSaid"];
+            /** @description Whether to answer only when the question is settled. */
+            wait?: boolean;
         };
         /** @description A recorded act. */
         AuditAct: {
@@ -1341,6 +1475,29 @@ export interface components {
              * @default null
              */
             ttl_ms?: number | null;
+        };
+        /** @description A task as it is asked for. */
+        CreateTask: {
+            /** @description The question, 256 KiB at most. */
+            question: string;
+            /** @description Instructions of your own for the model, beside those of the service, 64 KiB at most. */
+            instructions?: string | null;
+            language?: components["schemas"]["Language"] | null;
+            /** @description What the task's session is made from; absent means the template of the language. */
+            template?: string | null;
+            session?: components["schemas"]["SessionId"] | null;
+            /** @description Files that the session begins with. */
+            files?: components["schemas"]["InputFile"][];
+            /** @description How much the session may use, and each of its runs. */
+            limits?: components["schemas"]["LimitsPatch"];
+            /** @description How much the question may use. */
+            budget?: components["schemas"]["TaskBudgetSaid"];
+            /** @description Whether a language model reads code before it runs; what it finds unsafe is not run, and goes back to the model. */
+            review?: boolean;
+            /** @description Whether each run waits for a person: `POST /v1/tasks/{id}/approvals/{n}`. */
+            ask?: boolean;
+            /** @description Whether to answer only when the question is settled. */
+            wait?: boolean;
         };
         /** @description A key that was just made. */
         CreatedKey: components["schemas"]["Key"] & {
@@ -2432,6 +2589,244 @@ export interface components {
              * @description How many were judged.
              */
             judged: number;
+        };
+        /** @description A piece of code that the model wrote, and what became of it. */
+        TaskAttempt: {
+            /**
+             * Format: u-int32
+             * @description Its place among all of the task, from 1.
+             */
+            number: number;
+            /**
+             * Format: u-int32
+             * @description Which question it was for, from 1.
+             */
+            question: number;
+            /** @description What the model said before it. */
+            thought?: string | null;
+            /** @description Its language. */
+            language: components["schemas"]["Language"];
+            /** @description Its text, as it ran or was to run. */
+            code: string;
+            /** @description What it reads on standard input. */
+            stdin?: string | null;
+            /** @description Whether a person wrote it anew before it ran. */
+            edited: boolean;
+            run?: components["schemas"]["RunId"] | null;
+            /** @description The outcome of its run, or `denied` if it was not let run; absent as long as there is none, or if the sandbox failed. */
+            outcome?: string | null;
+            /** @description What went wrong, in a few words; absent if nothing did, or it is not over. */
+            error?: string | null;
+            /** @description What the model was told of its run, the first 16 KiB. */
+            output?: string | null;
+            /** @description Why it was not let run: the words of the review, or of the person who was asked. */
+            denied: string[];
+            /** @description What the model said to its failure, before it tried again. */
+            reflection?: string | null;
+        };
+        /** @description How much one question may use. Kept outside of the model. */
+        TaskBudget: {
+            /**
+             * Format: u-int32
+             * @description Answers of the model.
+             */
+            turns: number;
+            /**
+             * Format: u-int64
+             * @description Tokens, read and written; the turn that goes beyond is the last.
+             */
+            tokens: number;
+            /**
+             * Format: double
+             * @description Dollars, as far as the price of the model is known.
+             */
+            dollars: number;
+            /**
+             * Format: u-int64
+             * @description From the question to the answer, in milliseconds, without what a person took to approve runs.
+             */
+            time_ms: number;
+            /**
+             * Format: u-int32
+             * @description Runs of code.
+             */
+            runs: number;
+        };
+        /** @description How much a question may use; what is left out is as the service is set (`model.*`), and no more can be asked for. */
+        TaskBudgetSaid: {
+            /**
+             * Format: u-int32
+             * @description Answers of the model.
+             * @default null
+             */
+            turns?: number | null;
+            /**
+             * Format: u-int64
+             * @description Tokens, read and written; the turn that goes beyond is the last.
+             * @default null
+             */
+            tokens?: number | null;
+            /**
+             * Format: double
+             * @description Dollars, as far as the price of the model is known.
+             * @default null
+             */
+            dollars?: number | null;
+            /**
+             * Format: u-int64
+             * @description From the question to the answer, in milliseconds, without what a person took to approve runs.
+             * @default null
+             */
+            time_ms?: number | null;
+            /**
+             * Format: u-int32
+             * @description Runs of code.
+             * @default null
+             */
+            runs?: number | null;
+        };
+        /** @description Names one task: `tsk_` and 26 characters. */
+        TaskId: string;
+        /** @description The last code of a question. */
+        TaskLastCode: {
+            /** @description Its language. */
+            language: components["schemas"]["Language"];
+            /** @description Its text. */
+            code: string;
+            /** @description What it reads on standard input. */
+            stdin?: string | null;
+            /** @description What the model was told of it. */
+            output: string;
+        };
+        /** @description A page of tasks. */
+        TaskList: {
+            /** @description Newest first. */
+            items: components["schemas"]["TaskSummary"][];
+            /** @description Where the next page begins; absent when this is the last. */
+            next?: string | null;
+        };
+        /** @description A question, and what it came to. */
+        TaskQuestion: {
+            /** @description The question. */
+            question: string;
+            /** @description When it was asked, RFC 3339 in UTC. */
+            asked_at: string;
+            /** @description When it was settled. */
+            settled_at?: string | null;
+            /** @description How much it may use. */
+            budget: components["schemas"]["TaskBudget"];
+            /** @description How it ended: `answered`, `budget_exceeded`, `failed`, `cancelled` or `interrupted`; absent while it has not. */
+            state?: string | null;
+            /** @description The answer, if there is one. Never made up of what there was. */
+            answer?: string | null;
+            /** @description Why there is none. */
+            error?: string | null;
+            /** @description The part of the budget that was used up: `turns`, `tokens`, `dollars`, `time` or `runs`. */
+            limit?: string | null;
+            /** @description What it used, so far. */
+            usage: components["schemas"]["TaskUsage"];
+            last?: components["schemas"]["TaskLastCode"] | null;
+        };
+        /** @description One event of a task's stream, as its fields. */
+        TaskStreamEvent: {
+            /** @description Its number in the task, from 1 on: what `Last-Event-ID` takes. */
+            id: string;
+            /**
+             * @description `question`, `thought`, `code`, `approval`, `decided`, `running`, `ran`, `refused`, `denied`, `file`, `retrying`, `warning`, `spent`,
+             *     `settled`; or `problem` when events could not be read.
+             */
+            event: string;
+            /** @description JSON, with `at`, when it happened, RFC 3339 in UTC. docs/tasks.md has the fields of each. */
+            data: string;
+        };
+        /** @description A task as lists show it. */
+        TaskSummary: {
+            /** @description This task. */
+            id: components["schemas"]["TaskId"];
+            /** @description `running`, `waiting` (for a person), `answered`, `budget_exceeded`, `failed`, `cancelled` or `interrupted` (the service ended). */
+            state: string;
+            /** @description When it began, RFC 3339 in UTC. */
+            created_at: string;
+            /** @description When its latest question was settled. */
+            settled_at?: string | null;
+            /** @description Its first question. */
+            question: string;
+            /**
+             * Format: u-int32
+             * @description How many questions it was asked.
+             */
+            questions: number;
+            session?: components["schemas"]["SessionId"] | null;
+            /** @description Who works on it, as `provider:model`. */
+            model: string;
+        };
+        /** @description What a question used. */
+        TaskUsage: {
+            /**
+             * Format: u-int32
+             * @description Answers of the model.
+             */
+            turns: number;
+            /**
+             * Format: u-int32
+             * @description Runs of code.
+             */
+            runs: number;
+            /**
+             * Format: u-int64
+             * @description Tokens that models read.
+             */
+            input_tokens: number;
+            /**
+             * Format: u-int64
+             * @description Of these, read from the provider's cache.
+             */
+            cached_tokens: number;
+            /**
+             * Format: u-int64
+             * @description Tokens that models wrote.
+             */
+            output_tokens: number;
+            /**
+             * Format: double
+             * @description Dollars; absent if the price of some request is not known.
+             */
+            dollars?: number | null;
+        };
+        /** @description A task. */
+        TaskView: {
+            /** @description This task. */
+            id: components["schemas"]["TaskId"];
+            /** @description `running`, `waiting` (for a person), `answered`, `budget_exceeded`, `failed`, `cancelled` or `interrupted` (the service ended). */
+            state: string;
+            /** @description When it began, RFC 3339 in UTC. */
+            created_at: string;
+            /** @description When its latest question was settled. */
+            settled_at?: string | null;
+            /** @description The answer to its latest question, if there is one. Never made up of what there was. */
+            answer?: string | null;
+            /** @description Why there is none. */
+            error?: string | null;
+            /** @description The part of the budget that the latest question used up: `turns`, `tokens`, `dollars`, `time` or `runs`. */
+            limit?: string | null;
+            /** @description What the latest question used, so far. */
+            usage: components["schemas"]["TaskUsage"];
+            /**
+             * Format: u-int32
+             * @description The number of the attempt that waits for a person, if one does.
+             */
+            approval?: number | null;
+            session?: components["schemas"]["SessionId"] | null;
+            /** @description Who works on it, as `provider:model`. */
+            model: string;
+            /** @description Whether each run waits for a person. */
+            ask: boolean;
+            /** @description Whether a language model reads code before it runs. */
+            review: boolean;
+            /** @description Its questions, in their order. */
+            questions: components["schemas"]["TaskQuestion"][];
+            /** @description All code that the model wrote, and what became of it. */
+            attempts: components["schemas"]["TaskAttempt"][];
         };
         /** @description A tenant. */
         Tenant: {
@@ -4696,6 +5091,287 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SettingList"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_tasks: {
+        parameters: {
+            query?: {
+                /** @description In this state */
+                state?: string;
+                /** @description At most this many, 200 at most */
+                limit?: number;
+                /** @description `next` of the page before */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskList"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_task: {
+        parameters: {
+            query?: {
+                /** @description Whether to stream events, as `Accept: text/event-stream` asks too */
+                stream?: boolean;
+            };
+            header?: {
+                /** @description The same key with the same request is the same task, for 24 hours */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateTask"];
+            };
+        };
+        responses: {
+            /** @description Settled; or the stream of its events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskView"];
+                    "text/event-stream": components["schemas"]["TaskStreamEvent"];
+                };
+            };
+            /** @description Recorded and on its way */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskView"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The task */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The task */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskView"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The task */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Taken back */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskView"];
+                };
+            };
+            /** @description Forgotten */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve_attempt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The task */
+                id: string;
+                /** @description The attempt */
+                n: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApproveAttempt"];
+            };
+        };
+        responses: {
+            /** @description Taken, and recorded */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskView"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    follow_task: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The last event that was seen */
+                "last-event-id"?: string | null;
+            };
+            path: {
+                /** @description The task */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["TaskStreamEvent"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ask_task: {
+        parameters: {
+            query?: {
+                /** @description Whether to stream events, as `Accept: text/event-stream` asks too */
+                stream?: boolean;
+            };
+            header?: {
+                /** @description The same key with the same request is asked once, for 24 hours */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                /** @description The task */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AskTask"];
+            };
+        };
+        responses: {
+            /** @description Settled; or the stream of its events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskView"];
+                    "text/event-stream": components["schemas"]["TaskStreamEvent"];
+                };
+            };
+            /** @description Recorded and on its way */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskView"];
                 };
             };
             /** @description A problem */

@@ -215,6 +215,8 @@ async fn revoke(
         store::StoreError::NotFound => Problem::not_found("key", &id),
         other => other.into(),
     })?;
+    // What it asked for does not go on at the operator's cost.
+    service.tasks.revoke(&key);
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -30,6 +30,7 @@ mod session_watch;
 pub mod sessions;
 mod settings;
 mod sse;
+pub mod tasks;
 mod tenants;
 mod usage;
 
@@ -69,6 +70,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "runs", description = "One run and all that comes of it"),
         (name = "sessions", description = "Sandboxes that stay: state and files that survive between runs"),
         (name = "batches", description = "Many runs, and graded programs"),
+        (name = "tasks", description = "Questions that a language model works on with programs"),
         (name = "keys", description = "Who may call, and who signs receipts"),
         (name = "tenants", description = "Who there is, how much each may do, and what each did"),
         (name = "audit", description = "Who changed what, when"),
@@ -107,6 +109,7 @@ fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
         .merge(reviews::routes())
         .merge(chat::routes())
         .merge(responses::routes())
+        .merge(tasks::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(usage::routes())

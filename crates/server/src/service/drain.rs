@@ -24,6 +24,7 @@ impl Service {
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
         self.batches.interrupt();
+        self.tasks.interrupt();
     }
 }
 

@@ -1,12 +1,44 @@
-//! Settings of what stands beside the engine: ports of sessions, the static check, the language model, local servers, AgentRun's routes.
+//! Settings of what stands beside the engine: tenants, retention, ports of sessions, the static check, the language model, tasks, local
+//! servers, AgentRun's routes.
 
-use super::values::{address, address_or_off, bytes, milliseconds, origin};
-use model::{CheckMode, CheckPolicy, Limits};
+use super::values::{address, address_or_off, bytes, limits_patch, milliseconds, origin};
+use model::{CheckMode, CheckPolicy, Limits, LimitsPatch};
 use packages::policy::List;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use worker::installer::InstallSettings;
 use worker::proxies::EgressPolicy;
+
+/// What one tenant may do, unless its quota says otherwise.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantSettings {
+    /// Runs at once.
+    pub concurrency: usize,
+    /// Waiting runs.
+    pub queue: usize,
+    /// Submissions in a minute.
+    pub rate_per_minute: u64,
+    /// Open sessions.
+    pub sessions: usize,
+    /// Tasks on their way.
+    pub tasks: usize,
+    /// Ceilings of limits.
+    #[serde(deserialize_with = "limits_patch")]
+    pub ceiling: LimitsPatch,
+}
+
+/// What is kept of settled runs.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSettings {
+    /// How long.
+    #[serde(deserialize_with = "milliseconds")]
+    pub age_ms: u64,
+    /// How much.
+    #[serde(deserialize_with = "bytes")]
+    pub bytes: u64,
+}
 
 /// The static check of runs that do not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -19,7 +51,7 @@ pub struct CheckSettings {
 }
 
 /// The language model of the service.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
     /// Who is asked; empty is nobody.
@@ -34,6 +66,8 @@ pub struct ModelSettings {
     pub turns: u64,
     /// Tokens for one request.
     pub tokens: u64,
+    /// Dollars for one question of a task.
+    pub dollars: f64,
     /// Runs for one request.
     pub runs: u64,
     /// Time for one request.
@@ -43,6 +77,17 @@ pub struct ModelSettings {
     pub concurrency: usize,
     /// Requests of one tenant at once.
     pub tenant_concurrency: usize,
+}
+
+/// Tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskSettings {
+    /// On their way at once.
+    pub max: usize,
+    /// How long code waits for a person.
+    #[serde(deserialize_with = "milliseconds")]
+    pub approval_ms: u64,
 }
 
 /// A local server.

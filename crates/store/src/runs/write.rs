@@ -156,7 +156,7 @@ impl Admitted {
             match claimed {
                 None => {}
                 Some(Claimed::Run(id)) => return Ok(Admission::Replayed(id)),
-                Some(Claimed::Batch(_)) => return Err(StoreError::IdempotencyConflict),
+                Some(Claimed::Batch(_) | Claimed::Task(_)) => return Err(StoreError::IdempotencyConflict),
             }
         }
         if let Some((batch, _)) = &run.batch {

@@ -17,5 +17,6 @@ mod retention;
 mod runs;
 mod sessions;
 mod spool;
+mod tasks;
 mod tenants;
 mod usage;

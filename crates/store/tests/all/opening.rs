@@ -6,13 +6,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use store::{Filter, Options, Page, Reader, Store, StoreError};
 
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 7] = [
     include_str!("../../src/migrations/1-runs.sql"),
     include_str!("../../src/migrations/2-batches.sql"),
     include_str!("../../src/migrations/3-access.sql"),
     include_str!("../../src/migrations/4-audit.sql"),
     include_str!("../../src/migrations/5-texts.sql"),
     include_str!("../../src/migrations/6-sessions.sql"),
+    include_str!("../../src/migrations/7-tasks.sql"),
 ];
 
 fn refused(directory: &std::path::Path) -> StoreError {
@@ -106,9 +107,9 @@ fn another_programs_database_is_left_alone() {
 fn a_newer_schema_is_refused_in_words() {
     let (directory, store) = store();
     drop(store);
-    raw(directory.path()).execute_batch("PRAGMA user_version = 7").unwrap();
+    raw(directory.path()).execute_batch("PRAGMA user_version = 8").unwrap();
     let expected = format!(
-        "{}/fireclay.db has schema 7, newer than 6, the newest this fireclay knows; use a newer fireclay",
+        "{}/fireclay.db has schema 8, newer than 7, the newest this fireclay knows; use a newer fireclay",
         directory.path().display()
     );
     assert_eq!(refused(directory.path()).to_string(), expected);
@@ -134,7 +135,7 @@ fn every_older_schema_is_brought_up_to_date() {
         let directory = tempfile::tempdir().unwrap();
         old_database(directory.path(), version);
         match Reader::open(directory.path()) {
-            Err(StoreError::Older { found, known: 6, .. }) => assert_eq!(found, version as i64),
+            Err(StoreError::Older { found, known: 7, .. }) => assert_eq!(found, version as i64),
             other => panic!("{:?}", other.err()),
         }
         let store = open(directory.path());

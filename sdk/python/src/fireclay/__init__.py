@@ -11,15 +11,17 @@ from ._async.client import AsyncFireclay
 from ._async.files import AsyncSessionFiles
 from ._async.sessions import AsyncSession, AsyncSessions
 from ._async.stream import AsyncRunStream
+from ._async.tasks import AsyncTasks
 from ._events import Event
 from ._policy import __version__
-from ._request import BatchGrading, BatchItem, BatchRun, RunOptions, SessionOptions, SessionRunOptions, run_request
+from ._request import BatchGrading, BatchItem, BatchRun, RunOptions, SessionOptions, SessionRunOptions, TaskOptions, run_request
 from ._result import Display
 from ._sync.batches import BatchStream
 from ._sync.client import Fireclay
 from ._sync.files import SessionFiles
 from ._sync.sessions import Session, Sessions
 from ._sync.stream import RunStream
+from ._sync.tasks import Tasks
 from ._types import (
     Answer,
     Artifact,
@@ -43,6 +45,11 @@ from ._types import (
     SessionState,
     SessionView,
     Summary,
+    TaskAttempt,
+    TaskQuestion,
+    TaskSummary,
+    TaskUsage,
+    TaskView,
     Usage,
     Version,
 )
@@ -72,6 +79,7 @@ __all__ = [
     "AsyncSession",
     "AsyncSessionFiles",
     "AsyncSessions",
+    "AsyncTasks",
     "BatchGrading",
     "BatchItem",
     "BatchRun",
@@ -117,6 +125,13 @@ __all__ = [
     "SessionView",
     "Sessions",
     "Summary",
+    "TaskAttempt",
+    "TaskOptions",
+    "TaskQuestion",
+    "TaskSummary",
+    "TaskUsage",
+    "TaskView",
+    "Tasks",
     "TooMany",
     "Unauthenticated",
     "Unreachable",

@@ -9,7 +9,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, TypedDict, Union
 
-from ._types import Background, Egress, GradingSaid, InputFile, Language, LimitsPatch, Priority, RunRequest
+from ._types import (
+    Background,
+    Egress,
+    GradingSaid,
+    InputFile,
+    Language,
+    LimitsPatch,
+    Priority,
+    RunRequest,
+    TaskBudgetSaid,
+)
 
 if TYPE_CHECKING:
     # Type checkers bring it; nothing evaluates it.
@@ -123,6 +133,29 @@ class SessionOptions(TypedDict, total=False):
     """How long it stays at most."""
 
 
+class TaskOptions(TypedDict, total=False):
+    """What a task may have; all may be left out."""
+
+    instructions: Optional[str]
+    """Instructions of your own for the model, beside those of the service."""
+    language: Optional[Language]
+    """The language of code that names none; Python if none is named."""
+    template: Optional[str]
+    """What its session is made from; by the language if none is named."""
+    session: Optional[str]
+    """A session of yours that code runs in. It stays when the task goes."""
+    files: Optional[Files]
+    """Files that the session begins with."""
+    limits: LimitsPatch
+    """How much the session may use, and each of its runs."""
+    budget: TaskBudgetSaid
+    """How much the question may use."""
+    review: bool
+    """Whether a language model reads code before it runs."""
+    ask: bool
+    """Whether each run waits for a person: see `approve` and `deny`."""
+
+
 def run_request(code: str, language: Optional[Language] = None, **options: Unpack[RunOptions]) -> BatchRun:
     """A run as the API has it; also an item of a batch. The language is by `file_name` or by the code's first line, else Python."""
     if language is None and options.get("file_name") is None and not code.startswith("#!"):
@@ -142,6 +175,11 @@ def session_request(**options: Unpack[SessionOptions]) -> Dict[str, Any]:
     said: Dict[str, Any] = dict(options)
     stay = times(said.pop("idle_ttl", None), said.pop("ttl", None))
     return _said({**said, **stay})
+
+
+def task_request(question: str, *, wait: bool, **options: Unpack[TaskOptions]) -> Dict[str, Any]:
+    """A task as the API has it."""
+    return {"question": question, "wait": wait, **_said({**options, "files": input_files(options.get("files"))})}
 
 
 def times(idle_ttl: Optional[Duration], ttl: Optional[Duration]) -> Dict[str, int]:

@@ -8,6 +8,9 @@ from typing import Any, Dict, List, Literal, Optional, TypedDict
 
 from ._result import Display, Judged
 
+# What a person says to code that waits.
+ApprovalDecision = Literal["approve", "always", "deny"]
+
 # What becomes of threads and processes that runs left in a session's interpreters, from a tenth of a second after the last run
 # until the next one.
 Background = Literal["frozen", "slow", "running"]
@@ -80,6 +83,9 @@ SessionState = Literal["open", "ended"]
 
 # How much a finding weighs.
 Severity = Literal["low", "medium", "high"]
+
+# Names one task: `tsk_` and 26 characters.
+TaskId = str
 
 
 @dataclass(frozen=True)
@@ -761,6 +767,197 @@ class Tally:
     """How many passed."""
     judged: int
     """How many were judged."""
+
+
+@dataclass(frozen=True)
+class TaskAttempt:
+    """A piece of code that the model wrote, and what became of it."""
+
+    number: int
+    """Its place among all of the task, from 1."""
+    question: int
+    """Which question it was for, from 1."""
+    language: Language
+    """Its language."""
+    code: str
+    """Its text, as it ran or was to run."""
+    edited: bool
+    """Whether a person wrote it anew before it ran."""
+    denied: List[str]
+    """Why it was not let run: the words of the review, or of the person who was asked."""
+    thought: Optional[str] = None
+    """What the model said before it."""
+    stdin: Optional[str] = None
+    """What it reads on standard input."""
+    run: Optional[RunId] = None
+    """Its run: `GET /v1/runs/{id}` has all of it. Absent if it did not run."""
+    outcome: Optional[str] = None
+    """The outcome of its run, or `denied` if it was not let run; absent as long as there is none, or if the sandbox failed."""
+    error: Optional[str] = None
+    """What went wrong, in a few words; absent if nothing did, or it is not over."""
+    output: Optional[str] = None
+    """What the model was told of its run, the first 16 KiB."""
+    reflection: Optional[str] = None
+    """What the model said to its failure, before it tried again."""
+
+
+@dataclass(frozen=True)
+class TaskBudget:
+    """How much one question may use. Kept outside of the model."""
+
+    turns: int
+    """Answers of the model."""
+    tokens: int
+    """Tokens, read and written; the turn that goes beyond is the last."""
+    dollars: float
+    """Dollars, as far as the price of the model is known."""
+    time_ms: int
+    """From the question to the answer, in milliseconds, without what a person took to approve runs."""
+    runs: int
+    """Runs of code."""
+
+
+class TaskBudgetSaid(TypedDict, total=False):
+    """How much a question may use; what is left out is as the service is set (`model.*`), and no more can be asked for."""
+
+    turns: Optional[int]
+    """Answers of the model."""
+    tokens: Optional[int]
+    """Tokens, read and written; the turn that goes beyond is the last."""
+    dollars: Optional[float]
+    """Dollars, as far as the price of the model is known."""
+    time_ms: Optional[int]
+    """From the question to the answer, in milliseconds, without what a person took to approve runs."""
+    runs: Optional[int]
+    """Runs of code."""
+
+
+@dataclass(frozen=True)
+class TaskLastCode:
+    """The last code of a question."""
+
+    language: Language
+    """Its language."""
+    code: str
+    """Its text."""
+    output: str
+    """What the model was told of it."""
+    stdin: Optional[str] = None
+    """What it reads on standard input."""
+
+
+@dataclass(frozen=True)
+class TaskList:
+    """A page of tasks."""
+
+    items: List[TaskSummary]
+    """Newest first."""
+    next: Optional[str] = None
+    """Where the next page begins; absent when this is the last."""
+
+
+@dataclass(frozen=True)
+class TaskQuestion:
+    """A question, and what it came to."""
+
+    question: str
+    """The question."""
+    asked_at: str
+    """When it was asked, RFC 3339 in UTC."""
+    budget: TaskBudget
+    """How much it may use."""
+    usage: TaskUsage
+    """What it used, so far."""
+    settled_at: Optional[str] = None
+    """When it was settled."""
+    state: Optional[str] = None
+    """How it ended: `answered`, `budget_exceeded`, `failed`, `cancelled` or `interrupted`; absent while it has not."""
+    answer: Optional[str] = None
+    """The answer, if there is one. Never made up of what there was."""
+    error: Optional[str] = None
+    """Why there is none."""
+    limit: Optional[str] = None
+    """The part of the budget that was used up: `turns`, `tokens`, `dollars`, `time` or `runs`."""
+    last: Optional[TaskLastCode] = None
+    """The last code, and what the model was told of it, of a question without an answer."""
+
+
+@dataclass(frozen=True)
+class TaskSummary:
+    """A task as lists show it."""
+
+    id: TaskId
+    """This task."""
+    state: str
+    """`running`, `waiting` (for a person), `answered`, `budget_exceeded`, `failed`, `cancelled` or `interrupted` (the service
+    ended)."""
+    created_at: str
+    """When it began, RFC 3339 in UTC."""
+    question: str
+    """Its first question."""
+    questions: int
+    """How many questions it was asked."""
+    model: str
+    """Who works on it, as `provider:model`."""
+    settled_at: Optional[str] = None
+    """When its latest question was settled."""
+    session: Optional[SessionId] = None
+    """The session that its code runs in, once it has one."""
+
+
+@dataclass(frozen=True)
+class TaskUsage:
+    """What a question used."""
+
+    turns: int
+    """Answers of the model."""
+    runs: int
+    """Runs of code."""
+    input_tokens: int
+    """Tokens that models read."""
+    cached_tokens: int
+    """Of these, read from the provider's cache."""
+    output_tokens: int
+    """Tokens that models wrote."""
+    dollars: Optional[float] = None
+    """Dollars; absent if the price of some request is not known."""
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """A task."""
+
+    id: TaskId
+    """This task."""
+    state: str
+    """`running`, `waiting` (for a person), `answered`, `budget_exceeded`, `failed`, `cancelled` or `interrupted` (the service
+    ended)."""
+    created_at: str
+    """When it began, RFC 3339 in UTC."""
+    usage: TaskUsage
+    """What the latest question used, so far."""
+    model: str
+    """Who works on it, as `provider:model`."""
+    ask: bool
+    """Whether each run waits for a person."""
+    review: bool
+    """Whether a language model reads code before it runs."""
+    questions: List[TaskQuestion]
+    """Its questions, in their order."""
+    attempts: List[TaskAttempt]
+    """All code that the model wrote, and what became of it."""
+    settled_at: Optional[str] = None
+    """When its latest question was settled."""
+    answer: Optional[str] = None
+    """The answer to its latest question, if there is one. Never made up of what there was."""
+    error: Optional[str] = None
+    """Why there is none."""
+    limit: Optional[str] = None
+    """The part of the budget that the latest question used up: `turns`, `tokens`, `dollars`, `time` or `runs`."""
+    approval: Optional[int] = None
+    """The number of the attempt that waits for a person, if one does."""
+    session: Optional[SessionId] = None
+    """The session that its code runs in, once it has one."""
 
 
 @dataclass(frozen=True)

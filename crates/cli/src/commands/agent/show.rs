@@ -58,6 +58,8 @@ impl Show {
                 self.say(Level::Warn, &format!("{why}; trying again in {:.1} s", wait.as_secs_f64()))
             }
             Told::Warning(text) => self.say(Level::Warn, text),
+            // It is kept in memory.
+            Told::Said(_) => {}
             Told::Spent(spent) => self.say(Level::Debug, &format!("so far {spent}")),
             Told::Pass(number) => self.step("1", &format!("── pass {number}")),
             Told::Thought(text) => self.step("3", text),

@@ -16,6 +16,7 @@ from .batches import AsyncBatches, AsyncBatchStream
 from .runs import AsyncRuns
 from .sessions import AsyncSession, AsyncSessions
 from .stream import AsyncRunStream
+from .tasks import AsyncTasks
 from .tools import AsyncTools
 from .transport import AsyncTransport
 
@@ -48,6 +49,8 @@ class AsyncFireclay:
         """Sessions: open, list, look at, close, come back to."""
         self.batches = AsyncBatches(self._transport)
         """Batches that go on without the caller."""
+        self.tasks = AsyncTasks(self._transport)
+        """Tasks: questions that the service's model works on with programs."""
         self.tools = AsyncTools(self.runs)
         """Definitions for models that call functions, and what answers their calls."""
 

@@ -17,6 +17,7 @@ from .batches import Batches, BatchStream
 from .runs import Runs
 from .sessions import Session, Sessions
 from .stream import RunStream
+from .tasks import Tasks
 from .tools import Tools
 from .transport import Transport
 
@@ -49,6 +50,8 @@ class Fireclay:
         """Sessions: open, list, look at, close, come back to."""
         self.batches = Batches(self._transport)
         """Batches that go on without the caller."""
+        self.tasks = Tasks(self._transport)
+        """Tasks: questions that the service's model works on with programs."""
         self.tools = Tools(self.runs)
         """Definitions for models that call functions, and what answers their calls."""
 

@@ -1,5 +1,7 @@
 //! A provider's model as the service asks it.
 
+mod task;
+
 use crate::commands::secret;
 use crate::env;
 use agent::{Failed, ModelError, Provider, Redactor, Row, Secret, Watch, rows};
@@ -7,6 +9,7 @@ use model::{Rejection, RunResult, RunSpec};
 use serde_json::{Map, Value, json};
 use server::models::{Asking, Model, Unanswered};
 use server::settings::ModelSettings;
+use server::tasks::{Hands, Question, Worked};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -102,6 +105,10 @@ impl Model for Provided {
             return Err(Unanswered::Refused { status: 400, error });
         }
         watched(asking, |watch| self.provider.pass(body, watch, take)).map_err(refused)
+    }
+
+    fn work(&self, question: &Question, hands: &dyn Hands) -> Worked {
+        task::work(question, hands, &self.provider, self.reviewer.as_ref(), &self.redactor)
     }
 
     fn shown(&self, run: &RunResult) -> String {
