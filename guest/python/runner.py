@@ -429,8 +429,8 @@ class LatePaths:
         return None
 
 
-def add_packages():
-    """What `site` does for `sys.path`, without its 2 ms."""
+def places_of_packages():
+    """Where packages are looked for, the first first; some may not be there."""
     version = "python%d.%d" % sys.version_info[:2]
     directories = [sys.prefix + "/lib/" + version + "/site-packages"]
     if sys.prefix == "/usr":
@@ -438,13 +438,19 @@ def add_packages():
     home = posix.environ.get(b"HOME")
     if home and not sys.flags.no_user_site:
         directories.insert(0, home.decode("utf-8", "surrogateescape") + "/.local/lib/" + version + "/site-packages")
+    return directories
+
+
+def add_packages():
+    """What `site` does for `sys.path`, without its 2 ms. Also again, when others lie there."""
     late = LatePaths()
-    for directory in directories:
+    for directory in places_of_packages():
         try:
             names = posix.listdir(directory)
         except OSError:
             continue
-        sys.path.append(directory)
+        if directory not in sys.path:
+            sys.path.append(directory)
         for name in sorted(name for name in names if name[-4:] == ".pth" and name[:1] != "."):
             try:
                 lines = read(directory + "/" + name).decode().splitlines()

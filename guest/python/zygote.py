@@ -191,9 +191,20 @@ def become():
             posix.environ[name] = value
             environ[name.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
     runner["channel"].pid = posix.getpid()
+    if PACKAGES != [changed(place) for place in PLACES]:
+        # A layer of packages lies over what was here: finders see that by the directory's time, `.pth` files are read anew.
+        runner["add_packages"]()
     if stays:
         return session["serve"], (session["begin"](runner, ERRAND),)
     return runner["run"], runner["prepare"]()
+
+
+def changed(path):
+    """When a directory was last changed; None if it is not there."""
+    try:
+        return posix.stat(path).st_mtime_ns
+    except OSError:
+        return None
 
 
 def is_library(name):
@@ -232,6 +243,8 @@ serve = load_fork()
 runner["RENAMED_MAX"] = 0  # `compile` is warm here.
 runner["is_real"] = lambda path: True  # Nobody has been in a fork's workspace before it.
 runner["furnish"]()
+PLACES = runner["places_of_packages"]()
+PACKAGES = [changed(place) for place in PLACES]
 COUNT = 2 + int(sys.argv[1])
 import_all(sys.argv[2:COUNT])
 rehearse(sys.argv[COUNT:])

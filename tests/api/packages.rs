@@ -218,3 +218,24 @@ fn beside_a_template_its_own_packages_stay_as_they_are() {
     );
     assert!(against["detail"].as_str().unwrap().contains("numpy"), "{against}");
 }
+
+/// `examples/packages` does what it says.
+#[test]
+fn the_examples_run() {
+    let server = start(&Data::fresh(), &[]);
+    let example = |name: &str| {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/packages/");
+        std::fs::read_to_string(format!("{path}{name}")).unwrap()
+    };
+    let script = completed(&server, &json!({"language": "python", "code": example("script.py")}));
+    assert!(script.stdout.contains("fireclay") && script.stdout.contains("42"), "{script:?}");
+    let chart = json!({"language": "python", "code": example("chart.py"), "auto_packages": true,
+        "files": [{"path": "stock.csv", "text": example("stock.csv")}]});
+    let chart = completed(&server, &chart);
+    assert_eq!((chart.stdout.as_str(), chart.artifacts[0].path.as_str()), ("moved +6.8 %\n", "chart.svg"));
+    let fetch = json!({"language": "python", "code": example("fetch.py"), "egress": {"allow": ["pypi.org"]}});
+    let fetch = completed(&server, &fetch);
+    assert!(fetch.stdout.starts_with("six\nrefused: ") && fetch.stdout.contains("egress.allow"), "{fetch:?}");
+    let told: Vec<_> = fetch.egress.iter().map(|tried| (tried.host.as_str(), tried.verdict.name())).collect();
+    assert_eq!(told, [("pypi.org", "allowed"), ("example.org", "refused")]);
+}

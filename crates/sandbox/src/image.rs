@@ -44,6 +44,15 @@ impl Image {
         Self { digest: String::new(), rootfs, skeleton, layers, path, env, python, node, bash }
     }
 
+    /// Whether the other is this one with one layer more, the uppermost.
+    pub fn is_below(&self, other: &Image) -> bool {
+        let Some((_, below)) = other.layers.split_first() else { return false };
+        let same = |image: &Image| {
+            (image.rootfs.clone(), image.env.clone(), image.python.clone(), image.path.clone())
+        };
+        below == self.layers && same(self) == same(other)
+    }
+
     /// Every directory of the overlay, the uppermost first: the empty one, the layers, the root.
     pub(crate) fn directories(&self) -> Result<Vec<CString>, NulError> {
         let all = std::iter::once(&self.skeleton).chain(&self.layers).chain(std::iter::once(&self.rootfs));

@@ -81,7 +81,10 @@ impl Spawner {
 
     /// The number of the zygote whose forks see what sandboxes of this shape do.
     fn zygote_of(&self, shape: &Shape) -> u8 {
-        let place = self.warm.iter().zip(0..).find(|(warm, _)| warm.image == shape.image);
+        let numbered = || self.warm.iter().zip(0..);
+        let place = numbered().find(|(warm, _)| warm.image == shape.image);
+        // A tenant's packages lie over what it has warm, and change none of that.
+        let place = place.or_else(|| numbered().find(|(warm, _)| warm.image.is_below(&shape.image)));
         place.map_or(NO_ZYGOTE, |(_, number)| number)
     }
 
