@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 #[cfg(feature = "agent")]
 mod agent;
+#[cfg(feature = "agent")]
+mod beside;
 mod key;
 #[cfg(not(all(feature = "agent", feature = "mcp")))]
 mod left_out;
@@ -21,6 +23,8 @@ mod session;
 pub use agent::{
     AgentArguments, AgentFormat, EvalArguments, Level, SecretArguments, SecretCommand, TaskArguments, Tools,
 };
+#[cfg(feature = "agent")]
+pub use beside::{DocsArguments, DocsMode, OtherServers};
 pub use key::{KeyArguments, KeyCommand, KeyRole};
 #[cfg(not(all(feature = "agent", feature = "mcp")))]
 pub use left_out::{LeftOut, left_out};
