@@ -170,3 +170,38 @@ fn a_person_is_asked_about_what_the_arguments_do_not_allow() {
     assert!(ran.stdout.contains("first\\u{202e}") && !ran.stdout.contains('\u{202e}'), "{ran:?}");
     hostile.wait_for_the_end();
 }
+
+#[test]
+fn a_token_goes_to_its_server_and_nowhere_else() {
+    let (server, locked) = (Server::start(&[]), Server::start(&[]));
+    let (status, made) = locked.post_json("/v1/keys", &json!({"role": "admin"}));
+    assert_eq!(status, 201, "{made}");
+    let token = made["key"].as_str().unwrap();
+    let code = format!("print('{}' + '{}')", &token[..8], &token[8..]);
+    let model = Model::saying(&json!([
+        {"calls": calls("own__run_code", json!({"code": code, "language": "python"}))},
+        {"expect": ["own__run_code: data of another program", "[redacted]"], "text": "done"},
+    ]));
+    let place = format!("own={}", locked.url("/mcp"));
+    let ask = |more: &[&str]| {
+        let mut command = with_keys(&server, &model, "openai", "agent");
+        let args = ["?", "--mcp", &place, "--mcp-allow", "own__run_code"];
+        feed(command.args(args).args(more).env("TOKEN", token), b"")
+    };
+    for (more, why) in [
+        (&[][..], "own: "),
+        (&["--mcp-bearer", "other=TOKEN"], "own: "),
+        (&["--mcp-bearer", "NOTHING"], "NOTHING is not set"),
+        (&["--mcp-bearer", "own=OPENAI_API_KEY"], "the key of a provider"),
+        (&["--mcp-bearer", "TOKEN", "--mcp", "http://127.0.0.1:1/"], "2 servers"),
+    ] {
+        let ran = ask(more);
+        assert!(
+            ran.code == 2 && ran.stderr.contains(why) && !ran.stderr.contains(token),
+            "{more:?}: {ran:?}"
+        );
+    }
+    let ran = ask(&["--mcp-bearer", "own=TOKEN"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "done\n"), "{ran:?}");
+    assert!(!model.requests()[1]["body"].to_string().contains(token));
+}

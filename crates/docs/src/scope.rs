@@ -162,6 +162,23 @@ mod tests {
     }
 
     #[test]
+    fn a_first_page_may_move_to_https_of_its_host_only() {
+        let secured = |from: &str, to: &str| {
+            let scope = Scope::of(from).unwrap().secured(&Url::parse(to).unwrap());
+            scope.map(|scope| scope.start().to_string())
+        };
+        let from = "http://docs.example/en/";
+        assert_eq!(secured(from, "https://docs.example/fr/").as_deref(), Some("https://docs.example/en/"));
+        for to in
+            ["https://www.docs.example/en/", "https://docs.example:444/en/", "http://docs.example:81/en/"]
+        {
+            assert_eq!(secured(from, to), None, "{to}");
+        }
+        assert_eq!(secured("http://docs.example:8000/", "https://docs.example/"), None);
+        assert_eq!(secured("https://docs.example/", "http://docs.example/"), None);
+    }
+
+    #[test]
     fn private_addresses_are_dialled_only_if_the_user_wrote_one() {
         let refused = |url: &str, said: bool, address: &str| {
             let address: IpAddr = address.parse().unwrap();

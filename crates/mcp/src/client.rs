@@ -36,11 +36,11 @@ const NAME_BYTES_MAX: usize = 128;
 const DESCRIPTION_BYTES_MAX: usize = 2_000;
 const SCHEMA_BYTES_MAX: usize = 16 << 10;
 
-/// Where a server is.
-#[derive(Debug, Clone)]
+/// Where a server is. It has no `Debug`: keys are in it.
+#[derive(Clone)]
 pub enum Place {
-    /// At this URL, by streamable HTTP (MCP 2025-03-26 and later).
-    Url(String),
+    /// At a URL, by streamable HTTP (MCP 2025-03-26 and later), with a token that says who asks (RFC 6750 §2.1) or without.
+    Url(String, Option<String>),
     /// Of this command, over its standard input and output.
     Command(Command),
 }
@@ -121,9 +121,10 @@ impl Connection {
         let left = || until.saturating_duration_since(Instant::now());
         let late = |_| ClientError::TimedOut(BEGINNING);
         let begun = match place {
-            Place::Url(url) => {
+            Place::Url(url, bearer) => {
                 let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
                 config.allow_stateless = true;
+                config.auth_header.clone_from(bearer);
                 let http = Http::new();
                 runtime.block_on(async {
                     let transport = StreamableHttpClientTransport::with_client(http, config);

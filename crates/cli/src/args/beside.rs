@@ -49,6 +49,9 @@ pub struct OtherServers {
     /// A variable that the commands of --mcp get besides PATH, HOME and the like; may be repeated
     #[arg(long = "mcp-env", value_name = "VARIABLE", requires = "servers")]
     pub variables: Vec<String>,
+    /// The variable that has the bearer token for the server NAME, or for the one at a URL; may be repeated
+    #[arg(long = "mcp-bearer", value_name = "[NAME=]VARIABLE", requires = "servers")]
+    pub bearers: Vec<String>,
     /// How long a call of such a tool may take
     #[arg(long, value_name = "TIME", default_value = "60s", requires = "servers", value_parser = model::units::parse_duration_ms)]
     pub mcp_timeout: u64,

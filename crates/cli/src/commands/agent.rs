@@ -144,6 +144,10 @@ impl<'a> Asking<'a> {
             let message = "a model that writes fenced blocks calls no tools";
             return Err(Rejection::new("--mcp", message, "leave --tools out, or --mcp").into());
         }
+        #[cfg(feature = "mcp")]
+        let tokens = others::Tokens::read(&arguments.mcp)?;
+        #[cfg(feature = "mcp")]
+        let chosen = Chosen { redactor: chosen.redactor.clone().with(tokens.secrets()), ..chosen };
         let show = Show::new(arguments, settings, chosen.redactor.clone());
         let documentation = Documentation::read(&arguments.docs, settings, &show)?;
         #[cfg(not(feature = "mcp"))]
@@ -157,7 +161,7 @@ impl<'a> Asking<'a> {
             instructions,
             documentation,
             #[cfg(feature = "mcp")]
-            others: others::Others::begin(&arguments.mcp, asks, show)?,
+            others: others::Others::begin(&arguments.mcp, &tokens, asks, show)?,
             chosen,
         })
     }

@@ -66,6 +66,7 @@ impl Http {
         method: &'static str,
         uri: &str,
         session: Option<&str>,
+        bearer: Option<&str>,
         headers: HashMap<HeaderName, HeaderValue>,
         body: String,
     ) -> Result<Head, StreamableHttpError<HttpError>> {
@@ -79,6 +80,9 @@ impl Http {
         }
         if let Some(session) = session {
             request = request.header(SESSION, session);
+        }
+        if let Some(bearer) = bearer {
+            request = request.header("authorization", format!("Bearer {bearer}"));
         }
         let failed = |why: String| StreamableHttpError::Client(HttpError(why));
         let request = request.body(body).map_err(|error| failed(error.to_string()))?;
@@ -133,11 +137,12 @@ impl StreamableHttpClient for Http {
         uri: Arc<str>,
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
-        _: Option<String>,
+        bearer: Option<String>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse, StreamableHttpError<HttpError>> {
         let body = serde_json::to_string(&message)?;
-        let mut head = self.send("POST", &uri, session_id.as_deref(), headers, body).await?;
+        let mut head =
+            self.send("POST", &uri, session_id.as_deref(), bearer.as_deref(), headers, body).await?;
         match head.status {
             202 | 204 => return Ok(StreamableHttpPostResponse::Accepted),
             404 if session_id.is_some() => return Err(StreamableHttpError::SessionExpired),
@@ -166,11 +171,13 @@ impl StreamableHttpClient for Http {
         &self,
         uri: Arc<str>,
         session_id: Arc<str>,
-        _: Option<String>,
+        bearer: Option<String>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<(), StreamableHttpError<HttpError>> {
         // A server need not end sessions (405), and one that cannot is left all the same.
-        self.send("DELETE", &uri, Some(&session_id), headers, String::new()).await.map(drop)
+        self.send("DELETE", &uri, Some(&session_id), bearer.as_deref(), headers, String::new())
+            .await
+            .map(drop)
     }
 
     async fn get_stream(

@@ -16,8 +16,8 @@ const ENDING: Duration = Duration::from_secs(2);
 /// How often that is looked for.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How a server is started.
-#[derive(Debug, Clone)]
+/// How a server is started. It has no `Debug`: keys may be in it.
+#[derive(Clone)]
 pub struct Command {
     /// What a shell reads (`sh -c`).
     pub line: String,

@@ -3,7 +3,7 @@
 use super::show::Show;
 use crate::args::{Level, OtherServers};
 use crate::env;
-use agent::{BenchError, Beside, Called, Moment, Patience, Tool, escaped, rows};
+use agent::{BenchError, Beside, Called, Moment, Patience, Secret, Tool, escaped, rows};
 use mcp::client::{ClientError, Command, Connection, Place};
 use model::Rejection;
 use serde_json::{Map, Value};
@@ -40,22 +40,19 @@ pub struct Others {
 
 impl Others {
     /// Begins with every server that the arguments name. `asks` is whether a person is asked about tools that they do not allow.
-    pub fn begin(arguments: &OtherServers, asks: bool, show: Show) -> anyhow::Result<Self> {
-        let keys = rows().iter().flat_map(|row| row.key_variables);
-        if let Some(key) = keys.copied().find(|key| arguments.variables.iter().any(|name| name == key)) {
-            let message = format!("{key} is the key of a provider");
-            return Err(
-                Rejection::new("--mcp-env", message, "no server gets one; give it a key of its own").into()
-            );
-        }
+    pub fn begin(arguments: &OtherServers, tokens: &Tokens, asks: bool, show: Show) -> anyhow::Result<Self> {
+        no_key_of_a_provider("--mcp-env", &arguments.variables)?;
         let variables = env::of_other_programs(&arguments.variables);
         let patience = Duration::from_millis(arguments.mcp_timeout);
         let mut others =
             Self { servers: Vec::new(), offered: Vec::new(), patience, show, always: Mutex::default() };
         let mut names: Vec<String> = Vec::new();
         for said in &arguments.servers {
-            let (name, place) = place_of(said, &variables);
+            let (name, mut place) = place_of(said, &variables);
             let name = free(&name, SERVER_BYTES_MAX, |name| names.iter().any(|own| own == name));
+            if let Place::Url(_, token) = &mut place {
+                *token = tokens.of(&name);
+            }
             let server = Connection::open(&place).map_err(|error| {
                 let message = format!("{name}: {}", escaped(&error.to_string()));
                 Rejection::new("--mcp", message, "say the URL of a server, or the command that starts one")
@@ -63,6 +60,7 @@ impl Others {
             others.take(&name, server);
             names.push(name);
         }
+        tokens.all_are_for(&names)?;
         others.allow(arguments, asks)?;
         Ok(others)
     }
@@ -168,6 +166,65 @@ impl Beside for Others {
     }
 }
 
+/// Bearer tokens, and for which server each is.
+pub struct Tokens(Vec<(Option<String>, String)>);
+
+impl Tokens {
+    /// Those that the arguments name.
+    pub fn read(arguments: &OtherServers) -> anyhow::Result<Self> {
+        let mut tokens = Vec::new();
+        for said in &arguments.bearers {
+            let (name, variable) =
+                said.split_once('=').map_or((None, said.as_str()), |(name, variable)| (Some(name), variable));
+            no_key_of_a_provider("--mcp-bearer", &[variable.to_owned()])?;
+            let Some(token) = env::key_in(variable) else {
+                let message = format!("{variable} is not set");
+                return Err(Rejection::new("--mcp-bearer", message, "set it to the token").into());
+            };
+            tokens.push((name.map(str::to_owned), token));
+        }
+        let urls = arguments.servers.iter().filter(|said| said.contains("://")).count();
+        if urls > 1 && tokens.iter().any(|(name, _)| name.is_none()) {
+            let message = format!("there are {urls} servers that could be meant");
+            return Err(Rejection::new("--mcp-bearer", message, "write NAME= before the variable").into());
+        }
+        Ok(Self(tokens))
+    }
+
+    /// All of them, to be kept out of texts.
+    pub fn secrets(&self) -> impl Iterator<Item = Secret> + '_ {
+        self.0.iter().map(|(_, token)| Secret::new(token.as_str()))
+    }
+
+    fn of(&self, server: &str) -> Option<String> {
+        let is_for = |name: &Option<String>| name.as_deref().is_none_or(|name| name == server);
+        self.0.iter().find(|(name, _)| is_for(name)).map(|(_, token)| token.clone())
+    }
+
+    fn all_are_for(&self, servers: &[String]) -> anyhow::Result<()> {
+        let other = self.0.iter().filter_map(|(name, _)| name.as_ref()).find(|name| !servers.contains(name));
+        match other {
+            None => Ok(()),
+            Some(name) => {
+                let hint = format!("there is {}", servers.join(", "));
+                Err(Rejection::new("--mcp-bearer", format!("no server is called {name:?}"), hint).into())
+            }
+        }
+    }
+}
+
+/// Refuses to hand on what pays for the model.
+fn no_key_of_a_provider(option: &str, variables: &[String]) -> anyhow::Result<()> {
+    let mut keys = rows().iter().flat_map(|row| row.key_variables);
+    match keys.find(|key| variables.iter().any(|name| name == *key)) {
+        None => Ok(()),
+        Some(key) => {
+            let message = format!("{key} is the key of a provider");
+            Err(Rejection::new(option, message, "no server gets one; give it a key of its own").into())
+        }
+    }
+}
+
 /// What `[NAME=]URL|COMMAND` says: a name, and where.
 fn place_of(said: &str, variables: &[(String, String)]) -> (String, Place) {
     let is_name = |name: &str| {
@@ -181,7 +238,7 @@ fn place_of(said: &str, variables: &[(String, String)]) -> (String, Place) {
     let usual =
         |text: &str| plain(text.split([':', '/', '.']).find(|part| !part.is_empty()).unwrap_or("server"));
     if let Some(host) = place.strip_prefix("https://").or_else(|| place.strip_prefix("http://")) {
-        return (name.unwrap_or_else(|| usual(host)), Place::Url(place.to_owned()));
+        return (name.unwrap_or_else(|| usual(host)), Place::Url(place.to_owned(), None));
     }
     let program = place.split_whitespace().next().unwrap_or_default();
     let program = program.rsplit('/').next().unwrap_or_default();
@@ -236,7 +293,7 @@ mod tests {
     #[test]
     fn servers_are_named_by_their_user_or_by_what_they_are() {
         let of = |said: &str| match place_of(said, &[]) {
-            (name, Place::Url(url)) => (name, url),
+            (name, Place::Url(url, _)) => (name, url),
             (name, Place::Command(command)) => (name, command.line),
         };
         for (said, name, place) in [
