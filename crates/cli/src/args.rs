@@ -23,8 +23,10 @@ mod session;
 pub use agent::{
     AgentArguments, AgentFormat, EvalArguments, Level, SecretArguments, SecretCommand, TaskArguments, Tools,
 };
+#[cfg(all(feature = "agent", feature = "mcp"))]
+pub use beside::OtherServers;
 #[cfg(feature = "agent")]
-pub use beside::{DocsArguments, DocsMode, OtherServers};
+pub use beside::{DocsArguments, DocsMode};
 pub use key::{KeyArguments, KeyCommand, KeyRole};
 #[cfg(not(all(feature = "agent", feature = "mcp")))]
 pub use left_out::{LeftOut, left_out};
