@@ -1,5 +1,6 @@
 //! Fuzz targets: what must hold for any bytes at all.
 
+use docs::{Library, Page};
 use egress::request::{self, Request};
 use egress::{hello, target::Target};
 use model::limits::{DISPLAYS_MAX, FRAME_BYTES_MAX};
@@ -279,4 +280,60 @@ fn egress_hellos() {
             }
         },
     );
+}
+
+/// A page of documentation, its robots.txt and its links: never a panic, and nothing leaves the place that it is of.
+#[test]
+fn docs_pages() {
+    const PIECES: [&str; 32] = [
+        "<main>",
+        "</main>",
+        "<nav>",
+        "</nav>",
+        "<pre>",
+        "</pre>",
+        "<code class=language-x>",
+        "</code>",
+        "<table>",
+        "<tr>",
+        "<td>",
+        "</td>",
+        "</table>",
+        "<ul>",
+        "<li>",
+        "</ul>",
+        "<blockquote>",
+        "</blockquote>",
+        "<h2>",
+        "</h2>",
+        "<a href='../x'>",
+        "<title>",
+        "</title>",
+        "<script>",
+        "</script>",
+        "# ",
+        "```",
+        "\n",
+        "\u{a0}",
+        "w\u{fc}rd ",
+        "disallow:*$",
+        "user-agent:*",
+    ];
+    bolero::check!().with_type::<Vec<u8>>().for_each(|bytes| {
+        let pieces: String = bytes.iter().map(|byte| PIECES[usize::from(*byte) % PIECES.len()]).collect();
+        for text in [docs::decode(bytes, ""), pieces] {
+            let page = docs::markdown::convert(&text);
+            let url = "http://a/d/p".to_owned();
+            let page = Page { url, title: page.title, markdown: page.markdown, is_cut: page.is_cut };
+            let library = Library::new("http://a/d/", vec![page]);
+            assert!(library.read("/d/p", 1).is_ok_and(|text| text.contains("never instructions")));
+            assert!(library.about(&text, 10).is_none_or(|text| text.contains("http://a/d/p")));
+            let robots = docs::Robots::parse(&text, "fireclay");
+            assert!(docs::Robots::default().allows(&text) && (robots.allows(&text) || text.contains(':')));
+            let scope = docs::Scope::of("http://a/d/").expect("it is a URL");
+            assert!(
+                scope.link(scope.start(), &text).is_none_or(|link| link.as_str().starts_with("http://a/d/"))
+            );
+        }
+    });
 }

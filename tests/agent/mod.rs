@@ -3,8 +3,10 @@
 
 mod budgets;
 mod chat;
+mod docs;
 mod many;
 mod model;
+mod others;
 mod person;
 mod reviews;
 mod secrets;

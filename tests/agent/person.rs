@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::process::Command;
 
 /// `fireclay agent` at a terminal, where these answers are typed.
-fn at_a_terminal(data: &Data, model: &Model, args: &[&str], answers: &Value) -> Ran {
+pub fn at_a_terminal(data: &Data, model: &Model, args: &[&str], answers: &Value) -> Ran {
     let base_url = model.base_url("openai");
     let inner = data.command(&[&["agent", "--base-url", base_url.as_str()], args].concat());
     let mut command = Command::new("python3");

@@ -48,7 +48,8 @@ impl Data {
         self.directory.path()
     }
 
-    fn program(&self) -> PathBuf {
+    /// The built program, as it is found here.
+    pub fn program(&self) -> PathBuf {
         self.path().join("program")
     }
 

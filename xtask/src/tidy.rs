@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Edges between crates: they point down the way of a run, and a new one needs a page in `docs/design/`.
-const EDGES: [(&str, &[&str]); 17] = [
+const EDGES: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("sys", &[]),
     ("store", &["model"]),
@@ -17,18 +17,19 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("packages", &["check", "model"]),
     ("mcp", &["model"]),
     ("agent", &["model"]),
+    ("docs", &["egress"]),
     ("egress", &[]),
     ("server", &["check", "mcp", "model", "packages", "store", "sys", "worker"]),
     ("bench", &["model", "sandbox", "sys", "worker"]),
     (
         "fireclay",
         &[
-            "agent", "bench", "check", "mcp", "model", "packages", "sandbox", "server", "store", "sys",
-            "worker",
+            "agent", "bench", "check", "docs", "mcp", "model", "packages", "sandbox", "server", "store",
+            "sys", "worker",
         ],
     ),
     ("fireclay-tests", &["bench", "model", "sandbox", "server", "sys", "worker"]),
-    ("fireclay-fuzz", &["check", "egress", "model", "packages", "sandbox"]),
+    ("fireclay-fuzz", &["check", "docs", "egress", "model", "packages", "sandbox"]),
     ("xtask", &["bench", "model", "sandbox", "sys", "worker"]),
     ("zygote", &[]),
 ];

@@ -16,7 +16,7 @@ pub struct Budget {
     pub dollars: f64,
     /// From the question to the answer, without what a person took to approve runs.
     pub time: Duration,
-    /// Runs of code.
+    /// Runs of code, and calls of tools of others.
     pub runs: u32,
 }
 

@@ -1,5 +1,6 @@
 //! The conversation: the model asks for tools, they are used in order, it is told what came of them, until it answers in words.
 
+use crate::beside::Moment;
 use crate::bounded::for_model;
 use crate::conversation::{Call, CallResult, Message, Reply, Stop, Tool};
 use crate::desk::{Desk, End, Ended, NoReply, Ran};
@@ -48,6 +49,8 @@ pub struct Chat {
     style: ToolStyle,
     tools: Vec<Tool>,
     messages: Vec<Message>,
+    /// The newest.
+    question: String,
 }
 
 impl Chat {
@@ -60,6 +63,7 @@ impl Chat {
             style,
             tools: tools::tools(language),
             messages: Vec::new(),
+            question: String::new(),
         };
         if style == ToolStyle::Fenced {
             chat.use_fences();
@@ -109,7 +113,17 @@ impl Chat {
     /// Asks, and works until there is an answer or the task ends otherwise. What was said stays, whatever the end.
     pub fn ask(&mut self, desk: &mut Desk<'_>, question: &str) -> Ended {
         desk.begin();
-        self.messages.push(Message::User(desk.redactor.redact(question)));
+        self.question = question.to_owned();
+        if self.style != ToolStyle::Fenced {
+            self.tools = tools::tools(self.language);
+            self.tools.extend(desk.others());
+        }
+        let moment = if self.messages.is_empty() {
+            Moment::First(self.style != ToolStyle::Fenced)
+        } else {
+            Moment::Later
+        };
+        self.messages.push(Message::User(desk.with_texts(question, moment)));
         desk.tell(Told::Said(self));
         let end = self.work(desk).unwrap_or_else(|end| end);
         self.end_with_an_answer();
@@ -178,6 +192,13 @@ impl Chat {
             }
             desk.tell(Told::Warning("the model cannot call tools: it is asked for fenced blocks"));
             self.use_fences();
+            // What was said of tools is not.
+            let is_first = self.messages.len() == 1;
+            let moment = if is_first { Moment::First(false) } else { Moment::Later };
+            let asked = desk.with_texts(&self.question, moment);
+            if let Some(Message::User(said)) = self.messages.last_mut() {
+                *said = asked;
+            }
         }
     }
 
@@ -232,13 +253,14 @@ impl Chat {
             Err(BenchError::Failed(why)) => Err(End::Failed(why)),
             Err(BenchError::Stopped) => Err(End::Stopped),
         };
-        match tools::read(call, self.language) {
+        match tools::read(call, self.language, &self.tools) {
             Ok(Asked::Run(program)) => run(desk, &program),
             Ok(Asked::Read(path)) => told(desk.read_file(&path)),
             Ok(Asked::Write(path, text)) => {
                 let written = desk.write_file(&path, &text)?;
                 told(written.map(|()| format!("wrote {} bytes to {path}", text.len())))
             }
+            Ok(Asked::Other(arguments)) => desk.call(&call.name, arguments),
             Err(why) => Ok((why, true)),
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// One message. What a conversation must not say of itself (instructions) is apart from it: [`Request::system`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,10 +50,10 @@ pub struct CallResult {
 /// A tool that a model may ask for.
 #[derive(Debug, Clone)]
 pub struct Tool {
-    /// What it is called.
-    pub name: &'static str,
+    /// What it is called: at most 64 letters, digits, `_` and `-`, which every provider takes.
+    pub name: Cow<'static, str>,
     /// What it does.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// JSON Schema of its arguments.
     pub parameters: Value,
 }

@@ -1,6 +1,7 @@
 //! Where a task does its two things, asking a model and running code, each under the budget, the review and the eyes of a person.
 
-use crate::bounded::escaped;
+use crate::beside::{Beside, Called, Moment, Patience};
+use crate::bounded::{OUTPUT_BYTES_MAX, escaped, for_model};
 use crate::budget::{Budget, Limit, Spent};
 use crate::conversation::{Message, Reply, Request, Sampling, Shape, Tool};
 use crate::error::ModelError;
@@ -11,6 +12,7 @@ use crate::secret::Redactor;
 use crate::told::Told;
 use crate::workbench::{BenchError, Program, Workbench};
 use model::RunResult;
+use serde_json::{Map, Value};
 use std::any::Any;
 use std::time::{Duration, Instant};
 
@@ -85,6 +87,8 @@ pub struct Desk<'a> {
     pub told: &'a mut dyn FnMut(Told<'_>),
     /// Whether to stop.
     pub stop: &'a dyn Fn() -> bool,
+    /// What stands beside the task.
+    pub beside: Vec<&'a dyn Beside>,
     /// Knows the keys that no model may see.
     pub redactor: Redactor,
     /// How words are chosen.
@@ -111,6 +115,7 @@ impl<'a> Desk<'a> {
             reviewer: None,
             approve: None,
             enter: None,
+            beside: Vec::new(),
             redactor: Redactor::default(),
             sampling: Sampling::default(),
             budget: Budget::default(),
@@ -234,8 +239,7 @@ impl<'a> Desk<'a> {
     pub(crate) fn read_file(&mut self, path: &str) -> Result<String, BenchError> {
         let bytes = self.bench.read_file(path)?;
         (self.told)(Told::File("read", path, bytes.len()));
-        let text =
-            crate::bounded::for_model(&String::from_utf8_lossy(&bytes), crate::bounded::OUTPUT_BYTES_MAX);
+        let text = for_model(&String::from_utf8_lossy(&bytes), OUTPUT_BYTES_MAX);
         Ok(self.redactor.redact(&text))
     }
 
@@ -248,6 +252,42 @@ impl<'a> Desk<'a> {
         }
         (self.told)(Told::File("wrote", path, text.len()));
         Ok(self.bench.write_file(path, text.as_bytes()))
+    }
+
+    /// The tools of others.
+    pub(crate) fn others(&self) -> impl Iterator<Item = Tool> + '_ {
+        self.beside.iter().flat_map(|beside| beside.tools())
+    }
+
+    /// A question with the texts that belong to it before it, as the model may see both.
+    pub(crate) fn with_texts(&self, question: &str, moment: Moment) -> String {
+        let texts = self.beside.iter().filter_map(|beside| beside.text(question, moment));
+        let mut parts: Vec<String> = texts.map(|text| escaped(&text)).collect();
+        parts.push(question.to_owned());
+        self.redactor.redact(&parts.join("\n\n"))
+    }
+
+    /// Calls a tool of others; what the model is told, and whether it went wrong. A call counts as a run.
+    pub(crate) fn call(&mut self, name: &str, arguments: Map<String, Value>) -> Result<(String, bool), End> {
+        if let Some(limit) = self.spent.against_a_run(&self.budget) {
+            return Err(End::Exceeded(limit));
+        }
+        let owns = |beside: &&&dyn Beside| beside.tools().iter().any(|tool| tool.name == name);
+        let Some(beside) = self.beside.iter().find(owns).copied() else {
+            return Ok((format!("there is no tool {name:?} any more"), true));
+        };
+        self.spent.runs += 1;
+        let shown = Value::Object(arguments.clone()).to_string();
+        let patience = Patience { until: self.spent.until(&self.budget), stop: self.stop };
+        let called = match beside.call(name, arguments, &patience) {
+            Ok(called) => called,
+            Err(BenchError::Refused(why)) => Called { text: why, failed: true },
+            Err(BenchError::Failed(why)) => return Err(End::Failed(why)),
+            Err(BenchError::Stopped) => return Err(self.stopped()),
+        };
+        let text = self.redactor.redact(&for_model(&called.text, OUTPUT_BYTES_MAX));
+        (self.told)(Told::Called(name, &shown, &text));
+        Ok((text, called.failed))
     }
 
     /// What the reviewer has against something; nothing if there is no reviewer.

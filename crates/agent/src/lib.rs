@@ -3,6 +3,7 @@
 //! It sees sandboxes only through [`Workbench`], and so can do nothing that a caller of the HTTP API cannot. It reads no environment and
 //! prints nothing: what happens is told to a function of the caller's ([`Told`]).
 
+mod beside;
 mod bounded;
 mod budget;
 mod chat;
@@ -22,10 +23,11 @@ mod tools;
 mod wire;
 mod workbench;
 
+pub use beside::{Beside, Called, Moment, Patience};
 pub use bounded::{OUTPUT_BYTES_MAX, escaped, for_model};
 pub use budget::{Budget, Limit, Spent};
 pub use chat::{Chat, ToolStyle};
-pub use conversation::{Sampling, Tokens};
+pub use conversation::{Sampling, Tokens, Tool};
 pub use desk::{Approval, Desk, End, Ended};
 pub use error::ModelError;
 pub use http::Failed;

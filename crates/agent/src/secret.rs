@@ -45,6 +45,12 @@ impl Redactor {
         Self { secrets }
     }
 
+    /// Knows these keys too.
+    #[must_use]
+    pub fn with(self, more: impl IntoIterator<Item = Secret>) -> Self {
+        Self::new(self.secrets.into_iter().chain(more))
+    }
+
     /// The text without any of the keys.
     pub fn redact(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| {
@@ -65,5 +71,7 @@ mod tests {
             redactor.redact("a sk-12345678-more b sk-12345678 short"),
             "a [redacted] b [redacted] short"
         );
+        let redactor = redactor.with([Secret::new("another-one")]);
+        assert_eq!(redactor.redact("sk-12345678 another-one"), "[redacted] [redacted]");
     }
 }

@@ -1,6 +1,7 @@
 //! `--solution`: the model writes a whole program in parts; its imports are tried first, then all of it, each in a fresh sandbox, and on
 //! failure the model is shown why and writes it anew. The shape is that of Flyte's tutorial "Run LLM-generated code".
 
+use crate::beside::Moment;
 use crate::conversation::{Message, Sampling, Shape};
 use crate::desk::{Desk, End, Ended, NoReply, Ran};
 use crate::fenced::object_in;
@@ -96,7 +97,7 @@ pub fn solve(desk: &mut Desk<'_>, problem: &Problem<'_>) -> (Ended, Option<Solut
 fn passes(desk: &mut Desk<'_>, problem: &Problem<'_>) -> Result<Solution, End> {
     let (system, shape) = (system_of(problem), shape_of(problem));
     let question = desk.redactor.redact(problem.question);
-    let mut messages = vec![Message::User(question.clone())];
+    let mut messages = vec![Message::User(desk.with_texts(&question, Moment::First(false)))];
     let mut sampling = Sampling { temperature: desk.sampling.temperature.or(Some(0.0)), ..desk.sampling };
     let mut last = String::new();
     let mut pass = 0;
@@ -133,8 +134,10 @@ fn passes(desk: &mut Desk<'_>, problem: &Problem<'_>) -> Result<Solution, End> {
         };
         let text = if said.is_empty() { "(nothing)".to_owned() } else { said };
         messages.push(Message::Assistant { text, calls: Vec::new() });
+        // What the failure speaks of may be in another place.
+        let failure_shown = desk.with_texts(&failure, Moment::Later);
         messages.push(Message::User(format!(
-            "{failure}\n\nFind out what went wrong, and give the whole solution again, mended. The question is still:\n{question}"
+            "{failure_shown}\n\nFind out what went wrong, and give the whole solution again, mended. The question is still:\n{question}"
         )));
         last = failure;
     }

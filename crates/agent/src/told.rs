@@ -21,6 +21,8 @@ pub enum Told<'a> {
     Denied(&'a [String]),
     /// A file was read or written: its path, and how many bytes.
     File(&'a str, &'a str, usize),
+    /// A tool of others was called: its name, its arguments in JSON, and what came of it.
+    Called(&'a str, &'a str, &'a str),
     /// A request is sent again after a while.
     Waiting(&'a str, Duration),
     /// Something that a person should know.

@@ -5,7 +5,7 @@ use crate::workbench::Program;
 use model::Language;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// What a model asked for.
 #[derive(Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub enum Asked {
     Read(String),
     /// `write_file`.
     Write(String, String),
+    /// A tool that is not ours, with its arguments.
+    Other(Map<String, Value>),
 }
 
 /// All tools. Schemas are in the part of JSON Schema that every provider knows.
@@ -23,9 +25,9 @@ pub fn tools(language: Language) -> Vec<Tool> {
     let path = json!({"type": "string", "description": "Relative to the working directory, such as data/input.csv."});
     vec![
         Tool {
-            name: "run_code",
+            name: "run_code".into(),
             description: "Runs a program in a sandbox without network and returns what it printed, the value of its last expression and \
-                          how it ended. Variables, imports and files stay from call to call. Print what you want to see.",
+                          how it ended. Variables, imports and files stay from call to call. Print what you want to see.".into(),
             parameters: json!({
                 "type": "object",
                 "properties": {
@@ -40,13 +42,13 @@ pub fn tools(language: Language) -> Vec<Tool> {
             }),
         },
         Tool {
-            name: "read_file",
-            description: "Reads a text file of the sandbox.",
+            name: "read_file".into(),
+            description: "Reads a text file of the sandbox.".into(),
             parameters: json!({"type": "object", "properties": {"path": path}, "required": ["path"]}),
         },
         Tool {
-            name: "write_file",
-            description: "Writes a text file of the sandbox, where run_code finds it. A file that is there is replaced.",
+            name: "write_file".into(),
+            description: "Writes a text file of the sandbox, where run_code finds it. A file that is there is replaced.".into(),
             parameters: json!({
                 "type": "object",
                 "properties": {"path": path, "text": {"type": "string", "description": "All of its content."}},
@@ -76,15 +78,24 @@ struct WriteFile {
     text: String,
 }
 
-/// Reads a call, or says what is wrong with it so that the model can do better. Keys that are not known are passed over.
-pub fn read(call: &Call, language: Language) -> Result<Asked, String> {
+/// Reads a call, or says what is wrong with it so that the model can do better. Keys that are not known are passed over. `tools` are all that
+/// there are.
+pub fn read(call: &Call, language: Language, tools: &[Tool]) -> Result<Asked, String> {
     match call.name.as_str() {
         "run_code" => parse(call).map(|RunCode { language: said, code, stdin }| {
             Asked::Run(Program { language: said.unwrap_or(language), code, stdin })
         }),
         "read_file" => parse(call).map(|ReadFile { path }| Asked::Read(path)),
         "write_file" => parse(call).map(|WriteFile { path, text }| Asked::Write(path, text)),
-        other => Err(format!("there is no tool {other:?}; there are run_code, read_file and write_file")),
+        // A model that gives none may mean none.
+        other if tools.iter().any(|tool| tool.name == other) && call.arguments.trim().is_empty() => {
+            Ok(Asked::Other(Map::new()))
+        }
+        other if tools.iter().any(|tool| tool.name == other) => parse(call).map(Asked::Other),
+        other => {
+            let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_ref()).collect();
+            Err(format!("there is no tool {other:?}; there are {}", names.join(", ")))
+        }
     }
 }
 
@@ -104,7 +115,9 @@ mod tests {
 
     #[test]
     fn what_models_write_is_read() {
-        let read = |name, arguments| read(&call(name, arguments), Language::Python);
+        let mut known = tools(Language::Python);
+        known.push(Tool { name: "theirs".into(), description: "".into(), parameters: json!({}) });
+        let read = |name, arguments| read(&call(name, arguments), Language::Python, &known);
         let run =
             |language, code: &str| Ok(Asked::Run(Program { language, code: code.to_owned(), stdin: None }));
         assert_eq!(read("run_code", r#"{"code":"1"}"#), run(Language::Python, "1"));
@@ -118,6 +131,9 @@ mod tests {
             read("write_file", r#"{"path":"a","text":"b"}"#),
             Ok(Asked::Write("a".into(), "b".into()))
         );
-        assert!(read("rm", "{}").unwrap_err().contains("run_code, read_file and write_file"));
+        assert!(read("rm", "{}").unwrap_err().contains("run_code, read_file, write_file, theirs"));
+        assert!(matches!(read("theirs", r#"{"a":1}"#), Ok(Asked::Other(arguments)) if arguments["a"] == 1));
+        assert!(matches!(read("theirs", ""), Ok(Asked::Other(arguments)) if arguments.is_empty()));
+        assert!(read("theirs", "[1]").unwrap_err().contains("whole JSON"));
     }
 }

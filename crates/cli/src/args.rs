@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 #[cfg(feature = "agent")]
 mod agent;
+#[cfg(feature = "agent")]
+mod beside;
 mod cache;
 mod egress;
 mod key;
@@ -24,6 +26,10 @@ mod session;
 pub use agent::{
     AgentArguments, AgentFormat, EvalArguments, Level, SecretArguments, SecretCommand, TaskArguments, Tools,
 };
+#[cfg(all(feature = "agent", feature = "mcp"))]
+pub use beside::OtherServers;
+#[cfg(feature = "agent")]
+pub use beside::{DocsArguments, DocsMode};
 pub use cache::{CacheArguments, CacheCommand};
 pub use egress::EgressArguments;
 pub use key::{KeyArguments, KeyCommand, KeyRole};

@@ -55,6 +55,15 @@ pub fn proxy() -> Option<String> {
     key_in("HTTPS_PROXY").or_else(|| key_in("https_proxy"))
 }
 
+/// What a program that is not ours gets of our environment: what it needs to be found and to write, and what the user names.
+#[cfg(all(feature = "agent", feature = "mcp"))]
+pub fn of_other_programs(more: &[String]) -> Vec<(String, String)> {
+    const USUAL: [&str; 10] =
+        ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "LC_ALL", "TMPDIR", "TZ"];
+    let names = USUAL.into_iter().chain(more.iter().map(String::as_str));
+    names.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
+}
+
 /// Every variable that may be a setting of the service.
 pub fn of_the_service() -> Vec<(String, String)> {
     std::env::vars_os()

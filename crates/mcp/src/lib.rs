@@ -7,6 +7,8 @@
 mod answer;
 mod api;
 mod arguments;
+#[cfg(feature = "client")]
+pub mod client;
 mod door;
 mod events;
 mod files;

@@ -454,7 +454,7 @@ fn clone_init(
         supervisors_end: ours.as_raw_fd(),
         layers: site.image.directories()?,
         null: std::fs::File::options().read(true).write(true).open("/dev/null")?.into(),
-        facts: procfs::facts(site.needs, processors(site), boot_time_s()),
+        facts: procfs::facts(site.needs, procfs::processors(site.needs, site.host), procfs::boot_time_s()),
         fail_at: site.fail_at,
     };
     let flags = namespaces.iter().map(|layer| clone_flag(*layer)).fold(0, |all, flag| all | flag);
@@ -465,18 +465,6 @@ fn clone_init(
         Cloned::Child => init::live(birth),
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
     }
-}
-
-/// How many processors the code is told of: what it may use, rounded up, but not more than there are.
-fn processors(site: &Site<'_>) -> usize {
-    (site.needs.limits.cpus.ceil() as usize).clamp(1, site.host.processors)
-}
-
-/// When the machine started, in seconds of the epoch, to the minute: enough for process times, little for fingerprints.
-fn boot_time_s() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
-    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
-    now.saturating_sub(up).unsigned_abs()
 }
 
 /// The namespace of a layer (`namespaces(7)`).

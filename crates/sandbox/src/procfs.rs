@@ -4,6 +4,7 @@
 //! entry that is not on [`VISIBLE`] is covered, whatever names this kernel or its modules add: files that tell of the whole
 //! machine by ones that tell of the sandbox, all others by nothing.
 
+use crate::host::Host;
 use crate::plan::Needs;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::ffi::{CStr, CString};
@@ -172,6 +173,18 @@ fn entries(proc: BorrowedFd<'_>) -> Result<Vec<(String, bool)>> {
         }
     }
     Ok(found)
+}
+
+/// How many processors the code is told of: what it may use, rounded up, but not more than there are.
+pub fn processors(needs: &Needs, host: &Host) -> usize {
+    (needs.limits.cpus.ceil() as usize).clamp(1, host.processors)
+}
+
+/// When the machine started, in seconds of the epoch, to the minute: enough for process times, little for fingerprints.
+pub fn boot_time_s() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
+    now.saturating_sub(up).unsigned_abs()
 }
 
 fn c_path(path: &str) -> Result<CString> {

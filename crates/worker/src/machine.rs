@@ -6,8 +6,8 @@ use crate::image::packages::PackageStore;
 use crate::installer::{InstallSettings, Installer};
 use crate::lanes::Lanes;
 use crate::phases::{Phase, Phases};
-use crate::pool::{Happened, Pool, PoolLoad, PoolSize, Stream};
-use crate::proxies::{Gate, Proxies};
+use crate::pool::{Pool, PoolLoad, PoolSize, Stream};
+use crate::proxies::Proxies;
 use crate::queue::{Age, FairQueue, Full, Places, Share};
 use crate::run::{result_of_cancelled, result_of_denied, result_of_fault, root_of};
 use crate::session::{How, Session};
@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 
+mod alone;
 mod in_session;
 
 /// How many things that happened may wait for the one who listens; then the run waits too.
@@ -446,80 +447,6 @@ impl Machine {
             });
         }
     }
-
-    async fn execute(
-        &self,
-        job: &Job,
-        shape: &Result<Box<Shape>, Fault>,
-        events: &mpsc::Sender<Event>,
-        cancel: &Notify,
-    ) -> Box<RunResult> {
-        let followed = match shape {
-            Ok(shape) => self.follow(job, shape, events, cancel).await,
-            Err(fault) => Err(fault.clone()),
-        };
-        followed.unwrap_or_else(|fault| {
-            let (id, created_at) = (job.id.clone(), job.created_at.clone());
-            Box::new(result_of_fault(id, created_at, &job.spec, self.image_of(shape), fault))
-        })
-    }
-
-    async fn follow(
-        &self,
-        job: &Job,
-        shape: &Shape,
-        events: &mpsc::Sender<Event>,
-        cancel: &Notify,
-    ) -> Result<Box<RunResult>, Fault> {
-        let (pool, began) = (&self.inner.pool, Instant::now());
-        // One that waited may have died since it was looked at; what it never got may be given to another.
-        let running = pool.lease(shape)?.run(job).or_else(|_| pool.lease(shape)?.run(job));
-        let mut running = running?;
-        self.inner.phases.add(Phase::Lease, began.elapsed());
-        // A listener that is gone does not end a run.
-        drop(events.send(Event::Started).await);
-        let (mut gate, mut tried) = (None, Vec::new());
-        loop {
-            tokio::select! {
-                happened = running.next() => match happened? {
-                    Happened::Output(stream, bytes) => drop(events.send(Event::Output(stream, bytes)).await),
-                    Happened::Listens(listener) => {
-                        let asked = job.spec.egress.clone().unwrap_or_default();
-                        gate = Some(self.inner.proxies.open(&asked, &listener)?);
-                    }
-                    Happened::Settled(mut result, measured) => {
-                        let rest = match gate.take() {
-                            Some(gate) => gate.close().await,
-                            None => Vec::new(),
-                        };
-                        for attempt in rest {
-                            tried.push(attempt.clone());
-                            drop(events.send(Event::Egress(attempt)).await);
-                        }
-                        result.egress = tried;
-                        self.inner.phases.add_measured(&measured);
-                        return Ok(result);
-                    }
-                },
-                attempt = tried_next(&mut gate) => {
-                    tried.push(attempt.clone());
-                    drop(events.send(Event::Egress(attempt)).await);
-                }
-                () = cancel.notified() => running.cancel(),
-            }
-        }
-    }
-}
-
-/// What a run tries next to reach; for ever nothing of one that has no way out.
-async fn tried_next(gate: &mut Option<Gate>) -> EgressAttempt {
-    if let Some(open) = gate {
-        if let Some(attempt) = open.next().await {
-            return attempt;
-        }
-        *gate = None;
-    }
-    std::future::pending().await
 }
 
 impl Ticket {

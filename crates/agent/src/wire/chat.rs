@@ -29,7 +29,7 @@ impl Wire for ChatCompletions {
         }
         if !request.tools.is_empty() {
             let function = |tool: &crate::conversation::Tool| {
-                let (name, description, parameters) = (tool.name, tool.description, &tool.parameters);
+                let (name, description, parameters) = (&tool.name, &tool.description, &tool.parameters);
                 json!({"type": "function", "function": {"name": name, "description": description, "parameters": parameters}})
             };
             body["tools"] = request.tools.iter().map(function).collect();

@@ -1,5 +1,6 @@
 //! Arguments of `fireclay agent`, `fireclay eval` and `fireclay secret`.
 
+use super::beside::{DocsArguments, OtherServers};
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use model::{Language, units};
 use std::path::PathBuf;
@@ -100,6 +101,12 @@ pub struct TaskArguments {
     /// Who judges: provider[:model] [default: the model itself]
     #[arg(long, value_name = "PROVIDER[:MODEL]", requires = "review")]
     pub review_model: Option<String>,
+    /// Documentation of the web.
+    #[command(flatten)]
+    pub docs: DocsArguments,
+    /// Tools of other servers.
+    #[command(flatten)]
+    pub mcp: OtherServers,
     /// How the model says that code should run: by calls of tools, or in fenced blocks, for models that cannot call
     #[arg(long, value_name = "STYLE", default_value = "auto")]
     pub tools: Tools,
@@ -118,7 +125,7 @@ pub struct TaskArguments {
     /// Time from question to answer, at most
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = units::parse_duration_ms)]
     pub max_time: u64,
-    /// Runs of code, at most
+    /// Runs of code and calls of tools that are not fireclay's, at most
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub max_runs: u32,
     /// What standard error has [default: info on a terminal, else error]

@@ -1,9 +1,12 @@
 //! `fireclay agent` and `fireclay eval`: a question → programs in a sandbox → an answer.
 
 mod choose;
+mod docs;
 pub mod evaluate;
 mod interactive;
 mod many;
+#[cfg(feature = "mcp")]
+mod others;
 mod report;
 mod sandboxes;
 mod show;
@@ -13,11 +16,12 @@ use crate::commands::run::{input_file, read_text, unreadable};
 use crate::commands::session;
 use crate::env::Settings;
 use agent::{
-    Approval, Budget, Chat, Desk, End, Ended, Problem, Program, Reviewer, Sampling, Solution, Told,
+    Approval, Beside, Budget, Chat, Desk, End, Ended, Problem, Program, Reviewer, Sampling, Solution, Told,
     ToolStyle, Workbench, solve,
 };
 use anyhow::Context;
 use choose::Chosen;
+use docs::Documentation;
 use model::Rejection;
 use report::Report;
 use rustix::fs::FileType;
@@ -42,7 +46,6 @@ pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<
         return many::batch(file, arguments, settings);
     }
     let mut question = question(arguments)?;
-    let asking = Asking::of(&arguments.task, settings)?;
     if arguments.ask && !std::io::stdin().is_terminal() {
         return Err(Rejection::new(
             "--ask",
@@ -51,6 +54,7 @@ pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<
         )
         .into());
     }
+    let asking = Asking::of(&arguments.task, arguments.ask, settings)?;
     let mut files = asking.files()?;
     if question.is_some()
         && !arguments.interactive
@@ -114,11 +118,19 @@ struct Asking<'a> {
     chosen: Chosen,
     sampling: Sampling,
     instructions: Option<String>,
+    documentation: Option<Documentation>,
+    #[cfg(feature = "mcp")]
+    others: others::Others,
 }
 
 impl<'a> Asking<'a> {
-    /// As the arguments say.
-    fn of(arguments: &'a TaskArguments, settings: &Settings) -> anyhow::Result<Self> {
+    /// As the arguments say. Documentation is read and servers are begun with here, before any signal means anything but the end.
+    /// `asks` is whether a person is there to approve what the arguments do not.
+    #[cfg_attr(
+        not(feature = "mcp"),
+        expect(unused_variables, reason = "only tools of others are asked about here")
+    )]
+    fn of(arguments: &'a TaskArguments, asks: bool, settings: &Settings) -> anyhow::Result<Self> {
         let sampling = Sampling {
             temperature: arguments.temperature,
             top_p: arguments.top_p,
@@ -128,7 +140,30 @@ impl<'a> Asking<'a> {
         let chosen = Chosen::of(arguments, settings)?;
         chosen.provider.takes(&sampling)?;
         let instructions = arguments.instructions.as_deref().map(said).transpose()?;
-        Ok(Self { arguments, chosen, sampling, instructions })
+        if arguments.tools == Tools::Fenced && !arguments.mcp.servers.is_empty() {
+            let message = "a model that writes fenced blocks calls no tools";
+            return Err(Rejection::new("--mcp", message, "leave --tools out, or --mcp").into());
+        }
+        #[cfg(feature = "mcp")]
+        let tokens = others::Tokens::read(&arguments.mcp)?;
+        #[cfg(feature = "mcp")]
+        let chosen = Chosen { redactor: chosen.redactor.clone().with(tokens.secrets()), ..chosen };
+        let show = Show::new(arguments, settings, chosen.redactor.clone());
+        let documentation = Documentation::read(&arguments.docs, settings, &show)?;
+        #[cfg(not(feature = "mcp"))]
+        if !arguments.mcp.servers.is_empty() {
+            let hint = "build it with the feature mcp, as releases are";
+            return Err(Rejection::new("--mcp", "this build speaks no MCP", hint).into());
+        }
+        Ok(Self {
+            arguments,
+            sampling,
+            instructions,
+            documentation,
+            #[cfg(feature = "mcp")]
+            others: others::Others::begin(&arguments.mcp, &tokens, asks, show)?,
+            chosen,
+        })
     }
 
     /// The files that each sandbox has.
@@ -145,6 +180,9 @@ impl<'a> Asking<'a> {
     ) -> Desk<'d> {
         let mut desk = Desk::new(&self.chosen.provider, bench, told, stop);
         desk.sampling = self.sampling;
+        desk.beside.extend(self.documentation.as_ref().map(|docs| docs as &dyn Beside));
+        #[cfg(feature = "mcp")]
+        desk.beside.push(&self.others);
         desk.redactor = self.chosen.redactor.clone();
         desk.reviewer = self.arguments.review.then(|| Reviewer::new(self.chosen.reviewer.clone()));
         desk.budget = Budget {

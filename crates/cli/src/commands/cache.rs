@@ -9,7 +9,7 @@ use worker::image::packages::PackageStore;
 
 /// Carries out one command on installed packages.
 pub fn cache(arguments: &CacheArguments, settings: &Settings) -> anyhow::Result<u8> {
-    let store = PackageStore::open(&settings.data);
+    let store = PackageStore::open(&settings.data, &settings.path);
     match arguments.command {
         CacheCommand::List { json } => list(&store, json),
         CacheCommand::Prune { keep } => {

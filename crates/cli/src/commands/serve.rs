@@ -115,7 +115,7 @@ pub fn start(
         proxies,
         image,
         environments: EnvironmentStore::open(data),
-        packages: PackageStore::open(data),
+        packages: PackageStore::open(data, &surroundings.path),
         install: settings.packages.install().map_err(anyhow::Error::msg)?,
         artifacts: incoming,
         places: settings.places(processors, memory_bytes()),

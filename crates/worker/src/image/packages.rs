@@ -11,6 +11,7 @@
 //! read by hostile code of the same tenant only.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -80,12 +81,15 @@ pub struct Found<'a> {
 pub struct PackageStore {
     directory: PathBuf,
     tools: PathBuf,
+    /// Where uv is looked for.
+    search: OsString,
 }
 
 impl PackageStore {
-    /// Opens the store below `data_dir`. Creates nothing until something is built.
-    pub fn open(data_dir: &Path) -> Self {
-        Self { directory: data_dir.join("packages"), tools: data_dir.join("tools") }
+    /// Opens the store below `data_dir`; `search` is where uv is looked for. Creates nothing until something is built.
+    pub fn open(data_dir: &Path, search: &OsStr) -> Self {
+        let (directory, tools) = (data_dir.join("packages"), data_dir.join("tools"));
+        Self { directory, tools, search: search.to_owned() }
     }
 
     fn vault(&self, tenant: &str) -> Result<Vault, ImageError> {
@@ -102,8 +106,7 @@ impl PackageStore {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(at("open", &path))?;
         lock.lock().map_err(at("lock", &path))?;
-        let search = std::env::var_os("PATH").unwrap_or_default();
-        Ok((uv::find(&search, &self.tools, program)?, site_of(program, python)?))
+        Ok((uv::find(&self.search, &self.tools, program)?, site_of(program, python)?))
     }
 
     /// What a key of a tenant stands for; it counts as used now.

@@ -36,7 +36,7 @@ pub fn evaluate(arguments: &EvalArguments, settings: &Settings) -> anyhow::Resul
             Rejection::new("DATASET", message, "say \"expected\" or \"checker\", or --checker").into()
         );
     }
-    let asking = Asking::of(&arguments.task, settings)?;
+    let asking = Asking::of(&arguments.task, false, settings)?;
     let mut lines = Lines::create(arguments.output.as_deref())?;
     let many = Many::begin(&asking, settings)?;
     let show = Show::new(&arguments.task, settings, asking.chosen.redactor.clone());

@@ -262,7 +262,7 @@ pub fn batch(file: &str, arguments: &AgentArguments, settings: &Settings) -> any
         let message = format!("question {} has an expected answer or a checker", at + 1);
         return Err(Rejection::new("--batch", message, "`fireclay eval` judges answers").into());
     }
-    let asking = Asking::of(&arguments.task, settings)?;
+    let asking = Asking::of(&arguments.task, false, settings)?;
     let mut lines = Lines::create(arguments.output.as_deref())?;
     let many = Many::begin(&asking, settings)?;
     let show = Show::new(&arguments.task, settings, asking.chosen.redactor.clone());

@@ -6,8 +6,8 @@ use crate::env::Settings;
 use crate::terminal::Inert;
 use agent::{Approval, Program, Redactor, Told, for_model};
 use model::{Outcome, RunResult};
-use std::cell::Cell;
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Most bytes of one stream that are shown of a step.
 const SHOWN_BYTES: usize = 2_000;
@@ -18,7 +18,7 @@ pub struct Show {
     color: bool,
     redactor: Redactor,
     /// Whether a person said that all may run.
-    always: Cell<bool>,
+    always: AtomicBool,
 }
 
 impl Show {
@@ -26,7 +26,7 @@ impl Show {
     pub fn new(arguments: &TaskArguments, settings: &Settings, redactor: Redactor) -> Self {
         let watched = std::io::stderr().is_terminal();
         let level = arguments.log_level.unwrap_or(if watched { Level::Info } else { Level::Error });
-        Self { level, color: settings.color && watched, redactor, always: Cell::new(false) }
+        Self { level, color: settings.color && watched, redactor, always: AtomicBool::new(false) }
     }
 
     /// Says something to the person, if the level has it.
@@ -71,6 +71,13 @@ impl Show {
                 reasons.iter().for_each(|reason| self.step("31", &format!("denied: {reason}")))
             }
             Told::File(done, path, bytes) => self.step("1", &format!("── {done} {path}, {bytes} bytes")),
+            Told::Called(name, arguments, text) => {
+                self.step("1", &format!("── {name} {}", for_model(arguments, SHOWN_BYTES)));
+                self.step(
+                    "",
+                    &for_model(text, if self.level == Level::Trace { usize::MAX } else { SHOWN_BYTES }),
+                );
+            }
             Told::Ran(result) => self.ran(result),
         }
     }
@@ -125,6 +132,27 @@ impl Show {
     }
 }
 
+impl Show {
+    /// Asks a person whether a tool of others may be called with these arguments: whether that holds for all calls of it from now on.
+    ///
+    /// # Errors
+    /// The reason against it, for the model.
+    #[cfg(feature = "mcp")]
+    pub fn approve_call(&self, name: &str, arguments: &str) -> Result<bool, String> {
+        self.line("36", &format!("── {name} {}", agent::escaped(arguments)));
+        loop {
+            eprint!("Call it? [y]es, [n]o, [a]lways this tool: ");
+            match typed().as_deref() {
+                None => return Err("nobody is there to approve it".to_owned()),
+                Some("y" | "yes") => return Ok(false),
+                Some("a" | "always") => return Ok(true),
+                Some("n" | "no") => return Err("the person does not want it to be called".to_owned()),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
 /// Asks a person before each run: yes, no and why, all from now on, or other code.
 pub fn approver(show: &Show) -> impl FnMut(&Program) -> Approval + '_ {
     move |program| {
@@ -132,14 +160,14 @@ pub fn approver(show: &Show) -> impl FnMut(&Program) -> Approval + '_ {
         if show.level < Level::Info {
             show.line("36", program.code.trim_end());
         }
-        while !show.always.get() {
+        while !show.always.load(Ordering::Relaxed) {
             eprint!("Run it? [y]es, [n]o, [a]lways, [e]dit: ");
             let Some(line) = typed() else {
                 return Approval::Refused("nobody is there to approve it".to_owned());
             };
             match line.as_str() {
                 "y" | "yes" => return Approval::Run,
-                "a" | "always" => show.always.set(true),
+                "a" | "always" => show.always.store(true, Ordering::Relaxed),
                 "n" | "no" => {
                     eprint!("Why not (the model is told): ");
                     let why = typed().filter(|why| !why.is_empty());

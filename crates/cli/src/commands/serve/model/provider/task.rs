@@ -92,7 +92,8 @@ fn tell(hands: &dyn Hands, redactor: &Redactor, told: Told<'_>) {
         Told::Warning(text) => Happened::Warning(text),
         Told::Spent(spent) => Happened::Spent(spent_of(spent)),
         Told::Said(chat) => Happened::Said(chat.saved()),
-        Told::Ran(_) | Told::Pass(_) => return,
+        // No tools of others are beside a task of the service.
+        Told::Ran(_) | Told::Pass(_) | Told::Called(..) => return,
     });
 }
 

@@ -1,0 +1,257 @@
+//! Every setting: its name, what it is by default, and what it means.
+
+use super::Row;
+
+/// Every setting, in the order of the reference page.
+pub const TABLE: &[Row] = &[
+    row(
+        "listen",
+        "\"127.0.0.1:8000\"",
+        "Where to listen. Another address than a loopback one needs a key first",
+    ),
+    row("image", "\"default\"", "The image that runs see"),
+    row(
+        "concurrency",
+        "0",
+        "Runs at once; 0 is sixteen for each processor, or as many as have their usual memory in three quarters of the machine's",
+    ),
+    row(
+        "concurrency_young",
+        "0",
+        "Of these, runs in their first 50 ms; 0 is twice the processors. Those that take longer hold up no others",
+    ),
+    row("pool.min", "4", "Sandboxes that always wait, built, for runs with the default limits"),
+    row(
+        "pool.max",
+        "64",
+        "Most sandboxes that wait, for runs with any limits; as many do as lately ran at once",
+    ),
+    row(
+        "pool.memory",
+        "\"256MiB\"",
+        "Memory that waiting sandboxes may take, at 2 MiB for each, 48 MiB with Node started in it; the fewer of this and `pool.max` holds",
+    ),
+    row(
+        "pool.warm",
+        "[\"python-data\"]",
+        "Templates whose interpreter is warm from the start, if their packages are installed; another's is with its first run. Of `NAME=COUNT` so many sandboxes always wait, too",
+    ),
+    row("queue", "10000", "Runs that may wait for a place, of all tenants together"),
+    row("queue_bytes", "\"1GiB\"", "Code, input and files that may wait with them, in memory"),
+    row(
+        "tenant.concurrency",
+        "0",
+        "Runs at once of one tenant, unless its quota says otherwise; 0 is `concurrency`",
+    ),
+    row("tenant.queue", "2000", "Waiting runs of one tenant"),
+    row("tenant.rate_per_minute", "0", "Runs that one tenant may submit in a minute; 0 is any number"),
+    row("tenant.ceiling", "{}", "The most that one tenant's runs may ask for, as `[ceiling]`"),
+    row("tenant.sessions", "100", "Sessions of one tenant that are open at once"),
+    row("tenant.tasks", "8", "Tasks of one tenant that are on their way at once"),
+    row(
+        "session.max",
+        "1000",
+        "Sessions that are open at once, of all tenants together; each takes three processes and two of the service's descriptors",
+    ),
+    row(
+        "session.memory_free",
+        "\"256MiB\"",
+        "When the machine has less memory available than this, the session in which nothing has run for longest ends, and another a second later; its files are kept as those of any that ends",
+    ),
+    row(
+        "session.idle_ttl_ms",
+        "\"30m\"",
+        "How long a session stays in which nothing runs, unless it asks for another time, 24 hours at most",
+    ),
+    row(
+        "session.ttl_ms",
+        "\"24h\"",
+        "How long a session stays at most, from its opening or from when it was last renewed",
+    ),
+    row("session.processes", "16", "Processes of a session that run at once beside its runs; 0 allows none"),
+    row("session.keep_files_ms", "\"24h\"", "How long the files of a session are kept after its end"),
+    row(
+        "session.files_bytes",
+        "\"10GiB\"",
+        "How much the files of all ended sessions may take together; those of the session that ended first go first",
+    ),
+    row(
+        "ports.listen",
+        "\"127.0.0.1:0\"",
+        "Where ports of sessions are served that asked for it, apart from the API; by any free port unless one is named, `off` for none",
+    ),
+    row(
+        "ports.url",
+        "\"\"",
+        "How browsers reach them from elsewhere, such as `https://ports.example.com`: each port has a name below it, so names and certificate are for `*.ports.example.com`; empty is below `localhost`. Take a domain on which nothing else is",
+    ),
+    row(
+        "ports.answer_timeout_ms",
+        "\"60s\"",
+        "How long what listens in a session may take to begin its answer",
+    ),
+    row(
+        "packages.allow",
+        "[\"*\"]",
+        "Packages that runs and sessions may ask for: names, and patterns with `*`; what they need comes with them",
+    ),
+    row("packages.deny", "[]", "Packages that nothing may bring"),
+    row("packages.index", "\"https://pypi.org/simple\"", "Where packages come from"),
+    row(
+        "packages.hosts",
+        "[\"pypi.org\", \"files.pythonhosted.org\"]",
+        "Hosts of the index and of the files that it lists: all that a build reaches",
+    ),
+    row(
+        "packages.min_age_ms",
+        "0",
+        "Releases younger than this are not seen, such as `\"168h\"`: most bad ones are found within days",
+    ),
+    row(
+        "packages.offline",
+        "false",
+        "Whether nothing is fetched: then only packages that are there can be asked for",
+    ),
+    row(
+        "packages.cache_bytes",
+        "\"20GiB\"",
+        "What installed packages may take together; those that were not used for longest go first",
+    ),
+    row("packages.build_timeout_ms", "\"10m\"", "How long resolving and installing may take, each"),
+    row("packages.build_memory", "\"2GiB\"", "Memory of a build"),
+    row("packages.build_disk", "\"6GiB\"", "Files of a build, in memory"),
+    row(
+        "egress.enabled",
+        "true",
+        "Whether runs and sessions may reach hosts that they ask for (`egress`), through the proxy; without that they reach none",
+    ),
+    row(
+        "egress.within",
+        "[]",
+        "Hosts that they may reach at most, whatever they ask for, such as `pypi.org`, `*.example.org:443`; empty is any",
+    ),
+    row(
+        "egress.private",
+        "[]",
+        "Ranges of addresses that are not of the public internet and may be reached all the same, such as `10.1.0.0/16`; metadata services of clouds only by their own address",
+    ),
+    row(
+        "egress.tunnels",
+        "[]",
+        "`HOST:PORT` to which something else than TLS may go, if a request names just that",
+    ),
+    row("egress.connections", "64", "Connections of one sandbox to the proxy at once"),
+    row("egress.bytes_up", "\"100MiB\"", "Bytes that one sandbox may send to hosts"),
+    row("egress.bytes_down", "\"1GiB\"", "Bytes that one sandbox may receive from them"),
+    row(
+        "limits",
+        "{}",
+        "What a run gets when it names nothing: any of `timeout_ms`, `memory_bytes`, `cpus`, `processes`, `disk_bytes`, `output_bytes`",
+    ),
+    row("ceiling", "{ timeout_ms = \"1h\" }", "The most that any run may ask for; larger wishes are clamped"),
+    row("allow_missing", "[]", "Layers of isolation that runs may do without on this machine"),
+    row("body_bytes", "\"64MiB\"", "The largest request body, batches apart, which are read as they come"),
+    row("connections", "1024", "Connections at once"),
+    row("header_timeout_ms", "\"10s\"", "How long a client may take to send a request's head"),
+    row(
+        "body_timeout_ms",
+        "\"30s\"",
+        "How long a client may send nothing of a body, or take nothing of an answer",
+    ),
+    row("drain_timeout_ms", "\"30s\"", "How long runs may go on after SIGTERM"),
+    row(
+        "fsync",
+        "false",
+        "Whether every record is on disk before it is acknowledged: it then survives a power cut, not only a crash",
+    ),
+    row("retention.age_ms", "\"720h\"", "How long settled runs are kept"),
+    row("retention.bytes", "\"10GiB\"", "How much records and artifacts may take; the oldest go first"),
+    row(
+        "allowed_hosts",
+        "[]",
+        "Names by which this service is reached, besides loopback ones: checked against `Host` when no key is needed",
+    ),
+    row(
+        "check.mode",
+        "\"warn\"",
+        "What is done about findings of the static check when a run does not say: `off`, `warn` or `deny`",
+    ),
+    row(
+        "check.policy",
+        "\"default\"",
+        "Which findings are looked for then: `default`, `strict` or `agentrun`",
+    ),
+    row(
+        "model.name",
+        "\"\"",
+        "The language model of the service, as `provider:model` or `provider`; empty is none. Its key is in the provider's variable (`OPENAI_API_KEY`), or in the data directory by `fireclay secret set`. Needs a build with the feature `agent`",
+    ),
+    row(
+        "model.base_url",
+        "\"\"",
+        "Where it is, if not at its provider's own address; empty is there, or what the provider's variable says (`OPENAI_BASE_URL`)",
+    ),
+    row(
+        "model.reviewer",
+        "\"\"",
+        "Another model that reviews programs (`review`), as `provider:model`; empty is the same one",
+    ),
+    row(
+        "model.any",
+        "true",
+        "Whether requests to `/v1/chat/completions` may name other models of the same provider",
+    ),
+    row("model.turns", "25", "Answers of the model that one request may take"),
+    row(
+        "model.tokens",
+        "200000",
+        "Tokens, read and written, that one request may take; the turn that goes beyond is the last",
+    ),
+    row(
+        "model.dollars",
+        "1.0",
+        "Dollars that one question of a task may cost, as far as the price of the model is known",
+    ),
+    row("model.runs", "50", "Runs of code that one request may take"),
+    row("model.time_ms", "\"10m\"", "How long one request may take"),
+    row("model.concurrency", "32", "Requests to the model at once, of all tenants together; more wait"),
+    row("model.tenant_concurrency", "8", "Requests to the model at once of one tenant; more wait"),
+    row(
+        "task.max",
+        "64",
+        "Tasks that are on their way at once, of all tenants together; each takes a thread",
+    ),
+    row(
+        "task.approval_ms",
+        "\"1h\"",
+        "How long code of a task waits for a person's word; after that it does not run",
+    ),
+    row("receipts", "true", "Whether results carry a signed receipt"),
+    row(
+        "local.idle_ms",
+        "\"10m\"",
+        "How long a local server (`fireclay local`) goes on when nobody asks, nothing runs and no session is open; 0 is for ever",
+    ),
+    row("agentrun.enabled", "true", "Whether AgentRun's routes `/v1/run/` and `/v1/health/` are served"),
+    row(
+        "agentrun.check",
+        "\"deny\"",
+        "What AgentRun's own check does to programs of its routes: `off` or `deny`",
+    ),
+    row(
+        "agentrun.whitelist",
+        "[\"*\"]",
+        "Modules that programs of its routes may import beside the standard library: `*` is any, an empty list none; what they need is installed",
+    ),
+    row("agentrun.timeout_ms", "\"300s\"", "Wall time of a program of its routes"),
+    row(
+        "agentrun.egress",
+        "[]",
+        "Hosts that programs of its routes may reach, in the words of `egress.allow`",
+    ),
+    row("agentrun.cors_origins", "[]", "Origins of browsers that may call AgentRun's routes"),
+];
+
+const fn row(name: &'static str, default: &'static str, doc: &'static str) -> Row {
+    Row { name, default, doc }
+}
