@@ -96,7 +96,7 @@ fn what_is_named_is_reached_and_told() {
 fn what_is_not_named_is_refused_and_told() {
     let (server, web) = (server(), Web::start());
     let code = format!("{THROUGH}{}", fetch(&format!("http://localhost:{}/", web.port)));
-    for allow in [vec!["a.test"], vec!["localhost"], vec!["localhost:1"], vec!["*.localhost"]] {
+    for allow in [vec!["a.test"], vec!["localhost"], vec!["localhost:1"]] {
         let result = server.run(&asked(&code, &allow));
         assert!(result.stdout.starts_with("403 localhost:"), "{allow:?}: {result:?}");
         assert_eq!(verdicts(&result), [("localhost", web.port, EgressVerdict::Refused)]);

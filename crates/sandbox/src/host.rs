@@ -1,6 +1,7 @@
 //! What this machine can give: the facts a plan is made from. Cheap, since every one-shot run asks.
 
 use crate::cgroup::Tree;
+use model::Layer;
 use std::fmt;
 
 /// First user id given to sandboxes made by root; far above what distributions, NSS and container runtimes hand out.
@@ -102,6 +103,21 @@ fn reserved_range(uid_map: &str) -> Result<Outside, &'static str> {
         return Err("only one user id is mapped here, and it is root's");
     }
     Ok(Outside::Reserved { base: end - span, span })
+}
+
+/// The namespace of a layer (`namespaces(7)`).
+pub fn clone_flag(layer: Layer) -> u64 {
+    let flag = match layer {
+        Layer::Userns => libc::CLONE_NEWUSER,
+        Layer::Pidns => libc::CLONE_NEWPID,
+        Layer::Mountns => libc::CLONE_NEWNS,
+        Layer::Netns => libc::CLONE_NEWNET,
+        Layer::Ipcns => libc::CLONE_NEWIPC,
+        Layer::Utsns => libc::CLONE_NEWUTS,
+        Layer::Cgroupns => libc::CLONE_NEWCGROUP,
+        _ => 0,
+    };
+    flag as u64
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::cgroup::Leaf;
 use crate::control::{self, Message};
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::image::Image;
 use crate::init::{self, Birth};
 use crate::joining::{Belongings, NotJoined, Offer, Way};
@@ -457,7 +457,7 @@ fn clone_init(
         facts: procfs::facts(site.needs, procfs::processors(site.needs, site.host), procfs::boot_time_s()),
         fail_at: site.fail_at,
     };
-    let flags = namespaces.iter().map(|layer| clone_flag(*layer)).fold(0, |all, flag| all | flag);
+    let flags = namespaces.iter().map(|layer| host::clone_flag(*layer)).fold(0, |all, flag| all | flag);
     let into = into.as_ref().map(AsFd::as_fd);
     match sys::process::clone_process(flags, into)
         .map_err(|error| std::io::Error::other(error.to_string()))?
@@ -465,21 +465,6 @@ fn clone_init(
         Cloned::Child => init::live(birth),
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
     }
-}
-
-/// The namespace of a layer (`namespaces(7)`).
-fn clone_flag(layer: Layer) -> u64 {
-    let flag = match layer {
-        Layer::Userns => libc::CLONE_NEWUSER,
-        Layer::Pidns => libc::CLONE_NEWPID,
-        Layer::Mountns => libc::CLONE_NEWNS,
-        Layer::Netns => libc::CLONE_NEWNET,
-        Layer::Ipcns => libc::CLONE_NEWIPC,
-        Layer::Utsns => libc::CLONE_NEWUTS,
-        Layer::Cgroupns => libc::CLONE_NEWCGROUP,
-        _ => 0,
-    };
-    flag as u64
 }
 
 /// The fault that a message of init stands for.

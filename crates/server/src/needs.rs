@@ -12,7 +12,7 @@ use packages::version::{Specifiers, Version};
 use packages::{requirements_txt, script};
 use std::str::FromStr;
 use worker::installer::{Asked, Installer};
-use worker::template::{NotReady, Template};
+use worker::template::NotReady;
 
 /// What a run needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,13 +103,6 @@ fn text_of(file: &InputFile) -> Result<String, Rejection> {
         .map_err(|_| Rejection::new("files", format!("{} is not UTF-8", file.path), "convert it"))
 }
 
-/// What a template has already.
-fn pinned(template: &str) -> Vec<(packages::name::Name, Version)> {
-    let lock = Template::find(template).ok().and_then(|template| template.lock());
-    let lock = lock.and_then(|lock| packages::lock::Lock::parse(lock).ok()).unwrap_or_default();
-    lock.entries().iter().map(|entry| (entry.requirement.name.clone(), entry.version.clone())).collect()
-}
-
 /// What AgentRun says in place of running a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answered {
@@ -117,6 +110,13 @@ pub enum Answered {
     Environment(Option<String>),
     /// These words.
     Words(String),
+}
+
+fn problem_of(not: NotReady) -> Problem {
+    match not {
+        NotReady::Rejected(rejection) => Problem::from(rejection),
+        NotReady::Fault(fault) => Problem::from(fault),
+    }
 }
 
 impl Service {
@@ -151,9 +151,9 @@ impl Service {
         let installer = self.machine.installer();
         let asked = Asked { tenant: tenant.as_str(), template, requirements: &requirements, any };
         installer.judge(&asked)?;
-        let pinned = pinned(template);
+        let present = installer.present(template).map_err(problem_of)?;
         let is_there = |wanted: &Requirement| {
-            let has = pinned.iter().find(|(name, _)| *name == wanted.name);
+            let has = present.iter().find(|(name, _)| *name == wanted.name);
             has.is_some_and(|(_, version)| wanted.extras.is_empty() && wanted.specifiers.allow(version))
         };
         requirements.retain(|wanted| !is_there(wanted));
@@ -161,10 +161,7 @@ impl Service {
             return Ok(None);
         }
         let asked = Asked { tenant: tenant.as_str(), template, requirements: &requirements, any };
-        let layer = installer.install(&asked).await.map_err(|not| match not {
-            NotReady::Rejected(rejection) => Problem::from(rejection),
-            NotReady::Fault(fault) => Problem::from(fault),
-        })?;
+        let layer = installer.install(&asked).await.map_err(problem_of)?;
         Ok(Some(layer.hex))
     }
 

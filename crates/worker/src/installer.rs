@@ -5,6 +5,7 @@
 //! Python compiles is compiled in there (docs/design/0020-packages.md).
 
 use crate::image::Image;
+use crate::image::environment::EnvironmentStore;
 use crate::image::packages::{Found, PackageLayer, PackageStore};
 use crate::pool::Pool;
 use crate::proxies::{EgressPolicy, Proxies};
@@ -19,7 +20,9 @@ use model::{
     RunRequest, RunResult, RunSpec, SessionId,
 };
 use packages::lock::{Environment, Interpreter, Lock};
+use packages::name::Name;
 use packages::requirement::Requirement;
+use packages::version::Version;
 use sandbox::command::proxy_environment;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +89,7 @@ type Building = Arc<OnceCell<Result<PackageLayer, NotReady>>>;
 struct Inner {
     image: Image,
     store: PackageStore,
+    environments: EnvironmentStore,
     pool: Pool,
     proxies: Proxies,
     settings: InstallSettings,
@@ -101,7 +105,7 @@ impl Installer {
     /// One for this image. `proxies` are the service's: the builds have a policy of their own.
     pub fn new(
         image: Image,
-        store: PackageStore,
+        (store, environments): (PackageStore, EnvironmentStore),
         (pool, proxies): (Pool, &Proxies),
         settings: InstallSettings,
         allow_missing: BTreeSet<Layer>,
@@ -111,7 +115,18 @@ impl Installer {
             EgressPolicy { private, bytes_down: settings.limits.disk_bytes, ..EgressPolicy::default() };
         let proxies = proxies.under(policy);
         let (places, building, tool) = (Semaphore::new(BUILDS_MAX), Mutex::default(), OnceCell::new());
-        let inner = Inner { image, store, pool, proxies, settings, allow_missing, places, building, tool };
+        let inner = Inner {
+            image,
+            store,
+            environments,
+            pool,
+            proxies,
+            settings,
+            allow_missing,
+            places,
+            building,
+            tool,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -133,6 +148,19 @@ impl Installer {
     /// The version of the image's Python.
     pub fn python_version(&self) -> Option<&str> {
         self.inner.image.manifest.runtimes.python.as_ref().map(|python| python.version.as_str())
+    }
+
+    /// What a template has already, as it is installed here.
+    pub fn present(&self, template: &str) -> Result<Vec<(Name, Version)>, NotReady> {
+        let Some(python) = &self.inner.image.manifest.runtimes.python else { return Ok(Vec::new()) };
+        let template = Template::find(template)?;
+        let found = template.with_recipe(|recipe| self.inner.environments.find(recipe, python));
+        let Some(environment) = found.transpose().map_err(failed)?.flatten() else { return Ok(Vec::new()) };
+        let parse = |line: &String| {
+            let (name, version) = line.split_once(' ')?;
+            Some((name.parse().ok()?, version.parse().ok()?))
+        };
+        Ok(environment.manifest.packages.iter().filter_map(parse).collect())
     }
 
     /// Says whether policy lets a run have what it asks for.
@@ -236,18 +264,13 @@ impl Installer {
         let python = self.inner.image.manifest.runtimes.python.as_ref();
         let python = python.ok_or_else(|| failed("the image has no Python"))?;
         let program = python.path.display();
-        let pinned = Template::find(asked.template)?.lock().map(Lock::parse).transpose();
-        let pinned = pinned.map_err(failed)?.unwrap_or_default();
+        let present = self.present(asked.template)?;
         let files = site.files()?;
         let write = |name: &str, text: &[u8], executable| files.write(name, text, executable).map_err(failed);
         write("uv", &std::fs::read(&uv).map_err(failed)?, true)?;
         let lines: String = asked.requirements.iter().map(|wanted| format!("{wanted}\n")).collect();
         write("requirements.in", lines.as_bytes(), false)?;
-        let lines: String = pinned
-            .entries()
-            .iter()
-            .map(|entry| format!("{}=={}\n", entry.requirement.name, entry.version))
-            .collect();
+        let lines: String = present.iter().map(|(name, version)| format!("{name}=={version}\n")).collect();
         write("constraints.txt", lines.as_bytes(), false)?;
         let InstallSettings { index, min_age_ms, .. } = &self.inner.settings;
         let newest = match min_age_ms {
@@ -277,13 +300,13 @@ impl Installer {
             return Ok(layer);
         }
         // What the template has lies below.
-        let below = |name: &packages::name::Name| {
-            pinned.entries().iter().any(|entry| entry.requirement.name == *name)
+        let below = |entry: &packages::lock::Locked| {
+            present.iter().any(|(name, version)| (name, version) == (&entry.requirement.name, &entry.version))
         };
         let lines: String = lock
             .entries()
             .iter()
-            .filter(|entry| !below(&entry.requirement.name))
+            .filter(|entry| !below(entry))
             .map(|entry| {
                 let hashes: String = entry.hashes.iter().map(|hash| format!(" --hash={hash}")).collect();
                 format!("{}{hashes}\n", entry.requirement)

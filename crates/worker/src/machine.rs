@@ -187,7 +187,7 @@ impl Machine {
         let queue = Mutex::new(FairQueue::new(places, waiting_max, waiting_bytes_max));
         let installer = Installer::new(
             image.clone(),
-            parts.packages.clone(),
+            (parts.packages.clone(), environments.clone()),
             (pool.clone(), &proxies),
             parts.install,
             parts.allow_missing.clone(),

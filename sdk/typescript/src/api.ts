@@ -1459,6 +1459,13 @@ export interface components {
              */
             ports?: boolean;
             /**
+             * @description Packages that its Python has, as `pandas>=2`.
+             * @default []
+             */
+            packages?: string[];
+            /** @default null */
+            egress?: components["schemas"]["Egress"] | null;
+            /**
              * @description Which of the tenant's runs that wait for a place its own come before. Other tenants have their own share.
              * @default normal
              */
@@ -1534,6 +1541,60 @@ export interface components {
             verdict: string;
             /** @description One for each thing that was tried, with what follows and what to do. */
             checks: unknown[];
+        };
+        /** @description What a sandbox may reach: absent is nothing, and so is an empty list. */
+        Egress: {
+            /**
+             * @description Hosts: `HOST`, `HOST:PORT`, `*.HOST` for the names below it, or `*.HOST:PORT`. Without a port 443 and 80 are meant. Names only.
+             * @default []
+             */
+            allow?: string[];
+            /**
+             * @description Methods of plain HTTP, with `CONNECT` for all of TLS; absent means the usual ones.
+             * @default null
+             */
+            methods?: string[] | null;
+        };
+        /** @description One connection that code tried to make to another host, told when it was over. */
+        EgressAttempt: {
+            /** @description The host that was asked for; empty if none was understood. */
+            host: string;
+            /**
+             * Format: u-int16
+             * @description The port, 0 likewise.
+             */
+            port: number;
+            /** @description What became of it. */
+            verdict: components["schemas"]["EgressVerdict"];
+            /** @description Why it was refused, failed or cut short, as the program was told; empty if all passed. */
+            reason: string;
+            /**
+             * Format: u-int64
+             * @description Bytes that went to the server.
+             */
+            bytes_up: number;
+            /**
+             * Format: u-int64
+             * @description Bytes that came from it.
+             */
+            bytes_down: number;
+            /**
+             * Format: u-int64
+             * @description How long it lasted, in milliseconds.
+             */
+            ms: number;
+        };
+        /**
+         * @description What became of an attempt to reach a host.
+         * @enum {string}
+         */
+        EgressVerdict: "allowed" | "refused" | "failed";
+        /** @description What a session may reach. */
+        EgressView: {
+            /** @description Hosts. */
+            allow: string[];
+            /** @description Methods of plain HTTP; absent is the usual ones. */
+            methods?: string[] | null;
         };
         /** @description The end of a session. */
         EndView: {
@@ -2164,6 +2225,19 @@ export interface components {
              */
             files?: components["schemas"]["InputFile"][];
             /**
+             * @description Packages that it is to have, as `pandas>=2`; those that its script block (PEP 723), `requirements.txt` or `pyproject.toml` name are
+             *     installed too.
+             * @default []
+             */
+            packages?: string[];
+            /**
+             * @description Whether packages are also found by what it imports.
+             * @default false
+             */
+            auto_packages?: boolean;
+            /** @default null */
+            egress?: components["schemas"]["Egress"] | null;
+            /**
              * @description How much it may use.
              * @default {}
              */
@@ -2223,8 +2297,8 @@ export interface components {
             artifacts: components["schemas"]["Artifact"][];
             /** @description What the static check noticed. */
             findings: components["schemas"]["Finding"][];
-            /** @description What it tried to reach. */
-            egress: unknown[];
+            /** @description What it tried to reach, each connection that was over when it was: of each verdict the first 1,000. */
+            egress: components["schemas"]["EgressAttempt"][];
             /** @description The session it ran in. */
             session?: string | null;
             /** @description Whether what the session's interpreter had in memory was lost with this run; its files were kept. */
@@ -2319,6 +2393,9 @@ export interface components {
             background: components["schemas"]["Background"];
             /** @description Whether what listens in it may be visited. */
             ports: boolean;
+            /** @description Packages that its Python was opened with. */
+            packages: string[];
+            egress?: components["schemas"]["EgressView"] | null;
             /** @description Which of the tenant's runs its own come before. */
             priority: components["schemas"]["Priority"];
             limits?: components["schemas"]["Limits"] | null;
@@ -2432,6 +2509,19 @@ export interface components {
              */
             files?: components["schemas"]["InputFile"][];
             /**
+             * @description Packages that it is to have, as `pandas>=2`; those that its script block (PEP 723), `requirements.txt` or `pyproject.toml` name are
+             *     installed too.
+             * @default []
+             */
+            packages?: string[];
+            /**
+             * @description Whether packages are also found by what it imports.
+             * @default false
+             */
+            auto_packages?: boolean;
+            /** @default null */
+            egress?: components["schemas"]["Egress"] | null;
+            /**
              * @description How much it may use.
              * @default {}
              */
@@ -2505,6 +2595,19 @@ export interface components {
              * @default []
              */
             files?: components["schemas"]["InputFile"][];
+            /**
+             * @description Packages that it is to have, as `pandas>=2`; those that its script block (PEP 723), `requirements.txt` or `pyproject.toml` name are
+             *     installed too.
+             * @default []
+             */
+            packages?: string[];
+            /**
+             * @description Whether packages are also found by what it imports.
+             * @default false
+             */
+            auto_packages?: boolean;
+            /** @default null */
+            egress?: components["schemas"]["Egress"] | null;
             /**
              * @description How much it may use.
              * @default {}

@@ -27,7 +27,7 @@ pub struct SessionArguments {
 #[derive(Debug, Subcommand)]
 pub enum SessionCommand {
     /// Open a session and print its id
-    Create(CreateArguments),
+    Create(Box<CreateArguments>),
     /// List sessions that are open, newest first
     List {
         /// Those that have ended, too

@@ -25,6 +25,10 @@ use utoipa_axum::routes;
 use worker::session::Standing;
 use worker::template::Template;
 
+mod views;
+
+use views::{EgressView, EndView, LostView, RunCounts};
+
 /// Longest name of a session, as its schema says.
 const NAME_CHARS_MAX: usize = 128;
 
@@ -115,7 +119,7 @@ struct SessionView {
     packages: Vec<String>,
     /// Which hosts what runs in it may reach; absent is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    egress: Option<Egress>,
+    egress: Option<EgressView>,
     /// Which of the tenant's runs its own come before.
     priority: Priority,
     /// What it may use; absent once it has ended.
@@ -132,41 +136,6 @@ struct SessionView {
     lost: Option<LostView>,
     /// Its end.
     end: Option<EndView>,
-}
-
-/// How many runs of a session there are.
-#[derive(Debug, Serialize, ToSchema)]
-struct RunCounts {
-    /// Waiting.
-    queued: u64,
-    /// On their way.
-    running: u64,
-    /// Settled as `completed`.
-    completed: u64,
-    /// Settled as anything else.
-    failed: u64,
-}
-
-/// State that was lost.
-#[derive(Debug, Serialize, ToSchema)]
-struct LostView {
-    /// Whose.
-    language: Language,
-    /// How the interpreter ended, for people.
-    why: String,
-}
-
-/// The end of a session.
-#[derive(Debug, Serialize, ToSchema)]
-struct EndView {
-    /// When, RFC 3339 in UTC.
-    at: String,
-    /// `closed`, `idle`, `expired`, `memory_pressure`, `crashed`, `not_built` or `service_restarted`.
-    why: String,
-    /// More, for people.
-    detail: String,
-    /// Until when its files can be fetched; absent if there are none.
-    files_until: Option<String>,
 }
 
 /// Which sessions to list.
@@ -222,7 +191,7 @@ fn view(row: SessionRow, open: Option<&OpenSession>, counts: SessionCounts) -> S
         background: asked.background,
         ports: asked.ports,
         packages: asked.packages,
-        egress: asked.egress,
+        egress: asked.egress.map(|Egress { allow, methods }| EgressView { allow, methods }),
         priority: asked.priority,
         limits: open.map(|open| open.limits),
         idle_ttl_ms: times.map(|times| times.idle_ttl_ms),

@@ -24,6 +24,9 @@ CheckMode = Literal["off", "warn", "deny"]
 # Which findings are looked for, and which of them refuse a program.
 CheckPolicy = Literal["default", "strict", "agentrun"]
 
+# What became of an attempt to reach a host.
+EgressVerdict = Literal["allowed", "refused", "failed"]
+
 # What something in a workspace is.
 EntryKind = Literal["file", "directory", "link", "other"]
 
@@ -264,6 +267,46 @@ class Digests:
     """Policy: limits and the system-call rows in force."""
     outputs: str
     """Outcome, exit, output and artifacts."""
+
+
+class Egress(TypedDict, total=False):
+    """What a sandbox may reach: absent is nothing, and so is an empty list."""
+
+    allow: List[str]
+    """Hosts: `HOST`, `HOST:PORT`, `*.HOST` for the names below it, or `*.HOST:PORT`. Without a port 443 and 80 are meant. Names
+    only."""
+    methods: Optional[List[str]]
+    """Methods of plain HTTP, with `CONNECT` for all of TLS; absent means the usual ones."""
+
+
+@dataclass(frozen=True)
+class EgressAttempt:
+    """One connection that code tried to make to another host, told when it was over."""
+
+    host: str
+    """The host that was asked for; empty if none was understood."""
+    port: int
+    """The port, 0 likewise."""
+    verdict: EgressVerdict
+    """What became of it."""
+    reason: str
+    """Why it was refused, failed or cut short, as the program was told; empty if all passed."""
+    bytes_up: int
+    """Bytes that went to the server."""
+    bytes_down: int
+    """Bytes that came from it."""
+    ms: int
+    """How long it lasted, in milliseconds."""
+
+
+@dataclass(frozen=True)
+class EgressView:
+    """What a session may reach."""
+
+    allow: List[str]
+    """Hosts."""
+    methods: Optional[List[str]] = None
+    """Methods of plain HTTP; absent is the usual ones."""
 
 
 @dataclass(frozen=True)
@@ -583,6 +626,13 @@ class RunRequest(TypedDict, total=False):
     """Working directory, relative to the workspace."""
     files: List[InputFile]
     """Files put into the workspace first."""
+    packages: List[str]
+    """Packages that it is to have, as `pandas>=2`; those that its script block (PEP 723), `requirements.txt` or `pyproject.toml`
+    name are installed too."""
+    auto_packages: bool
+    """Whether packages are also found by what it imports."""
+    egress: Optional[Egress]
+    """Which hosts it may reach, through a proxy; absent is none."""
     limits: LimitsPatch
     """How much it may use."""
     check: Optional[CheckMode]
@@ -619,8 +669,8 @@ class RunResult(Judged):
     """Files it left in the workspace."""
     findings: List[Finding]
     """What the static check noticed."""
-    egress: List[Any]
-    """What it tried to reach."""
+    egress: List[EgressAttempt]
+    """What it tried to reach, each connection that was over when it was: of each verdict the first 1,000."""
     language: Language
     """The language, by its canonical name."""
     created_at: str
@@ -715,12 +765,16 @@ class SessionView:
     """What becomes of what runs left behind, while no run is on."""
     ports: bool
     """Whether what listens in it may be visited."""
+    packages: List[str]
+    """Packages that its Python was opened with."""
     priority: Priority
     """Which of the tenant's runs its own come before."""
     runs: RunCounts
     """Its runs. One that is waited for and just began may be missing for a tenth of a second."""
     language: Optional[Language] = None
     """The language of runs that name none."""
+    egress: Optional[EgressView] = None
+    """Which hosts what runs in it may reach; absent is none."""
     limits: Optional[Limits] = None
     """What it may use; absent once it has ended."""
     idle_ttl_ms: Optional[int] = None

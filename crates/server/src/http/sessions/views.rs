@@ -1,0 +1,50 @@
+//! Parts of a session as it is shown.
+
+use model::Language;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What a session may reach.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EgressView {
+    /// Hosts.
+    pub allow: Vec<String>,
+    /// Methods of plain HTTP; absent is the usual ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub methods: Option<Vec<String>>,
+}
+
+/// How many runs of a session there are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RunCounts {
+    /// Waiting.
+    pub queued: u64,
+    /// On their way.
+    pub running: u64,
+    /// Settled as `completed`.
+    pub completed: u64,
+    /// Settled as anything else.
+    pub failed: u64,
+}
+
+/// State that was lost.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LostView {
+    /// Whose.
+    pub language: Language,
+    /// How the interpreter ended, for people.
+    pub why: String,
+}
+
+/// The end of a session.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EndView {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// `closed`, `idle`, `expired`, `memory_pressure`, `crashed`, `not_built` or `service_restarted`.
+    pub why: String,
+    /// More, for people.
+    pub detail: String,
+    /// Until when its files can be fetched; absent if there are none.
+    pub files_until: Option<String>,
+}
