@@ -34,11 +34,8 @@ _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _OUTPUT_BYTES = 1 << 40
 
 _DATA_TEMPLATE = "python-data"
-# What can be imported there: policy/templates/python-data.lock.
-_DATA_MODULES = {
-    "contourpy", "cycler", "dateutil", "fontTools", "kiwisolver", "matplotlib", "mpl_toolkits", "numpy", "packaging", "pandas", "PIL",
-    "pylab", "pyparsing", "pytz", "six", "tzdata",
-}  # fmt: skip
+# What can be imported there, whichever Python it was built for; what its packages bring besides is installed where it is asked for.
+_DATA_MODULES = {"matplotlib", "mpl_toolkits", "numpy", "pandas", "pylab"}
 
 
 class AgentRun:
