@@ -44,7 +44,12 @@ fn children(data: &Data, of: Pid) -> Vec<Pid> {
 }
 
 fn spawner(server: &Server) -> Pid {
-    let spawners = children(&server.data, server.pid());
+    // The other child serves the proxies.
+    let spawners = children(&server.data, server.pid()).into_iter().filter(|child| {
+        let path = format!("/proc/{}/cmdline", child.as_raw_nonzero());
+        std::fs::read(path).is_ok_and(|line| line.ends_with(b"\0spawner\0"))
+    });
+    let spawners: Vec<Pid> = spawners.collect();
     assert_eq!(spawners.len(), 1);
     spawners[0]
 }

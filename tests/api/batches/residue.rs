@@ -45,9 +45,9 @@ fn orphans() -> Vec<census::Leaf> {
 #[test]
 fn a_large_batch_is_whole_in_order_and_leaves_nothing() {
     let count = std::env::var(ITEMS_VARIABLE).ok().map_or(ITEMS, |text| text.parse().expect("a number"));
-    // The service, its spawner, and for each sandbox that always waits a keeper and an init: two for Python, one for Node, one for all else.
+    // The service, its spawner, who serves the proxies, and for each sandbox that always waits a keeper and an init: two for Python, one for Node, one for all else.
     let server = Server::start(&["--set", "pool.min=2"]);
-    let at_rest = 2 + 2 * 4;
+    let at_rest = 3 + 2 * 4;
     let item = |index: usize| {
         json!({"id": format!("item {index}"), "program": {"language": "bash", "code": "read x; echo $((x + 1)); echo $x > file"},
             "cases": [{"stdin": format!("{index}\n"), "expected": (index + 1).to_string()}]})

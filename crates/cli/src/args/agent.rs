@@ -1,6 +1,7 @@
 //! Arguments of `fireclay agent`, `fireclay eval` and `fireclay secret`.
 
 use super::beside::{DocsArguments, OtherServers};
+use super::{EgressArguments, PackageArguments};
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use model::{Language, units};
 use std::path::PathBuf;
@@ -83,6 +84,12 @@ pub struct TaskArguments {
     /// What the sandbox is made from, such as python-data [default: by the language]
     #[arg(long, value_name = "NAME")]
     pub template: Option<String>,
+    /// What the code has.
+    #[command(flatten)]
+    pub packages: PackageArguments,
+    /// What the code may reach.
+    #[command(flatten)]
+    pub egress: EgressArguments,
     /// A file to put into the sandbox, under its own or another name; may be repeated
     #[arg(long = "file", value_name = "LOCAL[:NAME]", value_hint = ValueHint::FilePath)]
     pub files: Vec<String>,

@@ -6,7 +6,7 @@ use crate::commands::follow::Follower;
 use crate::commands::session::id_of;
 use agent::{BenchError, Program, Workbench};
 use anyhow::Context;
-use model::{InputFile, LimitsPatch, Outcome, Rejection, RunRequest, RunResult, SessionId, base64};
+use model::{Egress, InputFile, LimitsPatch, Outcome, Rejection, RunRequest, RunResult, SessionId, base64};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::Read;
@@ -55,6 +55,9 @@ pub struct Sandboxes<'a> {
     interrupts: &'a Interrupts,
     template: String,
     timeout_ms: u64,
+    /// What all of them have, and may reach.
+    packages: Vec<String>,
+    egress: Option<Egress>,
     files: Vec<InputFile>,
     session: Option<SessionId>,
     /// Whether the session was there before, and stays.
@@ -77,6 +80,8 @@ impl<'a> Sandboxes<'a> {
             interrupts,
             template: template.unwrap_or_else(|| arguments.language.default_template().to_owned()),
             timeout_ms: arguments.timeout,
+            packages: arguments.packages.all()?,
+            egress: arguments.egress.of(),
             files,
             session: None,
             keep: session.is_some(),
@@ -101,7 +106,14 @@ impl<'a> Sandboxes<'a> {
                 return Err(BenchError::Failed(format!("the session {id} has ended")));
             }
         }
-        let asked = json!({"template": self.template, "name": "agent"});
+        let mut asked = json!({"template": self.template, "name": "agent"});
+        // Left out unless they are said: a service of before knows no such fields.
+        if !self.packages.is_empty() {
+            asked["packages"] = json!(self.packages);
+        }
+        if let Some(egress) = &self.egress {
+            asked["egress"] = json!(egress);
+        }
         let view: Value = self.client.call("POST", "/v1/sessions", Some(&asked)).map_err(fatal)?;
         let id: SessionId = serde_json::from_value(view["id"].clone())
             .map_err(|error| BenchError::Failed(format!("the service names no session: {error}")))?;
@@ -209,6 +221,8 @@ impl Workbench for Sandboxes<'_> {
             code: program.code.clone(),
             stdin: program.stdin.clone(),
             files: self.files.clone(),
+            packages: self.packages.clone(),
+            egress: self.egress.clone(),
             limits: self.limits(time_left),
             ..RunRequest::default()
         };
