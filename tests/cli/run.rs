@@ -214,7 +214,7 @@ fn a_reader_that_stops_reading_does_not_hold_the_deadline() {
     // More than is held of it, and far less than ends a run, however fast the machine is.
     let code = "head -c 200000000 /dev/zero; while :; do :; done";
     let mut child = command(image())
-        .args(["run", "-l", "bash", "-c", code, "--timeout", "500ms", "--output-limit", "64MiB"])
+        .args(["run", "-l", "bash", "-c", code, "--timeout", "3s", "--output-limit", "64MiB"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
