@@ -30,6 +30,7 @@ from .test_transport import FAULT, SETTLED, Service, problem
 
 VIEW = {
     "id": "ses_1", "state": "open", "name": "", "created_at": "", "template": "python", "background": "frozen", "ports": False,
+    "packages": [],
     "priority": "normal",
     "runs": {"queued": 0, "running": 0, "completed": 0, "failed": 0},
 }  # fmt: skip
