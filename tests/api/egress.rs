@@ -153,6 +153,11 @@ fn there_is_no_way_around_the_proxy() {
     assert!(result.stdout.contains("no names"), "{}", result.stdout);
     assert_eq!(result.stdout.matches("refused").count(), 7, "{}", result.stdout);
     assert_eq!(web.seen(), Vec::<String>::new());
+    // The control: the same program without a sandbox around it.
+    let outside = std::process::Command::new("python3").args(["-c", &tries]).output().unwrap();
+    let said = String::from_utf8_lossy(&outside.stdout);
+    assert!(said.contains("loopback sent"), "{said}");
+    assert!(!web.seen().is_empty());
 }
 
 /// What confused other proxies: each is refused, and nothing reaches the server.
