@@ -507,6 +507,7 @@ function provideRequire(source, file) {
 }
 
 process.execArgv.length = 0;
+if (process.env.https_proxy) require('./proxied.cjs').prepare();
 delete require.cache[__filename];
 if (module.parent?.filename?.endsWith('/session.cjs')) {
   module.exports = { RESULT, ERROR, openChannel, send, describe, asBundle, describeError, framesOf, readLines, erase, loadTypeScript, hasModuleSyntax, compiles };

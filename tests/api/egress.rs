@@ -290,3 +290,28 @@ fn the_process_of_the_proxies_is_confined_and_replaced() {
     let result = server.run(&asked(&code, &[&format!("localhost:{}", web.port)]));
     assert_eq!(result.stdout, "seen: GET /again HTTP/1.1\n", "{result:?}");
 }
+
+/// Node before 24 has no proxy for `fetch`; the runner gives it one, and what Node 24 does itself is the same.
+#[test]
+fn fetch_of_node_goes_by_the_proxy() {
+    let (server, web) = (server(), Web::start());
+    let fetch = |url: &str| format!("console.log(await (await fetch('{url}')).text());");
+    let port = web.port;
+    let code = format!(
+        "try {{ {} }} catch (error) {{ console.log(error.message, error.cause?.message) }}\n\
+         const no = await fetch('http://localhost:{port}/', {{method: 'POST', body: 'x'.repeat(9)}}); console.log(no.status);\n\
+         try {{ await fetch('https://nowhere.test/') }} catch (error) {{ console.log(error.cause.message) }}",
+        fetch(&format!("http://localhost:{port}/a?b"))
+    );
+    let request = json!({"language": "javascript", "code": code, "egress": {"allow": [format!("localhost:{port}")]},
+        "env": {"no_proxy": "", "NO_PROXY": ""}});
+    let result = server.run(&request);
+    let lines: Vec<&str> = result.stdout.lines().collect();
+    assert_eq!(lines[..2], ["seen: GET /a?b HTTP/1.1", "200"], "{result:?}");
+    assert!(lines[2].contains("nowhere.test:443"), "{result:?}");
+    let told = verdicts(&result);
+    assert_eq!(told.iter().filter(|(_, _, verdict)| *verdict == EgressVerdict::Refused).count(), 1, "{told:?}");
+    // Without a way out there is no proxy to ask.
+    let result = server.run(&json!({"language": "javascript", "code": code}));
+    assert!(!result.stdout.contains("seen") && web.seen().len() == 2, "{result:?}");
+}

@@ -34,7 +34,7 @@ fn the_battery_is_held_by_forks_with_packages() {
     let attacks: Vec<Attack> =
         attacks().into_iter().filter(|attack| attack.language == Language::Python).collect();
     let server = Server::start_in(&Data::with_packages(), &["--set", "concurrency=8"]);
-    let template = Template::find("python-data").unwrap();
+    let template = Template::shipped("python-data").unwrap();
     hold(server, &attacks, |attack| {
         // The one that knows every variable learns of the template's.
         let names = template.env.iter().map(|row| format!("{:?}, ", row.name)).collect::<String>();

@@ -24,14 +24,14 @@ fn index() -> String {
     format!("egress.private=[{}]", ranges.join(","))
 }
 
-fn start(data: &Data, settings: &[&str]) -> Server {
+pub fn start(data: &Data, settings: &[&str]) -> Server {
     let index = index();
     let mut arguments = vec!["--set", index.as_str()];
     arguments.extend(settings.iter().flat_map(|setting| ["--set", *setting]));
     Server::start_in(data, &arguments)
 }
 
-fn completed(server: &Server, request: &Value) -> RunResult {
+pub fn completed(server: &Server, request: &Value) -> RunResult {
     let result = server.run(request);
     assert_eq!(result.outcome, Some(Outcome::Completed), "{result:?}");
     result
@@ -237,4 +237,37 @@ fn the_examples_run() {
     assert!(fetch.stdout.starts_with("six\nrefused: ") && fetch.stdout.contains("egress.allow"), "{fetch:?}");
     let told: Vec<_> = fetch.egress.iter().map(|tried| (tried.host.as_str(), tried.verdict.name())).collect();
     assert_eq!(told, [("pypi.org", "allowed"), ("example.org", "refused")]);
+}
+
+#[test]
+fn a_cell_of_a_session_installs_what_it_names() {
+    let server = start(&Data::fresh(), &["packages.deny=[\"tabulate\"]"]);
+    let session = open(&server, &json!({"packages": ["six==1.16.0"]}));
+    let said = |code: &str| {
+        let result = run(&server, &session, &json!({"code": code}));
+        assert_eq!(result["outcome"], "completed", "{result}");
+        result["stdout"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(said("try: import colorama\nexcept ImportError: print('none')"), "none\n");
+    let cell = "kept = 7\n%pip install -q 'colorama>=0.4.6'  # for colours\nimport colorama\nprint(colorama.__version__ >= '0.4.6')";
+    let told = said(cell);
+    assert!(told.starts_with("Installed colorama 0.4") && told.ends_with("True\n"), "{told}");
+    // It stays, beside what the session was opened with and what was done before; a fresh run finds it by the same line.
+    assert_eq!(said("import colorama, six; print(kept, six.__version__)"), "7 1.16.0\n");
+    let fresh = json!({"code": "!pip install colorama>=0.4.6\nimport colorama; print('fresh')", "fresh": true});
+    assert!(run(&server, &session, &fresh)["stdout"].as_str().unwrap().ends_with("fresh\n"));
+    // A line within a text is a text.
+    assert_eq!(said("print('''\n%pip install tabulate\n''')"), "\n%pip install tabulate\n\n");
+    for (code, words) in [
+        ("%pip install tabulate", "packages.deny"),
+        ("%pip install git+https://evil.test/x", "version control"),
+        ("1\n!pip install --index-url https://evil.test six", "line 2"),
+    ] {
+        let (status, problem) = server.post_json(&format!("{session}/runs"), &json!({"code": code}));
+        assert_eq!(status, 422, "{code}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(words), "{code}: {problem}");
+    }
+    // No way out came with it.
+    let out = said("import os, socket\ntry: socket.create_connection(('pypi.org', 443), 3)\nexcept OSError: print('closed', 'https_proxy' in os.environ)");
+    assert_eq!(out, "closed False\n");
 }

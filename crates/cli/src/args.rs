@@ -457,18 +457,21 @@ pub enum TemplateCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Install a template's packages for an image, from wheels, as its lock names them
+    /// Build a template of your own from a file, or install a shipped one's packages
     #[command(after_help = "\
-Packages come from PyPI by uv, which is looked for on PATH, and else brought into the data directory. No code of theirs is run.
-A service that runs finds them with the next request for the template.")]
+A file is TOML: name, purpose, base, packages, modules, files (path, and text, base64 or source), setup, setup_egress, env, limits, egress;
+docs/templates.md explains them. A server builds it, and is started if there is none; every run can name it from then on.
+
+For a shipped template, packages come from PyPI by uv, which is looked for on PATH, and else brought into the data directory. No code of
+theirs is run. A service that runs finds them with the next request for the template.")]
     Build {
-        /// Its name
+        /// A file, as FILE.toml, or the name of a shipped template
         template: String,
         /// The image whose Python they are for
         #[arg(long, value_name = "NAME", default_value = "default")]
         image: String,
     },
-    /// Remove a template's packages
+    /// Remove a template of your own, or a shipped one's packages
     Remove {
         /// Its name
         template: String,

@@ -113,6 +113,17 @@ impl Client {
         self.events(answer.with_context(|| format!("ask {}", self.url))?)
     }
 
+    /// Sends JSON and returns the events that are answered, as they come.
+    pub fn post_for_events(&self, path: &str, body: &Value) -> anyhow::Result<Box<dyn BufRead>> {
+        let answer = self.submit(path, body.to_string());
+        let mut answer = answer.with_context(|| format!("ask {}", self.url))?;
+        if !answer.status().is_success() {
+            let text = answer.body_mut().read_to_string().unwrap_or_default();
+            return Err(self.refused(answer.status().as_u16(), &text));
+        }
+        Ok(Box::new(BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader())))
+    }
+
     fn submit(&self, path: &str, body: String) -> Result<Response<Body>, ureq::Error> {
         let headers = [("content-type", "application/json"), ("accept", "text/event-stream")];
         let sent = headers.iter().fold(self.to("POST", path), |to, (name, value)| to.header(*name, *value));

@@ -80,6 +80,20 @@ pub struct LimitsPatch {
     pub output_bytes: Option<u64>,
 }
 
+impl LimitsPatch {
+    /// These, and where nothing is said the other's.
+    pub fn or(self, other: &LimitsPatch) -> LimitsPatch {
+        LimitsPatch {
+            timeout_ms: self.timeout_ms.or(other.timeout_ms),
+            memory_bytes: self.memory_bytes.or(other.memory_bytes),
+            cpus: self.cpus.or(other.cpus),
+            processes: self.processes.or(other.processes),
+            disk_bytes: self.disk_bytes.or(other.disk_bytes),
+            output_bytes: self.output_bytes.or(other.output_bytes),
+        }
+    }
+}
+
 impl Limits {
     /// The smallest limits with which an interpreter starts at all; what is asked below is raised to these.
     pub const FLOOR: Limits = Limits {

@@ -130,10 +130,16 @@ fn language_of(request: &RunRequest) -> Result<Language, Rejection> {
     })
 }
 
-/// Accepts what can be a template's name, so that it can be shown and looked for.
-fn check_template(name: &str) -> Result<(), Rejection> {
+/// Accepts what can be a template's name, or a name and a version of it as `NAME@VERSION`, so that it can be shown and looked for.
+pub(crate) fn check_template(name: &str) -> Result<(), Rejection> {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if (1..=TEMPLATE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(good) {
+    let (short, version) = name.split_once('@').map_or((name, None), |(name, version)| (name, Some(version)));
+    let is_version =
+        |version: &str| version.len() == 12 && version.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if (1..=TEMPLATE_NAME_BYTES_MAX).contains(&short.len())
+        && short.bytes().all(good)
+        && version.is_none_or(is_version)
+    {
         return Ok(());
     }
     let hint = format!("use 1 to {TEMPLATE_NAME_BYTES_MAX} of a-z, 0-9 and '-', such as python-data");

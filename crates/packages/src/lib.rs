@@ -3,15 +3,17 @@
 //! What a caller says is parsed strictly: [`requirement`] (a list), [`requirements_txt`], [`pyproject`], [`script`] (PEP 723) for Python,
 //! [`npm`] and [`package_json`] for JavaScript. What a program imports is read from its syntax tree ([`python`], [`javascript`]) and mapped to
 //! distributions by a table ([`distributions`]). [`policy`] says which of them it may have, [`agentrun`] the same in AgentRun's words, and
-//! [`lock`] what the environment that comes of it is called. Everything is bounded by the constants here, and nothing panics on any text.
+//! [`lock`] what the environment that comes of it is called, [`npm_lock`] what npm is going to install. Everything is bounded by the constants here, and nothing panics on any text.
 
 pub mod agentrun;
 pub mod distributions;
 pub mod javascript;
 pub mod lock;
+pub mod magic;
 mod marker;
 pub mod name;
 pub mod npm;
+pub mod npm_lock;
 pub mod package_json;
 pub mod policy;
 pub mod pyproject;

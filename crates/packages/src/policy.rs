@@ -79,6 +79,11 @@ impl Policy {
         self.not_denied(name.as_str(), Registry::Python)
     }
 
+    /// Whether a package of npm may be in an environment that was resolved from what is allowed.
+    pub fn judge_locked_npm(&self, name: &str) -> Result<(), Denied> {
+        self.not_denied(name, Registry::Npm)
+    }
+
     fn judge_text(&self, name: &str, registry: Registry) -> Result<(), Denied> {
         self.not_denied(name, registry)?;
         match self.allow.rule(name, registry) {

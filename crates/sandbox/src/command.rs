@@ -35,7 +35,7 @@ impl Command {
         let env = match spec.egress {
             None => environment(&spec.env, image),
             // The run's own win.
-            Some(_) => environment(&proxy_environment().chain(spec.env.clone()).collect(), image),
+            Some(_) => environment(&way_out_environment(image).chain(spec.env.clone()).collect(), image),
         };
         Ok(Self { args: words(args), env: words(env), cwd: word(cwd) })
     }
@@ -138,6 +138,8 @@ fn interpreter(language: Language, program: &str, runner: &str) -> Vec<String> {
 
 /// Most bytes of arguments and environment that go to an interpreter that was started ahead: they are one message to it.
 const AHEAD_BYTES_MAX: usize = 32 << 10;
+/// The machine's trusted certificates, as the image has them.
+const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 /// Variables that Node, its libraries or the loader read when they start.
 const AT_START: [&str; 11] =
     ["NODE_", "UV_", "LD_", "LC_", "LANG", "TZ", "HOME", "SSL_", "OPENSSL_", "ICU_", "MALLOC_"];
@@ -168,6 +170,14 @@ pub fn proxy_environment() -> impl Iterator<Item = (String, String)> {
     let around = ["no_proxy", "NO_PROXY"].map(|name| (name, "localhost,127.0.0.1,::1".to_owned()));
     let node = [("NODE_USE_ENV_PROXY", "1".to_owned())];
     to_proxy.into_iter().chain(around).chain(node).map(|(name, value)| (name.to_owned(), value))
+}
+
+/// The same, and what Node and Python's requests, which bring lists of their own, are to trust: whom the machine trusts, as the image has it.
+pub fn way_out_environment(image: &Image) -> impl Iterator<Item = (String, String)> {
+    let is_there = image.layers.iter().chain([&image.rootfs]).any(|layer| layer.join(CERTIFICATES).is_file());
+    let trust = ["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"]
+        .map(|name| (name.to_owned(), format!("/{CERTIFICATES}")));
+    proxy_environment().chain(is_there.then_some(trust).into_iter().flatten())
 }
 
 /// The variables that every job has: the sandbox's own, then the image's.

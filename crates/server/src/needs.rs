@@ -2,6 +2,7 @@
 
 use crate::problem::Problem;
 use crate::service::Service;
+use crate::sessions::{Bound, PLACE};
 use model::{Fault, FaultCode, InputFile, Language, Rejection, RunSpec, TenantId};
 use packages::agentrun::{Whitelist, not_installed};
 use packages::pyproject::{self, Project};
@@ -9,9 +10,10 @@ use packages::python::{self, Need};
 use packages::refused::Refused;
 use packages::requirement::{self, Requirement};
 use packages::version::{Specifiers, Version};
-use packages::{requirements_txt, script};
+use packages::{javascript, npm, package_json, requirements_txt, script};
 use std::str::FromStr;
-use worker::installer::{Asked, Installer};
+use worker::image::packages::PackageLayer;
+use worker::installer::{Asked, Installer, Wanted};
 use worker::template::NotReady;
 
 /// What a run needs.
@@ -19,6 +21,8 @@ use worker::template::NotReady;
 pub struct Needs {
     /// Its packages.
     requirements: Vec<Requirement>,
+    /// Its packages of npm.
+    node: Vec<npm::Requirement>,
     /// The versions of Python that will do, and where that is said.
     python: Vec<(&'static str, Specifiers)>,
     /// What it imports, if packages are found by that.
@@ -26,34 +30,48 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What a session asks for, which has no program yet.
-    pub fn of_list(packages: &[String]) -> Result<Self, Rejection> {
-        let requirements = requirement::parse_list(packages).map_err(|wrong| wrong.rejection("packages"))?;
-        Ok(Self { requirements, ..Self::default() })
+    /// What a session whose first language is this asks for; it has no program yet.
+    pub fn of_list(packages: &[String], language: Language) -> Result<Self, Rejection> {
+        let refused = |wrong: Refused| wrong.rejection("packages");
+        Ok(match language {
+            Language::Python => {
+                Self { requirements: requirement::parse_list(packages).map_err(refused)?, ..Self::default() }
+            }
+            Language::JavaScript | Language::TypeScript => {
+                Self { node: npm::parse_list(packages).map_err(refused)?, ..Self::default() }
+            }
+            Language::Bash if packages.is_empty() => Self::default(),
+            Language::Bash => {
+                let hint = "leave it out, or take the template python or node";
+                return Err(Rejection::new("packages", "bash has no packages", hint));
+            }
+        })
     }
 
     /// What a request says, and what the program of `spec` and the files beside it do.
     pub fn of(packages: &[String], auto: bool, spec: &RunSpec, minor: Option<u8>) -> Result<Self, Rejection> {
-        let mut needs = Self::of_list(packages)?;
-        if spec.language != Language::Python {
-            if packages.is_empty() {
-                return Ok(needs);
-            }
-            let message = format!("packages of {} are not installed", spec.language);
-            return Err(Rejection::new("packages", message, "leave it out, or take python"));
+        let mut needs = Self::of_list(packages, spec.language)?;
+        match spec.language {
+            Language::Python => needs.add_python(auto, spec, minor)?,
+            Language::JavaScript | Language::TypeScript => needs.add_node(auto, spec)?,
+            Language::Bash => {}
         }
+        Ok(needs)
+    }
+
+    fn add_python(&mut self, auto: bool, spec: &RunSpec, minor: Option<u8>) -> Result<(), Rejection> {
         if let Some(project) = script::parse(&spec.code).map_err(|wrong| wrong.rejection("code"))? {
-            needs.add("requires-python in code", project);
+            self.add("requires-python in code", project);
         }
         for file in &spec.files {
             let refused = |wrong: Refused| wrong.rejection(&format!("files: {}", file.path));
             match file.path.as_str() {
                 "requirements.txt" => {
                     let entries = requirements_txt::parse(&text_of(file)?).map_err(refused)?;
-                    needs.requirements.extend(entries.into_iter().map(|entry| entry.requirement));
+                    self.requirements.extend(entries.into_iter().map(|entry| entry.requirement));
                 }
                 "pyproject.toml" => {
-                    needs.add(
+                    self.add(
                         "requires-python in pyproject.toml",
                         pyproject::parse(&text_of(file)?).map_err(refused)?,
                     );
@@ -64,9 +82,36 @@ impl Needs {
         if let (true, Some(minor)) = (auto, minor) {
             let files: Vec<&str> = spec.files.iter().map(|file| file.path.as_str()).collect();
             // A program that cannot be read runs without: it says for itself what is wrong.
-            needs.imports = python::needs(&spec.code, &files, minor).unwrap_or_default();
+            self.imports = python::needs(&spec.code, &files, minor).unwrap_or_default();
         }
-        Ok(needs)
+        Ok(())
+    }
+
+    fn add_node(&mut self, auto: bool, spec: &RunSpec) -> Result<(), Rejection> {
+        if let Some(file) = spec.files.iter().find(|file| file.path == "package.json") {
+            let refused = |wrong: Refused| wrong.rejection("files: package.json");
+            let declared = package_json::parse(&text_of(file)?).map_err(refused)?;
+            // What the request says of a package goes before.
+            self.node
+                .retain(|said| said.range != "*" || !declared.iter().any(|other| other.name == said.name));
+            let new = declared.into_iter().filter(|one| !self.node.iter().any(|said| said.name == one.name));
+            let new: Vec<_> = new.collect();
+            self.node.extend(new);
+        }
+        if auto {
+            let types = spec.language == Language::TypeScript;
+            // A program that cannot be read runs without: it says for itself what is wrong.
+            let found = javascript::needs(&spec.code, types).unwrap_or_default();
+            for found in found.into_iter().filter(|found| !found.optional) {
+                let own = format!("node_modules/{}/", found.package);
+                let known = self.node.iter().any(|said| said.name == found.package)
+                    || spec.files.iter().any(|file| file.path.starts_with(&own));
+                if !known {
+                    self.node.push(npm::Requirement { name: found.package, range: "*".to_owned() });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, place: &'static str, project: Project) {
@@ -138,6 +183,12 @@ impl Service {
                 requirements.push(found);
             }
         }
+        if !needs.node.is_empty() {
+            let wanted = Wanted::Node(needs.node.clone());
+            let asked = Asked { tenant: tenant.as_str(), template, wanted: &wanted, any: false };
+            let layer = installer.install(&asked).await.map_err(problem_of)?;
+            return Ok(Some(layer.hex));
+        }
         self.install_all(tenant, template, requirements, false).await
     }
 
@@ -145,12 +196,44 @@ impl Service {
         &self,
         tenant: &TenantId,
         template: &str,
-        mut requirements: Vec<Requirement>,
+        requirements: Vec<Requirement>,
         any: bool,
     ) -> Result<Option<String>, Problem> {
+        Ok(self.layer_of(tenant, template, requirements, any).await?.map(|layer| layer.hex))
+    }
+
+    /// Installs what a cell of a session asks for, puts it where the session's Python finds it, and returns the statement that tells it so.
+    pub async fn install_in(
+        &self,
+        (tenant, bound): (&TenantId, &Bound),
+        template: &str,
+        requirements: Vec<Requirement>,
+    ) -> Result<String, Problem> {
+        // Beside what it was opened with, so that both are of one resolution.
+        let opened =
+            requirement::parse_list(bound.packages()).map_err(|wrong| wrong.rejection("packages"))?;
+        let asked: Vec<Requirement> = opened.into_iter().chain(requirements).collect();
+        let Some(layer) = self.layer_of(tenant, template, asked, false).await? else {
+            return Ok("print('Nothing to install: it is there already')".to_owned());
+        };
+        let named = layer.manifest.packages.join(", ");
+        bound.lay(layer).await?;
+        // Names and versions have no character that would end the text.
+        Ok(format!(
+            "__import__('site').addsitedir('/tmp/{PLACE}'); __import__('importlib').invalidate_caches(); print('Installed {named}')"
+        ))
+    }
+
+    async fn layer_of(
+        &self,
+        tenant: &TenantId,
+        template: &str,
+        mut requirements: Vec<Requirement>,
+        any: bool,
+    ) -> Result<Option<PackageLayer>, Problem> {
         let installer = self.machine.installer();
-        let asked = Asked { tenant: tenant.as_str(), template, requirements: &requirements, any };
-        installer.judge(&asked)?;
+        let wanted = Wanted::Python(requirements.clone());
+        installer.judge(&Asked { tenant: tenant.as_str(), template, wanted: &wanted, any })?;
         let present = installer.present(template).map_err(problem_of)?;
         let is_there = |wanted: &Requirement| {
             let has = present.iter().find(|(name, _)| *name == wanted.name);
@@ -160,9 +243,10 @@ impl Service {
         if requirements.is_empty() {
             return Ok(None);
         }
-        let asked = Asked { tenant: tenant.as_str(), template, requirements: &requirements, any };
+        let wanted = Wanted::Python(requirements);
+        let asked = Asked { tenant: tenant.as_str(), template, wanted: &wanted, any };
         let layer = installer.install(&asked).await.map_err(problem_of)?;
-        Ok(Some(layer.hex))
+        Ok(Some(layer))
     }
 
     /// As AgentRun does it: everything that is imported, if its list has it, one failure told by its module's name.

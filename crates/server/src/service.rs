@@ -18,7 +18,8 @@ use crate::reviews;
 use crate::sessions::{Bound, Busy, Sessions};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
-use model::{BatchId, Fault, FaultCode, Layer, Policy, RunId, RunRequest, RunSpec, TenantId};
+use model::{BatchId, Fault, FaultCode, Language, Layer, Policy, RunId, RunRequest, RunSpec, TenantId};
+use packages::magic::Cell;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -188,6 +189,7 @@ impl Service {
     /// Completes a request as it would be run for this tenant, or says what is wrong with it.
     pub async fn admit(&self, tenant: &TenantId, request: RunRequest) -> Result<RunSpec, Problem> {
         let quota = self.quotas.of(&self.reader, tenant).await?;
+        let request = self.machine.templates().fill(request);
         let spec = RunSpec::admit(request, &quota.narrow(&self.policy))?;
         self.machine.check(&spec).map_err(|not| match not {
             NotReady::Rejected(rejection) => Problem::from(rejection),
@@ -222,6 +224,15 @@ impl Service {
             None => self.admit(&tenant, request).await?,
         };
         let mut spec = RunSpec { merge_output, ..spec };
+        let cell = match (&session, spec.language) {
+            (Some(_), Language::Python) => {
+                Cell::read(&spec.code).map_err(|wrong| Problem::from(wrong.rejection("code")))?
+            }
+            _ => None,
+        };
+        if let Some(cell) = &cell {
+            spec.code = cell.code("pass");
+        }
         let needs = match (&session, &environment) {
             (None, None) => Needs::of(&packages, auto, &spec, self.machine.installer().python_minor())?,
             _ => Needs::default(),
@@ -240,7 +251,10 @@ impl Service {
             checked.denied = !against.is_empty();
             checked.findings.extend(against);
         }
-        if !checked.denied {
+        if let (false, Some(bound), Some(cell)) = (checked.denied, &session, cell) {
+            let told = self.install_in((&tenant, bound), &spec.template, cell.requirements.clone()).await?;
+            spec.code = cell.code(&told);
+        } else if !checked.denied {
             spec.environment = match environment {
                 Some(installed) => Some(installed),
                 None => self.install(&tenant, &spec.template, &needs).await?,

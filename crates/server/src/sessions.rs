@@ -8,7 +8,7 @@ use model::{
     Background, Egress, Language, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunSpec, SessionId,
     TenantId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use store::{Actor, NewSession};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use worker::session::{Session, Standing, Why};
-use worker::template::{NotReady, Template};
+use worker::template::NotReady;
 
 mod afterwards;
 mod bound;
@@ -79,6 +79,10 @@ pub struct OpenSession {
     pub template: String,
     /// The language of runs that name none.
     pub language: Language,
+    /// The packages that it was opened with.
+    pub packages: Vec<String>,
+    /// The layers that lie in it.
+    laid: Mutex<BTreeSet<String>>,
     /// What it may use.
     pub limits: Limits,
     /// Which of the tenant's runs its own come before.
@@ -127,6 +131,11 @@ pub struct Times {
 }
 
 impl OpenSession {
+    /// The layers that lie in it.
+    fn laid(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.laid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn clock(&self) -> MutexGuard<'_, Clock> {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -177,6 +186,9 @@ impl OpenSession {
         self.changed.notify_one();
     }
 }
+
+/// The directory of `/tmp` for packages that were installed in a session after it was opened.
+pub const PLACE: &str = ".packages";
 
 fn reject(field: &str, message: &str, hint: &str) -> Problem {
     Problem::from(Rejection::new(field, message, hint))
@@ -306,7 +318,7 @@ impl Service {
         }
         let (own_max, all_max) = (self.settings.tenant.sessions, self.settings.session.max);
         let opening = self.sessions.enter(&new.tenant, own_max, all_max)?;
-        let template = Template::find(&new.template)?;
+        let template = self.machine.templates().find(&new.template).map_err(problem_of)?;
         let own = template.languages.first().map(|row| row.name);
         let own = own.ok_or_else(|| internal("a template runs nothing".to_owned()))?;
         let language = new.language.unwrap_or(own);
@@ -320,11 +332,13 @@ impl Service {
             egress: new.egress,
             ..RunRequest::default()
         };
+        let trial = self.machine.templates().fill(trial);
         let mut spec = RunSpec::admit(trial, &policy)?;
         self.machine.check(&spec).map_err(problem_of)?;
         // Once it is known to be possible, as a run.
         self.quotas.spend(&new.tenant)?;
-        spec.environment = self.install(&new.tenant, &new.template, &Needs::of_list(&new.packages)?).await?;
+        spec.environment =
+            self.install(&new.tenant, &new.template, &Needs::of_list(&new.packages, own)?).await?;
         let id = SessionId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let missing = self.allow_missing();
         let session =
@@ -344,6 +358,8 @@ impl Service {
             name: new.name.clone(),
             template: new.template,
             language,
+            packages: new.packages,
+            laid: Mutex::default(),
             limits: spec.limits,
             priority: new.priority,
             created_at_ms,

@@ -12,7 +12,7 @@ use crate::queue::{Age, FairQueue, Full, Places, Share};
 use crate::run::{result_of_cancelled, result_of_denied, result_of_fault, root_of};
 use crate::session::{How, Session};
 use crate::spawner::{Job, Shape, Warm};
-use crate::template::{NotReady, Prepared, Template, Templates};
+use crate::template::{NotReady, Prepared, Template, TemplateStore, Templates};
 use model::{
     EgressAttempt, Fault, FaultCode, Finding, Language, Layer, Limits, RunId, RunResult, RunSpec, SessionId,
 };
@@ -50,6 +50,8 @@ pub struct Parts {
     pub environments: EnvironmentStore,
     /// What tenants asked for over that.
     pub packages: PackageStore,
+    /// What sandboxes are made from that is not shipped.
+    pub templates: TemplateStore,
     /// Who may ask for what.
     pub install: InstallSettings,
     /// Where artifacts of runs are put down, a directory for each run that leaves any. Whoever takes them removes it.
@@ -187,12 +189,12 @@ impl Machine {
         let queue = Mutex::new(FairQueue::new(places, waiting_max, waiting_bytes_max));
         let installer = Installer::new(
             image.clone(),
-            (parts.packages.clone(), environments.clone()),
+            (parts.packages.clone(), environments.clone(), parts.templates.clone()),
             (pool.clone(), &proxies),
             parts.install,
             parts.allow_missing.clone(),
         );
-        let templates = Templates::new(image.clone(), environments, parts.packages);
+        let templates = Templates::new(image.clone(), environments, parts.packages, parts.templates);
         let image = root_of(&image);
         let warm = Warm { image: image.clone(), modules: Vec::new(), rehearsals: Vec::new() };
         let shape = |ahead| shape_of(image.clone(), &parts.limits, parts.allow_missing.clone(), ahead, false);
@@ -241,7 +243,7 @@ impl Machine {
     /// Has an interpreter of this template warm from now on, and of sandboxes with usual limits so many wait; `false` if its packages
     /// are not installed. An unknown name is an error.
     pub fn warm(&self, template: &str, waiting: usize) -> Result<bool, NotReady> {
-        match self.inner.templates.prepare(Template::find(template)?) {
+        match self.inner.templates.by_name(template) {
             Ok(prepared) => {
                 self.have_warm(&prepared);
                 if waiting > 0 {
@@ -253,9 +255,24 @@ impl Machine {
                 }
                 Ok(true)
             }
-            Err(NotReady::Rejected(_)) => Ok(false),
-            Err(fault) => Err(fault),
+            Err(NotReady::Rejected(_)) if Template::shipped(template).is_some() => Ok(false),
+            Err(other) => Err(other),
         }
+    }
+
+    /// Whether sandboxes can be made from a template now.
+    pub fn is_ready(&self, template: &Template) -> Result<(), NotReady> {
+        self.inner.templates.is_ready(template)
+    }
+
+    /// Forgets what was prepared of an operator's template, so that nothing new is made from it.
+    pub fn forget_template(&self, name: &str) {
+        self.inner.templates.forget(name);
+    }
+
+    /// The templates that there are.
+    pub fn templates(&self) -> &TemplateStore {
+        self.inner.templates.store()
     }
 
     fn have_warm(&self, prepared: &Prepared) {

@@ -1,11 +1,15 @@
 //! Templates: what sandboxes are made from. Data of `policy/templates/`, and with an image what a sandbox needs to know of them.
 //! Whether the packages of one are there is asked of `image::environment`; nothing is built here.
 
+mod build;
+mod own;
+
 use crate::image::environment::{Environment, EnvironmentStore, Recipe};
 use crate::image::packages::{PackageLayer, PackageStore};
 use crate::image::{Image, ImageError};
 use crate::run::root_of;
 use model::{Fault, FaultCode, Language, Rejection, RunSpec};
+pub use own::{OwnTemplate, TemplateStore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -25,7 +29,7 @@ const FILES: [(&str, &str, Option<&str>); 4] = [
 ];
 
 /// What sandboxes are made from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
     /// Its name.
@@ -49,6 +53,9 @@ pub struct Template {
     /// What of the packages' directory is not wanted, relative to it.
     #[serde(default)]
     pub leave_out: Vec<LeftOut>,
+    /// What an operator laid over it; absent for one that is shipped.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Box<OwnTemplate>>,
 }
 
 /// A name, and why it is there.
@@ -101,7 +108,7 @@ pub struct Prepared {
     pub template: Template,
     /// What they see.
     pub image: sandbox::Image,
-    _hold: [Option<File>; 2],
+    _hold: Vec<File>,
 }
 
 /// Why nothing can be made from a template: the caller's mistake or ours.
@@ -130,26 +137,34 @@ impl Template {
         FILES.iter().map(|(_, text, _)| parse(text))
     }
 
-    /// The template of a name.
-    pub fn find(name: &str) -> Result<Template, Rejection> {
-        let found = FILES.iter().find(|(known, ..)| *known == name);
-        found.map(|(_, text, _)| parse(text)).ok_or_else(|| {
-            let names: Vec<&str> = FILES.iter().map(|(known, ..)| *known).collect();
-            let hint = format!("use one of: {}", names.join(", "));
-            Rejection::new("template", format!("there is no template {name:?}"), hint)
-        })
+    /// The template of this name that comes with fireclay.
+    pub fn shipped(name: &str) -> Option<Template> {
+        FILES.iter().find(|(known, ..)| *known == name).map(|(_, text, _)| parse(text))
     }
 
     /// The template of a run, if that is one that runs its language.
-    pub fn of(spec: &RunSpec) -> Result<Template, Rejection> {
-        let template = Self::find(&spec.template)?;
+    pub fn of(spec: &RunSpec, store: &TemplateStore) -> Result<Template, NotReady> {
+        let template = store.find(&spec.template)?;
         if template.runs(spec.language) {
             return Ok(template);
         }
-        let able = Self::all().filter(|other| other.runs(spec.language));
+        let able = store.all()?.into_iter().filter(|other| other.runs(spec.language));
         let names: Vec<String> = able.map(|other| other.name).collect();
         let message = format!("{:?} does not run {}", template.name, spec.language);
-        Err(Rejection::new("template", message, format!("use one of: {}", names.join(", "))))
+        Err(Rejection::new("template", message, format!("use one of: {}", names.join(", "))).into())
+    }
+
+    /// The name of the shipped one that it begins with: its own, if it is shipped.
+    pub fn base(&self) -> &str {
+        self.own.as_ref().map_or(&self.name, |own| &own.definition.base)
+    }
+
+    /// What makes it another than one of the same name: its name, and the version if it has one.
+    pub fn address(&self) -> String {
+        match &self.own {
+            Some(own) => format!("{}@{}", self.name, own.version()),
+            None => self.name.clone(),
+        }
     }
 
     /// Whether runs of this language may be made from it.
@@ -169,17 +184,22 @@ impl Template {
 
     /// The lock of its packages, if it has any.
     pub fn lock(&self) -> Option<&'static str> {
-        FILES.iter().find(|(known, ..)| *known == self.name).and_then(|(_, _, lock)| *lock)
+        FILES.iter().find(|(known, ..)| *known == self.base()).and_then(|(_, _, lock)| *lock)
     }
 
     /// Calls `with` with what its environment is made from; `None` if it has none.
     pub fn with_recipe<T>(&self, with: impl FnOnce(&Recipe<'_>) -> T) -> Option<T> {
         let leave_out: Vec<&str> = self.leave_out.iter().map(|left| left.path.as_str()).collect();
-        self.lock().map(|lock| with(&Recipe { name: &self.name, lock, leave_out: &leave_out }))
+        self.lock().map(|lock| with(&Recipe { name: self.base(), lock, leave_out: &leave_out }))
     }
 
     /// Finds what its sandboxes are made from, or says what is to be done first.
-    pub fn prepare(self, image: &Image, environments: &EnvironmentStore) -> Result<Prepared, NotReady> {
+    pub fn prepare(
+        self,
+        image: &Image,
+        environments: &EnvironmentStore,
+        store: &TemplateStore,
+    ) -> Result<Prepared, NotReady> {
         let environment = self.with_recipe(|recipe| self.environment(recipe, image, environments));
         let environment = environment.transpose()?;
         let mut root = root_of(image);
@@ -188,20 +208,28 @@ impl Template {
             root.digest = digest_of_both(&root.digest, &environment.digest);
             root.layers = vec![environment.rootfs.clone()];
         }
-        Ok(Prepared { template: self, image: root, _hold: [environment.map(|(_, hold)| hold), None] })
+        let mut hold: Vec<File> = environment.into_iter().map(|(_, hold)| hold).collect();
+        if let Some(own) = &self.own {
+            let (mut layers, holds): (Vec<_>, Vec<_>) = store.hold(own, image)?.into_iter().unzip();
+            root.digest = digest_of_both(&root.digest, &format!("sha256:{}", own.digest));
+            layers.append(&mut root.layers);
+            root.layers = layers;
+            hold.extend(holds);
+        }
+        Ok(Prepared { template: self, image: root, _hold: hold })
     }
 
     /// The same with a tenant's packages over it.
     pub fn prepare_with(
         self,
         image: &Image,
-        environments: &EnvironmentStore,
+        (environments, store): (&EnvironmentStore, &TemplateStore),
         (layer, hold): (&PackageLayer, File),
     ) -> Result<Prepared, NotReady> {
-        let mut prepared = self.prepare(image, environments)?;
+        let mut prepared = self.prepare(image, environments, store)?;
         prepared.image.digest = digest_of_both(&prepared.image.digest, &format!("sha256:{}", layer.hex));
         prepared.image.layers.insert(0, layer.rootfs.clone());
-        prepared._hold[1] = Some(hold);
+        prepared._hold.push(hold);
         Ok(prepared)
     }
 
@@ -241,22 +269,45 @@ pub struct Templates {
     image: Image,
     environments: EnvironmentStore,
     packages: PackageStore,
+    store: TemplateStore,
     prepared: Mutex<BTreeMap<String, Arc<Prepared>>>,
 }
 
 impl Templates {
     /// Over this image, with the packages that are found here.
-    pub fn new(image: Image, environments: EnvironmentStore, packages: PackageStore) -> Self {
-        Self { image, environments, packages, prepared: Mutex::default() }
+    pub fn new(
+        image: Image,
+        environments: EnvironmentStore,
+        packages: PackageStore,
+        store: TemplateStore,
+    ) -> Self {
+        Self { image, environments, packages, store, prepared: Mutex::default() }
+    }
+
+    /// Whether a template can be prepared.
+    pub fn is_ready(&self, template: &Template) -> Result<(), NotReady> {
+        template.clone().prepare(&self.image, &self.environments, &self.store).map(drop)
+    }
+
+    /// Forgets what was prepared of a name and of its versions.
+    pub fn forget(&self, name: &str) {
+        self.known().retain(|known, prepared| {
+            prepared.template.own.is_none() || known.split('@').next() != Some(name)
+        });
+    }
+
+    /// Where an operator's are.
+    pub fn store(&self) -> &TemplateStore {
+        &self.store
     }
 
     /// What a run is made from, or what is wrong with its template. Packages that were installed since they were last asked for are
     /// found.
     pub fn of(&self, spec: &RunSpec) -> Result<Arc<Prepared>, NotReady> {
         let known = self.known().get(&spec.template).cloned();
-        match known.filter(|known| known.template.runs(spec.language)) {
+        match known.filter(|known| known.template.runs(spec.language) && self.is_newest(known, spec)) {
             Some(known) => Ok(known),
-            None => self.prepare(Template::of(spec)?),
+            None => self.prepare(&spec.template, Template::of(spec, &self.store)?),
         }
     }
 
@@ -271,16 +322,34 @@ impl Templates {
             let message = "the packages of the run were removed while it waited";
             return Err(Fault::new(FaultCode::ResourcesExhausted, message).into());
         };
-        let template = Template::of(spec)?;
-        Ok(Arc::new(template.prepare_with(&self.image, &self.environments, (&layer, hold))?))
+        let template = Template::of(spec, &self.store)?;
+        let from = (&self.environments, &self.store);
+        Ok(Arc::new(template.prepare_with(&self.image, from, (&layer, hold))?))
     }
 
-    /// The same for no run in particular.
-    pub fn prepare(&self, template: Template) -> Result<Arc<Prepared>, NotReady> {
-        let name = template.name.clone();
-        let prepared = Arc::new(template.prepare(&self.image, &self.environments)?);
-        // Of two that prepared it at once, both have the same.
-        Ok(self.known().entry(name).or_insert(prepared).clone())
+    /// Whether a name still stands for what was prepared; one that names its version does.
+    fn is_newest(&self, known: &Prepared, spec: &RunSpec) -> bool {
+        let Some(own) = &known.template.own else { return true };
+        let newest = || self.store.newest(&spec.template).ok().flatten();
+        spec.template.contains('@') || newest().is_some_and(|newest| newest == own.version())
+    }
+
+    /// The same by its name.
+    pub fn by_name(&self, name: &str) -> Result<Arc<Prepared>, NotReady> {
+        self.prepare(name, self.store.find(name)?)
+    }
+
+    fn prepare(&self, name: &str, template: Template) -> Result<Arc<Prepared>, NotReady> {
+        let prepared = Arc::new(template.prepare(&self.image, &self.environments, &self.store)?);
+        let mut known = self.known();
+        match known.get(name) {
+            // Of two that prepared it at once, both have the same.
+            Some(known) if known.image == prepared.image => Ok(known.clone()),
+            _ => {
+                known.insert(name.to_owned(), prepared.clone());
+                Ok(prepared)
+            }
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Prepared>>> {
@@ -325,7 +394,7 @@ mod tests {
     #[test]
     fn every_language_has_its_default_template() {
         for language in Language::ALL {
-            let template = Template::find(language.default_template()).unwrap();
+            let template = Template::shipped(language.default_template()).unwrap();
             assert!(template.runs(language), "{language}");
             assert!(template.lock().is_none(), "{language}: its default needs nothing to be built");
         }
@@ -359,7 +428,9 @@ mod tests {
 
     #[test]
     fn a_wrong_template_is_refused_with_those_that_would_do() {
-        let refused = |language, name| Template::of(&spec(language, name)).unwrap_err().to_string();
+        let data = tempfile::tempdir().unwrap();
+        let store = TemplateStore::open(data.path(), "".as_ref());
+        let refused = |language, name| Template::of(&spec(language, name), &store).unwrap_err().to_string();
         assert_eq!(
             refused(Language::Python, "python-dada"),
             r#"template: there is no template "python-dada"; use one of: bash, node, python, python-data"#
@@ -368,6 +439,6 @@ mod tests {
             refused(Language::JavaScript, "python-data"),
             r#"template: "python-data" does not run javascript; use one of: node"#
         );
-        assert!(Template::of(&spec(Language::Bash, "python-data")).is_ok());
+        assert!(Template::of(&spec(Language::Bash, "python-data"), &store).is_ok());
     }
 }

@@ -32,14 +32,14 @@ fn list(store: &PackageStore, as_json: bool) -> anyhow::Result<u8> {
         if as_json {
             let row = json!({
                 "tenant": tenant, "digest": format!("sha256:{}", layer.hex), "used_at": time(*used),
-                "created_at": manifest.created_at, "python": manifest.python, "template": manifest.template,
+                "created_at": manifest.created_at, "runtime": manifest.runtime, "template": manifest.template,
                 "packages": manifest.packages, "files": manifest.files, "bytes": manifest.bytes,
             });
             println!("{row}");
         } else {
             let size = units::format_bytes(manifest.bytes);
             let packages = manifest.packages.join(", ");
-            println!("{}  {tenant}  {size}  Python {}  {packages}", time(*used), manifest.python);
+            println!("{}  {tenant}  {size}  {}  {packages}", time(*used), manifest.runtime);
         }
     }
     Ok(0)

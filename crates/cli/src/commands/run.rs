@@ -29,11 +29,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use way_out::WayOut;
 use worker::image::environment::EnvironmentStore;
-use worker::template::Template;
+use worker::template::{Template, TemplateStore};
 
 /// Runs the code; answers the exit code.
 pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> {
-    let request = request_of(arguments)?;
+    let templates = TemplateStore::open(&settings.data, &settings.path);
+    let request = templates.fill(request_of(arguments)?);
     let spec = RunSpec::admit(request.clone(), &Policy::DEFAULT)?;
     sys::signal::ignore_broken_pipes()?;
     let cancel = sys::signal::as_descriptor(&ENDING)?;
@@ -73,7 +74,8 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     };
     let artifacts = arguments.artifacts.as_deref().map(open_artifacts).transpose()?;
     let (image, _hold) = ensure(&arguments.image, settings)?;
-    let template = Template::of(&spec)?.prepare(&image, &EnvironmentStore::open(&settings.data));
+    let template = Template::of(&spec, &templates).map_err(Refused::from)?;
+    let template = template.prepare(&image, &EnvironmentStore::open(&settings.data), &templates);
     let template = template.map_err(Refused::from)?;
     let image = &template.image;
     if mode == CheckMode::Deny && report.refused {

@@ -27,6 +27,7 @@ use worker::image::packages::PackageStore;
 use worker::machine::{self, Machine};
 use worker::pool::{Pool, SpawnerCommand};
 use worker::proxies::Proxies;
+use worker::template::TemplateStore;
 
 /// Where artifacts lie between a sandbox's end and the store.
 const INCOMING: &str = "incoming";
@@ -116,6 +117,7 @@ pub fn start(
         image,
         environments: EnvironmentStore::open(data),
         packages: PackageStore::open(data, &surroundings.path),
+        templates: TemplateStore::open(data, &surroundings.path),
         install: settings.packages.install().map_err(anyhow::Error::msg)?,
         artifacts: incoming,
         places: settings.places(processors, memory_bytes()),

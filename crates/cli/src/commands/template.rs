@@ -1,26 +1,111 @@
-//! `fireclay template`: lists and shows templates, installs and removes their packages.
+//! `fireclay template`: lists and shows templates, builds and removes them.
 
 use crate::args::{TemplateArguments, TemplateCommand};
+use crate::client::Client;
 use crate::commands::image::ensure;
 use crate::commands::progress::Bar;
 use crate::env::Settings;
+use crate::local;
+use crate::terminal::Inert;
 use anyhow::Context;
 use model::{Rejection, units};
+use sandbox::run::Refused;
+use serde_json::Value;
+use std::io::BufRead;
+use std::path::Path;
 use worker::image::environment::{Environment, EnvironmentStore};
 use worker::image::{DEFAULT_NAME, ImageStore, Runtime};
-use worker::template::Template;
+use worker::template::{Template, TemplateStore};
 
 /// Carries out one command on templates.
 pub fn template(arguments: &TemplateArguments, settings: &Settings) -> anyhow::Result<u8> {
     let store = EnvironmentStore::open(&settings.data);
+    let templates = TemplateStore::open(&settings.data, &settings.path);
     match &arguments.command {
-        TemplateCommand::List { json } => list(&store, settings, *json),
-        TemplateCommand::Show { template, json } => show(&Template::find(template)?, &store, settings, *json),
-        TemplateCommand::Build { template, image } => {
-            build(&Template::find(template)?, image, &store, settings)
+        TemplateCommand::List { json } => list(&templates, &store, settings, *json),
+        TemplateCommand::Show { template, json } => {
+            show(&templates.find(template).map_err(Refused::from)?, &store, settings, *json)
         }
-        TemplateCommand::Remove { template } => remove(&Template::find(template)?, &store),
+        TemplateCommand::Build { template, image } => match Template::shipped(template) {
+            Some(template) => build(&template, image, &store, settings),
+            None => build_own(template, settings),
+        },
+        TemplateCommand::Remove { template } => match Template::shipped(template) {
+            Some(template) => remove(&template, &store),
+            None => remove_own(template, &templates, settings),
+        },
     }
+}
+
+/// Has a server build the template of a file, and shows what it says.
+fn build_own(path: &str, settings: &Settings) -> anyhow::Result<u8> {
+    let definition = definition_of(Path::new(path))?;
+    let client = Client::to_serving(&local::start(settings)?, settings.api_key.clone())?;
+    let mut kind = String::new();
+    for line in client.post_for_events("/v1/templates", &definition)?.lines() {
+        let line = line.context("read what the service says")?;
+        let (field, value) = line.split_once(": ").unwrap_or((&line, ""));
+        let data = || serde_json::from_str::<Value>(value).context("understand the service");
+        match (field, kind.as_str()) {
+            ("event", _) => value.clone_into(&mut kind),
+            ("data", "line") => eprintln!("{}", inert(data()?["text"].as_str().unwrap_or_default())),
+            ("data", "built") => {
+                let built = data()?;
+                let word = |key: &str| built[key].as_str().unwrap_or_default().to_owned();
+                println!("{} {}@{} sha256:{}", word("name"), word("name"), word("version"), word("digest"));
+                return Ok(0);
+            }
+            ("data", "problem") => {
+                let problem = data()?;
+                let word = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();
+                return Err(Rejection::new(word("field"), word("detail"), word("hint")).into());
+            }
+            _ => {}
+        }
+    }
+    anyhow::bail!("the service broke off; its log says more")
+}
+
+/// What a build said, as a terminal may show it.
+fn inert(text: &str) -> String {
+    String::from_utf8_lossy(&Inert::default().push(text.as_bytes())).into_owned()
+}
+
+/// The definition in a file; what a `source` names is read, relative to the file.
+fn definition_of(path: &Path) -> anyhow::Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let hint = "name a shipped template (`fireclay template list`), or a file such as science.toml";
+        Rejection::new("template", format!("{}: {error}", path.display()), hint)
+    })?;
+    let mut definition: Value = toml::from_str(&text).map_err(|error| {
+        Rejection::new(
+            "template",
+            format!("{}: {error}", path.display()),
+            "mend the file; docs/templates.md has the form",
+        )
+    })?;
+    let files = definition.get_mut("files").and_then(Value::as_array_mut);
+    for file in files.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let Some(source) = file.remove("source") else { continue };
+        let source = source.as_str().unwrap_or_default();
+        let place = path.parent().unwrap_or(Path::new("")).join(source);
+        let bytes = std::fs::read(&place).map_err(|error| {
+            Rejection::new("files", format!("{}: {error}", place.display()), "name a file that is there")
+        })?;
+        file.insert("base64".to_owned(), model::base64::encode(&bytes).into());
+    }
+    Ok(definition)
+}
+
+fn remove_own(name: &str, templates: &TemplateStore, settings: &Settings) -> anyhow::Result<u8> {
+    templates.find(name).map_err(Refused::from)?;
+    match Client::answering(&settings.data, settings.api_key.clone()) {
+        // It may have sandboxes of it waiting.
+        Some(client) => client.call::<()>("DELETE", &format!("/v1/templates/{name}"), None)?,
+        None => drop(templates.remove(name)?),
+    }
+    println!("removed {name}");
+    Ok(0)
 }
 
 fn build(
@@ -73,12 +158,18 @@ fn installed(
     Ok(found.transpose()?.flatten())
 }
 
-fn list(store: &EnvironmentStore, settings: &Settings, json: bool) -> anyhow::Result<u8> {
+fn list(
+    templates: &TemplateStore,
+    store: &EnvironmentStore,
+    settings: &Settings,
+    json: bool,
+) -> anyhow::Result<u8> {
     let python = python(settings);
     let mut rows = Vec::new();
-    for template in Template::all() {
+    for template in templates.all()? {
         let environment = installed(&template, store, python.as_ref())?;
         let state = match (&environment, template.lock()) {
+            _ if template.own.is_some() => "built",
             (Some(_), _) => "installed",
             (None, Some(_)) => "not installed",
             (None, None) => "-",
@@ -132,6 +223,13 @@ fn show(
         .iter()
         .for_each(|line| row("variable", &format!("{}={}", line.name, line.value), &line.reason));
     template.leave_out.iter().for_each(|line| row("left out", &line.path, &line.reason));
+    if let Some(own) = &template.own {
+        row("base", &own.definition.base, "");
+        row("version", &template.address(), &own.created_at);
+        row("digest", &format!("sha256:{}", own.digest), "");
+        row("content", &units::format_bytes(own.bytes), "");
+        return Ok(0);
+    }
     match environment {
         Some(Environment { digest, manifest, .. }) => {
             row("digest", &digest, "");

@@ -3,10 +3,12 @@
 use crate::agentrun::{self, Whitelist};
 use crate::lock::{Environment, Interpreter, Lock};
 use crate::name::Name;
+use crate::npm_lock::NpmLock;
 use crate::policy::{List, Policy};
 use crate::python;
 use crate::refused::Why;
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 fn name(text: &str) -> Name {
     text.parse().expect(text)
@@ -221,4 +223,43 @@ fn a_lock_is_strict() {
         assert_eq!(Lock::parse(&lock).expect_err(&lock).why, why, "{lock}");
     }
     assert!(Lock::parse(&format!("a==1 ; os_name=='a' {hash}\na==2 ; os_name!='a' {hash}")).is_ok());
+}
+
+#[test]
+fn a_lock_of_npm_is_of_its_registry_and_each_entry_has_its_hash() {
+    let base = "https://registry.npmjs.org";
+    let of = |path: &str, entry: Value| {
+        let text =
+            json!({"lockfileVersion": 3, "packages": {"": {"dependencies": {}}, path: entry}}).to_string();
+        NpmLock::parse(&text, base)
+    };
+    let good = json!({"version": "1.0.0", "resolved": "https://registry.npmjs.org/a/-/a-1.0.0.tgz", "integrity": "sha512-AA=="});
+    let lock = of("node_modules/b/node_modules/@s/a", good.clone()).unwrap();
+    assert_eq!(lock.packages(), ["@s/a 1.0.0"]);
+    assert_eq!(lock.canonical(), "node_modules/b/node_modules/@s/a @s/a 1.0.0 sha512-AA==\n");
+    // An alias is judged by what it is at the registry; what came within another's archive has neither place nor hash.
+    let with = |key: &str, value: Value| {
+        let mut entry = good.clone();
+        entry[key] = value;
+        entry
+    };
+    assert_eq!(of("node_modules/a", with("name", json!("real"))).unwrap().packages(), ["real 1.0.0"]);
+    assert!(of("node_modules/a", json!({"version": "1.0.0", "inBundle": true})).is_ok());
+    for (path, entry) in [
+        ("node_modules/a", json!({"version": "1.0.0"})),
+        ("node_modules/a", with("resolved", json!("https://registry.npmjs.org.evil.test/a.tgz"))),
+        ("node_modules/a", with("resolved", json!("git+ssh://git@evil.test/a.git#1"))),
+        ("node_modules/a", with("integrity", json!("md5-AA=="))),
+        ("node_modules/a", with("integrity", json!(""))),
+        ("node_modules/a", with("link", json!(true))),
+        ("node_modules/a", with("name", json!("../a"))),
+        ("node_modules/a", with("version", json!("1\n2"))),
+        ("node_modules/../../etc", good.clone()),
+        ("packages/a", good.clone()),
+    ] {
+        assert!(of(path, entry.clone()).is_err(), "{path} {entry}");
+    }
+    for text in ["", "[]", "{}", "{\"packages\": []}"] {
+        assert!(NpmLock::parse(text, base).is_err(), "{text}");
+    }
 }

@@ -31,6 +31,7 @@ pub mod sessions;
 mod settings;
 mod sse;
 pub mod tasks;
+mod templates;
 mod tenants;
 mod usage;
 
@@ -71,6 +72,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "sessions", description = "Sandboxes that stay: state and files that survive between runs"),
         (name = "batches", description = "Many runs, and graded programs"),
         (name = "tasks", description = "Questions that a language model works on with programs"),
+        (name = "templates", description = "What sandboxes are made from"),
         (name = "keys", description = "Who may call, and who signs receipts"),
         (name = "tenants", description = "Who there is, how much each may do, and what each did"),
         (name = "audit", description = "Who changed what, when"),
@@ -110,6 +112,7 @@ fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
         .merge(chat::routes())
         .merge(responses::routes())
         .merge(tasks::routes())
+        .merge(templates::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(usage::routes())

@@ -23,7 +23,6 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use worker::session::Standing;
-use worker::template::Template;
 
 mod views;
 
@@ -166,7 +165,12 @@ fn template_of(asked: Option<String>) -> String {
     asked.unwrap_or_else(|| Language::Python.default_template().to_owned())
 }
 
-fn view(row: SessionRow, open: Option<&OpenSession>, counts: SessionCounts) -> SessionView {
+fn view(
+    service: &Service,
+    row: SessionRow,
+    open: Option<&OpenSession>,
+    counts: SessionCounts,
+) -> SessionView {
     let asked: CreateSession = serde_json::from_str(&row.request).unwrap_or_default();
     let template = template_of(asked.template);
     let SessionCounts { queued, running, completed, failed } = counts;
@@ -184,9 +188,9 @@ fn view(row: SessionRow, open: Option<&OpenSession>, counts: SessionCounts) -> S
         state: if open.is_some() { SessionState::Open } else { SessionState::Ended },
         name: row.name,
         created_at: worker::run::time(row.created_at_ms),
-        language: asked
-            .language
-            .or_else(|| Template::find(&template).ok()?.languages.first().map(|row| row.name)),
+        language: asked.language.or_else(|| {
+            service.machine.templates().find(&template).ok()?.languages.first().map(|row| row.name)
+        }),
         template,
         background: asked.background,
         ports: asked.ports,
@@ -217,7 +221,7 @@ async fn look(service: &Service, caller: &Caller, id: &SessionId) -> Result<Sess
     });
     let (row, counts) = found.await?.ok_or_else(|| Problem::not_found("session", id.as_str()))?;
     let open = service.sessions.get(&caller.tenant, id);
-    Ok(view(row, open.as_deref(), counts))
+    Ok(view(service, row, open.as_deref(), counts))
 }
 
 /// An open session of the caller's; one that has ended is a conflict that says why.
@@ -305,7 +309,7 @@ async fn list(
     let (listed, counts) = listed.await?;
     let items = listed.items.into_iter().zip(counts).map(|(row, counts)| {
         let open = service.sessions.get(&caller.tenant, &row.id);
-        view(row, open.as_deref(), counts)
+        view(&service, row, open.as_deref(), counts)
     });
     Ok(Answer(SessionList { items: items.collect(), next: listed.next.map(|cursor| cursor.to_string()) }))
 }

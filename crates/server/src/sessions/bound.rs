@@ -1,10 +1,11 @@
 //! A run in a session: what may be asked of it there, and how it gets to the session's queue.
 
-use super::{Manner, OpenSession, has_language, reject};
+use super::{Manner, OpenSession, PLACE, has_language, internal, reject};
 use crate::problem::Problem;
 use model::{Language, Limits, Policy, RunRequest, RunSpec, SessionId};
 use std::sync::Arc;
 use tokio::time::Instant;
+use worker::image::packages::PackageLayer;
 use worker::machine::{Machine, Order, Ticket};
 use worker::queue::{Full, Share};
 use worker::session::How;
@@ -103,6 +104,29 @@ impl Bound {
             ..*own
         };
         Ok(RunSpec::admit(request, &Policy { limits: *own, ceiling })?)
+    }
+
+    /// What the session was opened with.
+    pub fn packages(&self) -> &[String] {
+        &self.open.packages
+    }
+
+    /// Puts installed packages where the session's Python is going to look. They count as its files.
+    pub async fn lay(&self, layer: PackageLayer) -> Result<(), Problem> {
+        if self.open.laid().contains(&layer.hex) {
+            return Ok(());
+        }
+        let hex = layer.hex.clone();
+        let files = self.open.session.directory(c"tmp")?;
+        let files = files.ok_or_else(|| reject("session", "it has ended", "open another"))?;
+        let laying = tokio::task::spawn_blocking(move || layer.lay(&files, PLACE));
+        let laid = laying.await.map_err(|error| internal(error.to_string()))?;
+        laid.map_err(|error| {
+            let hint = "open the session with `packages`, which need no room in it, or with more `limits.disk_bytes`";
+            reject("code", &format!("the packages could not be put into the session: {error}"), hint)
+        })?;
+        self.open.laid().insert(hex);
+        Ok(())
     }
 
     /// Queues it.

@@ -130,6 +130,10 @@ pub struct PackageSettings {
     pub index: String,
     /// Its hosts.
     pub hosts: Vec<String>,
+    /// From where packages of npm come.
+    pub registry: String,
+    /// Its hosts.
+    pub npm_hosts: Vec<String>,
     /// Releases that are too young.
     #[serde(deserialize_with = "milliseconds")]
     pub min_age_ms: u64,
@@ -156,10 +160,14 @@ impl PackageSettings {
             List::parse(entries).map_err(|wrong| format!("packages.{name}: {wrong}"))
         };
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/%@".contains(&byte);
-        if !self.index.starts_with("http") || !self.index.bytes().all(plain) {
-            return Err(
-                "packages.index: not the address of an index, such as https://pypi.org/simple".to_owned()
-            );
+        let places = [
+            ("index", &self.index, "https://pypi.org/simple"),
+            ("registry", &self.registry, "https://registry.npmjs.org"),
+        ];
+        for (name, place, such_as) in places {
+            if !place.starts_with("http") || !place.bytes().all(plain) {
+                return Err(format!("packages.{name}: not an address, such as {such_as}"));
+            }
         }
         let policy = packages::policy::Policy {
             allow: list("allow", &self.allow)?,
@@ -178,6 +186,8 @@ impl PackageSettings {
             policy,
             index: self.index.clone(),
             hosts: self.hosts.clone(),
+            registry: self.registry.clone(),
+            npm_hosts: self.npm_hosts.clone(),
             min_age_ms: self.min_age_ms,
             offline: self.offline,
             cache_bytes: self.cache_bytes,

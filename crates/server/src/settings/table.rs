@@ -102,6 +102,12 @@ pub const TABLE: &[Row] = &[
         "[\"pypi.org\", \"files.pythonhosted.org\"]",
         "Hosts of the index and of the files that it lists: all that a build reaches",
     ),
+    row("packages.registry", "\"https://registry.npmjs.org\"", "Where packages of npm come from"),
+    row(
+        "packages.npm_hosts",
+        "[\"registry.npmjs.org\"]",
+        "Hosts of the registry and of the files that it lists: all that a build of npm's packages reaches",
+    ),
     row(
         "packages.min_age_ms",
         "0",

@@ -302,7 +302,7 @@ fn sources(root: &Path) -> Result<Vec<String>, ImageError> {
 }
 
 /// The packages in a directory, as their metadata calls them.
-pub(super) fn installed(packages: &Path) -> Result<Vec<String>, ImageError> {
+fn installed(packages: &Path) -> Result<Vec<String>, ImageError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(packages).map_err(at("list", packages))? {
         let name = entry.map_err(at("list", packages))?.file_name().to_string_lossy().into_owned();

@@ -27,7 +27,7 @@ mod store;
 mod tools;
 mod tree;
 mod uv;
-mod vault;
+pub(crate) mod vault;
 mod write;
 
 #[cfg(test)]

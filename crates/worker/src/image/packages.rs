@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::environment::{interpreter, site_of};
 use super::listing::{Listing, digest};
 use super::vault::{self, Vault, check_name, hex_of, make_directory, read, write_file};
-use super::{Image, ImageError, Runtime, at, uv, write};
+use super::{Image, ImageError, at, uv, write};
 
 /// Most files and directories of one environment.
 pub const ENTRIES_MAX: usize = 200_000;
@@ -42,11 +42,53 @@ pub struct PackageLayer {
     pub manifest: PackageManifest,
 }
 
+impl PackageLayer {
+    /// Copies the packages of Python into a directory of a running sandbox.
+    pub fn lay(&self, to: &Workspace, place: &str) -> Result<(), ImageError> {
+        let site = site_below(&self.rootfs)?;
+        to.make_directory(place).map_err(|error| refused(&site, error.into()))?;
+        let mut left = vec![site.clone()];
+        while let Some(directory) = left.pop() {
+            for entry in fs::read_dir(&directory).map_err(at("list", &directory))? {
+                let path = entry.map_err(at("list", &directory))?.path();
+                if path.is_dir() {
+                    left.push(path);
+                    continue;
+                }
+                let below = path.strip_prefix(&site).unwrap_or(&path).to_str();
+                let below = below.ok_or_else(|| ImageError::FileName { path: path.clone() })?;
+                let bytes = fs::read(&path).map_err(at("read", &path))?;
+                to.write(&format!("{place}/{below}"), &bytes, false)
+                    .map_err(|error| refused(&path, error.into()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The directory of packages in a layer: the only one down to where there is more than one thing, or a package.
+fn site_below(rootfs: &Path) -> Result<PathBuf, ImageError> {
+    let mut site = rootfs.to_owned();
+    while site.file_name().is_none_or(|name| name != "site-packages" && name != "dist-packages") {
+        let mut entries = fs::read_dir(&site).map_err(at("list", &site))?;
+        match entries.next().transpose().map_err(at("list", &site))? {
+            Some(entry) if entry.path().is_dir() => site = entry.path(),
+            _ => return Err(refused(&site, io::Error::other("it has no packages of Python"))),
+        }
+    }
+    Ok(site)
+}
+
+fn refused(path: &Path, source: io::Error) -> ImageError {
+    ImageError::Io { action: "take over", path: path.into(), source }
+}
+
 /// What is known about a tenant's environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageManifest {
-    /// The version of Python that it is for.
-    pub python: String,
+    /// What it is for, such as `Python 3.12.3`.
+    #[serde(alias = "python")]
+    pub runtime: String,
     /// The template that it is laid over.
     pub template: String,
     /// Its packages with their versions, such as `numpy 2.4.6`.
@@ -61,19 +103,21 @@ pub struct PackageManifest {
 
 /// What is to be kept.
 #[derive(Debug)]
-pub struct Found<'a> {
+pub struct Found {
     /// The directory with the packages, below the workspace `from`.
-    pub path: &'a str,
+    pub path: &'static str,
     /// Where it is.
-    pub from: &'a Workspace,
-    /// Where the image's Python looks for packages.
-    pub site: &'a Path,
+    pub from: Workspace,
+    /// Where the image's interpreter looks for packages.
+    pub site: PathBuf,
     /// What it was resolved to.
-    pub lock: &'a str,
-    /// For whom.
-    pub python: &'a Runtime,
+    pub lock: String,
+    /// For whom, with its version.
+    pub runtime: String,
+    /// Their names and versions.
+    pub packages: Vec<String>,
     /// Over what.
-    pub template: &'a str,
+    pub template: String,
 }
 
 /// The environments of all tenants.
@@ -88,7 +132,12 @@ pub struct PackageStore {
 impl PackageStore {
     /// Opens the store below `data_dir`; `search` is where uv is looked for. Creates nothing until something is built.
     pub fn open(data_dir: &Path, search: &OsStr) -> Self {
-        let (directory, tools) = (data_dir.join("packages"), data_dir.join("tools"));
+        Self::of_directory(data_dir, "packages", search)
+    }
+
+    /// One that keeps its layers in a directory of this name.
+    pub(crate) fn of_directory(data_dir: &Path, name: &str, search: &OsStr) -> Self {
+        let (directory, tools) = (data_dir.join(name), data_dir.join("tools"));
         Self { directory, tools, search: search.to_owned() }
     }
 
@@ -132,7 +181,7 @@ impl PackageStore {
     }
 
     /// Keeps what was installed, under these keys.
-    pub fn keep(&self, tenant: &str, keys: &[&str], found: &Found<'_>) -> Result<PackageLayer, ImageError> {
+    pub fn keep(&self, tenant: &str, keys: &[&str], found: &Found) -> Result<PackageLayer, ImageError> {
         let vault = self.vault(tenant)?;
         let lock = vault.lock()?;
         let is_whole = |hex: &str| self.get(tenant, hex).ok().flatten().is_some();
@@ -169,6 +218,21 @@ impl PackageStore {
             }
         }
         Ok(all)
+    }
+
+    /// Removes every layer of one; fails at the first that is in use.
+    pub(crate) fn remove_all(&self, tenant: &str) -> Result<(), ImageError> {
+        let vault = self.vault(tenant)?;
+        let _lock = vault.lock()?;
+        for hex in vault.digests()? {
+            if !vault.discard(&hex)? {
+                return Err(ImageError::InUse { digest: format!("sha256:{hex}") });
+            }
+        }
+        for (name, _) in vault.names()? {
+            vault.forget(&name)?;
+        }
+        Ok(())
     }
 
     /// Removes what was not used for longest until all hold at most so many bytes. What is in use, or was a moment ago, stays. Returns
@@ -213,9 +277,9 @@ impl Vault {
 }
 
 /// Fills the directory of an environment in the making; returns its digest.
-fn fill(building: &Path, found: &Found<'_>) -> Result<String, ImageError> {
+fn fill(building: &Path, found: &Found) -> Result<String, ImageError> {
     let rootfs = building.join("rootfs");
-    let packages = rootfs.join(found.site.strip_prefix("/").unwrap_or(found.site));
+    let packages = rootfs.join(found.site.strip_prefix("/").unwrap_or(&found.site));
     make_directory(&packages)?;
     write_file(&building.join("packages.lock"), found.lock.as_bytes())?;
     copy(found, &packages)?;
@@ -224,9 +288,9 @@ fn fill(building: &Path, found: &Found<'_>) -> Result<String, ImageError> {
     let text = listing.text();
     let (files, bytes) = listing.totals();
     let manifest = PackageManifest {
-        python: found.python.version.clone(),
-        template: found.template.to_owned(),
-        packages: super::environment::installed(&packages)?,
+        runtime: found.runtime.clone(),
+        template: found.template.clone(),
+        packages: found.packages.clone(),
         created_at: jiff::Timestamp::now().to_string(),
         files,
         bytes,
@@ -238,9 +302,7 @@ fn fill(building: &Path, found: &Found<'_>) -> Result<String, ImageError> {
 }
 
 /// Copies regular files and directories; anything else is refused.
-fn copy(found: &Found<'_>, to: &Path) -> Result<(), ImageError> {
-    let refused =
-        |path: &Path, source: io::Error| ImageError::Io { action: "take over", path: path.into(), source };
+fn copy(found: &Found, to: &Path) -> Result<(), ImageError> {
     let of = |path: &Path| {
         let path = path.to_owned();
         move |error: sys::Error| refused(&path, error.into())

@@ -191,7 +191,7 @@ pub(super) fn hold(directory: &Path) -> Result<Option<File>, ImageError> {
 }
 
 /// Accepts what can be a name: it is a file's, too.
-pub(super) fn check_name(name: &str) -> Result<(), ImageError> {
+pub(crate) fn check_name(name: &str) -> Result<(), ImageError> {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     if first && name.len() <= 64 && name.bytes().all(good) {
@@ -210,7 +210,7 @@ fn is_hex_digest(name: &str) -> bool {
 }
 
 /// Reads a small file; `None` if there is none.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, ImageError> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, ImageError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -219,7 +219,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, ImageError> {
 }
 
 /// Returns the names in a directory; none if it does not exist.
-pub(super) fn entries(directory: &Path) -> Result<Vec<String>, ImageError> {
+pub(crate) fn entries(directory: &Path) -> Result<Vec<String>, ImageError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -233,16 +233,16 @@ pub(super) fn entries(directory: &Path) -> Result<Vec<String>, ImageError> {
     Ok(names)
 }
 
-pub(super) fn make_directory(path: &Path) -> Result<(), ImageError> {
+pub(crate) fn make_directory(path: &Path) -> Result<(), ImageError> {
     DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(at("create directory", path))
 }
 
-pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
     fs::write(path, bytes).map_err(at("write", path))
 }
 
 /// Removes a read-only tree: an ordinary user must first give back the right to write to each directory.
-pub(super) fn remove_tree(path: &Path) -> Result<(), ImageError> {
+pub(crate) fn remove_tree(path: &Path) -> Result<(), ImageError> {
     let meta = fs::symlink_metadata(path).map_err(at("inspect", path))?;
     if !meta.is_dir() {
         return fs::remove_file(path).map_err(at("remove", path));

@@ -8,9 +8,9 @@ use crate::queue::{Full, Share};
 use crate::run::result_of_fault;
 use crate::session::{How, Session, SessionHappened, SessionParts, SessionShape};
 use crate::spawner::{Job, Shape};
-use crate::template::{NotReady, Template};
+use crate::template::NotReady;
 use model::{Background, Fault, Layer, RunResult, RunSpec, SessionId};
-use sandbox::command::proxy_environment;
+use sandbox::command::way_out_environment;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
@@ -29,14 +29,14 @@ impl Machine {
     ) -> Result<Session, NotReady> {
         let prepared = match &spec.environment {
             Some(_) => self.inner.templates.of_tenant(tenant, spec)?,
-            None => self.inner.templates.prepare(Template::find(&spec.template)?)?,
+            None => self.inner.templates.by_name(&spec.template)?,
         };
         spec.egress.iter().try_for_each(|asked| self.inner.proxies.admit(asked))?;
         self.have_warm(&prepared);
         let (image, reaches) = (prepared.image.clone(), spec.egress.is_some());
         let shape = Shape { image, limits: spec.limits, allow_missing, ahead: None, egress: reaches };
         // The session's own variables win.
-        let proxy = reaches.then(proxy_environment).into_iter().flatten();
+        let proxy = reaches.then(|| way_out_environment(&prepared.image)).into_iter().flatten();
         let env = proxy.chain(spec.env.clone()).collect();
         let way_out = spec.egress.clone().map(|asked| (self.inner.proxies.clone(), asked));
         let parts = SessionParts {

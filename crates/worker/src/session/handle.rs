@@ -218,7 +218,7 @@ impl Session {
     }
 
     /// The same for one of the directories of [`sandbox::plan::DIRECTORIES`].
-    pub(crate) fn directory(&self, name: &CStr) -> Result<Option<Workspace>, Fault> {
+    pub fn directory(&self, name: &CStr) -> Result<Option<Workspace>, Fault> {
         let state = self.state();
         let Some(root) = &state.files else { return Ok(None) };
         let user = rustix::fs::statat(root, c"workspace", rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
