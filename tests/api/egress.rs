@@ -310,7 +310,11 @@ fn fetch_of_node_goes_by_the_proxy() {
     assert_eq!(lines[..2], ["seen: GET /a?b HTTP/1.1", "200"], "{result:?}");
     assert!(lines[2].contains("nowhere.test:443"), "{result:?}");
     let told = verdicts(&result);
-    assert_eq!(told.iter().filter(|(_, _, verdict)| *verdict == EgressVerdict::Refused).count(), 1, "{told:?}");
+    assert_eq!(
+        told.iter().filter(|(_, _, verdict)| *verdict == EgressVerdict::Refused).count(),
+        1,
+        "{told:?}"
+    );
     // Without a way out there is no proxy to ask.
     let result = server.run(&json!({"language": "javascript", "code": code}));
     assert!(!result.stdout.contains("seen") && web.seen().len() == 2, "{result:?}");

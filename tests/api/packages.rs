@@ -254,7 +254,8 @@ fn a_cell_of_a_session_installs_what_it_names() {
     assert!(told.starts_with("Installed colorama 0.4") && told.ends_with("True\n"), "{told}");
     // It stays, beside what the session was opened with and what was done before; a fresh run finds it by the same line.
     assert_eq!(said("import colorama, six; print(kept, six.__version__)"), "7 1.16.0\n");
-    let fresh = json!({"code": "!pip install colorama>=0.4.6\nimport colorama; print('fresh')", "fresh": true});
+    let fresh =
+        json!({"code": "!pip install colorama>=0.4.6\nimport colorama; print('fresh')", "fresh": true});
     assert!(run(&server, &session, &fresh)["stdout"].as_str().unwrap().ends_with("fresh\n"));
     // A line within a text is a text.
     assert_eq!(said("print('''\n%pip install tabulate\n''')"), "\n%pip install tabulate\n\n");
@@ -268,6 +269,8 @@ fn a_cell_of_a_session_installs_what_it_names() {
         assert!(problem["detail"].as_str().unwrap().contains(words), "{code}: {problem}");
     }
     // No way out came with it.
-    let out = said("import os, socket\ntry: socket.create_connection(('pypi.org', 443), 3)\nexcept OSError: print('closed', 'https_proxy' in os.environ)");
+    let out = said(
+        "import os, socket\ntry: socket.create_connection(('pypi.org', 443), 3)\nexcept OSError: print('closed', 'https_proxy' in os.environ)",
+    );
     assert_eq!(out, "closed False\n");
 }

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Options of both steps (docs.npmjs.com/cli/v11/using-npm/config): no settings of anybody, no code of a package, nothing said to anybody.
 const OPTIONS: &str = "--ignore-scripts --no-bin-links --no-audit --no-fund --no-update-notifier --no-progress --cache /tmp/cache \
-                       --userconfig /tmp/.npmrc --globalconfig /tmp/.npmrc-all --loglevel error";
+                       --userconfig /tmp/.npmrc --globalconfig /tmp/.npmrc-all --loglevel error \
+                       --fetch-retries 1 --fetch-retry-mintimeout 500 --fetch-timeout 60000";
 /// Where Node finds them, whatever directory a program lies in (nodejs.org/api/modules.html, "Loading from `node_modules` folders").
 const PLACE: &str = "/node_modules";
 /// What to do when npm refuses.
