@@ -4,6 +4,7 @@ pub mod attach;
 pub mod batches;
 pub mod chat;
 mod checks;
+pub mod console;
 pub mod counters;
 pub mod doctor;
 pub mod events;

@@ -4,6 +4,7 @@ use crate::attach::Attachments;
 use crate::batches::Batches;
 use crate::chat::Parted;
 use crate::checks;
+use crate::console::Logins;
 use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Judge, Live, LiveRun};
@@ -95,6 +96,8 @@ pub struct Service {
     pub models: Models,
     /// Tasks on their way.
     pub tasks: Tasks,
+    /// Who is logged in at the console.
+    pub logins: Logins,
     /// Chats that went to their clients for the results of tools.
     pub parted: Parted,
     alone_missing: BTreeSet<Layer>,
@@ -179,6 +182,7 @@ impl Service {
             local,
             models,
             tasks: Tasks::default(),
+            logins: Logins::default(),
             parted: Parted::default(),
             alone_missing,
             draining: AtomicBool::new(false),

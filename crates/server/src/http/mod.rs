@@ -34,9 +34,9 @@ pub mod tasks;
 mod tenants;
 mod usage;
 
-use crate::local;
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
+use crate::{console, local};
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, Uri, header};
@@ -141,6 +141,7 @@ pub fn router(service: Arc<Service>, ending: CancellationToken) -> Router {
     router
         .merge(compatible)
         .merge(docs::routes())
+        .merge(console::routes())
         .merge(mcp::routes(&service, ending))
         .route("/openapi.json", get(description))
         .fallback(nothing_here)
