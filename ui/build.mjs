@@ -11,6 +11,20 @@ const here = dirname(fileURLToPath(import.meta.url));
 const assets = join(here, "../crates/server/assets/console");
 const licences = join(here, "THIRD-PARTY.txt");
 
+// xterm.js writes colours that are not of its theme as an attribute, which the page's policy forbids; as a property it is let in.
+const AS_ATTRIBUTE = 't.setAttribute("style",`${t.getAttribute("style")||""}${e};`)';
+const AS_PROPERTY = "t.style.cssText+=e";
+const styles = {
+  name: "styles",
+  setup({ onLoad }) {
+    onLoad({ filter: /@xterm\/xterm\/lib\/xterm\.mjs$/ }, ({ path }) => {
+      const text = readFileSync(path, "utf8");
+      if (text.split(AS_ATTRIBUTE).length !== 2) throw new Error("xterm.js writes styles in another way than it did");
+      return { contents: text.replace(AS_ATTRIBUTE, () => AS_PROPERTY), loader: "js" };
+    });
+  },
+};
+
 /** Every file by its name, as bytes; not compressed. */
 export async function make({ minify = true } = {}) {
   const shared = {
@@ -20,7 +34,7 @@ export async function make({ minify = true } = {}) {
   const frame = await build({ ...shared, entryPoints: ["src/frame.css"] });
   const named = (result, end) => result.outputFiles.map((file) => relative(join(here, "out"), file.path)).find((name) => end.test(name));
   const app = await build({
-    ...shared, entryPoints: ["src/main.tsx"], format: "esm", splitting: true, chunkNames: "[name]-[hash]", target: "es2022",
+    ...shared, entryPoints: ["src/main.tsx"], format: "esm", splitting: true, chunkNames: "[name]-[hash]", target: "es2022", plugins: [styles],
     jsx: "automatic", jsxImportSource: "preact", define: { FRAME_CSS: JSON.stringify(`/console/assets/${named(frame, /\.css$/)}`) },
   });
   const files = new Map();

@@ -14,10 +14,12 @@ class Sheet extends HTMLElement {
 }
 customElements.define("fireclay-sheet", Sheet);
 
+const plain = document.createElement.bind(document);
+
 /** The document, but for what it makes when asked for a <style>. */
 const page = new Proxy(document, {
   get(own, name) {
-    if (name === "createElement") return (tag: string, options?: ElementCreationOptions) => own.createElement(tag === "style" ? "fireclay-sheet" : tag, options);
+    if (name === "createElement") return (tag: string, options?: ElementCreationOptions) => plain(tag === "style" ? "fireclay-sheet" : tag, options);
     const value = Reflect.get(own, name, own);
     return typeof value === "function" ? value.bind(own) : value;
   },
@@ -32,7 +34,10 @@ export async function open(host: HTMLElement, session: string, told: { on: () =>
   });
   const fit = new FitAddon();
   terminal.loadAddon(fit);
-  terminal.open(host);
+  // A part of it asks the document itself.
+  const make = page.createElement;
+  Object.defineProperty(document, "createElement", { value: make, configurable: true, writable: true });
+  try { terminal.open(host); } finally { delete (document as { createElement?: unknown }).createElement; }
   fit.fit();
   const size = () => ({ rows: terminal.rows, columns: terminal.cols });
   const process = await send<{ process: number }>("POST", `/v1/sessions/${session}/processes`, { command: ["bash"], terminal: size() });

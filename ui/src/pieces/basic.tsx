@@ -118,7 +118,7 @@ export function Tabs<T extends string>({ label, options, value, choose }: { labe
 }
 
 export function Field({ label, hint, children }: { label: string; hint?: ComponentChildren; children: ComponentChildren }) {
-  return <label class="field"><span>{label}</span>{children}{hint && <span class="hint">{hint}</span>}</label>;
+  return <div class="field"><label><span class="label">{label}</span>{children}</label>{hint && <span class="hint">{hint}</span>}</div>;
 }
 
 export function Copy({ text, label = "Copy" }: { text: string | (() => string); label?: string }) {
