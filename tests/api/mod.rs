@@ -34,4 +34,5 @@ mod sessions_spoilt;
 mod settings;
 mod templates;
 pub mod tenancy;
+mod traces;
 mod warm;

@@ -19,6 +19,7 @@ pub mod rejection;
 pub mod request;
 pub mod result;
 pub mod spec;
+pub mod trace;
 pub mod units;
 
 pub use background::Background;
@@ -35,3 +36,4 @@ pub use rejection::Rejection;
 pub use request::{InputFile, RunRequest};
 pub use result::RunResult;
 pub use spec::RunSpec;
+pub use trace::{SpanId, TraceId, TraceParent};

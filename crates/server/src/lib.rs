@@ -25,6 +25,7 @@ pub mod service;
 pub mod sessions;
 pub mod settings;
 pub mod tasks;
+pub mod traces;
 
 use ports::Base;
 use service::Service;

@@ -4,6 +4,7 @@ use crate::needs::Needs;
 use crate::ports::{Base, Doors};
 use crate::problem::Problem;
 use crate::service::{Service, draining, internal, now_ms};
+use crate::traces::Beginning;
 use model::{
     Background, Egress, Language, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunSpec, SessionId,
     TenantId,
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use store::{Actor, NewSession};
+use store::{Actor, NewSession, TraceKind};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use worker::session::{Session, Standing, Why};
@@ -376,6 +377,16 @@ impl Service {
             self.sessions.forget(&id);
             return Err(error.into());
         }
+        let named = format!("session {}", open.name);
+        let began = Beginning {
+            kind: TraceKind::Session,
+            object: id.as_str(),
+            name: named.trim_end(),
+            input: "",
+            model: None,
+            parent: None,
+        };
+        self.begin_trace(&open.tenant, began).await;
         tokio::spawn(self.clone().tend(open.clone()));
         match open.session.built().await {
             Standing::Ended(ended) if ended.why == Why::NotBuilt => {

@@ -96,6 +96,7 @@ fn new_run(number: u64) -> NewRun {
         metadata: BTreeMap::from([("trace".to_owned(), number.to_string())]),
         session: None,
         batch: None,
+        trace: None,
         idempotency: None,
     }
 }
@@ -133,5 +134,12 @@ fn settlement(number: u64) -> Settlement {
         digests: model::result::Digests::default(),
         receipt: None,
     };
-    Settlement { settled_at_ms: 0, result, events: Vec::new(), artifacts: Vec::new(), verdict: None }
+    Settlement {
+        settled_at_ms: 0,
+        result,
+        events: Vec::new(),
+        artifacts: Vec::new(),
+        verdict: None,
+        trace: None,
+    }
 }

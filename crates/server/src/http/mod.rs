@@ -32,6 +32,8 @@ mod settings;
 mod sse;
 pub mod tasks;
 mod tenants;
+mod traceparent;
+mod traces;
 mod usage;
 
 use crate::problem::{Kind, Problem};
@@ -71,6 +73,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "sessions", description = "Sandboxes that stay: state and files that survive between runs"),
         (name = "batches", description = "Many runs, and graded programs"),
         (name = "tasks", description = "Questions that a language model works on with programs"),
+        (name = "traces", description = "What ran, when, and at what cost"),
         (name = "keys", description = "Who may call, and who signs receipts"),
         (name = "tenants", description = "Who there is, how much each may do, and what each did"),
         (name = "audit", description = "Who changed what, when"),
@@ -110,6 +113,7 @@ fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
         .merge(chat::routes())
         .merge(responses::routes())
         .merge(tasks::routes())
+        .merge(traces::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(usage::routes())
@@ -134,6 +138,7 @@ pub fn openapi() -> String {
 /// The router. `ending` fires when streams that would go on for ever are to end.
 pub fn router(service: Arc<Service>, ending: CancellationToken) -> Router {
     let (router, _) = api();
+    service.traces.end_with(ending.clone());
     let description: Bytes = openapi().into();
     let description =
         move || async move { ([(header::CONTENT_TYPE, "application/json")], description.clone()) };
