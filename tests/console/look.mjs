@@ -7,7 +7,7 @@ const [url, directory, ...only] = process.argv.slice(2);
 mkdirSync(directory, { recursive: true });
 const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
 const complaints = [];
-const PAGES = { overview: "#/", playground: "#/play", traces: "#/traces", trace: "#/traces/" + "a".repeat(31) + "4", compare: `#/compare?a=${"a".repeat(31)}4&b=${"a".repeat(31)}1`, sessions: "#/sessions", agent: "#/agent", keys: "#/keys", settings: "#/settings", doctor: "#/doctor", templates: "#/templates", nodes: "#/nodes" };
+const PAGES = { overview: "#/", playground: "#/play", traces: "#/traces", trace: "#/traces/" + "0".repeat(31) + "4", compare: `#/compare?a=${"0".repeat(31)}4&b=${"0".repeat(31)}1`, sessions: "#/sessions", agent: "#/agent", keys: "#/keys", settings: "#/settings", doctor: "#/doctor", templates: "#/templates", nodes: "#/nodes" };
 for (const [scheme, width, height] of [["light", 1440, 900], ["dark", 1440, 900], ["light", 375, 812]]) {
   const page = await (await browser.newContext({ colorScheme: scheme, viewport: { width, height } })).newPage();
   page.on("console", (said) => { if (["error", "warning"].includes(said.type())) complaints.push(`${said.text()} ${said.location().url}`); });

@@ -11,7 +11,7 @@ export function row(at) {
   const took = outcome === null ? null : outcome === "timed_out" ? 20_003.4 : 4 + ((at * 7919) % 900);
   const began = START - at * 4000;
   return {
-    id: at.toString(16).padStart(32, "a"), kind, of: `${kind === "session" ? "ses" : kind}_${String(at).padStart(26, "0")}`, name: kind === "task" ? "task" : `${language} run`, tenant: "local", outcome,
+    id: at.toString(16).padStart(32, "0"), kind, of: `${kind === "session" ? "ses" : kind}_${String(at).padStart(26, "0")}`, name: kind === "task" ? "task" : `${language} run`, tenant: "local", outcome,
     language, model: kind === "task" ? "openai:gpt-5-mini" : null, started_at: new Date(began).toISOString(), ended_at: took === null ? null : new Date(began + took).toISOString(), duration_ms: took,
     tokens_in: kind === "task" ? 1832 : null, tokens_out: kind === "task" ? 411 : null, cost_usd: kind === "task" ? 0.0031 : null, spans: 6, input_preview: CODE[at % CODE.length], output_preview: outcome === "failed" ? "ZeroDivisionError: division by zero" : "3.141592653589793", remark: null, imported: false,
   };
@@ -53,11 +53,16 @@ export async function serve(page, { count = 10_000, empty = false } = {}) {
     const [, , , id] = url.pathname.split("/");
     if (id === "events") return route.fulfill({ status: 200, contentType: "text/event-stream", body: ": nothing\n\n" });
     if (id === "summary") return json(route, empty ? { ...summary(0), total: 0 } : summary());
-    if (id) return json(route, whole(Number.parseInt(id.replace(/^a+/, "") || "0", 16)));
+    if (id) return json(route, whole(Number.parseInt(id, 16)));
     if (empty) return json(route, { items: [], next: null });
     const from = Number(url.searchParams.get("cursor") ?? 0), most = Number(url.searchParams.get("limit") ?? 100);
     const outcome = url.searchParams.get("outcome"), q = url.searchParams.get("q");
-    const all = Array.from({ length: count }, (_, at) => row(at)).filter((one) => (!outcome || one.outcome === outcome) && (!q || JSON.stringify(one).includes(q)));
-    return json(route, { items: all.slice(from, from + most), next: from + most < all.length ? String(from + most) : null });
+    const items = [];
+    let at = from;
+    for (; at < count && items.length < most; at += 1) {
+      const one = row(at);
+      if ((!outcome || one.outcome === outcome) && (!q || JSON.stringify(one).includes(q))) items.push(one);
+    }
+    return json(route, { items, next: at < count ? String(at) : null });
   });
 }

@@ -22,13 +22,13 @@ function address(child, pattern) {
 export async function start(program, target) {
   const data = mkdtempSync(join(target, "data-"));
   const children = [];
-  const run = (...words) => execFileSync(program, words, { encoding: "utf8", input: "sk-fake-0123456789" });
-  const key = (role, tenant) => run("key", "create", "--data", data, "--role", role, ...(tenant ? ["--tenant", tenant] : [])).match(/fc_\w{10}_[\w-]{43}/)[0];
+  const run = (words, more = {}) => execFileSync(program, words, { encoding: "utf8", stdio: ["pipe", "pipe", "ignore"], ...more });
+  const key = (role, tenant) => run(["key", "create", "--data", data, "--role", role, ...(tenant ? ["--tenant", tenant] : [])]).match(/fc_\w{10}_[\w-]{43}/)[0];
   const admin = key("admin"), tenant = key("tenant", "studio");
   const model = spawn("python3", ["../agent/model_server.py", "conversation.json"], { stdio: ["ignore", "pipe", "pipe"] });
   children.push(model);
   const there = await address(model, /^(http:\S+)$/);
-  run("secret", "set", "OPENAI_API_KEY", "--data", data);
+  run(["secret", "set", "OPENAI_API_KEY", "--data", data], { input: "sk-fake-0123456789" });
   const service = spawn(program, ["serve", "--data", data, "--listen", "127.0.0.1:0", "--set", "model.name=openai:gpt-5-mini", "--set", `model.base_url=${there}/v1`], { stdio: ["ignore", "pipe", "pipe"] });
   children.push(service);
   const url = await address(service, / serves (http:\/\/\S+)/);

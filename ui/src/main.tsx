@@ -4,7 +4,7 @@ import { render, type ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { get, onLoggedOut, Refused, send, type Problem } from "./api";
 import { Login } from "./login";
-import { Empty, problemOf, Trouble, Wait } from "./pieces/basic";
+import { Empty, Head, problemOf, Trouble, Wait } from "./pieces/basic";
 import { href, useRoute } from "./route";
 import { Shell, useScheme, type Who } from "./shell";
 import { Agent } from "./pages/agent";
@@ -42,7 +42,7 @@ function Page({ who }: { who: Who }) {
     case "doctor": return <Doctor />;
     case "templates": return <Templates />;
     case "nodes": return <Nodes />;
-    default: return <Empty title="There is no such page" actions={<a class="button" href={href("")}>Overview</a>}>Nothing of the console is at this address.</Empty>;
+    default: return <><Head title="Not found" /><Empty title="There is no such page" actions={<a class="button" href={href("")}>Overview</a>}>Nothing of the console is at this address.</Empty></>;
   }
 }
 

@@ -45,7 +45,7 @@ export function Shell({ who, children }: { who: Who; children: ComponentChildren
     <div class="shell">
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the page</a>
       <header class="top"><a class="mark" href="#/"><Mark />fireclay</a><button class="quiet" aria-expanded={open} aria-controls="ways" onClick={() => show(!open)}><Icon name="menu" /><span class="hidden-text">Menu</span></button></header>
-      <div class={open ? "side open" : "side"} id="ways">
+      <aside class={open ? "side open" : "side"} id="ways" aria-label="Console">
         <a class="mark" href="#/"><Mark />fireclay</a>
         <nav class="nav" aria-label="Pages">{WAYS.map(way)}<span class="gap" />{SERVICE.filter(([to]) => who.role === "admin" || !["nodes", "settings"].includes(to)).map(way)}
           <span class="gap" /><a href="/docs"><Icon name="book" />API reference</a></nav>
@@ -55,7 +55,7 @@ export function Shell({ who, children }: { who: Who; children: ComponentChildren
             {who.key && <div class="mono faint small clip">key {who.key}</div>}
             {who.login && <button class="quiet small" onClick={leave}><Icon name="out" />Log out</button>}</div>
         </div>
-      </div>
+      </aside>
       <main class="main" id="main" tabIndex={-1}>{children}</main>
     </div>
   );

@@ -62,7 +62,7 @@ export function mount(host: HTMLElement, options: { text: string; language: stri
       extensions: [
         lineNumbers(), highlightActiveLineGutter(), highlightActiveLine(), history(), drawSelection(), indentOnInput(), bracketMatching(), closeBrackets(), highlightSelectionMatches(),
         syntaxHighlighting(classHighlighter), indentUnit.of("    "), spoken.of(of(options.language)), theme,
-        EditorView.contentAttributes.of({ "aria-label": options.label }),
+        EditorView.contentAttributes.of({ "aria-label": options.label, tabindex: "0" }),
         // Escape, then Tab, leaves the editor: nobody is caught in it.
         keymap.of([{ key: "Mod-Enter", run: () => { options.run(); return true; } }, ...closeBracketsKeymap, ...defaultKeymap, ...searchKeymap, ...historyKeymap, indentWithTab]),
         EditorView.updateListener.of((update) => { if (update.docChanged) options.changed(update.state.doc.toString()); }),

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, follow, get, LANGUAGES, query, send, type Page, type Problem, type Sent } from "../api";
 import { go, href } from "../route";
 import { ago, count, dollars, ms } from "../words";
-import { Empty, Field, Head, Outcome, problemOf, Show, Trouble, useEvery, useLoad } from "../pieces/basic";
+import { Empty, Field, Head, Outcome, problemOf, reach, Show, Trouble, useEvery, useLoad } from "../pieces/basic";
 import { Code } from "../pieces/code";
 import { Markdown } from "../pieces/markdown";
 import { Output } from "../pieces/output";
@@ -48,7 +48,7 @@ function Start() {
           {problem && <Trouble problem={problem} />}
         </div></form>
         <Show of={list}>{({ items }) => <section class="card" aria-label="Tasks">{items.length === 0 ? <Empty title="Nothing was asked yet">Questions and their answers are kept here.</Empty>
-          : <div class="scroll"><table class="list"><thead><tr><th scope="col">Question</th><th scope="col">State</th><th scope="col" class="wide">Model</th><th scope="col" class="num">Asked</th></tr></thead><tbody>{items.map((task) => <tr key={task.id}><td><a href={href("agent", task.id)}>{task.question.slice(0, 140)}</a></td><td><Outcome of={task.state} /></td><td class="wide mono small">{task.model}</td><td class="num soft">{ago(task.created_at)}</td></tr>)}</tbody></table></div>}</section>}</Show>
+          : <div class="scroll" ref={reach}><table class="list"><thead><tr><th scope="col">Question</th><th scope="col">State</th><th scope="col" class="wide">Model</th><th scope="col" class="num">Asked</th></tr></thead><tbody>{items.map((task) => <tr key={task.id}><td><a href={href("agent", task.id)}>{task.question.slice(0, 140)}</a></td><td><Outcome of={task.state} /></td><td class="wide mono small">{task.model}</td><td class="num soft">{ago(task.created_at)}</td></tr>)}</tbody></table></div>}</section>}</Show>
       </div>
     </>
   );

@@ -2,7 +2,7 @@
 import { get, type Trace } from "../api";
 import { href, useRoute } from "../route";
 import { clock, dollars, ms } from "../words";
-import { Card, Empty, Head, Outcome, Show, useLoad } from "../pieces/basic";
+import { Card, Empty, Head, Outcome, reach, Show, useLoad } from "../pieces/basic";
 import { codeOf, flat } from "./trace";
 
 export function Compare() {
@@ -19,7 +19,7 @@ function Beside({ one, other }: { one: Trace; other: Trace }) {
   const text = (trace: Trace, side: "input" | "output") => (side === "input" ? codeOf(trace)?.code : null) ?? flat(trace.tree).map(({ span }) => span[side]?.text).find(Boolean) ?? "";
   return (
     <div class="stack">
-      <Card flush label="Figures"><div class="scroll"><table class="list"><thead><tr><th scope="col"><span class="hidden-text">What</span></th>{[one, other].map((trace, at) => <th key={at} scope="col" class="num"><a href={href("traces", trace.id)}>{trace.name}, {clock(trace.started_at)}</a></th>)}<th scope="col" class="num">Difference</th></tr></thead>
+      <Card flush label="Figures"><div class="scroll" ref={reach}><table class="list"><thead><tr><th scope="col"><span class="hidden-text">What</span></th>{[one, other].map((trace, at) => <th key={at} scope="col" class="num"><a href={href("traces", trace.id)}>{trace.name}, {clock(trace.started_at)}</a></th>)}<th scope="col" class="num">Difference</th></tr></thead>
         <tbody>
           <tr><th scope="row">Outcome</th>{[one, other].map((trace, at) => <td key={at} class="num"><Outcome of={trace.outcome ?? "running"} /></td>)}<td class="num">{one.outcome === other.outcome ? "same" : "differs"}</td></tr>
           <tr><th scope="row">Cost</th><td class="num">{dollars(one.cost_usd)}</td><td class="num">{dollars(other.cost_usd)}</td><td /></tr>

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { get, query, send, type Page, type Problem } from "../api";
 import { ago, clock } from "../words";
-import { Copy, Dialog, Empty, Field, Head, problemOf, Show, Trouble, useLoad } from "../pieces/basic";
+import { Copy, Dialog, Empty, Field, Head, problemOf, reach, Show, Trouble, useLoad } from "../pieces/basic";
 import type { Who } from "../shell";
 
 interface Key { id: string; tenant: string; role: string; name: string; created_at: string; last_used_at?: string | null; expires_at?: string | null; revoked_at?: string | null }
@@ -22,7 +22,7 @@ export function Keys({ who }: { who: Who }) {
       <div class="stack">
         {problem && <Trouble problem={problem} />}
         <Show of={keys}>{({ items }) => <section class="card" aria-label="Keys">{items.length === 0 ? <Empty title="There is no key" actions={admin && <button onClick={() => make(true)}>New key</button>}>Whoever is on this machine may do everything. From the first key on, nobody is answered without one.</Empty>
-          : <div class="scroll"><table class="list"><thead><tr><th scope="col">Key</th><th scope="col">Tenant</th><th scope="col">Role</th><th scope="col" class="wide">Made</th><th scope="col" class="wide">Used</th><th scope="col">State</th><th scope="col"><span class="hidden-text">Acts</span></th></tr></thead><tbody>{items.map((key) => (
+          : <div class="scroll" ref={reach}><table class="list"><thead><tr><th scope="col">Key</th><th scope="col">Tenant</th><th scope="col">Role</th><th scope="col" class="wide">Made</th><th scope="col" class="wide">Used</th><th scope="col">State</th><th scope="col"><span class="hidden-text">Acts</span></th></tr></thead><tbody>{items.map((key) => (
             <tr key={key.id}><td>{key.name || <span class="soft">no name</span>}<div class="mono small soft">{key.id}{key.id === who.key && " (yours)"}</div></td><td>{key.tenant}</td><td>{key.role}</td><td class="wide soft">{clock(key.created_at)}</td><td class="wide soft">{key.last_used_at ? ago(key.last_used_at) : "never"}</td>
               <td>{key.revoked_at ? <span class="badge">revoked</span> : key.expires_at && Date.parse(key.expires_at) < Date.now() ? <span class="badge">expired</span> : <span class="badge good">works</span>}{key.expires_at && !key.revoked_at && <div class="small soft">until {clock(key.expires_at)}</div>}</td>
               <td class="num">{admin && !key.revoked_at && <button class="quiet small danger" aria-label={`Revoke ${key.name || key.id}`} onClick={() => revoke(key)}>Revoke</button>}</td></tr>))}</tbody></table></div>}</section>}</Show>

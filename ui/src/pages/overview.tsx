@@ -2,7 +2,7 @@
 import { ask, get, query, type TraceSummary } from "../api";
 import { href, setArgs, useRoute } from "../route";
 import { bytes, clock, count, dollars, ms, spoken } from "../words";
-import { Card, Empty, Figure, Head, Outcome, Segment, Show, useEvery, useLoad } from "../pieces/basic";
+import { Card, Empty, Figure, Head, Outcome, Segment, reach, Show, useEvery, useLoad } from "../pieces/basic";
 import { Chart } from "../pieces/chart";
 
 const SPANS = { "15m": [15 * 60, 30, "15 min"], "1h": [3600, 60, "1 hour"], "24h": [86_400, 96, "24 hours"], "7d": [604_800, 84, "7 days"] } as const;
@@ -47,8 +47,8 @@ function Told({ told, minutes }: { told: TraceSummary; minutes: number }) {
           <div class="legend"><span><i class="k1" />99th percentile</span><span><i class="k2" />median</span></div></div></Card>
       </div>
       <div class="two">
-        <Card title="Failed lately" flush>{told.failed_lately.length === 0 ? <div class="body soft">Nothing failed in this time.</div> : <div class="scroll"><table class="list"><thead><tr><th scope="col">Outcome</th><th scope="col">What</th><th scope="col" class="num">When</th></tr></thead><tbody>{told.failed_lately.map((row) => <tr key={row.id}><td><Outcome of={row.outcome ?? "failed"} /></td><td><a href={href("traces", row.id)}>{row.name}</a> <code class="soft small">{row.output_preview.slice(0, 60)}</code></td><td class="num soft">{clock(row.started_at)}</td></tr>)}</tbody></table></div>}</Card>
-        <Card title="Models" flush>{told.models.length === 0 ? <div class="body soft">No model was asked in this time.</div> : <div class="scroll"><table class="list"><thead><tr><th scope="col">Model</th><th scope="col" class="num">Calls</th><th scope="col" class="num">Tokens</th><th scope="col" class="num">Mean</th><th scope="col" class="num">Cost</th></tr></thead><tbody>{told.models.map((one) => <tr key={one.model}><td class="mono">{one.model}</td><td class="num">{count(one.calls)}{one.failed > 0 && <span class="bad"> ({one.failed} failed)</span>}</td><td class="num">{count(one.tokens_in + one.tokens_out)}</td><td class="num">{ms(one.duration_ms_mean)}</td><td class="num">{dollars(one.cost_usd)}</td></tr>)}</tbody></table></div>}</Card>
+        <Card title="Failed lately" flush>{told.failed_lately.length === 0 ? <div class="body soft">Nothing failed in this time.</div> : <div class="scroll" ref={reach}><table class="list"><thead><tr><th scope="col">Outcome</th><th scope="col">What</th><th scope="col" class="num">When</th></tr></thead><tbody>{told.failed_lately.map((row) => <tr key={row.id}><td><Outcome of={row.outcome ?? "failed"} /></td><td><a href={href("traces", row.id)}>{row.name}</a> <code class="soft small">{row.output_preview.slice(0, 60)}</code></td><td class="num soft">{clock(row.started_at)}</td></tr>)}</tbody></table></div>}</Card>
+        <Card title="Models" flush>{told.models.length === 0 ? <div class="body soft">No model was asked in this time.</div> : <div class="scroll" ref={reach}><table class="list"><thead><tr><th scope="col">Model</th><th scope="col" class="num">Calls</th><th scope="col" class="num">Tokens</th><th scope="col" class="num">Mean</th><th scope="col" class="num">Cost</th></tr></thead><tbody>{told.models.map((one) => <tr key={one.model}><td class="mono">{one.model}</td><td class="num">{count(one.calls)}{one.failed > 0 && <span class="bad"> ({one.failed} failed)</span>}</td><td class="num">{count(one.tokens_in + one.tokens_out)}</td><td class="num">{ms(one.duration_ms_mean)}</td><td class="num">{dollars(one.cost_usd)}</td></tr>)}</tbody></table></div>}</Card>
       </div>
     </>
   );

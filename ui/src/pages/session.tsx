@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, events, get, query, send, type FileView, type Page, type Problem, type RunResult, type RunSummary, type SessionView } from "../api";
 import { href, setArgs, useRoute } from "../route";
 import { ago, bytes, clock, ms } from "../words";
-import { Empty, Head, Outcome, Pairs, problemOf, save, Show, Tabs, Trouble, useEvery, useLoad, Wait } from "../pieces/basic";
+import { Empty, Head, Outcome, Pairs, problemOf, save, reach, Show, Tabs, Trouble, useEvery, useLoad, Wait } from "../pieces/basic";
 import { Code } from "../pieces/code";
 import { Editor } from "../pieces/editor";
 import { Icon } from "../pieces/icons";
@@ -137,7 +137,7 @@ function Files({ session }: { session: SessionView }) {
         <div class="row">{files.data && <span class="small soft">{bytes(files.data.free_bytes)} free</span>}<button class="small" onClick={files.reload}>Refresh</button><button class="small" onClick={async () => save(`${session.name || session.id}.tar`, await (await ask("GET", `/v1/sessions/${session.id}/archive${query({ path: path || null })}`)).blob())}>Save all (tar)</button></div></div>
       {problem && <Trouble problem={problem} />}
       <Show of={files}>{({ items, truncated }) => items.length === 0 ? <p class="soft">{path ? "This directory is empty." : "The workspace is empty."}</p> : (
-        <div class="scroll"><table class="list"><thead><tr><th scope="col">Name</th><th scope="col" class="num">Size</th><th scope="col" class="num wide">Changed</th><th scope="col"><span class="hidden-text">Acts</span></th></tr></thead>
+        <div class="scroll" ref={reach}><table class="list"><thead><tr><th scope="col">Name</th><th scope="col" class="num">Size</th><th scope="col" class="num wide">Changed</th><th scope="col"><span class="hidden-text">Acts</span></th></tr></thead>
           <tbody>{items.map((file) => { const name = whole(file.path); const shown = name.split("/").pop()!; return (
             <tr key={name}><td><button class="quiet small" aria-pressed={look === name} onClick={() => (file.kind === "directory" ? setArgs({ path: name, file: null }) : setArgs({ file: look === name ? null : name }))}><Icon name={file.kind === "directory" ? "folder" : "file"} />{shown}</button></td>
               <td class="num">{file.kind === "file" ? bytes(file.bytes) : file.kind}</td><td class="num wide soft">{clock(file.modified_at)}</td>

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { get, LANGUAGES, query, send, type Page, type Problem, type SessionView } from "../api";
 import { go, href, setArgs, useRoute } from "../route";
 import { ago, clock } from "../words";
-import { Dialog, Empty, Field, Head, Outcome, problemOf, Segment, Show, Trouble, useEvery, useLoad } from "../pieces/basic";
+import { Dialog, Empty, Field, Head, Outcome, problemOf, Segment, reach, Show, Trouble, useEvery, useLoad } from "../pieces/basic";
 
 export function Sessions() {
   const { args } = useRoute();
@@ -19,7 +19,7 @@ export function Sessions() {
       </Head>
       <Show of={list}>{({ items }) => <section class="card" aria-label="Sessions">{items.length === 0
         ? <Empty title={state === "open" ? "No session is open" : "No session has ended"} actions={state === "open" && <button onClick={() => make(true)}>New session</button>}>A session keeps what a program made: for notebooks, agents and terminals.</Empty>
-        : <div class="scroll"><table class="list"><thead><tr><th scope="col">Session</th><th scope="col">State</th><th scope="col" class="wide">Template</th><th scope="col" class="num">Runs</th><th scope="col" class="num">{state === "open" ? "Ends" : "Ended"}</th></tr></thead>
+        : <div class="scroll" ref={reach}><table class="list"><thead><tr><th scope="col">Session</th><th scope="col">State</th><th scope="col" class="wide">Template</th><th scope="col" class="num">Runs</th><th scope="col" class="num">{state === "open" ? "Ends" : "Ended"}</th></tr></thead>
           <tbody>{items.map((one) => <tr key={one.id}><td><a href={href("sessions", one.id)}>{one.name || <span class="mono">{one.id.slice(0, 14)}…</span>}</a><div class="small soft">{ago(one.created_at)}</div></td><td><Outcome of={one.runs.running > 0 ? "running" : one.state} /></td><td class="wide">{one.template}</td><td class="num">{one.runs.completed}{one.runs.failed > 0 && <span class="bad"> + {one.runs.failed}</span>}</td><td class="num soft">{clock(one.end?.at ?? one.ends_at ?? one.expires_at)}</td></tr>)}</tbody></table></div>}</section>}</Show>
       {making && <Make close={() => make(false)} />}
     </>

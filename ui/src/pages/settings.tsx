@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { get, type Limits } from "../api";
 import { bytes, ms } from "../words";
-import { Card, Empty, Head, Pairs, Show, useLoad } from "../pieces/basic";
+import { Card, Empty, Head, Pairs, reach, Show, useLoad } from "../pieces/basic";
 
 interface Setting { name: string; variable: string; value: unknown; default: string; doc: string }
 
@@ -19,7 +19,7 @@ export function Settings() {
         <Show of={settings} lines={10}>{({ items }) => {
           const found = items.filter((one) => `${one.name} ${one.doc} ${one.variable}`.toLowerCase().includes(words.toLowerCase()));
           return <section class="card" aria-label="Settings"><div class="filters"><input type="search" aria-label="Search settings" placeholder="Search settings" value={words} onInput={(event) => find(event.currentTarget.value)} /></div>
-            {found.length === 0 ? <Empty title="No setting is called that" /> : <div class="scroll"><table class="list"><thead><tr><th scope="col">Setting</th><th scope="col">Value</th><th scope="col" class="wide">What it does</th></tr></thead><tbody>{found.map((one) => { const value = JSON.stringify(one.value) ?? "–"; return <tr key={one.name}><td class="mono">{one.name}<div class="faint small">{one.variable}</div></td><td class="mono">{value}{value !== one.default && <div class="small soft">default {one.default}</div>}</td><td class="wide soft">{one.doc}</td></tr>; })}</tbody></table></div>}</section>;
+            {found.length === 0 ? <Empty title="No setting is called that" /> : <div class="scroll" ref={reach}><table class="list"><thead><tr><th scope="col">Setting</th><th scope="col">Value</th><th scope="col" class="wide">What it does</th></tr></thead><tbody>{found.map((one) => { const value = JSON.stringify(one.value) ?? "–"; return <tr key={one.name}><td class="mono">{one.name}<div class="faint small">{one.variable}</div></td><td class="mono">{value}{value !== one.default && <div class="small soft">default {one.default}</div>}</td><td class="wide soft">{one.doc}</td></tr>; })}</tbody></table></div>}</section>;
         }}</Show>
       </div>
     </>

@@ -4,7 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import { get, send, type RunResult, type Said, type Span, type Trace } from "../api";
 import { go, href, setArgs, useRoute } from "../route";
 import { bytes, clock, count, dollars, ms } from "../words";
-import { Card, Copy, Empty, Head, Outcome, Pairs, problemOf, save, Segment, Show, Tabs, Trouble, useEvery, useLoad } from "../pieces/basic";
+import { Card, Copy, Empty, Head, Outcome, Pairs, problemOf, save, Segment, reach, Show, Tabs, Trouble, useEvery, useLoad } from "../pieces/basic";
 import { Code } from "../pieces/code";
 import { Json } from "../pieces/json";
 import { Markdown } from "../pieces/markdown";
@@ -90,9 +90,10 @@ function Fall({ spans, whole, picked }: { spans: Flat[]; whole: number | null; p
         const width = ((span.duration_ms ?? length - span.offset_ms) / length) * 100;
         const late = left + width > 78, inside = width > 60;
         return (
-          <button key={span.id} class="fall-row" aria-pressed={picked?.id === span.id} onClick={() => setArgs({ span: span.id })} aria-label={`${span.name}, ${ms(span.duration_ms)}${span.status === "error" ? ", failed" : ""}`}>
+          <button key={span.id} class="fall-row" aria-pressed={picked?.id === span.id} onClick={() => setArgs({ span: span.id })}>
             <span class="clip" style={{ paddingLeft: `${Math.min(depth, 8) * 14}px` }}>{span.name}</span>
             <span class="lane"><span class={`bar ${span.kind} ${span.status}`} style={{ left: `${left}%`, width: `${Math.max(width, 0.2)}%` }} /><span class={inside ? "ms inside" : "ms"} style={inside ? { right: `${100 - left - width}%` } : late ? { right: `${100 - left}%` } : { left: `${left + width}%` }}>{ms(span.duration_ms)}</span></span>
+            {span.status === "error" && <span class="hidden-text">failed</span>}
           </button>
         );
       })}
@@ -102,7 +103,7 @@ function Fall({ spans, whole, picked }: { spans: Flat[]; whole: number | null; p
 
 function Tree({ spans, picked }: { spans: Flat[]; picked: Span | null }) {
   return (
-    <div class="scroll"><table class="list"><thead><tr><th scope="col">Step</th><th scope="col">State</th><th scope="col" class="num">Began</th><th scope="col" class="num">Took</th></tr></thead>
+    <div class="scroll" ref={reach}><table class="list"><thead><tr><th scope="col">Step</th><th scope="col">State</th><th scope="col" class="num">Began</th><th scope="col" class="num">Took</th></tr></thead>
       <tbody>{spans.slice(0, 1000).map(({ span, depth }) => (
         <tr key={span.id}><td style={{ paddingLeft: `${16 + Math.min(depth, 8) * 20}px` }}><button class="quiet small" aria-pressed={picked?.id === span.id} onClick={() => setArgs({ span: span.id })}>{span.name}</button></td>
           <td>{span.status === "error" ? <Outcome of="failed" /> : <span class="soft">{span.status === "ok" ? "ok" : "–"}</span>}</td><td class="num">+{ms(span.offset_ms)}</td><td class="num">{ms(span.duration_ms)}</td></tr>

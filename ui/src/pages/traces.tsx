@@ -1,8 +1,9 @@
 // What ran: a list that goes on by itself, found by words and by what became of it. The filters are in the address.
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { follow, get, LANGUAGES, query, type Page, type Problem, type TraceRow } from "../api";
 import { go, href, setArgs, useRoute } from "../route";
-import { clock, dollars, ms } from "../words";
+import { clock, count, dollars, ms } from "../words";
 import { Empty, Head, Outcome, problemOf, Trouble, Wait } from "../pieces/basic";
 
 const OUTCOMES = ["completed", "failed", "setup_failed", "timed_out", "memory_exceeded", "output_exceeded", "disk_exceeded", "signalled", "denied", "cancelled"];
@@ -62,6 +63,15 @@ export function Traces() {
   );
   const pick = (id: string, on: boolean) => choose((before) => (on ? [...before.slice(-1), id] : before.filter((one) => one !== id)));
 
+  const line = (row: TraceRow) => (
+    <div key={row.id} class={fresh.has(row.id) ? "trace-row fresh" : "trace-row"}>
+      <input type="checkbox" aria-label={`Choose ${row.name} of ${clock(row.started_at)} to compare`} checked={chosen.includes(row.id)} onChange={(event) => pick(row.id, event.currentTarget.checked)} />
+      <span><Outcome of={row.outcome ?? "running"} /></span>
+      <a class="what" href={href("traces", row.id)}><b>{row.name}</b><code class="clip">{row.input_preview.replace(/\s+/g, " ")}</code></a>
+      <span class="right took">{ms(row.duration_ms)}</span><span class="right cost soft">{row.cost_usd ? dollars(row.cost_usd) : ""}</span><span class="right soft nowrap time">{clock(row.started_at)}</span>
+    </div>
+  );
+
   return (
     <>
       <Head title="Traces" note="Every run, session, task and batch, with its steps.">
@@ -82,20 +92,34 @@ export function Traces() {
         {rows && rows.length > 0 && (
           <div class="trace-rows">
             <div class="trace-row trace-head" aria-hidden="true"><span /><span>Outcome</span><span>What</span><span class="right">Took</span><span class="right">Cost</span><span class="right">Began</span></div>
-            {rows.map((row) => (
-              <div key={row.id} class={fresh.has(row.id) ? "trace-row fresh" : "trace-row"}>
-                <input type="checkbox" aria-label={`Choose ${row.name} of ${clock(row.started_at)} to compare`} checked={chosen.includes(row.id)} onChange={(event) => pick(row.id, event.currentTarget.checked)} />
-                <span><Outcome of={row.outcome ?? "running"} /></span>
-                <a class="what" href={href("traces", row.id)}><b>{row.name}</b><code class="clip">{row.input_preview.replace(/\s+/g, " ")}</code></a>
-                <span class="right took">{ms(row.duration_ms)}</span><span class="right cost soft">{row.cost_usd ? dollars(row.cost_usd) : ""}</span><span class="right soft nowrap time">{clock(row.started_at)}</span>
-              </div>
-            ))}
+            {chunks(rows).map((some, at) => <Chunk key={at} rows={some} kept={at < 2} row={line} />)}
           </div>
         )}
       </section>
-      {next && <div class="row" style={{ justifyContent: "center", marginTop: "16px" }}><button disabled={busy} onClick={() => load(next)}>{busy ? "Loading" : "Older traces"}</button></div>}
+      {rows && rows.length > 0 && <div class="row soft" style={{ justifyContent: "center", marginTop: "16px" }}><span role="status">{count(rows.length)} shown</span>{next && <button disabled={busy} onClick={() => load(next)}>{busy ? "Loading" : "Older traces"}</button>}</div>}
     </>
   );
+}
+
+function chunks(rows: TraceRow[]): TraceRow[][] {
+  return Array.from({ length: Math.ceil(rows.length / PAGE) }, (_, at) => rows.slice(at * PAGE, (at + 1) * PAGE));
+}
+
+/** Rows that are in the page only while they are near what is seen; else a space as high as they were. */
+function Chunk({ rows, kept, row }: { rows: TraceRow[]; kept: boolean; row: (row: TraceRow) => ComponentChildren }) {
+  const own = useRef<HTMLDivElement>(null);
+  const height = useRef(0);
+  const [near, set] = useState(true);
+  useEffect(() => {
+    if (kept) return;
+    const watch = new IntersectionObserver(([seen]) => {
+      if (!seen!.isIntersecting && own.current) height.current = own.current.offsetHeight;
+      set(seen!.isIntersecting);
+    }, { rootMargin: "1200px" });
+    watch.observe(own.current!);
+    return () => watch.disconnect();
+  }, [kept]);
+  return <div ref={own} style={near || kept ? undefined : { height: `${height.current}px` }}>{near || kept ? rows.map(row) : null}</div>;
 }
 
 /** Whether a row that was told of belongs into the list; words are only the service's to search. */

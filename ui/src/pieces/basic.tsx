@@ -154,3 +154,12 @@ export function save(name: string, content: Blob): void {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
+
+const watch = new ResizeObserver((seen) => {
+  for (const { target } of seen) target.scrollWidth > target.clientWidth ? target.setAttribute("tabindex", "0") : target.removeAttribute("tabindex");
+});
+
+/** Lets what is wider than its place be reached, and scrolled, by keyboard; what fits is no stop on the way. */
+export function reach(element: Element | null): void {
+  if (element) watch.observe(element);
+}

@@ -1,6 +1,7 @@
 // Markdown as elements, never as markup: headings, lists, code, tables, emphasis. Links are shown with where they lead, and images not
 // at all, since a program wrote them.
 import type { ComponentChildren } from "preact";
+import { reach } from "./basic";
 import { Code } from "./code";
 
 export function Markdown({ text }: { text: string }) {
@@ -28,7 +29,7 @@ function blocks(lines: string[]): ComponentChildren[] {
       found.push(/^\s*\d/.test(line) ? <ol>{own}</ol> : <ul>{own}</ul>);
     } else if (line.startsWith("|") && /^\|?[\s:|-]+$/.test(lines[at + 1] ?? "")) {
       const rows = take((one) => one.startsWith("|")).filter((_, n) => n !== 1).map((one) => one.replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim()));
-      found.push(<div class="scroll"><table><thead><tr>{rows[0]!.map((cell, n) => <th key={n}>{inline(cell)}</th>)}</tr></thead><tbody>{rows.slice(1).map((row, n) => <tr key={n}>{row.map((cell, m) => <td key={m}>{inline(cell)}</td>)}</tr>)}</tbody></table></div>);
+      found.push(<div class="scroll" ref={reach}><table><thead><tr>{rows[0]!.map((cell, n) => <th key={n}>{inline(cell)}</th>)}</tr></thead><tbody>{rows.slice(1).map((row, n) => <tr key={n}>{row.map((cell, m) => <td key={m}>{inline(cell)}</td>)}</tr>)}</tbody></table></div>);
     } else if (line.trim() === "") at += 1;
     else {
       const from = at;

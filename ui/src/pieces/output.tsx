@@ -5,7 +5,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { ask, type Artifact, type Bundle, type EgressAttempt, type Finding, type GuestError, type RunResult } from "../api";
 import { Ansi } from "../ansi";
 import { bytes, ms, count } from "../words";
-import { Pairs, save, Segment } from "./basic";
+import { Pairs, reach, save, Segment } from "./basic";
 import { Code } from "./code";
 import { Json } from "./json";
 import { Markdown } from "./markdown";
@@ -172,7 +172,7 @@ export function Findings({ of }: { of: Finding[] }) {
 
 export function Egress({ of }: { of: EgressAttempt[] }) {
   return (
-    <div class="scroll"><table class="list"><thead><tr><th scope="col">Host</th><th scope="col">Verdict</th><th scope="col">Why</th><th scope="col" class="num">Up</th><th scope="col" class="num">Down</th><th scope="col" class="num">Took</th></tr></thead>
+    <div class="scroll" ref={reach}><table class="list"><thead><tr><th scope="col">Host</th><th scope="col">Verdict</th><th scope="col">Why</th><th scope="col" class="num">Up</th><th scope="col" class="num">Down</th><th scope="col" class="num">Took</th></tr></thead>
       <tbody>{of.map((one, at) => <tr key={at}><td class="mono">{one.host}:{one.port}</td><td><span class={`badge ${one.verdict === "allowed" ? "good" : "bad"}`}>{one.verdict}</span></td><td class="soft">{one.reason}</td><td class="num">{bytes(one.bytes_up)}</td><td class="num">{bytes(one.bytes_down)}</td><td class="num">{ms(one.ms)}</td></tr>)}</tbody></table></div>
   );
 }
