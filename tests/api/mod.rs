@@ -36,4 +36,5 @@ mod settings;
 mod templates;
 mod templates_own;
 pub mod tenancy;
+mod traces;
 mod warm;

@@ -258,3 +258,38 @@ fn a_service_that_was_started_by_hand_is_used_and_left_alone() {
     assert!(String::from_utf8_lossy(&stopped.stderr).contains("was started by `fireclay serve`"));
     assert_eq!(server.get("/healthz").0, 200);
 }
+
+/// What ran without a server is seen when one is there: of single runs and of batches.
+#[test]
+fn what_ran_without_a_server_is_observed() {
+    let local = Local::fresh();
+    local.said(&["run", "-c", "print('alone')"]);
+    let items = local.0.path().join("items.jsonl");
+    std::fs::write(&items, "{\"language\": \"python\", \"code\": \"print('many')\"}\n").unwrap();
+    local.said(&["batch", items.to_str().unwrap()]);
+    assert!(!local.server_file().exists(), "nothing of it needed a server");
+    let server: Value = serde_json::from_str(&local.said(&["observe", "--json", "--port", "0"])).unwrap();
+    let bearer = format!("Bearer {}", server["token"].as_str().unwrap());
+    let get = |path: &str| {
+        let url = format!("{}{path}", server["url"].as_str().unwrap());
+        http::send("GET", &url, &[("authorization", &bearer)], b"").unwrap().into_json().1
+    };
+    // The server takes them in as soon as it is there, beside whoever asks.
+    let run = loop {
+        let items = get("/v1/traces?kind=run")["items"].as_array().unwrap().clone();
+        if let Some(run) = items.into_iter().next() {
+            break run;
+        }
+    };
+    assert_eq!((&run["name"], &run["output_preview"]), (&json!("python run"), &json!("alone")), "{run}");
+    let whole = get(&format!("/v1/traces/{}", run["id"].as_str().unwrap()));
+    assert_eq!(whole["tree"][0]["input"]["text"], "print('alone')");
+    assert_eq!(whole["tree"][0]["children"][0]["name"], "execution");
+    let batches = get("/v1/traces?kind=batch");
+    assert_eq!(batches["items"][0]["outcome"], "completed", "{batches}");
+    // The one that is there is told of; another place is not made up.
+    let again: Value = serde_json::from_str(&local.said(&["observe", "--json"])).unwrap();
+    assert_eq!(again, server);
+    let refused = local.refused(&["observe", "--port", "1"]);
+    assert!(refused.contains("serves this data directory already"), "{refused}");
+}

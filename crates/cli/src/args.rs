@@ -19,6 +19,7 @@ mod left_out;
 mod local;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod observe;
 mod packages;
 mod session;
 
@@ -38,6 +39,7 @@ pub use left_out::{LeftOut, left_out};
 pub use local::{LocalArguments, LocalCommand};
 #[cfg(feature = "mcp")]
 pub use mcp::McpArguments;
+pub use observe::ObserveArguments;
 pub use packages::PackageArguments;
 pub use session::{CreateArguments, SessionArguments, SessionCommand, SessionRunArguments};
 
@@ -77,6 +79,8 @@ pub enum Command {
     Serve(ServeArguments),
     /// Find, start or end the server that this user's programs share
     Local(LocalArguments),
+    /// Look at what ran on this machine, in a browser
+    Observe(ObserveArguments),
     /// Give a model tools that run code: an MCP server on standard input and output
     #[cfg(feature = "mcp")]
     Mcp(McpArguments),
@@ -280,7 +284,7 @@ pub struct ServeArguments {
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub set: Vec<(String, String)>,
     /// Be the local server of this user: listens where there is room, wants its token, ends when it is of no use
-    #[arg(long, hide = true, conflicts_with_all = ["listen", "config"])]
+    #[arg(long, hide = true, conflicts_with = "config")]
     pub local: bool,
 }
 

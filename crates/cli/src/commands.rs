@@ -14,6 +14,7 @@ pub mod key;
 pub mod local;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+pub mod observe;
 pub mod progress;
 pub mod record;
 pub mod run;

@@ -18,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::time::Timespec;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -31,6 +32,11 @@ const LOG_BYTES_TOLD: usize = 2000;
 
 /// The service of the data directory: the one that runs, or a local server that is started now. Waits until it answers.
 pub fn start(settings: &Settings) -> anyhow::Result<Serving> {
+    start_at(settings, None)
+}
+
+/// As [`start`]; one that is started now listens there, if an address is said.
+pub fn start_at(settings: &Settings, address: Option<SocketAddr>) -> anyhow::Result<Serving> {
     if let Some(serving) = Serving::answering(&settings.data).filter(|serving| !is_outdated(serving)) {
         return Ok(serving);
     }
@@ -44,7 +50,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<Serving> {
         Some(serving) => return Ok(serving),
         None => {}
     }
-    launch(settings)
+    launch(settings, address)
 }
 
 /// Ends a local server in order: its runs go on for as long as they may.
@@ -78,7 +84,7 @@ fn numbers(version: &str) -> Vec<u64> {
 }
 
 /// Starts a server and waits until it listens, or has ended.
-fn launch(settings: &Settings) -> anyhow::Result<Serving> {
+fn launch(settings: &Settings, address: Option<SocketAddr>) -> anyhow::Result<Serving> {
     let data = std::path::absolute(&settings.data).context("where the data directory is")?;
     let log = data.join(LOG_FILE);
     let mut options = File::options();
@@ -87,6 +93,7 @@ fn launch(settings: &Settings) -> anyhow::Result<Serving> {
     let mut child = Command::new("/proc/self/exe")
         .args(["serve", "--local", "--data"])
         .arg(&data)
+        .args(address.iter().flat_map(|address| ["--listen".to_owned(), address.to_string()]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(to)

@@ -20,6 +20,7 @@ pub mod request;
 pub mod result;
 pub mod spec;
 pub mod template;
+pub mod trace;
 pub mod units;
 
 pub use background::Background;
@@ -37,3 +38,4 @@ pub use request::{InputFile, RunRequest};
 pub use result::RunResult;
 pub use spec::RunSpec;
 pub use template::{TEMPLATE_DIRECTORY, TemplateDefinition};
+pub use trace::{SpanId, TraceId, TraceParent};

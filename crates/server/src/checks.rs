@@ -3,6 +3,7 @@
 use crate::live::{Judge, LiveRun};
 use crate::problem::Problem;
 use crate::service::{Service, Submitted, internal};
+use crate::traces::Timeline;
 use check::Report;
 use model::{CheckMode, CheckPolicy, Finding, RunRequest, RunSpec};
 use std::sync::Arc;
@@ -64,7 +65,7 @@ impl Service {
         self: &Arc<Self>,
         run: NewRun,
         order: Order,
-        findings: Vec<Finding>,
+        (findings, timeline): (Vec<Finding>, Option<Timeline>),
         judge: Option<Judge>,
     ) -> Result<Submitted, Problem> {
         let service = self.clone();
@@ -72,6 +73,7 @@ impl Service {
         let denying = tokio::spawn(async move {
             let id = run.id.clone();
             let live = LiveRun::new(run.tenant.clone(), judge);
+            live.traced(timeline);
             if let Admission::Replayed(first) = service.store.admit(run).await? {
                 return Ok(Submitted::Replayed(first));
             }

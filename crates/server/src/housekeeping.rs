@@ -51,6 +51,8 @@ impl Service {
             max_age_ms: i64::try_from(keep.age_ms).ok(),
             max_bytes: Some(keep.bytes),
             max_runs: None,
+            traces_max_age_ms: i64::try_from(self.settings.traces.age_ms).ok(),
+            traces_max: Some(self.settings.traces.max),
             audit_max_age_ms: None,
         };
         while self.store.retain(retention.clone(), now_ms()).await?.more {}

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod batches;
 pub mod chat;
 mod checks;
+pub mod console;
 pub mod counters;
 pub mod doctor;
 pub mod events;
@@ -24,6 +25,7 @@ pub mod service;
 pub mod sessions;
 pub mod settings;
 pub mod tasks;
+pub mod traces;
 
 use ports::Base;
 use service::Service;

@@ -2,13 +2,15 @@
 
 use crate::events::Log;
 use crate::problem::Problem;
-use model::{Fault, FaultCode, Finding, RunResult, TenantId};
+use crate::traces::{Timeline, Times, Traces};
+use model::{Fault, FaultCode, Finding, RunResult, TenantId, TraceParent};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use store::RunEvent;
+use store::{RunEvent, TraceEnd};
 use tokio::sync::{Notify, watch};
 use worker::machine::Canceller;
+use worker::phases::Measured;
 use worker::pool::Stream;
 
 /// What a batch makes of a result: a word that is recorded with it.
@@ -36,6 +38,7 @@ pub struct LiveRun {
     judge: Option<Judge>,
     findings: OnceLock<Vec<Finding>>,
     canceller: Mutex<Option<Canceller>>,
+    timeline: Mutex<Option<Timeline>>,
     log: Mutex<Log>,
     changed: watch::Sender<State>,
 }
@@ -60,6 +63,7 @@ impl LiveRun {
             judge,
             findings: OnceLock::new(),
             canceller: Mutex::new(None),
+            timeline: Mutex::new(None),
             log: Mutex::new(Log::default()),
             changed,
         })
@@ -67,6 +71,45 @@ impl LiveRun {
 
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn timeline<T>(&self, act: impl FnOnce(&mut Timeline) -> T) -> Option<T> {
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act)
+    }
+
+    /// Says when what happened to it so far, if that is recorded.
+    pub fn traced(&self, timeline: Option<Timeline>) {
+        *self.timeline.lock().unwrap_or_else(PoisonError::into_inner) = timeline;
+    }
+
+    /// Where it stands in its trace, if it has one that lists show.
+    pub fn trace(&self) -> Option<TraceParent> {
+        self.timeline(|timeline| timeline.is_listed().then_some(timeline.own)).flatten()
+    }
+
+    /// When what happened to it so far.
+    pub fn times(&self) -> Option<Times> {
+        self.timeline(|timeline| timeline.times().clone())
+    }
+
+    /// It has a place.
+    pub fn has_started(&self) {
+        self.timeline(Timeline::started);
+    }
+
+    /// It tried to reach a host.
+    pub fn tried(&self) {
+        self.timeline(Timeline::tried);
+    }
+
+    /// Where its time went.
+    pub fn measured(&self, measured: Measured) {
+        self.timeline(|timeline| timeline.measured(measured));
+    }
+
+    /// How its part of a trace ends now.
+    pub fn trace_end(&self, traces: &Traces, result: &RunResult) -> Option<TraceEnd> {
+        self.timeline(|timeline| traces.end_of(timeline, result))
     }
 
     /// Says what the static check noticed in its program; the first word counts.

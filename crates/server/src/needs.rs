@@ -5,6 +5,7 @@ use crate::service::Service;
 use crate::sessions::{Bound, PLACE};
 use model::{Fault, FaultCode, InputFile, Language, Rejection, RunSpec, TenantId};
 use packages::agentrun::{Whitelist, not_installed};
+use packages::magic::Cell;
 use packages::pyproject::{self, Project};
 use packages::python::{self, Need};
 use packages::refused::Refused;
@@ -14,7 +15,6 @@ use packages::{javascript, npm, package_json, requirements_txt, script};
 use std::str::FromStr;
 use worker::image::packages::PackageLayer;
 use worker::installer::{Asked, Installer, Wanted};
-use worker::template::NotReady;
 
 /// What a run needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Needs {
     python: Vec<(&'static str, Specifiers)>,
     /// What it imports, if packages are found by that.
     imports: Vec<Need>,
+    /// What it is a cell of a session with, if it has lines that install.
+    cell: Option<Cell>,
 }
 
 impl Needs {
@@ -46,6 +48,18 @@ impl Needs {
                 return Err(Rejection::new("packages", "bash has no packages", hint));
             }
         })
+    }
+
+    /// What the lines of a session's cell say that install; in their place is nothing yet.
+    pub fn of_cell(spec: &mut RunSpec) -> Result<Self, Rejection> {
+        let cell = match spec.language {
+            Language::Python => Cell::read(&spec.code).map_err(|wrong| wrong.rejection("code"))?,
+            _ => None,
+        };
+        if let Some(cell) = &cell {
+            spec.code = cell.code("pass");
+        }
+        Ok(Self { cell, ..Self::default() })
     }
 
     /// What a request says, and what the program of `spec` and the files beside it do.
@@ -157,13 +171,6 @@ pub enum Answered {
     Words(String),
 }
 
-fn problem_of(not: NotReady) -> Problem {
-    match not {
-        NotReady::Rejected(rejection) => Problem::from(rejection),
-        NotReady::Fault(fault) => Problem::from(fault),
-    }
-}
-
 impl Service {
     /// Installs what a run needs; returns the environment's digest, if it needs one.
     pub async fn install(
@@ -186,7 +193,7 @@ impl Service {
         if !needs.node.is_empty() {
             let wanted = Wanted::Node(needs.node.clone());
             let asked = Asked { tenant: tenant.as_str(), template, wanted: &wanted, any: false };
-            let layer = installer.install(&asked).await.map_err(problem_of)?;
+            let layer = installer.install(&asked).await?;
             return Ok(Some(layer.hex));
         }
         self.install_all(tenant, template, requirements, false).await
@@ -202,8 +209,22 @@ impl Service {
         Ok(self.layer_of(tenant, template, requirements, any).await?.map(|layer| layer.hex))
     }
 
-    /// Installs what a cell of a session asks for, puts it where the session's Python finds it, and returns the statement that tells it so.
+    /// Installs what a cell of a session asks for, puts it where the session's Python finds it, and has the cell tell it so. The
+    /// session's sandbox has the environment that it was opened with.
     pub async fn install_in(
+        &self,
+        (tenant, bound): (&TenantId, &Bound),
+        spec: &mut RunSpec,
+        needs: Needs,
+    ) -> Result<Option<String>, Problem> {
+        if let Some(cell) = needs.cell {
+            let statement = self.lay((tenant, bound), &spec.template, cell.requirements.clone()).await?;
+            spec.code = cell.code(&statement);
+        }
+        Ok(None)
+    }
+
+    async fn lay(
         &self,
         (tenant, bound): (&TenantId, &Bound),
         template: &str,
@@ -234,7 +255,7 @@ impl Service {
         let installer = self.machine.installer();
         let wanted = Wanted::Python(requirements.clone());
         installer.judge(&Asked { tenant: tenant.as_str(), template, wanted: &wanted, any })?;
-        let present = installer.present(template).map_err(problem_of)?;
+        let present = installer.present(template)?;
         let is_there = |wanted: &Requirement| {
             let has = present.iter().find(|(name, _)| *name == wanted.name);
             has.is_some_and(|(_, version)| wanted.extras.is_empty() && wanted.specifiers.allow(version))
@@ -245,7 +266,7 @@ impl Service {
         }
         let wanted = Wanted::Python(requirements);
         let asked = Asked { tenant: tenant.as_str(), template, wanted: &wanted, any };
-        let layer = installer.install(&asked).await.map_err(problem_of)?;
+        let layer = installer.install(&asked).await?;
         Ok(Some(layer))
     }
 

@@ -8,6 +8,7 @@ mod headers;
 mod proxy;
 
 pub use doors::{Doors, LINK};
+pub(crate) use headers::cookies_called;
 pub use proxy::{not_asked_for, router};
 
 use crate::settings::PortsSettings;

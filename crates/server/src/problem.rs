@@ -308,6 +308,15 @@ impl From<Fault> for Problem {
     }
 }
 
+impl From<worker::template::NotReady> for Problem {
+    fn from(not: worker::template::NotReady) -> Self {
+        match not {
+            worker::template::NotReady::Rejected(rejection) => Self::from(rejection),
+            worker::template::NotReady::Fault(fault) => Self::from(fault),
+        }
+    }
+}
+
 impl From<store::StoreError> for Problem {
     fn from(error: store::StoreError) -> Self {
         use store::StoreError as E;

@@ -4,6 +4,7 @@ use crate::attach::Attachments;
 use crate::batches::Batches;
 use crate::chat::Parted;
 use crate::checks;
+use crate::console::Logins;
 use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Judge, Live, LiveRun};
@@ -18,8 +19,8 @@ use crate::reviews;
 use crate::sessions::{Bound, Busy, Sessions};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
-use model::{BatchId, Fault, FaultCode, Language, Layer, Policy, RunId, RunRequest, RunSpec, TenantId};
-use packages::magic::Cell;
+use crate::traces::{Origin, Timeline, Traces};
+use model::{BatchId, Fault, FaultCode, Layer, Policy, RunId, RunRequest, RunSpec, TenantId};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -29,9 +30,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{Admission, Idempotency, NewRun, Reader, Scope, Store, StoreError};
 use worker::machine::{Event, Machine, Order, Ticket};
 use worker::queue::{Full, Share};
-use worker::template::NotReady;
 
 mod drain;
+mod policy;
 mod settle;
 
 pub use drain::draining;
@@ -96,8 +97,12 @@ pub struct Service {
     pub models: Models,
     /// Tasks on their way.
     pub tasks: Tasks,
+    /// Who is logged in at the console.
+    pub logins: Logins,
     /// Chats that went to their clients for the results of tools.
     pub parted: Parted,
+    /// What all of it did.
+    pub traces: Traces,
     alone_missing: BTreeSet<Layer>,
     draining: AtomicBool,
 }
@@ -121,6 +126,8 @@ pub struct Submission {
     pub environment: Option<String>,
     /// The session that it is a run of.
     pub session: Option<Bound>,
+    /// Where its trace comes from.
+    pub trace: Origin,
 }
 
 /// A submitted run.
@@ -162,6 +169,7 @@ impl Service {
         let quotas = Quotas::new(&settings, machine.load().places);
         let models = Models::new(model, &settings.model);
         let (policy, reader) = (settings.policy(), store.reader());
+        let traces = Traces::new(&settings.traces);
         Arc::new(Self {
             settings,
             policy,
@@ -180,7 +188,9 @@ impl Service {
             local,
             models,
             tasks: Tasks::default(),
+            logins: Logins::default(),
             parted: Parted::default(),
+            traces,
             alone_missing,
             draining: AtomicBool::new(false),
         })
@@ -191,10 +201,7 @@ impl Service {
         let quota = self.quotas.of(&self.reader, tenant).await?;
         let request = self.machine.templates().fill(request);
         let spec = RunSpec::admit(request, &quota.narrow(&self.policy))?;
-        self.machine.check(&spec).map_err(|not| match not {
-            NotReady::Rejected(rejection) => Problem::from(rejection),
-            NotReady::Fault(fault) => Problem::from(fault),
-        })?;
+        self.machine.check(&spec)?;
         Ok(spec)
     }
 
@@ -209,9 +216,19 @@ impl Service {
         submission: Submission,
         judge: Option<Judge>,
     ) -> Result<Submitted, Problem> {
-        let Submission { tenant, request, idempotency, batch, merge_output, told_late, session, .. } =
-            submission;
-        let environment = submission.environment;
+        let Submission {
+            tenant,
+            request,
+            idempotency,
+            batch,
+            merge_output,
+            told_late,
+            session,
+            environment,
+            trace,
+        } = submission;
+        let mut timeline = Timeline::begin(&self.traces, trace);
+        let mut did = |what: &str| timeline.iter_mut().for_each(|timeline| timeline.mark(what));
         if self.is_draining() {
             return Err(draining());
         }
@@ -224,17 +241,9 @@ impl Service {
             None => self.admit(&tenant, request).await?,
         };
         let mut spec = RunSpec { merge_output, ..spec };
-        let cell = match (&session, spec.language) {
-            (Some(_), Language::Python) => {
-                Cell::read(&spec.code).map_err(|wrong| Problem::from(wrong.rejection("code")))?
-            }
-            _ => None,
-        };
-        if let Some(cell) = &cell {
-            spec.code = cell.code("pass");
-        }
         let needs = match (&session, &environment) {
             (None, None) => Needs::of(&packages, auto, &spec, self.machine.installer().python_minor())?,
+            (Some(_), _) => Needs::of_cell(&mut spec)?,
             _ => Needs::default(),
         };
         // A batch is one submission.
@@ -245,20 +254,24 @@ impl Service {
         self.machine
             .room(tenant.as_str(), share)
             .map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
+        did("admission");
         let mut checked = checks::of(check, &spec).await?;
+        did("check");
         if review && !checked.denied {
             let against = reviews::of(&self.models, &tenant, &spec).await?;
             checked.denied = !against.is_empty();
             checked.findings.extend(against);
+            did("review");
         }
-        if let (false, Some(bound), Some(cell)) = (checked.denied, &session, cell) {
-            let told = self.install_in((&tenant, bound), &spec.template, cell.requirements.clone()).await?;
-            spec.code = cell.code(&told);
-        } else if !checked.denied {
-            spec.environment = match environment {
-                Some(installed) => Some(installed),
-                None => self.install(&tenant, &spec.template, &needs).await?,
+        if !checked.denied {
+            spec.environment = match (environment, &session) {
+                (Some(installed), _) => Some(installed),
+                (None, Some(bound)) => self.install_in((&tenant, bound), &mut spec, needs).await?,
+                (None, None) => self.install(&tenant, &spec.template, &needs).await?,
             };
+            if spec.environment.is_some() {
+                did("package build");
+            }
         }
         let id = RunId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let created_at = worker::run::now();
@@ -271,14 +284,16 @@ impl Service {
             metadata,
             session: session.as_ref().map(|bound| bound.id().to_string()),
             batch,
+            trace: timeline.as_ref().map(|timeline| timeline.begun(&self.traces, spec.language, &spec.code)),
             idempotency,
         };
         let order = Order { id, created_at, spec, allow_missing: self.allow_missing() };
         if checked.denied {
-            return self.deny(run, order, checked.findings, judge).await;
+            return self.deny(run, order, (checked.findings, timeline), judge).await;
         }
         let live = LiveRun::new(tenant.clone(), judge);
         live.noticed(checked.findings.clone());
+        live.traced(timeline.clone());
         if run.idempotency.is_none() {
             return self.clone().taken_in(run, order, (share, session), live, told_late).await;
         }
@@ -286,6 +301,7 @@ impl Service {
         loop {
             let live = LiveRun::new(tenant.clone(), None);
             live.noticed(checked.findings.clone());
+            live.traced(timeline.clone());
             let place = (share, session.clone());
             let submitted = self.clone().taken_in(run.clone(), order.clone(), place, live, false).await?;
             let Submitted::Replayed(before) = &submitted else { return Ok(submitted) };
@@ -370,7 +386,10 @@ impl Service {
             return Ok(Queued::Before(first));
         }
         match self.hand_over(&tenant, order, place) {
-            Ok(ticket) => Ok(Queued::New(ticket, None)),
+            Ok(ticket) => {
+                self.tell_trace(&id, false);
+                Ok(Queued::New(ticket, None))
+            }
             // The last room was taken while the run was written down: it is as if it had not been.
             Err(full) => {
                 if let Err(error) = self.store.withdraw(&id, key.as_deref()).await {
@@ -405,20 +424,6 @@ impl Service {
         }
     }
 
-    /// The policy for this tenant's runs.
-    pub async fn policy_of(&self, tenant: &TenantId) -> Result<Policy, Problem> {
-        Ok(self.quotas.of(&self.reader, tenant).await?.narrow(&self.policy))
-    }
-
-    /// Layers that a run may do without. With keys there are tenants, and between those only the operator may leave one out.
-    pub fn allow_missing(&self) -> BTreeSet<Layer> {
-        let mut missing = self.settings.allow_missing.clone();
-        if self.is_alone() {
-            missing.extend(&self.alone_missing);
-        }
-        missing
-    }
-
     /// Follows a run to its end.
     async fn follow(
         self: Arc<Self>,
@@ -441,6 +446,7 @@ impl Service {
             };
             match event {
                 Some(Event::Started) => {
+                    live.has_started();
                     live.push("started", json!({}));
                     match &mut unrecorded {
                         Some(unrecorded) => unrecorded.started_at_ms = Some(now_ms()),
@@ -448,7 +454,11 @@ impl Service {
                     }
                 }
                 Some(Event::Output(stream, bytes)) => live.output(stream, &bytes),
-                Some(Event::Egress(attempt)) => live.push("egress", json!(attempt)),
+                Some(Event::Egress(attempt)) => {
+                    live.tried();
+                    live.push("egress", json!(attempt));
+                }
+                Some(Event::Measured(measured)) => live.measured(measured),
                 Some(Event::Settled(result)) => self.settle(&id, &live, *result, unrecorded.take()).await,
                 None => break,
             }

@@ -4,6 +4,7 @@ use crate::needs::Needs;
 use crate::ports::{Base, Doors};
 use crate::problem::Problem;
 use crate::service::{Service, draining, internal, now_ms};
+use crate::traces::Beginning;
 use model::{
     Background, Egress, Language, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunSpec, SessionId,
     TenantId,
@@ -12,11 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use store::{Actor, NewSession};
+use store::{Actor, NewSession, TraceKind};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use worker::session::{Session, Standing, Why};
-use worker::template::NotReady;
 
 mod afterwards;
 mod bound;
@@ -318,7 +318,7 @@ impl Service {
         }
         let (own_max, all_max) = (self.settings.tenant.sessions, self.settings.session.max);
         let opening = self.sessions.enter(&new.tenant, own_max, all_max)?;
-        let template = self.machine.templates().find(&new.template).map_err(problem_of)?;
+        let template = self.machine.templates().find(&new.template)?;
         let own = template.languages.first().map(|row| row.name);
         let own = own.ok_or_else(|| internal("a template runs nothing".to_owned()))?;
         let language = new.language.unwrap_or(own);
@@ -334,7 +334,7 @@ impl Service {
         };
         let trial = self.machine.templates().fill(trial);
         let mut spec = RunSpec::admit(trial, &policy)?;
-        self.machine.check(&spec).map_err(problem_of)?;
+        self.machine.check(&spec)?;
         // Once it is known to be possible, as a run.
         self.quotas.spend(&new.tenant)?;
         spec.environment =
@@ -343,7 +343,7 @@ impl Service {
         let missing = self.allow_missing();
         let session =
             self.machine.open_session(id.clone(), (new.tenant.as_str(), &spec), new.background, missing);
-        let session = session.map_err(problem_of)?;
+        let session = session?;
         if let Err(problem) = has_language(&session, language) {
             session.end(Why::Closed, "");
             return Err(problem);
@@ -392,6 +392,16 @@ impl Service {
             self.sessions.forget(&id);
             return Err(error.into());
         }
+        let named = format!("session {}", open.name);
+        let began = Beginning {
+            kind: TraceKind::Session,
+            object: id.as_str(),
+            name: named.trim_end(),
+            input: "",
+            model: None,
+            parent: None,
+        };
+        self.begin_trace(&open.tenant, began).await;
         tokio::spawn(self.clone().tend(open.clone()));
         match open.session.built().await {
             Standing::Ended(ended) if ended.why == Why::NotBuilt => {
@@ -432,13 +442,6 @@ impl Service {
         open.session.end(Why::Closed, "");
         // The sender lives as long as the session, so this never fails.
         drop(open.buried.subscribe().wait_for(|buried| *buried).await);
-    }
-}
-
-fn problem_of(not: NotReady) -> Problem {
-    match not {
-        NotReady::Rejected(rejection) => Problem::from(rejection),
-        NotReady::Fault(fault) => Problem::from(fault),
     }
 }
 

@@ -18,7 +18,7 @@ mod values;
 
 pub use beside::{
     AgentRunSettings, CheckSettings, EgressSettings, LocalSettings, ModelSettings, PackageSettings,
-    PortsSettings, RetentionSettings, TaskSettings, TenantSettings,
+    PortsSettings, RetentionSettings, TaskSettings, TenantSettings, TraceSettings,
 };
 pub use table::TABLE;
 pub use values::WarmTemplate;
@@ -95,6 +95,8 @@ pub struct Settings {
     pub fsync: bool,
     /// What is kept.
     pub retention: RetentionSettings,
+    /// What is recorded of what all of it did.
+    pub traces: TraceSettings,
     /// Names of this service.
     pub allowed_hosts: Vec<String>,
     /// The static check.

@@ -69,6 +69,7 @@ fn spool(directory: &Path, round: u64) -> Result<(), Box<dyn Error>> {
                 settled_at_ms: 0,
                 result: settlement(number).result,
                 events: Vec::new(),
+                trace: None,
             };
             Ok(store::spool::write(&data, record, Vec::new(), Durability::Commit)?)
         })
@@ -96,6 +97,7 @@ fn new_run(number: u64) -> NewRun {
         metadata: BTreeMap::from([("trace".to_owned(), number.to_string())]),
         session: None,
         batch: None,
+        trace: None,
         idempotency: None,
     }
 }
@@ -133,5 +135,12 @@ fn settlement(number: u64) -> Settlement {
         digests: model::result::Digests::default(),
         receipt: None,
     };
-    Settlement { settled_at_ms: 0, result, events: Vec::new(), artifacts: Vec::new(), verdict: None }
+    Settlement {
+        settled_at_ms: 0,
+        result,
+        events: Vec::new(),
+        artifacts: Vec::new(),
+        verdict: None,
+        trace: None,
+    }
 }

@@ -257,8 +257,9 @@ pub(crate) fn remove_old(
 fn remove(transaction: &Transaction<'_>, seq: i64) -> Result<(), StoreError> {
     transaction.execute("DELETE FROM batch_items WHERE batch = ?", [seq])?;
     transaction.execute("DELETE FROM batch_fates WHERE batch = ?", [seq])?;
-    transaction.execute("DELETE FROM batches WHERE seq = ?", [seq])?;
-    Ok(())
+    let sql = "DELETE FROM batches WHERE seq = ? RETURNING id";
+    let id: Option<String> = transaction.sql(sql)?.query_row([seq], |row| row.get(0)).optional()?;
+    crate::traces::write::forget(transaction, &id.unwrap_or_default())
 }
 
 const COLUMNS: &str = "seq, id, tenant, state, created_at, settled_at, total, answered, options, summary";

@@ -3,7 +3,7 @@
 use crate::columns::{from_json, from_word};
 use crate::runs::write::Settled;
 use crate::writer::{Transaction, Write};
-use crate::{Settlement, Store, StoreError, batches, tasks};
+use crate::{Settlement, Store, StoreError, batches, tasks, traces};
 use model::result::{Digests, RunState, Usage};
 use model::{Fault, FaultCode, Isolation, RunId, RunResult};
 use rusqlite::{Row, params};
@@ -33,6 +33,7 @@ impl Store {
                         events: Vec::new(),
                         artifacts: Vec::new(),
                         verdict: None,
+                        trace: None,
                     };
                     Settled::prepare(&id, settlement)?.apply(transaction, &id)?;
                     ids.push(id);
@@ -40,6 +41,7 @@ impl Store {
             }
             batches::interrupt(transaction, before.batch, at_ms)?;
             tasks::interrupt(transaction, before.task, at_ms)?;
+            traces::write::interrupt(transaction, before.trace, at_ms)?;
             Ok(ids)
         })
     }

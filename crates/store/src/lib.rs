@@ -40,6 +40,13 @@
 //! store.tell_task(&TaskId, TaskStep)                 -> Write<u64>            what happened, before anybody is told
 //! store.remove_task(Scope, &TaskId, Actor, at_ms)    -> Write<()>             ended ones only; audited
 //!
+//! store.begin_trace(&TenantId, TraceKind, object, NewTrace) -> Write<()>        what a run is of a trace is in NewRun
+//! store.end_trace(object, outcome, TraceEnd)         -> Write<()>
+//! store.remark_trace(Scope, TraceId, Option<String>) -> Write<()>
+//! store.remove_trace(Scope, TraceId, Actor, at_ms)   -> Write<()>             audited
+//! store.remove_traces(Scope, Vec<TraceId>, Actor, at_ms) -> Write<Vec<TraceId>> ended ones only; audited
+//! store.add_trace(ForeignTrace)                      -> Write<bool>           whether it is new
+//!
 //! store.create_key(NewKey, [u8; KEY_RANDOM_BYTES], Actor, at_ms) -> Write<CreatedKey>   audited
 //! store.revoke_key(Scope, &KeyId, Actor, at_ms)      -> Write<()>             audited; in force before it answers
 //! store.verify_key(&str, now_ms)                     -> Option<Principal>     never blocks, never reads the disk
@@ -78,6 +85,11 @@
 //! reader.task_events(&Scope, &TaskId, after, limit)  -> Option<Vec<TaskEvent>> None: no such task
 //! reader.task_conversation(&TaskId)                  -> Option<String>
 //! reader.task_of_key(&TenantId, &Idempotency, now_ms) -> Option<TaskId>        or the conflict that it is
+//! reader.trace(&Scope, TraceId)                      -> Option<WholeTrace>
+//! reader.trace_row(&Scope, TraceId)                  -> Option<TraceRow>
+//! reader.trace_of(object)                            -> Option<TraceParent>
+//! reader.traces(&Scope, &TraceFilter, &Page)         -> Listed<TraceRow>      newest first
+//! reader.trace_digests(&Scope, &TraceFilter)         -> Vec<TraceDigest>      newest first
 //! reader.keys(&Scope, &Page)                         -> Listed<KeyRow>        never the secrets
 //! reader.tenant(&TenantId)                           -> Option<TenantRow>
 //! reader.tenants(&Page)                              -> Listed<TenantRow>
@@ -111,6 +123,7 @@ mod store;
 mod tasks;
 mod tenants;
 mod texts;
+mod traces;
 mod usage;
 mod writer;
 
@@ -132,6 +145,10 @@ pub use spool::{Ingested, Record};
 pub use store::{Durability, Options, Store};
 pub use tasks::{NewQuestion, NewTask, TaskAdmission, TaskEvent, TaskNews, TaskRow, TaskState, TaskStep};
 pub use tenants::{Quota, TenantRow};
+pub use traces::{
+    ForeignTrace, ModelUse, NewTrace, TraceContent, TraceDigest, TraceEnd, TraceFilter, TraceKind, TracePart,
+    TraceRow, WholeTrace,
+};
 pub use usage::UsageRow;
 pub use writer::Write;
 

@@ -60,6 +60,18 @@ pub const RETAIN_STEP_BYTES: u64 = 64 << 20;
 pub const RETAIN_STEP_ROWS: usize = 1_000;
 /// Most pages of the database file given back in one step of retention.
 pub const RETAIN_STEP_PAGES: usize = 1_024;
+/// Longest name or preview of a trace.
+pub const TRACE_TEXT_BYTES_MAX: usize = 640;
+/// Longest remark on a trace.
+pub const TRACE_REMARK_BYTES_MAX: usize = 800;
+/// Longest times of one part of a trace, JSON.
+pub const TRACE_MEASURED_BYTES_MAX: usize = 64 << 10;
+/// Longest spans of a trace that came from elsewhere, JSON.
+pub const TRACE_TREE_BYTES_MAX: usize = 16 << 20;
+/// Most runs, sessions, tasks and batches that one trace is made of.
+pub const TRACE_PARTS_MAX: i64 = 1_000;
+/// Most traces that numbers are made of at once.
+pub const TRACE_DIGESTS_MAX: usize = 100_000;
 /// Longest record in the spool.
 pub const SPOOL_RECORD_BYTES_MAX: u64 = 512 << 20;
 /// Largest artifact in the spool.

@@ -4,7 +4,7 @@ use crate::columns::count;
 use crate::limits::{RETAIN_STEP_BYTES, RETAIN_STEP_PAGES, RETAIN_STEP_ROWS, RETAIN_STEP_RUNS};
 use crate::runs::write::remove;
 use crate::writer::{After, Transaction, Write};
-use crate::{Reader, Store, StoreError, audit, batches, idempotency, tasks};
+use crate::{Reader, Store, StoreError, audit, batches, idempotency, tasks, traces};
 use rusqlite::{Connection, params};
 use std::sync::atomic::Ordering;
 
@@ -17,6 +17,10 @@ pub struct Retention {
     pub max_bytes: Option<u64>,
     /// The newest, this many; unfinished ones are counted but never removed.
     pub max_runs: Option<u64>,
+    /// Traces no longer ago than this.
+    pub traces_max_age_ms: Option<i64>,
+    /// The newest traces, this many.
+    pub traces_max: Option<u64>,
     /// Acts of the audit log no longer ago than this. Their removal is itself an act.
     pub audit_max_age_ms: Option<i64>,
 }
@@ -32,6 +36,8 @@ pub struct Retained {
     pub batches: u64,
     /// Tasks.
     pub tasks: u64,
+    /// Traces, beside those of runs that went.
+    pub traces: u64,
     /// Rows of the audit log.
     pub audit_rows: u64,
     /// Whether another step would remove more.
@@ -75,6 +81,13 @@ impl Store {
                     tasks::remove_old(transaction, oldest, RETAIN_STEP_RUNS, RETAIN_STEP_ROWS)?;
                 retained.tasks = tasks;
                 retained.more |= more || more_tasks;
+            }
+            if retention.traces_max_age_ms.is_some() || retention.traces_max.is_some() {
+                let oldest = retention.traces_max_age_ms.map(|age| now_ms.saturating_sub(age));
+                let (traces, more) =
+                    traces::write::remove_old(transaction, oldest, retention.traces_max, RETAIN_STEP_ROWS)?;
+                retained.traces = traces;
+                retained.more |= more;
             }
             if let Some(age) = retention.audit_max_age_ms {
                 let oldest = now_ms.saturating_sub(age);

@@ -4,7 +4,9 @@ use crate::columns::{Conditions, at_most, count as whole, from_word, moment};
 use crate::limits::IDEMPOTENCY_MS;
 use crate::limits::{DETAIL_BYTES_MAX, NAME_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::writer::Write;
-use crate::{Actor, Cursor, Idempotency, Listed, NewAudit, Page, Reader, Scope, Store, StoreError, audit};
+use crate::{
+    Actor, Cursor, Idempotency, Listed, NewAudit, Page, Reader, Scope, Store, StoreError, audit, traces,
+};
 use model::{RunId, SessionId, TenantId};
 use rusqlite::{ErrorCode, OptionalExtension, Row, params, params_from_iter};
 use serde_json::json;
@@ -143,8 +145,12 @@ impl Store {
     pub fn remove_sessions(&self, oldest_ms: i64, limit: u32) -> Write<usize> {
         self.write("remove old sessions", move |transaction| {
             let sql = "DELETE FROM sessions WHERE seq IN (SELECT seq FROM sessions WHERE ended_at < ?
-                AND files_until IS NULL AND NOT EXISTS (SELECT 1 FROM runs WHERE session = sessions.id) LIMIT ?)";
-            Ok(transaction.execute(sql, params![oldest_ms, limit])?)
+                AND files_until IS NULL AND NOT EXISTS (SELECT 1 FROM runs WHERE session = sessions.id) LIMIT ?) RETURNING id";
+            let mut statement = transaction.sql(sql)?;
+            let removed = statement.query_map(params![oldest_ms, limit], |row| row.get(0))?;
+            let removed: Vec<String> = removed.collect::<Result<_, _>>()?;
+            removed.iter().try_for_each(|id| traces::write::forget(transaction, id))?;
+            Ok(removed.len())
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::limits::{
     SPOOL_ARTIFACT_BYTES_MAX, SPOOL_GROUP, SPOOL_INGEST_MAX, SPOOL_RECORD_BYTES_MAX, SPOOL_STALE_MS,
 };
 use crate::writer::{Answer, answered};
-use crate::{Admission, Durability, NewArtifact, NewRun, RunEvent, Settlement, Store, StoreError};
+use crate::{Admission, Durability, NewArtifact, NewRun, RunEvent, Settlement, Store, StoreError, TraceEnd};
 use model::limits::ARTIFACTS_MAX;
 use model::{RunId, RunResult};
 use rustix::fs::OFlags;
@@ -37,6 +37,9 @@ pub struct Record {
     pub result: RunResult,
     /// What was told while it ran, in order of `seq`.
     pub events: Vec<RunEvent>,
+    /// As [`Settlement::trace`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceEnd>,
 }
 
 /// An artifact to be kept with a record.
@@ -340,6 +343,7 @@ impl Ingest<'_> {
             events: record.events,
             artifacts,
             verdict: None,
+            trace: record.trace,
         };
         let write = self.store.record(record.run, record.started_at_ms, settlement);
         Ok(Waiting { id: id.clone(), artifacts: count, answer: write.begin()? })

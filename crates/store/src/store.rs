@@ -65,6 +65,7 @@ pub(crate) struct Before {
     pub run: i64,
     pub batch: i64,
     pub task: i64,
+    pub trace: i64,
 }
 
 impl Store {
@@ -80,7 +81,12 @@ impl Store {
             .map_err(|error| error.doing("open the database"))?;
         let last =
             |table| db.query_row(&format!("SELECT ifnull(max(seq), 0) FROM {table}"), [], |row| row.get(0));
-        let before = Before { run: last("runs")?, batch: last("batches")?, task: last("tasks")? };
+        let before = Before {
+            run: last("runs")?,
+            batch: last("batches")?,
+            task: last("tasks")?,
+            trace: last("traces")?,
+        };
         let blobs = Arc::new(Blobs::open(directory, options.durability)?);
         let keys = Arc::new(Keyring::load(&db)?);
         let inner = Inner {

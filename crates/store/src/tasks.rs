@@ -8,7 +8,9 @@ use crate::limits::{
 };
 use crate::texts::{Text, unpack};
 use crate::writer::{Transaction, Write};
-use crate::{Actor, Cursor, Idempotency, Listed, NewAudit, Page, Reader, Scope, Store, StoreError, audit};
+use crate::{
+    Actor, Cursor, Idempotency, Listed, NewAudit, Page, Reader, Scope, Store, StoreError, audit, traces,
+};
 use model::{SessionId, TaskId, TenantId};
 use rusqlite::{ErrorCode, OptionalExtension, Row, params, params_from_iter};
 use serde::{Deserialize, Serialize};
@@ -243,6 +245,7 @@ impl Store {
                 .sql("SELECT tenant FROM tasks WHERE seq = ?")?
                 .query_row([seq], |row| row.get(0))?;
             transaction.execute("DELETE FROM task_events WHERE task = ?", [seq])?;
+            traces::write::forget(transaction, id.as_str())?;
             transaction.execute("DELETE FROM tasks WHERE seq = ?", [seq])?;
             let act = NewAudit {
                 at_ms,
@@ -343,7 +346,9 @@ pub(crate) fn remove_old(
         if left == 0 {
             return Ok((removed, true));
         }
-        transaction.execute("DELETE FROM tasks WHERE seq = ?", [seq])?;
+        let sql = "DELETE FROM tasks WHERE seq = ? RETURNING id";
+        let id: Option<String> = transaction.sql(sql)?.query_row([seq], |row| row.get(0)).optional()?;
+        traces::write::forget(transaction, &id.unwrap_or_default())?;
     }
     Ok((old.len() as u64, old.len() == limit))
 }

@@ -453,6 +453,7 @@ mod tests {
                 metadata: Default::default(),
                 session: None,
                 batch: None,
+                trace: None,
                 idempotency: None,
             };
             let settlement = Settlement {
@@ -461,6 +462,7 @@ mod tests {
                 events: Vec::new(),
                 artifacts,
                 verdict: None,
+                trace: None,
             };
             store.record(run, None, settlement)
         };

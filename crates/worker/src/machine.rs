@@ -5,7 +5,7 @@ use crate::image::environment::EnvironmentStore;
 use crate::image::packages::PackageStore;
 use crate::installer::{InstallSettings, Installer};
 use crate::lanes::Lanes;
-use crate::phases::{Phase, Phases};
+use crate::phases::{Measured, Phase, Phases};
 use crate::pool::{Pool, PoolLoad, PoolSize, Stream};
 use crate::proxies::Proxies;
 use crate::queue::{Age, FairQueue, Full, Places, Share};
@@ -128,6 +128,8 @@ pub enum Event {
     Output(Stream, Vec<u8>),
     /// It tried to reach a host.
     Egress(EgressAttempt),
+    /// Where its time went: the last event but one, if it had a sandbox.
+    Measured(Measured),
     /// It is settled: the last event.
     Settled(Box<RunResult>),
 }

@@ -45,12 +45,19 @@ impl Phase {
     }
 }
 
-/// What a keeper measured, in microseconds.
+/// What was measured of a run, in microseconds; what does not apply is absent.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct Measured {
+pub struct Measured {
+    /// As [`Phase::Lease`]; the keeper does not know it.
+    #[serde(skip)]
+    pub lease: Option<u64>,
+    /// As [`Phase::Build`].
     pub build: Option<u64>,
+    /// As [`Phase::Fork`].
     pub fork: Option<u64>,
+    /// As [`Phase::Guest`].
     pub guest: Option<u64>,
+    /// As [`Phase::Collect`].
     pub collect: Option<u64>,
     /// Of the sandbox before this one.
     pub teardown: Option<u64>,
@@ -76,7 +83,7 @@ impl Phases {
     }
 
     pub(crate) fn add_measured(&self, measured: &Measured) {
-        let Measured { build, fork, guest, collect, teardown } = *measured;
+        let Measured { build, fork, guest, collect, teardown, .. } = *measured;
         let of_keeper = [
             (Phase::Build, build),
             (Phase::Fork, fork),

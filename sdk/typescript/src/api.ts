@@ -1058,6 +1058,136 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/traces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List traces
+         * @description A trace is all that was done for one request: a run, a session, a task or a batch, or several of them that were asked for from one trace
+         *     (`traceparent`). Administrators see those of all tenants.
+         */
+        get: operations["list_traces"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove traces
+         * @description Those that match the filters of the list and have ended.
+         */
+        delete: operations["remove_traces"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/traces/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow traces
+         * @description As they begin, end, and change, from now on; with `Last-Event-ID` from after that change on, as far as it is still known.
+         */
+        get: operations["follow_traces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/traces/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Take traces along
+         * @description Those that match the filters of the list, newest first, 10,000 at most: one on each line, with its spans.
+         */
+        get: operations["export_traces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/traces/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take traces in
+         * @description From a file as `GET /v1/traces/export` writes it. They are the caller's own from then on, and marked as imported.
+         */
+        post: operations["import_traces"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/traces/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Traces in numbers
+         * @description Of all that began in a time, the newest 100,000 of them: outcomes, durations, tokens, cost, models, and the same over time.
+         */
+        get: operations["summarize_traces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/traces/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Look at a trace
+         * @description With its spans as a tree. What went in and came out is shown as far as the settings `traces.content` and `traces.bytes_max` allow.
+         */
+        get: operations["show_trace"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a trace
+         * @description What it was made of stays: runs, sessions, tasks and batches are removed by their own routes, and their traces with them.
+         */
+        delete: operations["remove_trace"];
+        options?: never;
+        head?: never;
+        /** Note something on a trace */
+        patch: operations["note_trace"];
+        trace?: never;
+    };
     "/v1/usage": {
         parameters: {
             query?: never;
@@ -1702,6 +1832,28 @@ export interface components {
             /** @description As the interpreter printed it. */
             traceback: string;
         };
+        /** @description A line that is no trace. */
+        ImportMistake: {
+            /** @description Which, from 1. */
+            line: number;
+            /** @description Why. */
+            error: string;
+        };
+        /** @description What was taken in. */
+        ImportedTraces: {
+            /**
+             * Format: u-int64
+             * @description How many are new.
+             */
+            added: number;
+            /**
+             * Format: u-int64
+             * @description How many were there before: they stay as they are.
+             */
+            skipped: number;
+            /** @description Lines that are no traces, 100 at most. */
+            failed: components["schemas"]["ImportMistake"][];
+        };
         /** @description A file to put into the workspace, as a caller says it: exactly one of `text` and `base64`. */
         InputFile: {
             /** @description Where, relative to the workspace. */
@@ -1901,6 +2053,11 @@ export interface components {
             /** @description Whether what is there is replaced. */
             replace?: boolean;
         };
+        /** @description What is to be noted on a trace. */
+        NoteTrace: {
+            /** @description The remark, 200 characters at most; `null` for none. */
+            remark?: string | null;
+        };
         /**
          * @description The fate of the code: what *ended* the run. Data, never an error of the service.
          * @enum {string}
@@ -2081,6 +2238,14 @@ export interface components {
             algorithm: string;
             /** @description The public key, in base64. */
             public_key: string;
+        };
+        /** @description How many were removed. */
+        RemovedTraces: {
+            /**
+             * Format: u-int64
+             * @description That many.
+             */
+            removed: number;
         };
         /** @description More time for a session. */
         Renew: {
@@ -2961,6 +3126,335 @@ export interface components {
              * @description Characters of a line.
              */
             columns: number;
+        };
+        /** @description A trace with its spans. */
+        Trace: components["schemas"]["TraceSummary"] & {
+            /** @description Its spans: the roots, each with all that was done for it. */
+            tree: components["schemas"]["TraceSpan"][];
+        };
+        /** @description One part of the time. */
+        TraceBucket: {
+            /** @description When it begins, RFC 3339 in UTC. */
+            at: string;
+            /** @description How many traces that began in it ended so; `running` for those that have not. */
+            by_outcome: {
+                [key: string]: number;
+            };
+            /**
+             * Format: double
+             * @description Half of those that ended took no longer, in milliseconds.
+             */
+            p50?: number | null;
+            /**
+             * Format: double
+             * @description 99 of 100 took no longer.
+             */
+            p99?: number | null;
+            /**
+             * Format: double
+             * @description Dollars.
+             */
+            cost_usd: number;
+        };
+        /** @description How long traces took, in milliseconds: the nearest rank. */
+        TraceDurations: {
+            /**
+             * Format: double
+             * @description Half took no longer.
+             */
+            p50: number;
+            /**
+             * Format: double
+             * @description Nine of ten took no longer.
+             */
+            p90: number;
+            /**
+             * Format: double
+             * @description 99 of 100 took no longer.
+             */
+            p99: number;
+            /**
+             * Format: double
+             * @description The longest.
+             */
+            max: number;
+        };
+        /** @description A page of traces. */
+        TraceList: {
+            /** @description Newest first. */
+            items: components["schemas"]["TraceSummary"][];
+            /** @description Where the next page begins; absent when this is the last. */
+            next?: string | null;
+        };
+        /** @description What one model was asked for. */
+        TraceModelUse: {
+            /** @description Which, as `provider:model`. */
+            model: string;
+            /**
+             * Format: u-int64
+             * @description Requests.
+             */
+            calls: number;
+            /**
+             * Format: u-int64
+             * @description Of these, failed.
+             */
+            failed: number;
+            /**
+             * Format: u-int64
+             * @description Tokens read.
+             */
+            tokens_in: number;
+            /**
+             * Format: u-int64
+             * @description Tokens written.
+             */
+            tokens_out: number;
+            /**
+             * Format: double
+             * @description Dollars, as far as prices are known.
+             */
+            cost_usd: number;
+            /**
+             * Format: double
+             * @description How long one took, on average.
+             */
+            duration_ms_mean: number;
+        };
+        /** @description What went into a span or came out of it: untrusted display data. */
+        TracePayload: {
+            /**
+             * @description Its type, such as `text/x-python`.
+             * @default
+             */
+            media_type?: string;
+            /**
+             * @description The text, as much as is shown; absent if content is not.
+             * @default null
+             */
+            text?: string | null;
+            /**
+             * @description Whether some of it is left out.
+             * @default false
+             */
+            truncated?: boolean;
+            /**
+             * Format: u-int64
+             * @description How long all of it is.
+             * @default 0
+             */
+            bytes?: number;
+        };
+        /** @description One thing that happened, and all that happened within it. Names and attributes are those of OpenTelemetry where it has them. */
+        TraceSpan: {
+            /**
+             * @description This span: 16 hexadecimal digits.
+             * @default
+             */
+            id?: string;
+            /**
+             * @description The span that it was done for; that of a root is of whoever asked.
+             * @default null
+             */
+            parent?: string | null;
+            /**
+             * @description What was done: `admission`, `check`, `queue`, `execution`, `chat gpt-5`, `execute_tool run`, …
+             * @default
+             */
+            name?: string;
+            /**
+             * @description On which side of a request it is.
+             * @default internal
+             */
+            kind?: components["schemas"]["TraceSpanKind"];
+            /**
+             * @description When it began, RFC 3339 in UTC with microseconds.
+             * @default
+             */
+            started_at?: string;
+            /**
+             * @description When it ended.
+             * @default null
+             */
+            ended_at?: string | null;
+            /**
+             * Format: double
+             * @description From the beginning of the trace to its own, in milliseconds.
+             * @default 0
+             */
+            offset_ms?: number;
+            /**
+             * Format: double
+             * @description How long it took.
+             * @default null
+             */
+            duration_ms?: number | null;
+            /**
+             * @description Whether it went well.
+             * @default unset
+             */
+            status?: components["schemas"]["TraceSpanStatus"];
+            /**
+             * @description What went wrong.
+             * @default null
+             */
+            message?: string | null;
+            /**
+             * @description More, by OpenTelemetry's names, or `fireclay.…`.
+             * @default {}
+             */
+            attributes?: {
+                [key: string]: unknown;
+            };
+            /** @default null */
+            input?: components["schemas"]["TracePayload"] | null;
+            /** @default null */
+            output?: components["schemas"]["TracePayload"] | null;
+            /**
+             * @description Moments within it.
+             * @default []
+             */
+            events?: components["schemas"]["TraceSpanEvent"][];
+            /**
+             * @description What was done for it.
+             * @default []
+             */
+            children?: components["schemas"]["TraceSpan"][];
+        };
+        /** @description A moment within a span. */
+        TraceSpanEvent: {
+            /**
+             * @description What happened.
+             * @default
+             */
+            name?: string;
+            /**
+             * @description When, RFC 3339 in UTC.
+             * @default
+             */
+            at?: string;
+            /**
+             * @description More.
+             * @default {}
+             */
+            attributes?: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * @description On which side of a request a span is.
+         * @enum {string}
+         */
+        TraceSpanKind: "internal" | "server" | "client";
+        /**
+         * @description Whether a span went well.
+         * @enum {string}
+         */
+        TraceSpanStatus: "unset" | "ok" | "error";
+        /** @description Traces in numbers. */
+        TraceStatistics: {
+            /**
+             * Format: u-int64
+             * @description All that began in the time.
+             */
+            total: number;
+            /**
+             * Format: u-int64
+             * @description Of these, on their way.
+             */
+            running: number;
+            /** @description Of these, by how they ended. */
+            by_outcome: {
+                [key: string]: number;
+            };
+            /** @description How long those took that ended. */
+            duration_ms: components["schemas"]["TraceDurations"];
+            /**
+             * Format: u-int64
+             * @description Tokens that models read.
+             */
+            tokens_in: number;
+            /**
+             * Format: u-int64
+             * @description Tokens that models wrote.
+             */
+            tokens_out: number;
+            /**
+             * Format: double
+             * @description Dollars, as far as prices are known.
+             */
+            cost_usd: number;
+            /** @description By model, those that were asked most first. */
+            models: components["schemas"]["TraceModelUse"][];
+            /** @description Over time, oldest first. */
+            buckets: components["schemas"]["TraceBucket"][];
+            /** @description The latest that did not end well, ten at most. */
+            failed_lately: components["schemas"]["TraceSummary"][];
+        };
+        /** @description One event of the stream, as its fields. */
+        TraceStreamEvent: {
+            /** @description The number of the change: what `Last-Event-ID` takes. */
+            id: string;
+            /** @description `trace` or `removed`. */
+            event: string;
+            /** @description JSON: the trace as lists show it; or `{"id": …}`. */
+            data: string;
+        };
+        /** @description A trace as lists show it. */
+        TraceSummary: {
+            /** @description The trace: 32 hexadecimal digits (W3C Trace Context). */
+            id: string;
+            /** @description What it is of: `run`, `session`, `task` or `batch`. */
+            kind: string;
+            /** @description The id of that; of several the first. */
+            of: string;
+            /** @description What it is called. */
+            name: string;
+            /** @description Whose it is. */
+            tenant: string;
+            /** @description How it ended; of several parts the first that did not complete. Absent while it has not. */
+            outcome?: string | null;
+            /** @description Its language, if it has one. */
+            language?: string | null;
+            /** @description The model that worked on it, as `provider:model`. */
+            model?: string | null;
+            /** @description When it began, RFC 3339 in UTC. */
+            started_at: string;
+            /** @description When it ended. */
+            ended_at?: string | null;
+            /**
+             * Format: double
+             * @description How long it took.
+             */
+            duration_ms?: number | null;
+            /**
+             * Format: u-int64
+             * @description Tokens that models read.
+             */
+            tokens_in?: number | null;
+            /**
+             * Format: u-int64
+             * @description Tokens that models wrote.
+             */
+            tokens_out?: number | null;
+            /**
+             * Format: double
+             * @description Dollars, if all prices are known.
+             */
+            cost_usd?: number | null;
+            /**
+             * Format: u-int64
+             * @description How many spans it has.
+             */
+            spans: number;
+            /** @description The beginning of what went in. */
+            input_preview: string;
+            /** @description The beginning of what came out. */
+            output_preview: string;
+            /** @description What a person noted. */
+            remark?: string | null;
+            /** @description Whether it came from elsewhere. */
+            imported: boolean;
         };
         /** @description What was unpacked. */
         UnpackedView: {
@@ -3939,6 +4433,8 @@ export interface operations {
             header?: {
                 /** @description The same key with the same request is the same run, for 24 hours */
                 "idempotency-key"?: string | null;
+                /** @description Where the caller stands in a trace (W3C Trace Context): the run becomes a part of it */
+                traceparent?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5098,6 +5594,8 @@ export interface operations {
             header?: {
                 /** @description The same key with the same request is the same run, for 24 hours */
                 "idempotency-key"?: string | null;
+                /** @description Where the caller stands in a trace (W3C Trace Context): the run becomes a part of it */
+                traceparent?: string | null;
             };
             path: {
                 /** @description The session */
@@ -5252,6 +5750,8 @@ export interface operations {
             header?: {
                 /** @description The same key with the same request is the same task, for 24 hours */
                 "idempotency-key"?: string | null;
+                /** @description Where the caller stands in a trace (W3C Trace Context): the task becomes a part of it */
+                traceparent?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5509,6 +6009,392 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TenantList"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_traces: {
+        parameters: {
+            query?: {
+                /** @description With this text in name, ids, remark or previews, ASCII case ignored */
+                q?: string;
+                /** @description That ended so: `completed`, `failed`, `timeout`, …; or `running` */
+                outcome?: string;
+                /** @description In this language */
+                language?: string;
+                /** @description By this model, as `provider:model` */
+                model?: string;
+                /** @description Of this kind: `run`, `session`, `task` or `batch` */
+                kind?: string;
+                /** @description Of this tenant; only administrators may name another than their own */
+                tenant?: string;
+                /** @description Begun at this time or later, RFC 3339 */
+                since?: string;
+                /** @description Begun before this time, RFC 3339 */
+                until?: string;
+                /** @description That took at least so many milliseconds */
+                min_ms?: number;
+                /** @description That took at most so many milliseconds */
+                max_ms?: number;
+                /** @description That cost at least so many dollars */
+                min_cost?: number;
+                /** @description That cost at most so many dollars */
+                max_cost?: number;
+                /** @description That came from elsewhere, or did not */
+                imported?: boolean;
+                /** @description At most this many, 200 at most */
+                limit?: number;
+                /** @description `next` of the page before */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceList"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_traces: {
+        parameters: {
+            query?: {
+                /** @description With this text in name, ids, remark or previews, ASCII case ignored */
+                q?: string;
+                /** @description That ended so: `completed`, `failed`, `timeout`, …; or `running` */
+                outcome?: string;
+                /** @description In this language */
+                language?: string;
+                /** @description By this model, as `provider:model` */
+                model?: string;
+                /** @description Of this kind: `run`, `session`, `task` or `batch` */
+                kind?: string;
+                /** @description Of this tenant; only administrators may name another than their own */
+                tenant?: string;
+                /** @description Begun at this time or later, RFC 3339 */
+                since?: string;
+                /** @description Begun before this time, RFC 3339 */
+                until?: string;
+                /** @description That took at least so many milliseconds */
+                min_ms?: number;
+                /** @description That took at most so many milliseconds */
+                max_ms?: number;
+                /** @description That cost at least so many dollars */
+                min_cost?: number;
+                /** @description That cost at most so many dollars */
+                max_cost?: number;
+                /** @description That came from elsewhere, or did not */
+                imported?: boolean;
+                /** @description At most this many, 200 at most */
+                limit?: number;
+                /** @description `next` of the page before */
+                cursor?: string;
+                /** @description Whether all are removed; else at least one filter is needed */
+                all?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many are gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RemovedTraces"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    follow_traces: {
+        parameters: {
+            query?: {
+                /** @description Of this tenant; only administrators may name another than their own */
+                tenant?: string;
+            };
+            header?: {
+                /** @description The last change that was heard of */
+                "last-event-id"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The stream */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["TraceStreamEvent"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_traces: {
+        parameters: {
+            query?: {
+                /** @description With this text in name, ids, remark or previews, ASCII case ignored */
+                q?: string;
+                /** @description That ended so: `completed`, `failed`, `timeout`, …; or `running` */
+                outcome?: string;
+                /** @description In this language */
+                language?: string;
+                /** @description By this model, as `provider:model` */
+                model?: string;
+                /** @description Of this kind: `run`, `session`, `task` or `batch` */
+                kind?: string;
+                /** @description Of this tenant; only administrators may name another than their own */
+                tenant?: string;
+                /** @description Begun at this time or later, RFC 3339 */
+                since?: string;
+                /** @description Begun before this time, RFC 3339 */
+                until?: string;
+                /** @description That took at least so many milliseconds */
+                min_ms?: number;
+                /** @description That took at most so many milliseconds */
+                max_ms?: number;
+                /** @description That cost at least so many dollars */
+                min_cost?: number;
+                /** @description That cost at most so many dollars */
+                max_cost?: number;
+                /** @description That came from elsewhere, or did not */
+                imported?: boolean;
+                /** @description At most this many, 200 at most */
+                limit?: number;
+                /** @description `next` of the page before */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A trace on each line */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["Trace"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    import_traces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-ndjson": string;
+            };
+        };
+        responses: {
+            /** @description What was taken in */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportedTraces"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    summarize_traces: {
+        parameters: {
+            query?: {
+                /** @description From this time on, RFC 3339; an hour ago if absent */
+                since?: string;
+                /** @description Before this time; now if absent */
+                until?: string;
+                /** @description In how many parts the time is divided */
+                buckets?: number;
+                /** @description Of this tenant; only administrators may name another than their own */
+                tenant?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The numbers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceStatistics"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_trace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The trace: 32 hexadecimal digits */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The trace */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trace"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_trace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The trace */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    note_trace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The trace */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoteTrace"];
+            };
+        };
+        responses: {
+            /** @description The trace, without its spans */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceSummary"];
                 };
             };
             /** @description A problem */

@@ -40,7 +40,7 @@ pub fn local(arguments: &LocalArguments, settings: &Settings) -> anyhow::Result<
 }
 
 /// Prints where a server is. As JSON, for programs of its user, with the token that it wants.
-fn show(serving: &Serving, as_json: bool) {
+pub fn show(serving: &Serving, as_json: bool) {
     if as_json {
         let Serving { pid, started, version, .. } = serving;
         let (url, token) = (serving.url(), serving.token());

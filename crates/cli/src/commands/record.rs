@@ -2,7 +2,7 @@
 //! would cost more than the run.
 
 use crate::env::Settings;
-use model::{RunResult, TenantId};
+use model::{RunRequest, RunResult, TenantId};
 use sandbox::run::Settled;
 use server::service::now_ms;
 use server::settings::Settings as ServiceSettings;
@@ -51,6 +51,9 @@ fn write(
 ) -> Result<(), StoreError> {
     let settled_at_ms = now_ms();
     let wall_ms = i64::try_from(result.usage.wall_ms).unwrap_or(0);
+    let said: Option<RunRequest> = serde_json::from_str(&request).ok();
+    let code = said.map(|said| said.code).unwrap_or_default();
+    let (trace, trace_end) = server::traces::alone(&code, &result, settled_at_ms).unzip();
     let run = NewRun {
         id: result.id.clone(),
         tenant: TenantId::local(),
@@ -60,6 +63,7 @@ fn write(
         metadata: result.metadata.clone(),
         session: None,
         batch: None,
+        trace,
         idempotency: None,
     };
     let mut files: Vec<&std::fs::File> = settled.collected.files.iter().map(|left| &left.file).collect();
@@ -73,7 +77,7 @@ fn write(
     });
     let artifacts = artifacts.collect();
     let started_at_ms = Some(settled_at_ms - wall_ms);
-    let record = Record { run, started_at_ms, settled_at_ms, result, events: Vec::new() };
+    let record = Record { run, started_at_ms, settled_at_ms, result, events: Vec::new(), trace: trace_end };
     spool::write(&settings.data, record, artifacts, Durability::Commit)
 }
 

@@ -175,7 +175,7 @@ fn settings_of(arguments: &ServeArguments) -> anyhow::Result<Settings> {
     });
     let file = file.transpose()?;
     let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-    let listen = arguments.local.then(|| LOCAL_LISTEN.to_owned()).or_else(|| arguments.listen.clone());
+    let listen = arguments.listen.clone().or_else(|| arguments.local.then(|| LOCAL_LISTEN.to_owned()));
     let listen = listen.map(|address| ("listen".to_owned(), address));
     let flags: Vec<_> = arguments.set.iter().cloned().chain(listen).collect();
     Ok(Settings::resolve(file, &env::of_the_service(), &flags)?)

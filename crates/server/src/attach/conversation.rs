@@ -9,6 +9,7 @@ use crate::live::LiveRun;
 use crate::problem::Problem;
 use crate::service::{Service, Submission, Submitted};
 use crate::sessions::{Bound, Manner, OpenSession};
+use crate::traces::Origin;
 use axum::extract::ws::WebSocket;
 use model::{Rejection, RunId, RunRequest, TenantId};
 use serde_json::{Value, json};
@@ -181,6 +182,7 @@ impl Talk {
             batch: None,
             merge_output: false,
             told_late: false,
+            trace: Origin::default(),
         };
         let (id, live) = match service.submit(submission).await? {
             Submitted::New { id, live } => (id, live),

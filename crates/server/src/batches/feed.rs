@@ -45,6 +45,12 @@ pub async fn feed(service: Arc<Service>, batch: Arc<LiveBatch>, options: Options
     if let Err(error) = ended {
         eprintln!("fireclay: {}: record its end: {error}", batch.id);
     }
+    let outcome = match state {
+        BatchState::Cancelled => "cancelled",
+        BatchState::Interrupted => "interrupted",
+        BatchState::Settled | BatchState::Running => "completed",
+    };
+    service.end_plain_trace(&batch.tenant, batch.id.as_str(), outcome).await;
     batch.end(state, wall_ms);
     service.batches.remove(&batch.id);
 }

@@ -7,6 +7,7 @@ use super::{LiveBatch, RETRIES};
 use crate::live::Judge;
 use crate::problem::Problem;
 use crate::service::{Service, Submission, Submitted};
+use crate::traces::Origin;
 use axum::http::StatusCode;
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -216,6 +217,7 @@ impl Performer {
             told_late: false,
             environment: None,
             session: None,
+            trace: Origin::Within(self.batch.id.to_string()),
         };
         let live = loop {
             if self.batch.stopped().is_some() {

@@ -10,6 +10,7 @@ use crate::models::{Asking, Model, Unanswered, in_thread};
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, Submission, Submitted, internal};
 use crate::sessions::{Bound, Manner, NewOpen, OpenSession};
+use crate::traces::Origin;
 use model::{Background, Language, LimitsPatch, Priority, RunId, RunResult, SessionId};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -344,6 +345,7 @@ impl Conversation {
             batch: None,
             merge_output: false,
             told_late: true,
+            trace: Origin::default(),
         };
         let (id, live) = match service.submit(submission).await {
             Ok(Submitted::New { id, live }) => (id, live),

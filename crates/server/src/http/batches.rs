@@ -11,6 +11,7 @@ use crate::http::guard::Caller;
 use crate::http::runs::{idempotency_of, page_of};
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, internal, now_ms, read};
+use crate::traces::Beginning;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use store::{BatchAdmission, BatchRow, BatchState, NewBatch, Scope};
+use store::{BatchAdmission, BatchRow, BatchState, NewBatch, Scope, TraceKind};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -202,6 +203,15 @@ async fn begin(service: &Service, caller: &Caller, options: Options) -> Result<A
         service.batches.remove(&batch.id);
         return Err(error.into());
     }
+    let began = Beginning {
+        kind: TraceKind::Batch,
+        object: batch.id.as_str(),
+        name: "batch",
+        input: "",
+        model: None,
+        parent: None,
+    };
+    service.begin_trace(&caller.tenant, began).await;
     if service.is_draining() {
         batch.stop(BatchState::Interrupted);
     }

@@ -5,6 +5,7 @@
 //! no page of another origin can send without being asked first.
 
 use crate::chat::Wrong;
+use crate::console;
 use crate::http::{agentrun, chat};
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, now_ms};
@@ -82,7 +83,7 @@ impl FromRequestParts<Arc<Service>> for Caller {
         // Put there by `guard`; a public path asks here for the first time.
         match parts.extensions.get::<Caller>() {
             Some(caller) => Ok(caller.clone()),
-            None => identify(service, &parts.headers),
+            None => console::caller_of(service, &parts.method, &parts.headers),
         }
     }
 }
@@ -91,11 +92,12 @@ impl FromRequestParts<Arc<Service>> for Caller {
 pub async fn guard(State(service): State<Arc<Service>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let public = PUBLIC.contains(&path) || path.starts_with("/docs/") || path.starts_with("/problems/");
+    let public = public || console::is_public(path);
     if let Err(problem) = not_tricked(&service, request.headers(), path) {
         return told(path, problem);
     }
     if !public {
-        match identify(&service, request.headers()) {
+        match console::caller_of(&service, request.method(), request.headers()) {
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
             Err(problem) => return told(request.uri().path(), problem),
         }
@@ -110,24 +112,28 @@ pub fn told(path: &str, problem: Problem) -> Response {
 
 /// Who calls, by the key of the request; without one, whoever needs none.
 pub fn identify(service: &Service, headers: &HeaderMap) -> Result<Caller, Problem> {
-    let hint = "send `Authorization: Bearer fc_…`; `fireclay key create` makes one";
     match key_of(headers) {
-        Some(key) if service.is_owners(key) => {
-            Ok(Caller { tenant: TenantId::local(), role: Role::Admin, actor: Actor::Local })
-        }
-        Some(key) => {
-            let principal = service.store.verify_key(key, now_ms());
-            let principal = principal.ok_or_else(|| {
-                Problem::new(Kind::Unauthenticated, "the key is unknown, expired or revoked", hint)
-            })?;
-            Ok(Caller { tenant: principal.tenant, role: principal.role, actor: Actor::Key(principal.key) })
-        }
+        Some(key) => identify_key(service, key),
         None if service.is_keyless() => {
             Ok(Caller { tenant: TenantId::local(), role: Role::Admin, actor: Actor::Local })
         }
-        None => Err(Problem::new(Kind::Unauthenticated, "there is no key with the request", hint)),
+        None => Err(Problem::new(Kind::Unauthenticated, "there is no key with the request", NO_KEY)),
     }
 }
+
+/// Whose key this is.
+pub fn identify_key(service: &Service, key: &str) -> Result<Caller, Problem> {
+    if service.is_owners(key) {
+        return Ok(Caller { tenant: TenantId::local(), role: Role::Admin, actor: Actor::Local });
+    }
+    let principal = service.store.verify_key(key, now_ms());
+    let principal = principal.ok_or_else(|| {
+        Problem::new(Kind::Unauthenticated, "the key is unknown, expired or revoked", NO_KEY)
+    })?;
+    Ok(Caller { tenant: principal.tenant, role: principal.role, actor: Actor::Key(principal.key) })
+}
+
+const NO_KEY: &str = "send `Authorization: Bearer fc_…`; `fireclay key create` makes one";
 
 /// The key of a request.
 pub fn key_of(headers: &HeaderMap) -> Option<&str> {

@@ -33,11 +33,13 @@ mod sse;
 pub mod tasks;
 mod templates;
 mod tenants;
+mod traceparent;
+mod traces;
 mod usage;
 
-use crate::local;
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
+use crate::{console, local};
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, Uri, header};
@@ -73,6 +75,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "batches", description = "Many runs, and graded programs"),
         (name = "tasks", description = "Questions that a language model works on with programs"),
         (name = "templates", description = "What sandboxes are made from"),
+        (name = "traces", description = "What ran, when, and at what cost"),
         (name = "keys", description = "Who may call, and who signs receipts"),
         (name = "tenants", description = "Who there is, how much each may do, and what each did"),
         (name = "audit", description = "Who changed what, when"),
@@ -113,6 +116,7 @@ fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
         .merge(responses::routes())
         .merge(tasks::routes())
         .merge(templates::routes())
+        .merge(traces::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(usage::routes())
@@ -137,6 +141,7 @@ pub fn openapi() -> String {
 /// The router. `ending` fires when streams that would go on for ever are to end.
 pub fn router(service: Arc<Service>, ending: CancellationToken) -> Router {
     let (router, _) = api();
+    service.traces.end_with(ending.clone());
     let description: Bytes = openapi().into();
     let description =
         move || async move { ([(header::CONTENT_TYPE, "application/json")], description.clone()) };
@@ -144,6 +149,7 @@ pub fn router(service: Arc<Service>, ending: CancellationToken) -> Router {
     router
         .merge(compatible)
         .merge(docs::routes())
+        .merge(console::routes())
         .merge(mcp::routes(&service, ending))
         .route("/openapi.json", get(description))
         .fallback(nothing_here)

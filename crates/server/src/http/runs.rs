@@ -3,9 +3,11 @@
 use crate::http::body::{self, Query};
 use crate::http::guard::Caller;
 use crate::http::sse::{self, StreamEvent};
+use crate::http::traceparent::{parent_of, with_trace};
 use crate::live::LiveRun;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, Submission, Submitted, now_ms, read};
+use crate::traces::Origin;
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -122,7 +124,7 @@ impl From<RunRow> for RunSummary {
 ///
 /// Answers when it is settled; with `"wait": false` as soon as it is recorded; with `stream=true` or `Accept: text/event-stream` with
 /// its events as they happen.
-#[utoipa::path(post, path = "/v1/runs", operation_id = "submit_run", tag = "runs", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[\\x21-\\x7e]+$", description = "The same key with the same request is the same run, for 24 hours")),
+#[utoipa::path(post, path = "/v1/runs", operation_id = "submit_run", tag = "runs", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[\\x21-\\x7e]+$", description = "The same key with the same request is the same run, for 24 hours"), ("traceparent" = Option<String>, Header, description = "Where the caller stands in a trace (W3C Trace Context): the run becomes a part of it")),
     request_body = SubmitRun,
     responses((status = 200, description = "Settled; or the stream of its events", content((RunResult = "application/json"), (StreamEvent = "text/event-stream"))), (status = 202, description = "Recorded and on its way", body = RunSummary),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
@@ -147,6 +149,7 @@ async fn submit(
         told_late: wait && !stream,
         environment: None,
         session: None,
+        trace: Origin::Caller(parent_of(&headers)),
     };
     answer(&service, &caller, submission, (wait, stream)).await
 }
@@ -181,19 +184,14 @@ async fn answer_of(
     (id, live): (RunId, Option<Arc<LiveRun>>),
     (wait, stream): (bool, bool),
 ) -> Result<Response, Problem> {
-    if stream {
-        return Ok(with_id(&id, StatusCode::OK, events_of(service, caller, &id, 0).await?));
-    }
-    match (wait, live) {
-        (true, Some(live)) => {
-            Ok(with_id(&id, StatusCode::OK, Json(&*live.finished().await?).into_response()))
-        }
-        (false, Some(_)) | (_, None) => {
-            let response = stored(service, caller, &id).await?;
-            let status = if wait { StatusCode::OK } else { StatusCode::ACCEPTED };
-            Ok(with_id(&id, status, response))
-        }
-    }
+    let own = live.as_ref().and_then(|live| live.trace());
+    let (status, response) = match (wait, live) {
+        _ if stream => (StatusCode::OK, events_of(service, caller, &id, 0).await?),
+        (true, Some(live)) => (StatusCode::OK, Json(&*live.finished().await?).into_response()),
+        (true, None) => (StatusCode::OK, stored(service, caller, &id).await?),
+        (false, _) => (StatusCode::ACCEPTED, stored(service, caller, &id).await?),
+    };
+    Ok(with_trace(own, with_id(&id, status, response)))
 }
 
 /// Takes `wait` out of the body; the rest is the request, which refuses what it does not know.

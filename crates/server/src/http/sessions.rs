@@ -4,9 +4,11 @@ use crate::http::body::{self, Json, Query};
 use crate::http::guard::Caller;
 use crate::http::runs::{self, SubmitQuery, accepts_events, idempotency_of, page_of};
 use crate::http::sse::StreamEvent;
+use crate::http::traceparent::parent_of;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, Submission, read};
 use crate::sessions::{Bound, Manner, NewOpen, OpenSession};
+use crate::traces::Origin;
 use axum::Json as Answer;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -414,7 +416,7 @@ fn submission_of(bytes: &[u8]) -> Result<(RunRequest, Beside), Problem> {
 /// Runs are done in order by the language's interpreter, which keeps its state: variables, imports, working directory. A run that
 /// takes too long, or is taken back, is interrupted, and killed only if that does not help: then `state_lost` says so. `"fresh": true`
 /// runs a program of its own beside them, with the same files. Answers as `POST /v1/runs` does.
-#[utoipa::path(post, path = "/v1/sessions/{id}/runs", operation_id = "submit_session_run", tag = "sessions", params(SubmitQuery, ("id" = String, Path, description = "The session"), ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[\\x21-\\x7e]+$", description = "The same key with the same request is the same run, for 24 hours")),
+#[utoipa::path(post, path = "/v1/sessions/{id}/runs", operation_id = "submit_session_run", tag = "sessions", params(SubmitQuery, ("id" = String, Path, description = "The session"), ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[\\x21-\\x7e]+$", description = "The same key with the same request is the same run, for 24 hours"), ("traceparent" = Option<String>, Header, description = "Where the caller stands in a trace (W3C Trace Context): the run becomes a part of it")),
     request_body = SubmitSessionRun,
     responses((status = 200, description = "Settled; or the stream of its events", content((RunResult = "application/json"), (StreamEvent = "text/event-stream"))), (status = 202, description = "Recorded and on its way", body = runs::RunSummary),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
@@ -451,6 +453,7 @@ async fn submit(
         batch: None,
         merge_output: false,
         told_late: wait && !stream,
+        trace: Origin::Caller(parent_of(&headers)),
     };
     runs::answer(&service, &caller, submission, (wait, stream)).await
 }

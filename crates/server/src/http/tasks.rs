@@ -8,6 +8,7 @@ use crate::http::body::{self, Query};
 use crate::http::guard::Caller;
 use crate::http::runs::{SubmitQuery, accepts_events, idempotency_of, page_of};
 use crate::http::sessions::open_one;
+use crate::http::traceparent::{parent_of, with_trace};
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
 use crate::tasks::{
@@ -55,7 +56,7 @@ async fn look(service: &Service, caller: &Caller, id: &TaskId) -> Result<TaskVie
 /// The model (settings `model.*`) writes programs, they run in a session, it is told what came of them and mends what failed, until it has an
 /// answer or a part of the budget is used up. Answers as soon as the task is recorded; with `"wait": true` when it is settled; with
 /// `stream=true` or `Accept: text/event-stream` with its events as they happen. It goes on when nobody listens.
-#[utoipa::path(post, path = "/v1/tasks", operation_id = "create_task", tag = "tasks", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[\\x21-\\x7e]+$", description = "The same key with the same request is the same task, for 24 hours")),
+#[utoipa::path(post, path = "/v1/tasks", operation_id = "create_task", tag = "tasks", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[\\x21-\\x7e]+$", description = "The same key with the same request is the same task, for 24 hours"), ("traceparent" = Option<String>, Header, description = "Where the caller stands in a trace (W3C Trace Context): the task becomes a part of it")),
     request_body = CreateTask,
     responses((status = 200, description = "Settled; or the stream of its events", content((TaskView = "application/json"), (TaskStreamEvent = "text/event-stream"))), (status = 202, description = "Recorded and on its way", body = TaskView),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
@@ -106,6 +107,7 @@ async fn create(
         files: said.files,
         session,
         idempotency,
+        trace: parent_of(&headers),
     };
     let id = service.begin_task(beginning).await?;
     let stream = query.stream || accepts_events(&headers);
@@ -133,7 +135,7 @@ async fn answer(
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/tasks/{id}")) {
         response.headers_mut().insert(header::LOCATION, location);
     }
-    Ok(response)
+    Ok(with_trace(service.trace_of(id.as_str()).await, response))
 }
 
 /// Which tasks to list.
@@ -270,6 +272,7 @@ async fn ask(
         files: Vec::new(),
         session,
         idempotency,
+        trace: parent_of(&headers),
     };
     let id = service.ask_task(&row, &events, beginning).await?;
     let stream = query.stream || accepts_events(&headers);

@@ -92,13 +92,6 @@ impl Service {
     }
 }
 
-fn problem_of(not: NotReady) -> Problem {
-    match not {
-        NotReady::Rejected(rejection) => Problem::from(rejection),
-        NotReady::Fault(fault) => Problem::from(fault),
-    }
-}
-
 /// List templates
 #[utoipa::path(get, path = "/v1/templates", operation_id = "list_templates", tag = "templates",
     responses((status = 200, description = "All of them", body = TemplateList),
@@ -172,10 +165,10 @@ async fn build_template(
         }
     });
     let built = async move {
-        let own: OwnTemplate = building.await.map_err(|error| lost(&error))?.map_err(problem_of)?;
+        let own: OwnTemplate = building.await.map_err(|error| lost(&error))??;
         let name = own.definition.name;
         blocking(move || {
-            let template = service.machine.templates().find(&name).map_err(problem_of)?;
+            let template = service.machine.templates().find(&name)?;
             Ok(service.view_of_template(template))
         })
         .await

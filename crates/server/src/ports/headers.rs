@@ -66,7 +66,9 @@ pub fn inward(mut headers: HeaderMap, cookie: &str, keeps_authorization: bool, s
         headers.remove(header::AUTHORIZATION);
         headers.remove("x-api-key");
     }
-    let others = pairs(&headers).filter(|pair| name_of(pair) != cookie.as_bytes());
+    // Cookies know no ports: what logs in at the console may come here too.
+    let of_ours = [cookie.as_bytes(), crate::console::COOKIE.as_bytes()];
+    let others = pairs(&headers).filter(|pair| !of_ours.contains(&name_of(pair)));
     let others = others.collect::<Vec<_>>().join(&b"; "[..]);
     headers.remove(header::COOKIE);
     if let (false, Ok(others)) = (others.is_empty(), HeaderValue::from_bytes(&others)) {
@@ -134,7 +136,8 @@ fn is_own(value: &HeaderValue, ours: &str) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let mut parts = text.split(';').map(|part| part.split_once('=').map_or(part, |(name, _)| name).trim());
     let name = parts.next().unwrap_or_default();
-    !name.eq_ignore_ascii_case(ours) && !parts.any(|attribute| attribute.eq_ignore_ascii_case("domain"))
+    let kept = [ours, crate::console::COOKIE].iter().all(|own| !name.eq_ignore_ascii_case(own));
+    kept && !parts.any(|attribute| attribute.eq_ignore_ascii_case("domain"))
 }
 
 #[cfg(test)]

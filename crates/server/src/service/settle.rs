@@ -14,8 +14,11 @@ impl Service {
         if let Err(error) = self.store.admit(run).await {
             eprintln!("fireclay: {id}: record it: {error}");
             live.cancel();
-        } else if let Some(at_ms) = started_at_ms {
-            self.write_start(id, at_ms).await;
+        } else {
+            if let Some(at_ms) = started_at_ms {
+                self.write_start(id, at_ms).await;
+            }
+            self.tell_trace(id, false);
         }
     }
 
@@ -56,6 +59,7 @@ impl Service {
             events: live.settle(result.clone()),
             artifacts,
             verdict: live.verdict(&result),
+            trace: live.trace_end(&self.traces, &result),
         };
         let written = match unrecorded {
             // One transaction instead of three.
@@ -69,6 +73,15 @@ impl Service {
             eprintln!("fireclay: {id}: record its result: {error}");
             live.fail(Problem::from(error));
         }
+        self.tell_trace(id, true);
         live.finish();
+    }
+
+    /// Tells those who follow traces that the one of a run on its way changed in the store.
+    pub(super) fn tell_trace(&self, id: &RunId, ended: bool) {
+        let live = self.live.get(id.as_str());
+        if let Some((tenant, own)) = live.as_ref().and_then(|live| Some((&live.tenant, live.trace()?))) {
+            self.traces.notices.tell(tenant, own.trace, ended, false);
+        }
     }
 }

@@ -47,10 +47,12 @@ impl Service {
             files_until_ms: files.map(|_| at_ms.saturating_add(keep_ms)),
             files_bytes: files.unwrap_or(0),
         };
+        let outcome = end.why.clone();
         let closed_by = open.closed_by().take().filter(|_| why == Why::Closed);
         if let Err(error) = self.store.end_session(&id, end, closed_by.unwrap_or(Actor::Local)).await {
             eprintln!("fireclay: {id}: record its end: {error}");
         }
+        self.end_plain_trace(&open.tenant, id.as_str(), &outcome).await;
         if let Err(problem) = self.bound_session_files().await {
             eprintln!("fireclay: remove files of old sessions: {problem}");
         }

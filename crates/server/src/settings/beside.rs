@@ -6,6 +6,7 @@ use model::{CheckMode, CheckPolicy, Limits, LimitsPatch};
 use packages::policy::List;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use store::TraceContent;
 use worker::installer::InstallSettings;
 use worker::proxies::EgressPolicy;
 
@@ -225,6 +226,24 @@ impl EgressSettings {
         let policy = EgressPolicy { enabled, within, private, tunnels, connections, bytes_up, bytes_down };
         policy.check().map(|()| policy)
     }
+}
+
+/// What is recorded of what runs, sessions, tasks and batches did.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceSettings {
+    /// Whether anything.
+    pub enabled: bool,
+    /// How much of what goes in and comes out.
+    pub content: TraceContent,
+    /// The most of one text.
+    #[serde(deserialize_with = "bytes")]
+    pub bytes_max: u64,
+    /// How long.
+    #[serde(deserialize_with = "milliseconds")]
+    pub age_ms: u64,
+    /// How many.
+    pub max: u64,
 }
 
 /// What listens in sessions.

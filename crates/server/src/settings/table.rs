@@ -172,6 +172,19 @@ pub const TABLE: &[Row] = &[
     ),
     row("retention.age_ms", "\"720h\"", "How long settled runs are kept"),
     row("retention.bytes", "\"10GiB\"", "How much records and artifacts may take; the oldest go first"),
+    row("traces.enabled", "true", "Whether runs, sessions, tasks and batches leave traces"),
+    row(
+        "traces.content",
+        "\"full\"",
+        "How much of what went in and came out traces show: `full` up to `traces.bytes_max`, `preview` the first 150 characters, `off` nothing; the records of runs keep what `retention` says",
+    ),
+    row("traces.bytes_max", "\"64KiB\"", "The most of one text that a trace shows"),
+    row(
+        "traces.age_ms",
+        "\"720h\"",
+        "How long traces are kept; that of a run goes with the run at the latest",
+    ),
+    row("traces.max", "1000000", "How many traces are kept; the oldest go first"),
     row(
         "allowed_hosts",
         "[]",

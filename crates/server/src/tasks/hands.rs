@@ -6,6 +6,7 @@ use crate::service::{Service, Submission, Submitted, now_ms};
 use crate::sessions::{Bound, Busy, Manner, NewOpen, OpenSession};
 use crate::tasks::live::{LiveTask, Stopped};
 use crate::tasks::{Approval, Code, Decision, EVENTS_MAX, Hands, Happened, NotDone};
+use crate::traces::Origin;
 use model::spec::check_path;
 use model::{InputFile, LimitsPatch, RunRequest, RunResult};
 use serde_json::{Value, json};
@@ -155,6 +156,7 @@ impl TaskHands {
                 batch: None,
                 merge_output: false,
                 told_late: false,
+                trace: Origin::Within(self.task.id.to_string()),
             };
             let problem = match self.service.submit(submission).await {
                 Ok(submitted) => return Ok(submitted),

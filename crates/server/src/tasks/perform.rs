@@ -10,14 +10,15 @@ use crate::tasks::attempts::{Last, Settled};
 use crate::tasks::hands::{State, TaskHands, bounded};
 use crate::tasks::live::{LiveTask, Stopped};
 use crate::tasks::{Budget, Code, EVENTS_MAX, End, QUESTIONS_MAX, Question, Worked};
-use model::{Background, InputFile, Language, LimitsPatch, Priority, SessionId, TaskId};
+use crate::traces::Beginning as TraceBeginning;
+use model::{Background, InputFile, Language, LimitsPatch, Priority, SessionId, TaskId, TraceParent};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use store::{
     Idempotency, NewQuestion, NewTask, Scope, StoreError, TaskAdmission, TaskEvent, TaskNews, TaskRow,
-    TaskState, TaskStep,
+    TaskState, TaskStep, TraceKind,
 };
 use tokio::runtime::Handle;
 use worker::session::Standing;
@@ -61,6 +62,8 @@ pub struct Beginning {
     pub session: Option<Arc<OpenSession>>,
     /// The client's key for it.
     pub idempotency: Option<Idempotency>,
+    /// Where the client stands in a trace.
+    pub trace: Option<TraceParent>,
 }
 
 /// What is said to a model whose sandbox ended between two questions.
@@ -169,6 +172,15 @@ impl Service {
                 Ok(TaskAdmission::Admitted(events)) => {
                     task.recorded(events);
                     let id = task.id.clone();
+                    let began = TraceBeginning {
+                        kind: TraceKind::Task,
+                        object: id.as_str(),
+                        name: "agent task",
+                        input: &beginning.question,
+                        model: Some(&beginning.asked.model),
+                        parent: beginning.trace,
+                    };
+                    service.begin_trace(&task.tenant, began).await;
                     tokio::spawn(service.work(model, task, beginning, past));
                     Ok(id)
                 }
@@ -235,6 +247,10 @@ impl Service {
             ..TaskStep::default()
         };
         let told = self.store.tell_task(&task.id, step).await;
+        let state = settled.state;
+        if told.is_ok() {
+            self.end_task_trace(&task.tenant, &task.id, state).await;
+        }
         // In this order: who hears of the end may ask the next question.
         self.tasks.forget(&task);
         match told {

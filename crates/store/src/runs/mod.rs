@@ -3,7 +3,7 @@
 pub(crate) mod read;
 pub(crate) mod write;
 
-use crate::{Cursor, Idempotency, NewArtifact, RunEvent, StoreError};
+use crate::{Cursor, Idempotency, NewArtifact, NewTrace, RunEvent, StoreError, TraceEnd};
 use model::result::RunState;
 use model::{BatchId, FaultCode, Language, Outcome, RunId, RunResult, TenantId};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub struct NewRun {
     pub session: Option<String>,
     /// The batch it belongs to, and the place there of the item that it is a run of, from 0.
     pub batch: Option<(BatchId, u32)>,
+    /// What it is of a trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<NewTrace>,
     /// Claims a key in the same transaction.
     #[serde(skip)]
     pub idempotency: Option<Idempotency>,
@@ -57,6 +60,8 @@ pub struct Settlement {
     pub artifacts: Vec<NewArtifact>,
     /// A batch's judgement of it, such as `wrong_answer`.
     pub verdict: Option<String>,
+    /// How its part of a trace ended, if that is known better than by the rest.
+    pub trace: Option<TraceEnd>,
 }
 
 /// What ended a settled run.

@@ -11,7 +11,9 @@ use crate::limits::{
 use crate::texts::Text;
 use crate::usage::Spent;
 use crate::writer::{Transaction, Write};
-use crate::{Actor, NewAudit, Scope, Store, StoreError, audit, batches, events, usage};
+use crate::{
+    Actor, NewAudit, Scope, Store, StoreError, TraceEnd, TraceKind, audit, batches, events, traces, usage,
+};
 use model::result::RunState;
 use model::{RunId, TenantId};
 use rusqlite::{ErrorCode, OptionalExtension, params};
@@ -170,6 +172,10 @@ impl Admitted {
             let sql = "INSERT INTO labels (run, key, value, tenant) VALUES (?, ?, ?, ?)";
             transaction.execute(sql, params![seq, key, value, run.tenant.as_str()])?;
         }
+        if let Some(trace) = &run.trace {
+            let part = (&run.tenant, TraceKind::Run, run.id.as_str());
+            traces::write::begin(transaction, part, trace)?;
+        }
         Ok(Admission::Admitted)
     }
 }
@@ -225,6 +231,7 @@ pub(crate) struct Settled {
     events: Option<Text>,
     artifacts: Vec<NewArtifact>,
     verdict: Option<String>,
+    trace: TraceEnd,
     memory_peak_bytes: u64,
     spent: Spent,
 }
@@ -241,6 +248,8 @@ impl Settled {
         moment(settlement.settled_at_ms)?;
         artifacts::check(&settlement.artifacts)?;
         at_most("verdict", settlement.verdict.as_deref().unwrap_or_default(), NAME_BYTES_MAX)?;
+        let at_us = settlement.settled_at_ms.saturating_mul(1000);
+        let trace = settlement.trace.unwrap_or_else(|| TraceEnd { at_us, spans: 1, ..TraceEnd::default() });
         let output = result.stdout.len() + result.stderr.len();
         Ok(Self {
             at_ms: settlement.settled_at_ms,
@@ -255,6 +264,7 @@ impl Settled {
                 output_bytes: output as u64,
             },
             verdict: settlement.verdict,
+            trace,
             artifacts: settlement.artifacts,
         })
     }
@@ -283,6 +293,7 @@ impl Settled {
         }
         artifacts::insert(transaction, run.seq, &self.artifacts)?;
         let fate = self.outcome.as_deref().unwrap_or(usage::FAULT);
+        traces::write::ended(transaction, id.as_str(), fate, &self.trace)?;
         usage::add(transaction, &run.tenant, self.at_ms, fate, &self.spent)
     }
 }
@@ -290,6 +301,11 @@ impl Settled {
 /// Removes a run and all that belongs to it. Returns about how many bytes that gave free.
 pub(crate) fn remove(transaction: &mut Transaction<'_>, seq: i64) -> Result<u64, StoreError> {
     let mut freed = artifacts::remove(transaction, seq)?;
+    let id: Option<String> = transaction
+        .sql("SELECT id FROM runs WHERE seq = ?")?
+        .query_row([seq], |row| row.get(0))
+        .optional()?;
+    traces::write::forget(transaction, &id.unwrap_or_default())?;
     for table in ["requests", "results", "events"] {
         let sql = format!("DELETE FROM {table} WHERE run = ? RETURNING octet_length(text)");
         let bytes: Option<i64> = transaction.sql(&sql)?.query_row([seq], |row| row.get(0)).optional()?;

@@ -76,6 +76,7 @@ fn acknowledged_writes_survive_a_full_disk() {
         started_at_ms: None,
         settled_at_ms: 0,
         result: settlement(&id(77_777)).result,
+        trace: None,
         events: Vec::new(),
     };
     let spooled = store::spool::write(&data, spooled, Vec::new(), store::Durability::Commit);

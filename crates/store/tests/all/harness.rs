@@ -49,6 +49,7 @@ pub fn new_run(number: u64) -> NewRun {
         metadata: BTreeMap::new(),
         session: None,
         batch: None,
+        trace: None,
         idempotency: None,
     }
 }
@@ -91,6 +92,7 @@ pub fn settlement(id: &RunId) -> Settlement {
         events: Vec::new(),
         artifacts: Vec::new(),
         verdict: None,
+        trace: None,
     }
 }
 

@@ -163,6 +163,7 @@ fn child_spools_until_it_is_killed() {
             started_at_ms: None,
             settled_at_ms: NOW,
             result: settlement(&id(number)).result,
+            trace: None,
             events: Vec::new(),
         };
         store::spool::write(directory.as_ref(), record, Vec::new(), Durability::Commit).unwrap();

@@ -19,4 +19,5 @@ mod sessions;
 mod spool;
 mod tasks;
 mod tenants;
+mod traces;
 mod usage;

@@ -15,6 +15,7 @@ fn spooled(number: u64) -> Record {
         started_at_ms: Some(NOW + 1),
         settled_at_ms: NOW + 5,
         result: completed(&id(number)),
+        trace: None,
         events: vec![RunEvent { seq: 1, kind: "stdout".to_owned(), data: json!("hello\n") }],
     }
 }

@@ -1,7 +1,7 @@
 //! A machine's single runs: each in a sandbox that is leased for it, followed to its end.
 
 use super::{Event, Machine};
-use crate::phases::Phase;
+use crate::phases::{Measured, Phase};
 use crate::pool::Happened;
 use crate::proxies::Gate;
 use crate::run::result_of_fault;
@@ -39,7 +39,8 @@ impl Machine {
         // One that waited may have died since it was looked at; what it never got may be given to another.
         let running = pool.lease(shape)?.run(job).or_else(|_| pool.lease(shape)?.run(job));
         let mut running = running?;
-        self.inner.phases.add(Phase::Lease, began.elapsed());
+        let lease = began.elapsed();
+        self.inner.phases.add(Phase::Lease, lease);
         // A listener that is gone does not end a run.
         drop(events.send(Event::Started).await);
         let (mut gate, mut tried) = (None, Vec::new());
@@ -62,6 +63,8 @@ impl Machine {
                         }
                         result.egress = tried;
                         self.inner.phases.add_measured(&measured);
+                        let lease = u64::try_from(lease.as_micros()).ok();
+                        drop(events.send(Event::Measured(Measured { lease, ..measured })).await);
                         return Ok(result);
                     }
                 },

@@ -3,7 +3,7 @@
 
 use super::{Event, Machine, Order, Pending, Ticket};
 use crate::lanes::{Entered, Lanes};
-use crate::phases::Phase;
+use crate::phases::{Measured, Phase};
 use crate::queue::{Full, Share};
 use crate::run::result_of_fault;
 use crate::session::{How, Session, SessionHappened, SessionParts, SessionShape};
@@ -135,7 +135,8 @@ impl Machine {
     ) -> Result<Box<RunResult>, Fault> {
         let began = Instant::now();
         let mut running = session.run(job, how.clone()).await?;
-        self.inner.phases.add(Phase::Lease, began.elapsed());
+        let lease = began.elapsed();
+        self.inner.phases.add(Phase::Lease, lease);
         loop {
             tokio::select! {
                 happened = running.next() => match happened? {
@@ -144,6 +145,8 @@ impl Machine {
                     SessionHappened::Egress(attempt) => drop(events.send(Event::Egress(attempt)).await),
                     SessionHappened::Settled(result, measured) => {
                         self.inner.phases.add_measured(&measured);
+                        let lease = u64::try_from(lease.as_micros()).ok();
+                        drop(events.send(Event::Measured(Measured { lease, ..measured })).await);
                         return Ok(result);
                     }
                 },

@@ -17,6 +17,7 @@ use crate::http::guard::Caller;
 use crate::needs::Answered;
 use crate::problem::Problem;
 use crate::service::{Service, Submission, Submitted};
+use crate::traces::Origin;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -169,6 +170,7 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
         told_late: true,
         environment,
         session: None,
+        trace: Origin::default(),
     };
     let Submitted::New { live, .. } = service.submit(submission).await? else {
         return Err(

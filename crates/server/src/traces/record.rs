@@ -1,0 +1,179 @@
+//! How the service has traces begin and end: of runs by way of their settlement, of all else by writes of its own.
+
+use super::span::Showing;
+use super::timeline::{fresh_ids, now_us};
+use super::{Redactor, Span, Timeline, Times, Traces, run, task, tree};
+use crate::problem::Problem;
+use crate::service::{Service, read};
+use model::{RunResult, TaskId, TenantId, TraceId, TraceParent};
+use store::{ForeignTrace, NewTrace, Scope, TaskState, TraceContent, TraceEnd, TraceKind, TraceRow};
+
+/// What begins a trace, besides a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Beginning<'a> {
+    /// Which kind.
+    pub kind: TraceKind,
+    /// The id of the session, task or batch.
+    pub object: &'a str,
+    /// What it is called.
+    pub name: &'a str,
+    /// What went in.
+    pub input: &'a str,
+    /// Who works on it.
+    pub model: Option<&'a str>,
+    /// Where whoever asks stands.
+    pub parent: Option<TraceParent>,
+}
+
+impl Traces {
+    /// How a run's part of a trace ends now, with this result.
+    pub fn end_of(&self, timeline: &Timeline, result: &RunResult) -> TraceEnd {
+        TraceEnd {
+            at_us: timeline.bounds_us().1,
+            output: self.preview(&run::gist(result)),
+            spans: timeline.spans(),
+            measured: serde_json::to_string(timeline.times()).ok(),
+            used: None,
+        }
+    }
+}
+
+impl Service {
+    /// Begins a trace, or goes on with it. That it could not be recorded is said in the log and holds up nothing.
+    pub async fn begin_trace(&self, tenant: &TenantId, beginning: Beginning<'_>) {
+        if !self.traces.enabled {
+            return;
+        }
+        let Ok((trace, span)) = fresh_ids() else { return };
+        let new = NewTrace {
+            id: beginning.parent.map_or(trace, |parent| parent.trace),
+            span,
+            parent: beginning.parent.map(|parent| parent.span),
+            began_us: now_us(),
+            name: beginning.name.chars().take(super::PREVIEW_CHARS).collect(),
+            input: self.traces.preview(beginning.input),
+            language: None,
+            model: beginning.model.map(str::to_owned),
+            content: self.traces.content,
+            within: None,
+        };
+        let object = beginning.object;
+        if let Err(error) = self.store.begin_trace(tenant, beginning.kind, object, new).await {
+            eprintln!("fireclay: {object}: begin its trace: {error}");
+        }
+        self.tell_of(tenant, object, false).await;
+    }
+
+    /// Ends the part of a trace that an object is.
+    pub async fn end_trace(&self, tenant: &TenantId, object: &str, outcome: &str, end: TraceEnd) {
+        if !self.traces.enabled {
+            return;
+        }
+        if let Err(error) = self.store.end_trace(object, outcome, end).await {
+            eprintln!("fireclay: {object}: end its trace: {error}");
+        }
+        self.tell_of(tenant, object, true).await;
+    }
+
+    async fn tell_of(&self, tenant: &TenantId, object: &str, ended: bool) {
+        if let Some(own) = self.trace_of(object).await {
+            self.traces.notices.tell(tenant, own.trace, ended, false);
+        }
+    }
+
+    /// Where an object stands in its trace, if it has one.
+    pub async fn trace_of(&self, object: &str) -> Option<TraceParent> {
+        let wanted = object.to_owned();
+        read(&self.reader, move |reader| reader.trace_of(&wanted)).await.ok().flatten()
+    }
+
+    /// Ends the trace of a task whose question is settled.
+    pub async fn end_task_trace(&self, tenant: &TenantId, id: &TaskId, state: TaskState) {
+        if !self.traces.enabled {
+            return;
+        }
+        let scope = Scope::Tenant(tenant.clone());
+        let Ok(events) = self.task_events(scope, id, 0, store::limits::TASK_EVENTS_MAX).await else { return };
+        let mut showing =
+            Showing { content: TraceContent::Off, bytes_max: 0, left: 0, redactor: &self.traces.redactor };
+        let told = task::told("", &events, &mut showing);
+        let spans = told.spans.iter().map(Span::count).sum::<u64>();
+        let end = TraceEnd {
+            at_us: now_us(),
+            output: self.traces.preview(&told.answer),
+            spans: u32::try_from(1 + spans).unwrap_or(u32::MAX),
+            measured: None,
+            used: Some(told.used),
+        };
+        let outcome = serde_json::to_value(state).ok();
+        let outcome = outcome.as_ref().and_then(|word| word.as_str()).unwrap_or("failed");
+        self.end_trace(tenant, id.as_str(), outcome, end).await;
+    }
+
+    /// Ends the trace of something that has no more to tell than how it ended.
+    pub async fn end_plain_trace(&self, tenant: &TenantId, object: &str, outcome: &str) {
+        let end = TraceEnd { at_us: now_us(), spans: 1, ..TraceEnd::default() };
+        self.end_trace(tenant, object, outcome, end).await;
+    }
+
+    /// A whole trace of the scope.
+    pub async fn whole_trace(
+        self: &std::sync::Arc<Self>,
+        scope: Scope,
+        id: TraceId,
+    ) -> Result<(TraceRow, Vec<Span>), Problem> {
+        let service = self.clone();
+        read(&self.reader, move |reader| {
+            let Some(whole) = reader.trace(&scope, id)? else { return Ok(None) };
+            let row = whole.0.clone();
+            let spans = tree::spans_of(&service.traces, (reader, &service.live), whole)?;
+            Ok(Some((row, spans)))
+        })
+        .await?
+        .ok_or_else(|| Problem::not_found("trace", &id.to_string()))
+    }
+
+    /// Takes in a trace that came from elsewhere. Returns whether it is new.
+    pub async fn add_trace(&self, trace: ForeignTrace) -> Result<bool, Problem> {
+        let (tenant, id) = (trace.row.tenant.clone(), trace.row.id);
+        let added = self.store.add_trace(trace).await?;
+        if added {
+            self.traces.notices.tell(&tenant, id, true, false);
+        }
+        Ok(added)
+    }
+}
+
+/// What a run leaves that no service ran: its part of a trace, and how that ended, at this time (milliseconds since 1970). `None` without random
+/// bytes.
+pub fn alone(code: &str, result: &RunResult, settled_at_ms: i64) -> Option<(NewTrace, TraceEnd)> {
+    let (id, span) = fresh_ids().ok()?;
+    let redactor = Redactor::default();
+    let preview = |text: &str| {
+        let head: String = text.trim_start().chars().take(8 * super::PREVIEW_CHARS).collect();
+        super::preview_of(&redactor.redact(&head))
+    };
+    let wall_us = i64::try_from(result.usage.wall_ms).unwrap_or(0).saturating_mul(1000);
+    let at_us = settled_at_ms.saturating_mul(1000);
+    let times = Times { spans: vec![("execution".to_owned(), 0, wall_us)], ..Times::default() };
+    let new = NewTrace {
+        id,
+        span,
+        parent: None,
+        began_us: at_us - wall_us,
+        name: format!("{} run", result.language),
+        input: preview(code),
+        language: Some(result.language),
+        model: None,
+        content: TraceContent::Full,
+        within: None,
+    };
+    let end = TraceEnd {
+        at_us,
+        output: preview(&run::gist(result)),
+        spans: 2,
+        measured: serde_json::to_string(&times).ok(),
+        used: None,
+    };
+    Some((new, end))
+}

@@ -1,0 +1,158 @@
+//! When what happened to a run: the times that its record lacks, gathered on its way.
+
+use super::{Origin, Traces};
+use crate::service::now_ms;
+use model::{Language, SpanId, TraceId, TraceParent};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+use store::NewTrace;
+use worker::phases::Measured;
+
+/// Most attempts to reach a host whose times are kept.
+const EGRESS_MAX: usize = 1_000;
+
+/// What is recorded of it: offsets from its beginning, in microseconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// Name, start and length of each phase.
+    pub spans: Vec<(String, i64, i64)>,
+    /// When each attempt to reach a host was over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<i64>,
+}
+
+/// The times of one run.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    /// Its trace, and its own span.
+    pub own: TraceParent,
+    parent: Option<SpanId>,
+    within: Option<String>,
+    began: Instant,
+    began_us: i64,
+    /// Up to when all is told.
+    told: i64,
+    started: Option<i64>,
+    times: Times,
+}
+
+/// Ids that nobody had before.
+pub fn fresh_ids() -> std::io::Result<(TraceId, SpanId)> {
+    let span = sys::fs::random()?.first_chunk().copied().unwrap_or([1; 8]);
+    Ok((TraceId::from_random(sys::fs::random()?), SpanId::from_random(span)))
+}
+
+impl Timeline {
+    /// Begins now; `None` if nothing is to be recorded.
+    pub fn begin(traces: &Traces, origin: Origin) -> Option<Self> {
+        if !traces.enabled {
+            return None;
+        }
+        // Without random bytes there is no trace; the run itself will say so.
+        let (fresh, span) = fresh_ids().ok()?;
+        let (trace, parent, within) = match origin {
+            Origin::Caller(Some(said)) => (said.trace, Some(said.span), None),
+            Origin::Caller(None) => (fresh, None, None),
+            Origin::Within(whole) => (fresh, None, Some(whole)),
+        };
+        Some(Self {
+            own: TraceParent { trace, span },
+            parent,
+            within,
+            began: Instant::now(),
+            began_us: now_us(),
+            told: 0,
+            started: None,
+            times: Times::default(),
+        })
+    }
+
+    fn now(&self) -> i64 {
+        i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// Says what was done since the last word.
+    pub fn mark(&mut self, name: &str) {
+        let now = self.now();
+        self.span(name, self.told, now);
+        self.told = now;
+    }
+
+    fn span(&mut self, name: &str, start: i64, end: i64) {
+        self.times.spans.push((name.to_owned(), start, (end - start).max(0)));
+    }
+
+    /// It has a place.
+    pub fn started(&mut self) {
+        self.started.get_or_insert(self.began.elapsed().as_micros() as i64);
+    }
+
+    /// An attempt to reach a host is over.
+    pub fn tried(&mut self) {
+        if self.times.egress.len() < EGRESS_MAX {
+            let now = self.now();
+            self.times.egress.push(now);
+        }
+    }
+
+    /// What the machine measured of it.
+    pub fn measured(&mut self, measured: Measured) {
+        let us = |part: Option<u64>| part.and_then(|us| i64::try_from(us).ok()).unwrap_or(0);
+        let started = self.started.unwrap_or_else(|| self.now());
+        let leased = (started - us(measured.lease)).max(self.told);
+        self.span("queue", self.told, leased);
+        self.span("lease", leased, started);
+        let mut at = started;
+        for (name, took) in
+            [("fork", measured.fork), ("execution", measured.guest), ("artifacts", measured.collect)]
+        {
+            if took.is_some() {
+                self.span(name, at, at + us(took));
+                at += us(took);
+            }
+        }
+        self.told = at;
+    }
+
+    /// When it began and, if it ends now, ended: microseconds since 1970.
+    pub fn bounds_us(&self) -> (i64, i64) {
+        (self.began_us, self.began_us.saturating_add(self.now()))
+    }
+
+    /// All times so far.
+    pub fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// How many spans they make, its own among them.
+    pub fn spans(&self) -> u32 {
+        u32::try_from(1 + self.times.spans.len() + self.times.egress.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What the store records of its beginning.
+    pub fn begun(&self, traces: &Traces, language: Language, code: &str) -> NewTrace {
+        NewTrace {
+            id: self.own.trace,
+            span: self.own.span,
+            parent: self.parent,
+            began_us: self.began_us,
+            name: format!("{language} run"),
+            input: traces.preview(code),
+            language: Some(language),
+            model: None,
+            content: traces.content,
+            within: self.within.clone(),
+        }
+    }
+
+    /// Whether it has a row of its own in lists.
+    pub fn is_listed(&self) -> bool {
+        self.within.is_none()
+    }
+}
+
+/// Now, in microseconds since 1970.
+pub fn now_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or_else(|_| now_ms().saturating_mul(1000))
+}

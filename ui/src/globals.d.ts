@@ -1,0 +1,2 @@
+declare const FRAME_CSS: string;
+declare module "*.css";

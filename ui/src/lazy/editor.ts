@@ -1,0 +1,78 @@
+// CodeMirror, fetched when something is to be edited or highlighted. The editor lives in a shadow root: there its styles are
+// constructed sheets, which the policy lets in; in the page they would be inline, which it does not.
+import { closeBrackets, closeBracketsKeymap } from "@codemirror/autocomplete";
+import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { javascriptLanguage, typescriptLanguage } from "@codemirror/lang-javascript";
+import { pythonLanguage } from "@codemirror/lang-python";
+import { bracketMatching, indentOnInput, indentUnit, Language, StreamLanguage, syntaxHighlighting } from "@codemirror/language";
+import { shell } from "@codemirror/legacy-modes/mode/shell";
+import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
+import { Compartment, EditorState } from "@codemirror/state";
+import { drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutter, keymap, lineNumbers } from "@codemirror/view";
+import { classHighlighter, highlightTree } from "@lezer/highlight";
+
+const bash = StreamLanguage.define(shell);
+const LANGUAGES: Record<string, Language> = { python: pythonLanguage, javascript: javascriptLanguage, typescript: typescriptLanguage, bash, sh: bash, js: javascriptLanguage, ts: typescriptLanguage, py: pythonLanguage };
+
+export interface Token { text: string; classes: string }
+
+/** Text in pieces, with the classes of what they are. */
+export function tokens(text: string, language: string): Token[] {
+  const known = LANGUAGES[language];
+  if (!known) return [{ text, classes: "" }];
+  const found: Token[] = [];
+  let at = 0;
+  highlightTree(known.parser.parse(text), classHighlighter, (from, to, classes) => {
+    if (from > at) found.push({ text: text.slice(at, from), classes: "" });
+    found.push({ text: text.slice(from, to), classes });
+    at = to;
+  });
+  if (at < text.length) found.push({ text: text.slice(at), classes: "" });
+  return found;
+}
+
+const theme = EditorView.theme({
+  "&": { height: "100%", fontSize: "13px", color: "var(--ink)", backgroundColor: "transparent" },
+  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "20px", minHeight: "var(--editor-min, 320px)", maxHeight: "var(--editor-max, 60vh)" },
+  ".cm-content": { padding: "12px 0", caretColor: "var(--accent)" },
+  ".cm-line": { padding: "0 16px 0 8px" },
+  ".cm-gutters": { backgroundColor: "transparent", color: "var(--faint)", border: "none" },
+  ".cm-lineNumbers .cm-gutterElement": { padding: "0 8px 0 16px", minWidth: "40px" },
+  ".cm-activeLine": { backgroundColor: "color-mix(in srgb, var(--sunk) 60%, transparent)" }, ".cm-activeLineGutter": { backgroundColor: "transparent", color: "var(--ink)" },
+  "&.cm-focused": { outline: "none" }, ".cm-cursor": { borderLeftColor: "var(--accent)", borderLeftWidth: "2px" },
+  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": { backgroundColor: "var(--accent-wash)" },
+  ".cm-matchingBracket": { backgroundColor: "var(--accent-wash)", outline: "1px solid var(--accent-line)" },
+  ".cm-panels": { backgroundColor: "var(--sunk)", color: "var(--ink)" },
+  ".tok-keyword, .tok-operatorKeyword": { color: "var(--tok-key)" }, ".tok-string, .tok-string2": { color: "var(--tok-str)" }, ".tok-number, .tok-bool, .tok-atom": { color: "var(--tok-num)" },
+  ".tok-comment": { color: "var(--tok-com)" }, ".tok-variableName.tok-definition, .tok-propertyName.tok-definition": { color: "var(--tok-fn)" }, ".tok-typeName, .tok-className, .tok-namespace": { color: "var(--tok-type)" },
+});
+
+export interface Handle { set(text: string): void; language(language: string): void; focus(): void; destroy(): void }
+
+export function mount(host: HTMLElement, options: { text: string; language: string; label: string; changed: (text: string) => void; run: () => void }): Handle {
+  const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
+  const parent = document.createElement("div");
+  root.replaceChildren(parent);
+  const spoken = new Compartment();
+  const of = (language: string) => LANGUAGES[language] ?? [];
+  const view = new EditorView({
+    root, parent,
+    state: EditorState.create({
+      doc: options.text,
+      extensions: [
+        lineNumbers(), highlightActiveLineGutter(), highlightActiveLine(), history(), drawSelection(), indentOnInput(), bracketMatching(), closeBrackets(), highlightSelectionMatches(),
+        syntaxHighlighting(classHighlighter), indentUnit.of("    "), spoken.of(of(options.language)), theme,
+        EditorView.contentAttributes.of({ "aria-label": options.label, tabindex: "0" }),
+        // Escape, then Tab, leaves the editor: nobody is caught in it.
+        keymap.of([{ key: "Mod-Enter", run: () => { options.run(); return true; } }, ...closeBracketsKeymap, ...defaultKeymap, ...searchKeymap, ...historyKeymap, indentWithTab]),
+        EditorView.updateListener.of((update) => { if (update.docChanged) options.changed(update.state.doc.toString()); }),
+      ],
+    }),
+  });
+  return {
+    set: (text) => { if (text !== view.state.doc.toString()) view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } }); },
+    language: (language) => view.dispatch({ effects: spoken.reconfigure(of(language)) }),
+    focus: () => view.focus(),
+    destroy: () => view.destroy(),
+  };
+}

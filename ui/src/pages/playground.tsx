@@ -1,0 +1,204 @@
+// Write code, run it, see what comes of it.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ask, events, get, LANGUAGES, type Language, type Limits, type Problem, type RunResult } from "../api";
+import { href, read, setArgs } from "../route";
+import { bytes, ms } from "../words";
+import { Copy, Dialog, Field, Head, Outcome, problemOf, Segment, Tabs, Trouble } from "../pieces/basic";
+import { Code } from "../pieces/code";
+import { Editor } from "../pieces/editor";
+import { Icon } from "../pieces/icons";
+import { About, Output, Result, type Heard } from "../pieces/output";
+
+/** What the playground would run; kept for the next visit of this tab. */
+export interface Draft { language: Language; code: string; stdin: string; packages: string; auto: boolean; hosts: string; timeout: string; memory: string; review: boolean; check: string }
+
+const EXAMPLES: Record<Language, string> = {
+  python: `# A fresh sandbox: no network, gone afterwards.\nimport statistics\n\nfired = [1040, 1062, 1055, 1071, 1048]\nprint("mean", statistics.mean(fired), "°C")\n\n{"cone": "06", "spread": max(fired) - min(fired)}\n`,
+  javascript: `// A fresh sandbox: no network, gone afterwards.\nconst fired = [1040, 1062, 1055, 1071, 1048];\nconsole.log("mean", fired.reduce((sum, one) => sum + one) / fired.length, "°C");\n\n({ cone: "06", spread: Math.max(...fired) - Math.min(...fired) });\n`,
+  typescript: `// A fresh sandbox: no network, gone afterwards.\nconst fired: number[] = [1040, 1062, 1055, 1071, 1048];\nconsole.log("mean", fired.reduce((sum, one) => sum + one) / fired.length, "°C");\n`,
+  bash: `# A fresh sandbox: no network, gone afterwards.\nprintf '%s\\n' 1040 1062 1055 1071 1048 | sort -n | tail -1\nuname -sr\n`,
+};
+const FRESH: Draft = { language: "python", code: EXAMPLES.python, stdin: "", packages: "", auto: false, hosts: "", timeout: "", memory: "", review: false, check: "" };
+const KEPT = "fireclay-draft";
+
+/** Puts something into the playground, for the next visit there. */
+export function keepDraft(draft: Partial<Draft>): void {
+  sessionStorage.setItem(KEPT, JSON.stringify({ ...FRESH, ...draft }));
+}
+
+function kept(): Draft {
+  try { return { ...FRESH, ...JSON.parse(sessionStorage.getItem(KEPT) ?? "{}") }; } catch { return FRESH; }
+}
+
+function lines(text: string): string[] {
+  return text.split(/[\s,]+/).filter(Boolean);
+}
+
+/** The draft as the body of POST /v1/runs. */
+export function requestOf(draft: Draft): Record<string, unknown> {
+  const said: Record<string, unknown> = { language: draft.language, code: draft.code };
+  if (draft.stdin) said.stdin = draft.stdin;
+  if (lines(draft.packages).length) said.packages = lines(draft.packages);
+  if (draft.auto) said.auto_packages = true;
+  if (lines(draft.hosts).length) said.egress = { allow: lines(draft.hosts) };
+  const limits: Record<string, number> = {};
+  if (Number(draft.timeout) > 0) limits.timeout_ms = Math.round(Number(draft.timeout) * 1000);
+  if (Number(draft.memory) > 0) limits.memory_bytes = Math.round(Number(draft.memory)) << 20;
+  if (Object.keys(limits).length) said.limits = limits;
+  if (draft.check) said.check = draft.check;
+  if (draft.review) said.review = true;
+  return said;
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** The draft for a terminal or a program. */
+export function spelled(draft: Draft, way: "curl" | "python" | "cli"): string {
+  const said = requestOf(draft);
+  if (way === "curl") return `curl ${location.origin}/v1/runs \\\n  -H "Authorization: Bearer $FIRECLAY_API_KEY" \\\n  -H 'Content-Type: application/json' \\\n  -d ${quoted(JSON.stringify({ ...said, wait: true }))}`;
+  if (way === "python") {
+    const { code, language, ...rest } = said;
+    const python = (value: unknown) => JSON.stringify(value).replace(/\btrue\b/g, "True").replace(/\bfalse\b/g, "False");
+    const more = Object.entries(rest).map(([name, value]) => `,\n        ${name}=${python(value)}`).join("");
+    return `from fireclay import Fireclay\n\nwith Fireclay(${JSON.stringify(location.origin)}) as fc:  # and FIRECLAY_API_KEY\n    result = fc.run(\n        ${JSON.stringify(code)},\n        language=${JSON.stringify(language)}${more},\n    )\n    print(result.outcome, result.stdout)`;
+  }
+  const words = ["fireclay run", `--language ${draft.language}`];
+  for (const one of lines(draft.packages)) words.push(`--package ${quoted(one)}`);
+  if (draft.auto) words.push("--auto-packages");
+  for (const one of lines(draft.hosts)) words.push(`--allow-host ${quoted(one)}`);
+  if (Number(draft.timeout) > 0) words.push(`--timeout ${draft.timeout}s`);
+  if (Number(draft.memory) > 0) words.push(`--memory ${draft.memory}MiB`);
+  words.push(`--code ${quoted(draft.code)}`);
+  return draft.stdin ? `printf %s ${quoted(draft.stdin)} | ${words.join(" ")} --stdin -` : words.join(" ");
+}
+
+interface State { heard: Heard[]; run: string | null; began: number; running: boolean; result: RunResult | null; problem: Problem | null; omitted: boolean; phase: string }
+const IDLE: State = { heard: [], run: null, began: 0, running: false, result: null, problem: null, omitted: false, phase: "" };
+
+export function Playground() {
+  const [draft, set] = useState<Draft>(kept);
+  const [state, put] = useState<State>(IDLE);
+  const [tab, choose] = useState<"output" | "details">("output");
+  const [sharing, share] = useState(false);
+  const [limits, learn] = useState<{ limits: Limits } | null>(null);
+  const end = useRef<AbortController | null>(null);
+  const change = (part: Partial<Draft>) => set((before) => {
+    const next = { ...before, ...part };
+    sessionStorage.setItem(KEPT, JSON.stringify(next));
+    return next;
+  });
+  useEffect(() => { get<{ limits: Limits }>("/v1/limits").then(learn, () => {}); return () => end.current?.abort(); }, []);
+  // A run of before, to be run again with changes.
+  useEffect(() => { if (read().args.get("draft")) { set(kept()); setArgs({ draft: null }); } }, []);
+
+  const run = async () => {
+    end.current?.abort();
+    const stop = (end.current = new AbortController());
+    let heard: Heard[] = [], waiting = false;
+    put({ ...IDLE, running: true, began: Date.now(), phase: "sending" });
+    choose("output");
+    const flush = () => { waiting = false; if (!stop.signal.aborted) put((before) => ({ ...before, heard })); };
+    try {
+      const answer = await ask("POST", "/v1/runs", requestOf(draft), { signal: stop.signal, headers: { accept: "text/event-stream" } });
+      put((before) => ({ ...before, run: answer.headers.get("location")?.split("/").pop() ?? null, phase: "queued" }));
+      for await (const { event, data } of events(answer)) {
+        if (event === "stdout" || event === "stderr") {
+          const text = data.text ?? `[${bytes(Math.floor((data.base64?.length ?? 0) * 0.75))} that are not UTF-8]`;
+          const last = heard[heard.length - 1];
+          heard = last?.from === event ? [...heard.slice(0, -1), { from: event, text: last.text + text }] : [...heard, { from: event, text }];
+          if (!waiting) { waiting = true; setTimeout(flush, 60); }
+        } else if (event === "started") put((before) => ({ ...before, phase: "running" }));
+        else if (event === "omitted") put((before) => ({ ...before, omitted: true }));
+        else if (event === "settled") put((before) => ({ ...before, heard, result: data as RunResult, run: data.id, running: false }));
+        else if (event === "problem") put((before) => ({ ...before, problem: data as Problem, running: false }));
+      }
+      put((before) => ({ ...before, heard, running: false }));
+    } catch (error) {
+      if (!stop.signal.aborted) put((before) => ({ ...before, heard, running: false, problem: problemOf(error) }));
+    }
+  };
+  const stop = () => {
+    const id = state.run;
+    // Without its name it ends with its connection or its limit.
+    if (id) ask("POST", `/v1/runs/${id}/cancel`).catch(() => {});
+    else { end.current?.abort(); put((before) => ({ ...before, running: false })); }
+  };
+  const options = [draft.packages && `${lines(draft.packages).length} packages`, draft.hosts && `${lines(draft.hosts).length} hosts`, draft.stdin && "stdin", (draft.timeout || draft.memory) && "limits", draft.review && "review"].filter(Boolean);
+
+  return (
+    <>
+      <Head title="Playground" note="Code from a model, or from you, in a sandbox that is gone afterwards.">
+        <button onClick={() => share(true)}>Copy as…</button>
+      </Head>
+      <div class="play">
+        <section class="card" aria-label="Program">
+          <header>
+            <Segment label="Language" options={LANGUAGES.map((one) => [one, ({ python: "Python", javascript: "JavaScript", typescript: "TypeScript", bash: "Bash" })[one]] as const)} value={draft.language}
+              choose={(language) => change({ language, code: draft.code === EXAMPLES[draft.language] || !draft.code.trim() ? EXAMPLES[language] : draft.code })} />
+            <span class="grow" />
+            {state.running ? <button class="danger" onClick={stop}>Stop</button> : <button class="primary" onClick={run}><Icon name="play" />Run <kbd>Ctrl ⏎</kbd></button>}
+          </header>
+          <Editor value={draft.code} language={draft.language} label="Code" change={(code) => change({ code })} run={run} />
+          <details class="options">
+            <summary>Options{options.length > 0 && <span class="soft"> · {options.join(", ")}</span>}</summary>
+            <div>
+              <div class="fields">
+                <Field label="Packages" hint="names, apart by spaces; installed for this run"><input class="code" value={draft.packages} placeholder="numpy pandas" onInput={(event) => change({ packages: event.currentTarget.value })} /></Field>
+                <Field label="Hosts it may reach" hint="none: no network at all"><input class="code" value={draft.hosts} placeholder="api.example.com:443" onInput={(event) => change({ hosts: event.currentTarget.value })} /></Field>
+                <Field label="Time limit, seconds"><input type="number" min="0" step="any" value={draft.timeout} placeholder={limits ? String(limits.limits.timeout_ms / 1000) : ""} onInput={(event) => change({ timeout: event.currentTarget.value })} /></Field>
+                <Field label="Memory limit, MiB"><input type="number" min="0" value={draft.memory} placeholder={limits ? String(limits.limits.memory_bytes >> 20) : ""} onInput={(event) => change({ memory: event.currentTarget.value })} /></Field>
+                <Field label="Static check"><select value={draft.check} onChange={(event) => change({ check: event.currentTarget.value })}><option value="">as the service says</option><option value="off">off</option><option value="warn">warn</option><option value="deny">deny</option></select></Field>
+              </div>
+              <Field label="Standard input"><textarea class="code" rows={3} value={draft.stdin} onInput={(event) => change({ stdin: event.currentTarget.value })} /></Field>
+              <div class="row">
+                <label class="check"><input type="checkbox" checked={draft.auto} onChange={(event) => change({ auto: event.currentTarget.checked })} />Install what it imports</label>
+                <label class="check"><input type="checkbox" checked={draft.review} onChange={(event) => change({ review: event.currentTarget.checked })} />Have a model review it first</label>
+              </div>
+            </div>
+          </details>
+        </section>
+        <section class="card result" aria-label="Result" aria-busy={state.running}>
+          <header>
+            <h2 class="grow">Result</h2>
+            <div class="status" role="status">
+              {state.running && <><Outcome of="running" /><Timer since={state.began} /></>}
+              {state.result && <><Outcome of={state.result.outcome ?? state.result.fault?.code ?? "fault"} /><span>{ms(state.result.usage.wall_ms)}</span><span>{bytes(state.result.usage.memory_peak_bytes)}</span></>}
+            </div>
+          </header>
+          {state.result && <Tabs label="Result" options={[["output", "Output"], ["details", "Details", state.result.findings.length + state.result.egress.length]]} value={tab} choose={choose} />}
+          <div class="body">
+            {state.problem && <Trouble problem={state.problem} />}
+            {state.result ? (tab === "output" ? <Result result={state.result} streamed={state.heard} /> : <div class="stack"><About result={state.result} /><a href={`${href("traces")}?q=${state.result.id}`}>Its trace</a></div>)
+              : state.heard.length > 0 ? <Output heard={state.heard} />
+              : state.running ? <p class="soft">Waiting for the first output.</p>
+              : !state.problem && <div class="empty"><h2>Nothing has run yet</h2><p>Press Run, or <kbd>Ctrl ⏎</kbd> in the editor. Output appears here as it is written; plots, tables and files follow.</p></div>}
+            {state.omitted && <p class="small warn">Some of the output was left out of the stream.</p>}
+          </div>
+        </section>
+      </div>
+      {sharing && <Share draft={draft} close={() => share(false)} />}
+    </>
+  );
+}
+
+function Timer({ since }: { since: number }) {
+  const [now, tick] = useState(Date.now());
+  useEffect(() => { const timer = setInterval(() => tick(Date.now()), 100); return () => clearInterval(timer); }, []);
+  return <span aria-hidden="true">{((now - since) / 1000).toFixed(1)} s</span>;
+}
+
+function Share({ draft, close }: { draft: Draft; close: () => void }) {
+  const [way, choose] = useState<"curl" | "python" | "cli">("curl");
+  const text = spelled(draft, way);
+  return (
+    <Dialog label="Copy as" close={close}>
+      <div class="stack">
+        <div class="row between"><Segment label="Form" options={[["curl", "curl"], ["python", "Python"], ["cli", "CLI"]]} value={way} choose={choose} /><Copy text={text} /></div>
+        <div class="shown"><Code text={text} language={way === "python" ? "python" : "bash"} wrap /></div>
+        <div class="row between"><span class="small soft">Keys are never part of it.</span><button onClick={close}>Close</button></div>
+      </div>
+    </Dialog>
+  );
+}
