@@ -3,7 +3,6 @@
 use crate::attach::Attachments;
 use crate::batches::Batches;
 use crate::chat::Parted;
-use crate::checks;
 use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
 use crate::live::{Judge, Live, LiveRun};
@@ -14,7 +13,6 @@ use crate::problem::Problem;
 use crate::pulse::Pulse;
 use crate::quotas::Quotas;
 use crate::receipts::Signer;
-use crate::reviews;
 use crate::sessions::{Bound, Busy, Sessions};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
@@ -29,7 +27,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{Admission, Idempotency, NewRun, Reader, Scope, Store, StoreError};
 use worker::machine::{Event, Machine, Order, Ticket};
 use worker::queue::{Full, Share};
-use worker::template::NotReady;
 
 mod drain;
 mod policy;
@@ -58,6 +55,8 @@ pub struct Parts {
     pub local: Option<Local>,
     /// The language model that its settings name, or why there is none.
     pub model: Result<Arc<dyn Model>, NoModel>,
+    /// What is done about traces.
+    pub traces: Traces,
 }
 
 /// The service. One in a process.
@@ -162,12 +161,21 @@ enum Queued {
 impl Service {
     /// A service at rest.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { settings, machine, store, alone_missing, signer, doctor, session_files, local, model } =
-            parts;
+        let Parts {
+            settings,
+            machine,
+            store,
+            alone_missing,
+            signer,
+            doctor,
+            session_files,
+            local,
+            model,
+            traces,
+        } = parts;
         let quotas = Quotas::new(&settings, machine.load().places);
         let models = Models::new(model, &settings.model);
         let (policy, reader) = (settings.policy(), store.reader());
-        let traces = Traces::new(&settings.traces);
         Arc::new(Self {
             settings,
             policy,
@@ -193,17 +201,6 @@ impl Service {
         })
     }
 
-    /// Completes a request as it would be run for this tenant, or says what is wrong with it.
-    pub async fn admit(&self, tenant: &TenantId, request: RunRequest) -> Result<RunSpec, Problem> {
-        let quota = self.quotas.of(&self.reader, tenant).await?;
-        let spec = RunSpec::admit(request, &quota.narrow(&self.policy))?;
-        self.machine.check(&spec).map_err(|not| match not {
-            NotReady::Rejected(rejection) => Problem::from(rejection),
-            NotReady::Fault(fault) => Problem::from(fault),
-        })?;
-        Ok(spec)
-    }
-
     /// Takes a run in: admitted, recorded and queued when this returns.
     pub async fn submit(self: &Arc<Self>, submission: Submission) -> Result<Submitted, Problem> {
         self.submit_judged(submission, None).await
@@ -227,7 +224,6 @@ impl Service {
             trace,
         } = submission;
         let mut timeline = Timeline::begin(&self.traces, trace);
-        let mut did = |what: &str| timeline.iter_mut().for_each(|timeline| timeline.mark(what));
         if self.is_draining() {
             return Err(draining());
         }
@@ -252,23 +248,15 @@ impl Service {
         self.machine
             .room(tenant.as_str(), share)
             .map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
-        did("admission");
-        let mut checked = checks::of(check, &spec).await?;
-        did("check");
-        if review && !checked.denied {
-            let against = reviews::of(&self.models, &tenant, &spec).await?;
-            checked.denied = !against.is_empty();
-            checked.findings.extend(against);
-            did("review");
-        }
+        timeline.iter_mut().for_each(|timeline| timeline.mark("admission"));
+        let checked = self.judged(&tenant, (check, review), &spec, &mut timeline).await?;
         if !checked.denied {
             spec.environment = match environment {
                 Some(installed) => Some(installed),
                 None => self.install(&tenant, &spec.template, &needs).await?,
             };
-            if spec.environment.is_some() {
-                did("package build");
-            }
+            let built = timeline.iter_mut().filter(|_| spec.environment.is_some());
+            built.for_each(|timeline| timeline.mark("package build"));
         }
         let id = RunId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let created_at = worker::run::now();
