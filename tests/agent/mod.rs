@@ -12,6 +12,7 @@ mod reviews;
 mod secrets;
 mod stories;
 mod tasks;
+mod traces;
 mod trouble;
 
 use fireclay_tests::run::feed;

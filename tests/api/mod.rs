@@ -19,6 +19,8 @@ mod keys;
 mod kills;
 mod lifecycle;
 mod mcp;
+mod metrics;
+mod otlp;
 mod packages;
 mod packages_npm;
 mod ports;

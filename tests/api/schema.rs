@@ -27,6 +27,8 @@ const HOOKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/api");
 const REVOKE: &str = "/v1/keys/{id}";
 /// Goes on as long as its reader listens; tests/api/sessions_archive.rs has it.
 const WATCH: &str = "/v1/sessions/{id}/watch";
+/// Likewise; tests/api/traces.rs has it.
+const FOLLOW: &str = "/v1/traces/events";
 
 /// The program, in a virtual environment below `target/` that is made once.
 fn schemathesis() -> PathBuf {
@@ -86,7 +88,7 @@ fn whatever_is_sent_is_answered_as_described() {
     };
     println!(
         "{}",
-        said(BEYOND_SCHEMAS, &["--exclude-path", REVOKE, "--exclude-path", BATCHES, "--exclude-path", WATCH])
+        said(BEYOND_SCHEMAS, &[REVOKE, BATCHES, WATCH, FOLLOW].map(|path| ["--exclude-path", path]).concat())
     );
     println!("{}", said(LINES_APART, &["--include-path", BATCHES]));
     // Last, since it may find the very key that all requests are made with.

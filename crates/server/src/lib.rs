@@ -36,6 +36,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use traces::otlp;
 
 /// Why a service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,10 @@ pub async fn serve(
         tokio::spawn(listen::serve(listener, (router, end), service.clone(), told))
     });
     let keeping = tokio::spawn(keep_house(service.clone()));
+    let sending = service.traces.collector.clone().map(|collector| {
+        let end = CancellationToken::new();
+        (tokio::spawn(otlp::export(service.clone(), collector, end.clone())), end)
+    });
     let relieving = tokio::spawn({
         let service = service.clone();
         async move { service.relieve_memory().await }
@@ -113,6 +118,10 @@ pub async fn serve(
         take_back_all(&service).await;
         service.sessions.end_all("the service ended in order");
         drop(tokio::time::timeout(patience, service.sessions.empty()).await);
+        if let Some((sending, end)) = sending {
+            end.cancel();
+            drop(tokio::time::timeout(patience, sending).await);
+        }
     };
     tokio::select! {
         () = drained => {}

@@ -3,7 +3,6 @@
 use crate::attach::Attachments;
 use crate::batches::Batches;
 use crate::chat::Parted;
-use crate::checks;
 use crate::console::Logins;
 use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
@@ -15,7 +14,6 @@ use crate::problem::Problem;
 use crate::pulse::Pulse;
 use crate::quotas::Quotas;
 use crate::receipts::Signer;
-use crate::reviews;
 use crate::sessions::{Bound, Busy, Sessions};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
@@ -58,6 +56,8 @@ pub struct Parts {
     pub local: Option<Local>,
     /// The language model that its settings name, or why there is none.
     pub model: Result<Arc<dyn Model>, NoModel>,
+    /// What is done about traces.
+    pub traces: Traces,
 }
 
 /// The service. One in a process.
@@ -164,12 +164,21 @@ enum Queued {
 impl Service {
     /// A service at rest.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { settings, machine, store, alone_missing, signer, doctor, session_files, local, model } =
-            parts;
+        let Parts {
+            settings,
+            machine,
+            store,
+            alone_missing,
+            signer,
+            doctor,
+            session_files,
+            local,
+            model,
+            traces,
+        } = parts;
         let quotas = Quotas::new(&settings, machine.load().places);
         let models = Models::new(model, &settings.model);
         let (policy, reader) = (settings.policy(), store.reader());
-        let traces = Traces::new(&settings.traces);
         Arc::new(Self {
             settings,
             policy,
@@ -196,15 +205,6 @@ impl Service {
         })
     }
 
-    /// Completes a request as it would be run for this tenant, or says what is wrong with it.
-    pub async fn admit(&self, tenant: &TenantId, request: RunRequest) -> Result<RunSpec, Problem> {
-        let quota = self.quotas.of(&self.reader, tenant).await?;
-        let request = self.machine.templates().fill(request);
-        let spec = RunSpec::admit(request, &quota.narrow(&self.policy))?;
-        self.machine.check(&spec)?;
-        Ok(spec)
-    }
-
     /// Takes a run in: admitted, recorded and queued when this returns.
     pub async fn submit(self: &Arc<Self>, submission: Submission) -> Result<Submitted, Problem> {
         self.submit_judged(submission, None).await
@@ -228,7 +228,6 @@ impl Service {
             trace,
         } = submission;
         let mut timeline = Timeline::begin(&self.traces, trace);
-        let mut did = |what: &str| timeline.iter_mut().for_each(|timeline| timeline.mark(what));
         if self.is_draining() {
             return Err(draining());
         }
@@ -254,24 +253,16 @@ impl Service {
         self.machine
             .room(tenant.as_str(), share)
             .map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
-        did("admission");
-        let mut checked = checks::of(check, &spec).await?;
-        did("check");
-        if review && !checked.denied {
-            let against = reviews::of(&self.models, &tenant, &spec).await?;
-            checked.denied = !against.is_empty();
-            checked.findings.extend(against);
-            did("review");
-        }
+        timeline.iter_mut().for_each(|timeline| timeline.mark("admission"));
+        let checked = self.judged(&tenant, (check, review), &spec, &mut timeline).await?;
         if !checked.denied {
             spec.environment = match (environment, &session) {
                 (Some(installed), _) => Some(installed),
                 (None, Some(bound)) => self.install_in((&tenant, bound), &mut spec, needs).await?,
                 (None, None) => self.install(&tenant, &spec.template, &needs).await?,
             };
-            if spec.environment.is_some() {
-                did("package build");
-            }
+            let built = timeline.iter_mut().filter(|_| spec.environment.is_some());
+            built.for_each(|timeline| timeline.mark("package build"));
         }
         let id = RunId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let created_at = worker::run::now();

@@ -28,7 +28,11 @@ const PARTS: u32 = 4;
 /// One client, many, and all at once.
 pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     let service = bench.service()?;
-    let tables = vec![one_client(bench, &service)?, many_clients(bench, &service)?, burst(bench, &service)?];
+    let mut tables =
+        vec![one_client(bench, &service)?, many_clients(bench, &service)?, burst(bench, &service)?];
+    if bench.options.service.is_none() {
+        tables.push(untraced(bench, &service)?);
+    }
     service.end()?;
     Ok(tables)
 }
@@ -162,6 +166,35 @@ fn many_clients(bench: &Bench, service: &Service) -> anyhow::Result<Table> {
             ],
         ));
     }
+    Ok(table)
+}
+
+/// What traces cost: the same requests to a service that records none, in turns.
+fn untraced(bench: &Bench, service: &Service) -> anyhow::Result<Table> {
+    say("warm, without traces");
+    let seconds = bench.options.seconds;
+    let title = format!(
+        "traces recorded and not, {WIDTH} clients, {seconds} s of each in {PARTS} turns; {}",
+        machine()
+    );
+    let mut table = Table::new(Scenario::Warm, title, &["traced per s", "untraced per s", "x"]);
+    let other = bench.own_service("untraced", &["traces.enabled=false"])?;
+    let body = smallest(PYTHON);
+    let part = Duration::from_secs(seconds) / PARTS;
+    let (mut traced, mut untraced) = (Rate::default(), Rate::default());
+    for _ in 0..PARTS {
+        for (service, rate) in [(service, &mut traced), (&other, &mut untraced)] {
+            rate.add(at_once(part, || {
+                let mut client = service.connect()?;
+                let body = &body;
+                Ok(move || request(&mut client, body, "1"))
+            })?);
+        }
+    }
+    other.end()?;
+    let (traced, untraced) = (traced.per_second(), untraced.per_second());
+    let name = format!("{}, {WIDTH} clients", PYTHON.name);
+    table.rows.push(Row::of(name, vec![traced, untraced, ratio(traced, untraced)]));
     Ok(table)
 }
 

@@ -15,6 +15,7 @@ use server::local::Local;
 use server::receipts::Signer;
 use server::service::{self, Parts, Service};
 use server::settings::Settings;
+use server::traces::Traces;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -142,6 +143,8 @@ pub fn start(
     let model = model::of(&settings.model, data)?;
     let session_files = data.join(SESSIONS);
     std::fs::create_dir_all(&session_files).with_context(|| format!("make {}", session_files.display()))?;
+    let headers = env::key_in("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
+    let traces = Traces::new(&settings.traces, &headers, Vec::new()).map_err(anyhow::Error::msg)?;
     let service = Service::new(Parts {
         settings,
         machine,
@@ -152,6 +155,7 @@ pub fn start(
         session_files,
         local,
         model,
+        traces,
     });
     drop(entered);
     let interrupted =

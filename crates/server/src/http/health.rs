@@ -93,6 +93,15 @@ async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Result<
         pool.warm, pool.cold
     )
     .expect("a String takes all");
+    let (sent, load) = (&service.traces.sent, std::sync::atomic::Ordering::Relaxed);
+    writeln!(
+        text,
+        "# HELP fireclay_otlp_traces_total Ended traces for the collector\n# TYPE fireclay_otlp_traces_total counter\n\
+         fireclay_otlp_traces_total{{result=\"taken\"}} {}\nfireclay_otlp_traces_total{{result=\"dropped\"}} {}",
+        sent.taken.load(load),
+        sent.dropped.load(load)
+    )
+    .expect("a String takes all");
     service.machine.phases().write(&mut text);
     service.counters.write(&mut text);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))

@@ -9,6 +9,7 @@ use crate::http::guard::Caller;
 use crate::http::runs::{page_of, time_of};
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, now_ms, read};
+use crate::traces::Change;
 use crate::traces::summary::{self, BUCKETS_MAX};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -188,7 +189,7 @@ async fn summary(
         let hint = format!("use 1 to {BUCKETS_MAX}");
         return Err(Problem::new(Kind::InvalidRequest, "too many parts, or none", hint).of_field("buckets"));
     }
-    let until_us = time_of("until", query.until)?.map_or_else(|| now_ms() + 1, |ms| ms).saturating_mul(1000);
+    let until_us = time_of("until", query.until)?.unwrap_or_else(|| now_ms() + 1).saturating_mul(1000);
     let since_us = time_of("since", query.since)?.map_or(until_us - SUMMARY_US, |ms| ms.saturating_mul(1000));
     if since_us >= until_us {
         let hint = "let `since` be before `until`";
@@ -255,7 +256,7 @@ async fn note(
     service.store.remark_trace(scope.clone(), id, remark).await.map_err(|error| gone(error, id))?;
     let row = read(&service.reader, move |reader| reader.trace_row(&scope, id)).await?;
     let row = row.ok_or_else(|| Problem::not_found("trace", &id.to_string()))?;
-    service.traces.notices.tell(&row.tenant, id, false, false);
+    service.traces.notices.tell(&row.tenant, id, Change::Told);
     Ok(Json(TraceRowView::of(row, &service.traces)))
 }
 
@@ -282,7 +283,7 @@ async fn remove(
     let row = row.ok_or_else(|| Problem::not_found("trace", &id.to_string()))?;
     let removed = service.store.remove_trace(scope, id, caller.actor.clone(), now_ms()).await;
     removed.map_err(|error| gone(error, id))?;
-    service.traces.notices.tell(&row.tenant, id, false, true);
+    service.traces.notices.tell(&row.tenant, id, Change::Removed);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -324,7 +325,7 @@ async fn remove_all(
         let gone = service.store.remove_traces(scope.clone(), ids, caller.actor.clone(), now_ms()).await?;
         removed += gone.len() as u64;
         for row in listed.items.iter().filter(|row| gone.contains(&row.id)) {
-            service.traces.notices.tell(&row.tenant, row.id, false, true);
+            service.traces.notices.tell(&row.tenant, row.id, Change::Removed);
         }
         page.cursor = listed.next;
         if page.cursor.is_none() {

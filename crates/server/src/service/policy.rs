@@ -1,11 +1,23 @@
-//! What runs of a tenant get, and what they may do without.
+//! What runs of a tenant get, what they may do without, and what is said of each before it is taken in.
 
 use super::Service;
+use crate::checks::{self, Checked};
 use crate::problem::Problem;
-use model::{Layer, Policy, TenantId};
+use crate::reviews;
+use crate::traces::Timeline;
+use model::{CheckMode, CheckPolicy, Layer, Policy, RunRequest, RunSpec, TenantId};
 use std::collections::BTreeSet;
 
 impl Service {
+    /// Completes a request as it would be run for this tenant, or says what is wrong with it.
+    pub async fn admit(&self, tenant: &TenantId, request: RunRequest) -> Result<RunSpec, Problem> {
+        let quota = self.quotas.of(&self.reader, tenant).await?;
+        let request = self.machine.templates().fill(request);
+        let spec = RunSpec::admit(request, &quota.narrow(&self.policy))?;
+        self.machine.check(&spec)?;
+        Ok(spec)
+    }
+
     /// The policy for this tenant's runs.
     pub async fn policy_of(&self, tenant: &TenantId) -> Result<Policy, Problem> {
         Ok(self.quotas.of(&self.reader, tenant).await?.narrow(&self.policy))
@@ -18,5 +30,24 @@ impl Service {
             missing.extend(&self.alone_missing);
         }
         missing
+    }
+
+    /// What the check says of a run that has room, and the review of one that it lets pass.
+    pub(super) async fn judged(
+        &self,
+        tenant: &TenantId,
+        (check, review): ((CheckMode, CheckPolicy), bool),
+        spec: &RunSpec,
+        timeline: &mut Option<Timeline>,
+    ) -> Result<Checked, Problem> {
+        let mut checked = checks::of(check, spec).await?;
+        timeline.iter_mut().for_each(|timeline| timeline.mark("check"));
+        if review && !checked.denied {
+            let against = reviews::of(&self.models, tenant, spec).await?;
+            checked.denied = !against.is_empty();
+            checked.findings.extend(against);
+            timeline.iter_mut().for_each(|timeline| timeline.mark("review"));
+        }
+        Ok(checked)
     }
 }

@@ -3,6 +3,7 @@
 use super::{Service, Unrecorded, now_ms};
 use crate::live::LiveRun;
 use crate::problem::Problem;
+use crate::traces::Change;
 use model::{Fault, FaultCode, RunId, RunResult};
 use std::sync::Arc;
 use store::Settlement;
@@ -81,7 +82,8 @@ impl Service {
     pub(super) fn tell_trace(&self, id: &RunId, ended: bool) {
         let live = self.live.get(id.as_str());
         if let Some((tenant, own)) = live.as_ref().and_then(|live| Some((&live.tenant, live.trace()?))) {
-            self.traces.notices.tell(tenant, own.trace, ended, false);
+            let change = if ended { Change::Ended(own.span) } else { Change::Told };
+            self.traces.notices.tell(tenant, own.trace, change);
         }
     }
 }

@@ -244,6 +244,16 @@ pub struct TraceSettings {
     pub age_ms: u64,
     /// How many.
     pub max: u64,
+    /// Who else is told.
+    pub otlp: OtlpSettings,
+}
+
+/// A collector that is sent traces.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtlpSettings {
+    /// Where; empty is none.
+    pub endpoint: String,
 }
 
 /// What listens in sessions.

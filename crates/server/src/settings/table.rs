@@ -184,6 +184,11 @@ pub const TABLE: &[Row] = &[
         "\"720h\"",
         "How long traces are kept; that of a run goes with the run at the latest",
     ),
+    row(
+        "traces.otlp.endpoint",
+        "\"\"",
+        "The OpenTelemetry collector that traces are sent to when they end (OTLP/HTTP, Protocol Buffers), such as `http://127.0.0.1:4318`; empty is none. Headers for it, `NAME=VALUE,…`, are in the variable OTEL_EXPORTER_OTLP_HEADERS",
+    ),
     row("traces.max", "1000000", "How many traces are kept; the oldest go first"),
     row(
         "allowed_hosts",

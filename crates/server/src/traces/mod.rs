@@ -5,6 +5,7 @@
 //! `notices.rs`, and reads the store. docs/design/0023-traces.md says why.
 
 mod notices;
+pub mod otlp;
 mod record;
 mod redact;
 mod run;
@@ -14,7 +15,7 @@ mod task;
 mod timeline;
 mod tree;
 
-pub use notices::{Notice, Notices};
+pub use notices::{Change, Notice, Notices};
 pub use record::{Beginning, alone};
 pub use redact::Redactor;
 pub use span::{Payload, Span, SpanEvent, SpanKind, SpanStatus, time};
@@ -22,6 +23,7 @@ pub use timeline::{Timeline, Times};
 
 use crate::settings::TraceSettings;
 use model::TraceParent;
+use otlp::{Collector, Sent};
 use std::sync::OnceLock;
 use store::TraceContent;
 use tokio_util::sync::CancellationToken;
@@ -57,20 +59,32 @@ pub struct Traces {
     pub notices: Notices,
     /// Takes secrets out of texts.
     pub redactor: Redactor,
+    /// Where ended ones are sent.
+    pub collector: Option<Collector>,
+    /// How many were.
+    pub sent: Sent,
     ending: OnceLock<CancellationToken>,
 }
 
 impl Traces {
-    /// As the settings say.
-    pub fn new(settings: &TraceSettings) -> Self {
-        Self {
+    /// As the settings say. `headers` are for the collector, as [`Collector::new`] takes them; they and `secrets` are in no trace. Fails with words
+    /// for whoever wrote the settings.
+    pub fn new(settings: &TraceSettings, headers: &str, mut secrets: Vec<String>) -> Result<Self, String> {
+        let collector = match settings.otlp.endpoint.as_str() {
+            "" => None,
+            endpoint => Some(Collector::new(endpoint, headers).map_err(|why| format!("traces.otlp: {why}"))?),
+        };
+        secrets.extend(collector.iter().flat_map(Collector::secrets));
+        Ok(Self {
             enabled: settings.enabled,
             content: settings.content,
             bytes_max: usize::try_from(settings.bytes_max).unwrap_or(usize::MAX),
             notices: Notices::default(),
-            redactor: Redactor::new(Vec::new()),
+            redactor: Redactor::new(secrets),
+            collector,
+            sent: Sent::default(),
             ending: OnceLock::new(),
-        }
+        })
     }
 
     /// Says what fires when those who follow are to be sent away.

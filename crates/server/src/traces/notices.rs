@@ -1,6 +1,6 @@
 //! Tells that a trace changed: which, not how. Whoever follows reads the store, as slowly as it likes; nobody who records waits.
 
-use model::{TenantId, TraceId};
+use model::{SpanId, TenantId, TraceId};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -17,10 +17,19 @@ pub struct Notice {
     pub tenant: TenantId,
     /// Which.
     pub id: TraceId,
-    /// Whether a part of it ended.
-    pub ended: bool,
-    /// Whether it was removed.
-    pub removed: bool,
+    /// What happened to it.
+    pub change: Change,
+}
+
+/// What happened to a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It began, or something was noted.
+    Told,
+    /// The part of it ended whose span this is.
+    Ended(SpanId),
+    /// It is gone.
+    Removed,
 }
 
 /// The latest changes.
@@ -42,14 +51,14 @@ impl Notices {
     }
 
     /// Tells of a change that is in the store.
-    pub fn tell(&self, tenant: &TenantId, id: TraceId, ended: bool, removed: bool) {
+    pub fn tell(&self, tenant: &TenantId, id: TraceId, change: Change) {
         let mut kept = self.kept();
         if kept.len() == KEPT {
             kept.pop_front();
         }
         self.last.send_modify(|last| {
             *last += 1;
-            kept.push_back(Notice { number: *last, tenant: tenant.clone(), id, ended, removed });
+            kept.push_back(Notice { number: *last, tenant: tenant.clone(), id, change });
         });
     }
 
@@ -63,6 +72,11 @@ impl Notices {
         let mut changed = self.last.subscribe();
         // The sender lives as long as we do, so this never fails.
         drop(changed.wait_for(|last| *last > number).await);
+        self.kept_after(number, most)
+    }
+
+    /// As [`Notices::after`], but does not wait.
+    pub fn kept_after(&self, number: u64, most: usize) -> Vec<Notice> {
         let kept = self.kept();
         let first = kept.partition_point(|notice| notice.number <= number);
         kept.iter().skip(first).take(most).cloned().collect()

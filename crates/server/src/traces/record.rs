@@ -2,7 +2,7 @@
 
 use super::span::Showing;
 use super::timeline::{fresh_ids, now_us};
-use super::{Redactor, Span, Timeline, Times, Traces, run, task, tree};
+use super::{Change, Redactor, Span, Timeline, Times, Traces, run, task, tree};
 use crate::problem::Problem;
 use crate::service::{Service, read};
 use model::{RunResult, TaskId, TenantId, TraceId, TraceParent};
@@ -77,7 +77,8 @@ impl Service {
 
     async fn tell_of(&self, tenant: &TenantId, object: &str, ended: bool) {
         if let Some(own) = self.trace_of(object).await {
-            self.traces.notices.tell(tenant, own.trace, ended, false);
+            let change = if ended { Change::Ended(own.span) } else { Change::Told };
+            self.traces.notices.tell(tenant, own.trace, change);
         }
     }
 
@@ -138,7 +139,7 @@ impl Service {
         let (tenant, id) = (trace.row.tenant.clone(), trace.row.id);
         let added = self.store.add_trace(trace).await?;
         if added {
-            self.traces.notices.tell(&tenant, id, true, false);
+            self.traces.notices.tell(&tenant, id, Change::Told);
         }
         Ok(added)
     }

@@ -2,8 +2,8 @@
 
 /// What stands in a secret's place.
 const REDACTED: &str = "[secret]";
-/// How a key of ours begins.
-const KEY_BEGINS: &str = "fc_";
+/// How keys of ours begin, those of tenants and those of local servers.
+const KEYS_BEGIN: [&str; 2] = ["fc_", "local_"];
 /// Characters after that which make it a key, rather than a name.
 const KEY_CHARS_MIN: usize = 24;
 /// Shorter values are found everywhere.
@@ -32,7 +32,7 @@ impl Redactor {
 
     /// The text without them.
     pub fn redact(&self, text: &str) -> String {
-        let mut text = without_keys(text);
+        let mut text = KEYS_BEGIN.iter().fold(text.to_owned(), |text, begins| without_keys(&text, begins));
         for secret in &self.secrets {
             if text.contains(secret.as_str()) {
                 text = text.replace(secret.as_str(), REDACTED);
@@ -42,16 +42,16 @@ impl Redactor {
     }
 }
 
-/// The text without what is spelled like a key of ours.
-fn without_keys(text: &str) -> String {
+/// The text without what is spelled like a key that begins so.
+fn without_keys(text: &str, begins: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(KEY_BEGINS) {
+    while let Some(at) = rest.find(begins) {
         let (before, key) = rest.split_at(at);
         clean.push_str(before);
         let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'-';
         let length = key.bytes().take_while(is_of_key).count();
-        let is_key = length >= KEY_BEGINS.len() + KEY_CHARS_MIN;
+        let is_key = length >= begins.len() + KEY_CHARS_MIN;
         clean.push_str(if is_key { REDACTED } else { &key[..length] });
         rest = &key[length..];
     }

@@ -6,6 +6,9 @@ use model::{EgressVerdict, Language, RunRequest, RunResult};
 use serde_json::{Map, Value, json};
 use store::{RunRecord, TracePart};
 
+/// Most paths of artifacts that a span names.
+const PATHS_MAX: usize = 100;
+
 /// The type of a program.
 pub fn media_type(language: Language) -> &'static str {
     match language {
@@ -95,7 +98,7 @@ fn settled(
         let start_us = (end_us - wall_us).max(root.start_us);
         root.children.push(Span::between("execution", start_us, Some(end_us)));
     }
-    root = judged(root, result);
+    root = judged(root, result, showing);
     root.output = output(result, showing);
     let findings: Vec<SpanEvent> = findings(result, root.start_us);
     for child in &mut root.children {
@@ -107,7 +110,8 @@ fn settled(
                 child.children = egress(result, times, began_us, child);
             }
             "artifacts" if !result.artifacts.is_empty() => {
-                let paths: Vec<_> = result.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
+                let first = result.artifacts.iter().take(PATHS_MAX);
+                let paths: Vec<_> = first.map(|artifact| artifact.path.as_str()).collect();
                 let bytes: u64 = result.artifacts.iter().map(|artifact| artifact.bytes).sum();
                 child.attributes.insert("fireclay.artifacts.paths".to_owned(), json!(paths));
                 child.attributes.insert("fireclay.artifacts.bytes".to_owned(), json!(bytes));
@@ -119,16 +123,16 @@ fn settled(
 }
 
 /// Whether it went well.
-fn judged(root: Span, result: &RunResult) -> Span {
+fn judged(root: Span, result: &RunResult, showing: &mut Showing<'_>) -> Span {
     if let Some(fault) = &result.fault {
         return root.failed(fault.to_string()).with("error.type", json!(fault.code));
     }
     match (result.outcome, &result.error) {
         (Some(model::Outcome::Completed) | None, _) => Span { status: SpanStatus::Ok, ..root },
         (Some(_), Some(error)) => root
-            .failed(format!("{}: {}", error.name, error.message))
-            .with("error.type", error.name.as_str())
-            .with("exception.stacktrace", error.traceback.as_str()),
+            .failed_as(showing.words(&format!("{}: {}", error.name, error.message)))
+            .with("error.type", showing.words(&error.name))
+            .with("exception.stacktrace", showing.words(&error.traceback)),
         (Some(outcome), None) => root.failed(outcome.name()).with("error.type", outcome.name()),
     }
 }

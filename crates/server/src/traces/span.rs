@@ -1,12 +1,15 @@
 //! A span as the API tells it, and how a tree of them is dressed: ids, offsets, times as text.
 
-use super::Redactor;
+use super::{Redactor, preview_of};
 use model::SpanId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use store::TraceContent;
 use utoipa::ToSchema;
+
+/// The most of a message, or of a traceback, in bytes.
+const WORDS_BYTES_MAX: usize = 4 << 10;
 
 /// One thing that happened, and all that happened within it. Names and attributes are those of OpenTelemetry where it has them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -130,6 +133,17 @@ pub struct Showing<'a> {
 }
 
 impl Showing<'_> {
+    /// A few words that code or a model may have written, such as an error: as they may be shown, if at all.
+    pub fn words(&mut self, text: &str) -> Option<String> {
+        let shown = match self.content {
+            TraceContent::Off => return None,
+            TraceContent::Preview => preview_of(&self.redactor.redact(head(text, WORDS_BYTES_MAX))),
+            TraceContent::Full => self.redactor.redact(head(text, WORDS_BYTES_MAX.min(self.left))),
+        };
+        self.left = self.left.saturating_sub(shown.len());
+        Some(shown)
+    }
+
     /// A text as it may be shown; nothing for an empty one.
     pub fn payload(&mut self, media_type: &str, text: &str) -> Option<Payload> {
         if text.is_empty() {
@@ -176,6 +190,13 @@ impl Span {
     pub fn failed(mut self, message: impl Into<String>) -> Self {
         self.status = SpanStatus::Error;
         self.message = Some(message.into());
+        self
+    }
+
+    /// Says that it went wrong, and in what words if they may be shown.
+    pub fn failed_as(mut self, words: Option<String>) -> Self {
+        self.status = SpanStatus::Error;
+        self.message = words;
         self
     }
 

@@ -171,14 +171,15 @@ impl Gathering<'_, '_> {
         let Some(mut tool) = self.tool.take() else { return };
         tool.end_us = Some(at_us);
         self.told.spans.push(match error {
-            Some(error) => tool.failed(error),
+            Some(error) => tool.failed_as(self.showing.words(error)),
             None => Span { status: SpanStatus::Ok, ..tool },
         });
     }
 
     /// A review refused the code, or a file.
     fn denied(&mut self, at_us: i64, reasons: &str) {
-        let review = Span::between("review", self.since_us, Some(at_us)).failed(reasons);
+        let words = self.showing.words(reasons);
+        let review = Span::between("review", self.since_us, Some(at_us)).failed_as(words);
         match &mut self.tool {
             Some(tool) => {
                 let start_us = tool.start_us;
@@ -201,7 +202,8 @@ impl Gathering<'_, '_> {
             self.told.used.calls += 1;
             self.told.used.failed += 1;
             self.told.used.took_us += at_us - self.since_us;
-            let chat = self.chat(at_us).failed(error);
+            let words = self.showing.words(error);
+            let chat = self.chat(at_us).failed_as(words);
             self.told.spans.push(chat);
         }
         let answer = data["answer"].as_str().or(error).unwrap_or_default();

@@ -134,7 +134,7 @@ fn task_of(
     let mut root = task::root(root.with("fireclay.task.id", part.object.as_str()), &model, &told, showing);
     root = match row.state {
         store::TaskState::Answered => Span { status: SpanStatus::Ok, ..root },
-        state if state.is_settled() => root.failed(told.answer.clone()),
+        state if state.is_settled() => root.failed_as(showing.words(&told.answer)),
         _ => root,
     };
     root.children = told.spans;
@@ -144,11 +144,9 @@ fn task_of(
 fn session_of((reader, scope): (&Reader, &Scope), part: &TracePart, root: Span) -> Result<Span, StoreError> {
     let Ok(id) = part.object.parse::<SessionId>() else { return Ok(root) };
     let mut root = root.with("fireclay.session.id", part.object.as_str());
-    if let Some(session) = reader.session(scope, &id)? {
-        if let Some(end) = session.end {
-            root = root.with("fireclay.session.why", end.why).with("fireclay.session.detail", end.detail);
-            root.status = SpanStatus::Ok;
-        }
+    if let Some(end) = reader.session(scope, &id)?.and_then(|session| session.end) {
+        root = root.with("fireclay.session.why", end.why).with("fireclay.session.detail", end.detail);
+        root.status = SpanStatus::Ok;
     }
     let filter = Filter { session: Some(id.to_string()), ..Filter::default() };
     let runs = reader.runs(scope, &filter, &Page { limit: SESSION_RUNS, cursor: None })?;

@@ -136,7 +136,7 @@ fn every_older_schema_is_brought_up_to_date() {
         let directory = tempfile::tempdir().unwrap();
         old_database(directory.path(), version);
         match Reader::open(directory.path()) {
-            Err(StoreError::Older { found, known: 7, .. }) => assert_eq!(found, version as i64),
+            Err(StoreError::Older { found, known: 8, .. }) => assert_eq!(found, version as i64),
             other => panic!("{:?}", other.err()),
         }
         let store = open(directory.path());

@@ -7,7 +7,7 @@ use crate::http::body::Query;
 use crate::http::guard::Caller;
 use crate::problem::Problem;
 use crate::service::{Service, read};
-use crate::traces::Notice;
+use crate::traces::{Change, Notice};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -115,9 +115,11 @@ impl Following {
 async fn event_of(service: &Service, notice: &Notice) -> Option<Event> {
     let event = Event::default().id(notice.number.to_string());
     let (scope, id) = (Scope::Tenant(notice.tenant.clone()), notice.id);
-    let row = match notice.removed {
-        true => None,
-        false => read(&service.reader, move |reader| reader.trace_row(&scope, id)).await.ok()?,
+    let row = match notice.change {
+        Change::Removed => None,
+        Change::Told | Change::Ended(_) => {
+            read(&service.reader, move |reader| reader.trace_row(&scope, id)).await.ok()?
+        }
     };
     match row {
         Some(row) => {

@@ -1,0 +1,90 @@
+//! The trace of a task: what the model was asked and what that cost, what it had run, where a person decided.
+
+use super::model::Model;
+use super::reviews::with;
+use serde_json::{Value, json};
+
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn names(span: &Value) -> Vec<&str> {
+    span["children"].as_array().unwrap().iter().map(|child| child["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_task_is_a_trace_of_answers_and_tools() {
+    let runs = |code: &str| json!([{"name": "run_code", "arguments": {"code": code}}]);
+    let model = Model::saying(&json!([
+        {"expect": ["1 to 100"], "text": "I add them up.", "calls": runs("print(sun(range(1, 101)))")},
+        {"expect": ["NameError"], "text": "It is called sum.", "calls": runs("print(sum(range(1, 101)))")},
+        {"expect": ["[stdout]\n5050"], "text": "The sum is 5050."},
+    ]));
+    let server = with(&model, &[]);
+    let body = json!({"question": "What is the sum of 1 to 100?", "wait": true}).to_string();
+    let headers = [("content-type", "application/json"), ("traceparent", PARENT)];
+    let answer = server.send("POST", "/v1/tasks", &headers, body.as_bytes());
+    let own = answer.header("traceparent").to_owned();
+    let task: Value = serde_json::from_str(answer.text()).unwrap();
+    assert_eq!(task["state"], "answered", "{task}");
+    let (_, trace) = server.get_json(&format!("/v1/traces/{}", &PARENT[3..35]));
+    assert_eq!(
+        (&trace["kind"], &trace["of"], &trace["outcome"]),
+        (&json!("task"), &task["id"], &json!("answered"))
+    );
+    assert_eq!(
+        (&trace["model"], &trace["output_preview"]),
+        (&json!("openai:gpt-5-mini"), &json!("The sum is 5050."))
+    );
+    let usage = &task["usage"];
+    assert_eq!(
+        (&trace["tokens_in"], &trace["tokens_out"]),
+        (&usage["input_tokens"], &usage["output_tokens"])
+    );
+    assert!(
+        (trace["cost_usd"].as_f64().unwrap() - usage["dollars"].as_f64().unwrap()).abs() < 1e-9,
+        "{trace}"
+    );
+    let root = &trace["tree"][0];
+    assert_eq!(own, format!("00-{}-{}-01", &PARENT[3..35], root["id"].as_str().unwrap()));
+    assert_eq!(root["parent"], &PARENT[36..52]);
+    let chat = "chat gpt-5-mini";
+    assert_eq!(names(root), [chat, "execute_tool run", chat, "execute_tool run", chat], "{root}");
+    let first = &root["children"][0];
+    assert_eq!((&first["kind"], &first["output"]["text"]), (&json!("client"), &json!("I add them up.")));
+    assert_eq!(first["attributes"]["gen_ai.provider.name"], "openai");
+    assert!(first["attributes"]["gen_ai.usage.input_tokens"].as_u64().unwrap() > 0, "{first}");
+    let tool = &root["children"][1];
+    assert_eq!((&tool["status"], &tool["attributes"]["fireclay.attempt"]), (&json!("error"), &json!(1)));
+    // Its run is below it, whole, and not in lists.
+    assert_eq!(names(tool), ["python run"]);
+    assert_eq!(tool["children"][0]["attributes"]["fireclay.run.id"], task["attempts"][0]["run"]);
+    assert!(names(&tool["children"][0]).contains(&"execution"), "{tool}");
+    assert_eq!(server.get_json("/v1/traces?kind=run").1["items"], json!([]));
+    let (_, numbers) = server.get_json("/v1/traces/summary");
+    let used = &numbers["models"][0];
+    assert_eq!(
+        (&used["model"], &used["calls"], &used["failed"]),
+        (&json!("openai:gpt-5-mini"), &json!(3), &json!(0))
+    );
+    assert!(!trace.to_string().contains(super::KEY));
+    assert_eq!(server.delete(&format!("/v1/tasks/{}", task["id"].as_str().unwrap())).0, 204);
+    assert_eq!(server.get_json(&format!("/v1/traces/{}", &PARENT[3..35])).0, 404, "it goes with the task");
+}
+
+#[test]
+fn a_model_that_fails_is_a_span_that_failed() {
+    let model = Model::saying(&json!([]));
+    let server = with(&model, &[]);
+    let (_, task) = server.post_json("/v1/tasks", &json!({"question": "Why?", "wait": true}));
+    assert_eq!(task["state"], "failed", "{task}");
+    let (_, list) = server.get_json("/v1/traces?kind=task");
+    assert_eq!(list["items"][0]["outcome"], "failed", "{list}");
+    let (_, trace) = server.get_json(&format!("/v1/traces/{}", list["items"][0]["id"].as_str().unwrap()));
+    let chat = &trace["tree"][0]["children"][0];
+    assert_eq!((&chat["name"], &chat["status"]), (&json!("chat gpt-5-mini"), &json!("error")), "{trace}");
+    assert_eq!(chat["message"], task["questions"][0]["error"], "{task}");
+    let (_, numbers) = server.get_json("/v1/traces/summary");
+    assert_eq!(
+        (&numbers["models"][0]["failed"], &numbers["failed_lately"][0]["kind"]),
+        (&json!(1), &json!("task"))
+    );
+}

@@ -1,0 +1,136 @@
+//! Traces sent to a collector: one that reads them with the official Protocol Buffers package of OpenTelemetry.
+
+use fireclay_tests::run::target;
+use fireclay_tests::{Data, Server};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Lines};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// From PyPI.
+const PROTO: &str = "opentelemetry-proto==1.45.2";
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// A Python that has it, in a virtual environment below `target/` that is made once.
+fn python() -> PathBuf {
+    let venv = target().join(PROTO);
+    let done = venv.join("done");
+    if !done.exists() {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+        let install = ["install", "--quiet", "--disable-pip-version-check", PROTO];
+        run(Command::new(venv.join("bin/pip")).args(install));
+        std::fs::write(done, "").unwrap();
+    }
+    venv.join("bin/python")
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A collector that is there as long as this is.
+struct Collector {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    port: String,
+}
+
+impl Collector {
+    /// One that refuses so many requests before it takes the next.
+    fn start(refusals: u32) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/api/otlp_receiver.py");
+        let mut command = Command::new(python());
+        let mut child = command.arg(script).arg(refusals.to_string()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = lines.next().unwrap().unwrap();
+        Self { child, lines, port }
+    }
+
+    /// The next request.
+    fn next(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next().expect("the collector ended").unwrap()).unwrap()
+    }
+
+    /// A service that sends to it.
+    fn service(&self) -> Server {
+        Server::start(&["--set", &format!("traces.otlp.endpoint=http://127.0.0.1:{}", self.port)])
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn span<'a>(request: &'a Value, name: &str) -> &'a Value {
+    let spans = request["spans"].as_array().unwrap();
+    spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("no {name} in {request}"))
+}
+
+#[test]
+fn a_run_is_sent_when_it_has_ended_and_again_when_it_was_refused() {
+    let mut collector = Collector::start(1);
+    let server = collector.service();
+    let body = json!({"language": "python", "code": "print('out')\n1/0"}).to_string();
+    let headers = [("content-type", "application/json"), ("traceparent", PARENT)];
+    let run: Value =
+        serde_json::from_str(server.send("POST", "/v1/runs", &headers, body.as_bytes()).text()).unwrap();
+    let refused = collector.next();
+    assert_eq!(refused["refused"], true);
+    let request = collector.next();
+    assert_eq!((&request["spans"], &request["refused"]), (&refused["spans"], &json!(false)));
+    assert_eq!(
+        (&request["path"], &request["type"]),
+        (&json!("/v1/traces"), &json!("application/x-protobuf"))
+    );
+    assert_eq!(request["resource"]["attributes"][0]["value"]["stringValue"], "fireclay");
+    let root = span(&request, "python run");
+    assert_eq!((&root["trace"], &root["parent"]), (&json!(&PARENT[3..35]), &json!(&PARENT[36..52])));
+    assert_eq!((&root["kind"], &root["status"]), (&json!(2), &json!(2)));
+    assert_eq!(root["message"], "ZeroDivisionError: division by zero");
+    let attributes = &root["attributes"];
+    assert_eq!(attributes["fireclay.run.id"], run["id"]);
+    assert_eq!(
+        (&attributes["fireclay.exit_code"], &attributes["fireclay.tenant"]),
+        (&json!("1"), &json!("local"))
+    );
+    assert_eq!(attributes["fireclay.input"], "print('out')\n1/0");
+    assert!(attributes["fireclay.isolation.layers"]["values"].as_array().unwrap().len() > 5, "{attributes}");
+    for name in ["admission", "check", "queue", "lease", "execution"] {
+        let child = span(&request, name);
+        assert_eq!((&child["parent"], &child["trace"]), (&root["id"], &root["trace"]), "{name}");
+        assert!(
+            child["start"].as_u64() >= root["start"].as_u64()
+                && child["end"].as_u64() >= child["start"].as_u64()
+        );
+    }
+    // One run more is one request more, with its spans only.
+    server.run(&json!({"language": "python", "code": "2"}));
+    let next = collector.next();
+    assert_ne!(span(&next, "python run")["trace"], root["trace"]);
+    server.wait_for_metric("fireclay_otlp_traces_total{result=\"taken\"}", 2.0);
+}
+
+#[test]
+fn a_collector_that_is_not_there_holds_up_nothing() {
+    let server = Server::start(&["--set", "traces.otlp.endpoint=http://127.0.0.1:9"]);
+    for number in 0..20 {
+        let result = server.run(&json!({"language": "python", "code": format!("print({number})")}));
+        assert_eq!(result.stdout, format!("{number}\n"));
+    }
+    // The control: they are there, and nobody took them.
+    assert_eq!(server.get_json("/v1/traces").1["items"].as_array().unwrap().len(), 20);
+    assert_eq!(server.metric("fireclay_otlp_traces_total{result=\"taken\"}"), 0.0);
+}
+
+#[test]
+fn an_address_that_cannot_be_used_is_said_at_the_start() {
+    for (endpoint, words) in [("https://c", "is not http://"), ("nothing", "is not")] {
+        let setting = format!("traces.otlp.endpoint={endpoint}");
+        let refused = Server::try_start_in(&Data::fresh(), &["--set", &setting]).err().unwrap();
+        assert!(refused.contains("traces.otlp") && refused.contains(words), "{refused}");
+    }
+}
