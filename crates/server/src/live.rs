@@ -2,13 +2,13 @@
 
 use crate::events::Log;
 use crate::problem::Problem;
+use crate::way::TakeBack;
 use model::{Fault, FaultCode, Finding, RunResult, TenantId};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use store::RunEvent;
 use tokio::sync::{Notify, watch};
-use worker::machine::Canceller;
 use worker::pool::Stream;
 
 /// What a batch makes of a result: a word that is recorded with it.
@@ -35,7 +35,7 @@ pub struct LiveRun {
     pub tenant: TenantId,
     judge: Option<Judge>,
     findings: OnceLock<Vec<Finding>>,
-    canceller: Mutex<Option<Canceller>>,
+    canceller: Mutex<Option<TakeBack>>,
     log: Mutex<Log>,
     changed: watch::Sender<State>,
 }
@@ -82,7 +82,7 @@ impl LiveRun {
     }
 
     /// Says how to take it back. One who asked before is served now.
-    pub fn can_be_cancelled_by(&self, canceller: Canceller) {
+    pub fn can_be_cancelled_by(&self, canceller: TakeBack) {
         let asked = {
             let log = self.log();
             *self.canceller.lock().unwrap_or_else(PoisonError::into_inner) = Some(canceller.clone());

@@ -112,7 +112,8 @@ pub enum Answered {
     Words(String),
 }
 
-fn problem_of(not: NotReady) -> Problem {
+/// What a caller is told of it.
+pub fn problem_of(not: NotReady) -> Problem {
     match not {
         NotReady::Rejected(rejection) => Problem::from(rejection),
         NotReady::Fault(fault) => Problem::from(fault),
