@@ -3,8 +3,8 @@
 
 use fireclay_tests::Data;
 use fireclay_tests::http::{self, Answer};
-use fireclay_tests::server::{PATIENCE, wait_for};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use fireclay_tests::server::PATIENCE;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -118,8 +118,8 @@ impl Lab {
         for (n, (host, port)) in self.hosts.iter().zip(&self.ports).enumerate() {
             command.args(["--server", &format!("n{}={}:{port}", n + 1, host.address)]);
         }
-        gateways.iter().for_each(|name| drop(command.args(["--gateway", name])));
-        workers.iter().for_each(|name| drop(command.args(["--worker", name])));
+        command.args(gateways.iter().flat_map(|name| ["--gateway", name]));
+        command.args(workers.iter().flat_map(|name| ["--worker", name]));
         let output = command.output().expect("the binary starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -147,7 +147,7 @@ impl Lab {
         inside.arg(format!("--net=/run/netns/{namespace}")).arg("--").arg(command.get_program());
         inside.args(command.get_args());
         inside.env_clear();
-        command.get_envs().for_each(|(name, value)| drop(value.map(|value| inside.env(name, value))));
+        inside.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         inside
     }
 
@@ -293,7 +293,8 @@ impl Node {
         let until = Instant::now() + 2 * PATIENCE;
         loop {
             let (status, run) = self.ask("GET", &format!("/v1/runs/{id}"), &Value::Null);
-            assert_eq!(status, 200, "{run}");
+            // 202 as long as it is on its way.
+            assert!(matches!(status, 200 | 202), "{run}");
             if run["state"] == state {
                 return run;
             }
@@ -336,12 +337,6 @@ impl Node {
     pub fn ended(mut self) -> bool {
         self.child.take().unwrap().wait().unwrap().success()
     }
-
-    /// Waits until it has ended; panics when that takes too long.
-    pub fn wait_for_its_end(&self) {
-        let pid = Pid::from_child(self.child.as_ref().unwrap());
-        wait_for(&pidfd_open(pid, PidfdFlags::empty()).unwrap());
-    }
 }
 
 impl Drop for Node {
@@ -353,9 +348,9 @@ impl Drop for Node {
         }
         // Its runs matter to nobody any more, and it may be stopped.
         for signal in [Signal::CONT, Signal::KILL] {
-            drop(kill_process(pid, signal));
+            kill_process(pid, signal).expect("it is our child and not yet waited for");
         }
-        drop(child.wait());
+        child.wait().expect("it is our child");
     }
 }
 

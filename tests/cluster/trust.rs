@@ -396,3 +396,49 @@ fn another_schema_is_refused_with_a_clear_message() {
     let said = lab.try_gateway(0, "g1", &data, &AWAY).map(drop).unwrap_err();
     assert!(said.contains("the cluster has schema 7, and this fireclay speaks schema 1"), "{said}");
 }
+
+/// CL-11: a server with published holes is refused by who would join, and by the doctor.
+#[test]
+fn an_old_server_is_refused() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let lab = Lab::small(&["g1"], &["w1"]);
+    // A server as a client sees it until it has connected, of the version that Debian 12 has.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let old = format!("nats://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let info = json!({ "server_id": "old", "server_name": "old", "version": "2.9.10", "go": "go", "host": "127.0.0.1",
+                "port": 4222, "headers": true, "max_payload": 1 << 20, "proto": 1, "client_id": 1, "nonce": "nonce" });
+            write!(stream, "INFO {info}\r\n").unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            for line in lines.map_while(Result::ok).filter(|line| line.starts_with("PING")) {
+                drop(line);
+                stream.write_all(b"PONG\r\n").unwrap();
+            }
+        }
+    });
+    let doctor = |url: &str| {
+        let data = Data::fresh();
+        let mut command = data.command(&["doctor", "--json"]);
+        command
+            .env("FIRECLAY_CLUSTER_URL", url)
+            .env("FIRECLAY_CLUSTER_CREDENTIALS", lab.credential("worker-w1"));
+        let report: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+        let checks = report["checks"].as_array().unwrap().clone();
+        checks.into_iter().find(|check| check["id"] == "cluster").unwrap()
+    };
+    let refused = doctor(&old);
+    assert_eq!((&refused["ok"], &refused["severity"]), (&json!(false), &json!("required")), "{refused}");
+    assert!(
+        refused["have"].as_str().unwrap().contains("is version 2.9.10; 2.12.7 is the oldest"),
+        "{refused}"
+    );
+    let good = doctor(&lab.urls());
+    assert_eq!(good["ok"], true, "{good}");
+    let data = Data::fresh();
+    let mut worker = data.command(&["worker", "--cluster", &old]);
+    let worker = worker.arg("--credentials").arg(lab.credential("worker-w1")).output().unwrap();
+    let said = String::from_utf8_lossy(&worker.stderr).into_owned();
+    assert!(!worker.status.success() && said.contains("2.12.7 is the oldest that will do"), "{said}");
+}
