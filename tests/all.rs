@@ -4,6 +4,7 @@
 mod agent;
 mod api;
 mod cli;
+mod cluster;
 mod compat;
 mod docs;
 mod escape;

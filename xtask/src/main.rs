@@ -51,6 +51,12 @@ enum Task {
         #[arg(default_value_t = 100)]
         times: usize,
     },
+    /// Kill, stop and cut off nodes and servers of a cluster at random, and show that every run has its own answer, once
+    Chaos {
+        /// How many runs
+        #[arg(default_value_t = 20_000)]
+        runs: usize,
+    },
     /// Have one large batch answered by a service, and show that it is whole, in order, and leaves nothing
     Batch {
         /// How many items
@@ -73,6 +79,7 @@ fn main() -> anyhow::Result<()> {
         Task::Load { seconds, data } => load::load(seconds, &data),
         Task::Crashes { times } => proofs::crashes(times),
         Task::Kills { times } => proofs::kills(times),
+        Task::Chaos { runs } => proofs::chaos(runs),
         Task::Batch { items } => proofs::batch(items),
         Task::Bench { arguments } => measure::measure(&arguments),
     }

@@ -14,6 +14,11 @@ pub fn kills(times: usize) -> anyhow::Result<()> {
     prove("FIRECLAY_KILLS", times, "api::kills::whoever_is_killed")
 }
 
+/// Builds everything, then has `runs` done by a cluster whose nodes and servers die.
+pub fn chaos(runs: usize) -> anyhow::Result<()> {
+    prove("FIRECLAY_CHAOS", runs, "cluster::chaos")
+}
+
 /// Builds everything, then has one batch of `items` answered and looks for what it left.
 pub fn batch(items: usize) -> anyhow::Result<()> {
     prove("FIRECLAY_BATCH", items, "api::batches::residue")

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Edges between crates: they point down the way of a run, and a new one needs a page in `docs/design/`.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("sys", &[]),
     ("store", &["model"]),
@@ -19,16 +19,17 @@ const EDGES: [(&str, &[&str]); 18] = [
     ("agent", &["model"]),
     ("docs", &["egress"]),
     ("egress", &[]),
-    ("server", &["check", "mcp", "model", "packages", "store", "sys", "worker"]),
+    ("cluster", &["model"]),
+    ("server", &["check", "cluster", "mcp", "model", "packages", "store", "sys", "worker"]),
     ("bench", &["model", "sandbox", "sys", "worker"]),
     (
         "fireclay",
         &[
-            "agent", "bench", "check", "docs", "mcp", "model", "packages", "sandbox", "server", "store",
-            "sys", "worker",
+            "agent", "bench", "check", "cluster", "docs", "mcp", "model", "packages", "sandbox", "server",
+            "store", "sys", "worker",
         ],
     ),
-    ("fireclay-tests", &["bench", "model", "sandbox", "server", "sys", "worker"]),
+    ("fireclay-tests", &["bench", "cluster", "model", "sandbox", "server", "sys", "worker"]),
     ("fireclay-fuzz", &["check", "docs", "egress", "model", "packages", "sandbox"]),
     ("xtask", &["bench", "model", "sandbox", "sys", "worker"]),
     ("zygote", &[]),

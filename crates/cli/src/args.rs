@@ -12,9 +12,14 @@ mod agent;
 #[cfg(feature = "agent")]
 mod beside;
 mod cache;
+#[cfg(feature = "cluster")]
+mod cluster;
+#[cfg(not(feature = "cluster"))]
+#[path = "args/cluster/left_out.rs"]
+mod cluster;
 mod egress;
 mod key;
-#[cfg(not(all(feature = "agent", feature = "mcp")))]
+#[cfg(not(all(feature = "agent", feature = "cluster", feature = "mcp")))]
 mod left_out;
 mod local;
 #[cfg(feature = "mcp")]
@@ -32,9 +37,12 @@ pub use beside::OtherServers;
 #[cfg(feature = "agent")]
 pub use beside::{DocsArguments, DocsMode};
 pub use cache::{CacheArguments, CacheCommand};
+pub use cluster::ManyCommand;
+#[cfg(feature = "cluster")]
+pub use cluster::{ClusterCommand, InitArguments, NodesArguments, NodesCommand, WorkerArguments};
 pub use egress::EgressArguments;
 pub use key::{KeyArguments, KeyCommand, KeyRole};
-#[cfg(not(all(feature = "agent", feature = "mcp")))]
+#[cfg(not(all(feature = "agent", feature = "cluster", feature = "mcp")))]
 pub use left_out::{LeftOut, left_out};
 pub use local::{LocalArguments, LocalCommand};
 #[cfg(feature = "mcp")]
@@ -105,6 +113,9 @@ pub enum Command {
     /// Keep, list or forget the keys of model providers (not in this build)
     #[cfg(not(feature = "agent"))]
     Secret(LeftOut),
+    /// Many machines
+    #[command(flatten)]
+    Many(ManyCommand),
     /// List or remove packages that runs asked for
     Cache(CacheArguments),
     /// Make, list or revoke API keys
@@ -283,6 +294,12 @@ pub struct ServeArguments {
     /// A setting; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub set: Vec<(String, String)>,
+    /// Give runs to the workers of a cluster, this machine among them: servers of NATS, with commas between
+    #[arg(long, value_name = "URL", requires = "credentials", value_hint = ValueHint::Url)]
+    pub cluster: Option<String>,
+    /// This node's credential of the cluster, as `fireclay cluster init` wrote it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub credentials: Option<PathBuf>,
     /// Be the local server of this user: listens where there is room, wants its token, ends when it is of no use
     #[arg(long, hide = true, conflicts_with = "config")]
     pub local: bool,

@@ -6,6 +6,8 @@ pub mod batch;
 pub mod bench;
 pub mod cache;
 pub mod check;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod complete;
 pub mod doctor;
 mod follow;

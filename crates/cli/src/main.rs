@@ -38,6 +38,10 @@ fn main() -> ExitCode {
         Command::Secret(secret) => commands::secret::secret(secret, &settings),
         #[cfg(not(feature = "agent"))]
         Command::Agent(_) | Command::Eval(_) | Command::Secret(_) => Err(args::left_out("agent")),
+        #[cfg(feature = "cluster")]
+        Command::Many(many) => commands::cluster::many(many, &settings),
+        #[cfg(not(feature = "cluster"))]
+        Command::Many(_) => Err(args::left_out("cluster")),
         Command::Key(key) => commands::key::key(key, &settings),
         Command::Verify(verify) => commands::verify::verify(verify, &settings),
         Command::Cache(arguments) => commands::cache::cache(arguments, &settings),

@@ -46,6 +46,9 @@ pub struct RunRequest {
     pub check_policy: Option<CheckPolicy>,
     /// Whether a language model reads it first, which the service must have; what it finds unsafe is not run, and denied.
     pub review: bool,
+    /// Whether another node of a cluster runs it again when the one that ran it is gone, which is so unless it is false; then it is
+    /// `interrupted`, as every run is on one machine.
+    pub repeatable: Option<bool>,
     /// The caller's own labels, returned unchanged.
     pub metadata: BTreeMap<String, String>,
 }

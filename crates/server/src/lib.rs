@@ -4,6 +4,11 @@ pub mod attach;
 pub mod batches;
 pub mod chat;
 mod checks;
+#[cfg(feature = "cluster")]
+pub mod cluster;
+#[cfg(not(feature = "cluster"))]
+#[path = "cluster/left_out.rs"]
+pub mod cluster;
 pub mod console;
 pub mod counters;
 pub mod doctor;
@@ -26,6 +31,7 @@ pub mod sessions;
 pub mod settings;
 pub mod tasks;
 pub mod traces;
+mod way;
 
 use ports::Base;
 use service::Service;
@@ -107,6 +113,9 @@ pub async fn serve(
         drop(tokio::time::timeout(patience, service.live.empty()).await);
         take_back_all(&service).await;
         drop(tokio::time::timeout(patience, service.tasks.empty()).await);
+        if let Some(elsewhere) = service.elsewhere.get() {
+            drop(tokio::time::timeout(patience, elsewhere.left()).await);
+        }
         // Their records are written; whoever waits for an answer gets it.
         ending.send_replace(true);
         drop(tokio::time::timeout(patience, service.attachments.end()).await);

@@ -3,13 +3,13 @@
 use crate::events::Log;
 use crate::problem::Problem;
 use crate::traces::{Timeline, Times, Traces};
+use crate::way::TakeBack;
 use model::{Fault, FaultCode, Finding, RunResult, TenantId, TraceParent};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use store::{RunEvent, TraceEnd};
 use tokio::sync::{Notify, watch};
-use worker::machine::Canceller;
 use worker::phases::Measured;
 use worker::pool::Stream;
 
@@ -37,7 +37,7 @@ pub struct LiveRun {
     pub tenant: TenantId,
     judge: Option<Judge>,
     findings: OnceLock<Vec<Finding>>,
-    canceller: Mutex<Option<Canceller>>,
+    canceller: Mutex<Option<TakeBack>>,
     timeline: Mutex<Option<Timeline>>,
     log: Mutex<Log>,
     changed: watch::Sender<State>,
@@ -125,7 +125,7 @@ impl LiveRun {
     }
 
     /// Says how to take it back. One who asked before is served now.
-    pub fn can_be_cancelled_by(&self, canceller: Canceller) {
+    pub fn can_be_cancelled_by(&self, canceller: TakeBack) {
         let asked = {
             let log = self.log();
             *self.canceller.lock().unwrap_or_else(PoisonError::into_inner) = Some(canceller.clone());

@@ -3,6 +3,7 @@
 use crate::attach::Attachments;
 use crate::batches::Batches;
 use crate::chat::Parted;
+use crate::cluster::{Elsewhere, Wanted};
 use crate::console::Logins;
 use crate::counters::Counters;
 use crate::doctor::{Doctor, DoctorCommand};
@@ -18,16 +19,17 @@ use crate::sessions::{Bound, Busy, Sessions};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 use crate::traces::{Origin, Timeline, Traces};
+use crate::way::Way;
 use model::{BatchId, Fault, FaultCode, Layer, Policy, RunId, RunRequest, RunSpec, TenantId};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{Admission, Idempotency, NewRun, Reader, Scope, Store, StoreError};
-use worker::machine::{Event, Machine, Order, Ticket};
-use worker::queue::{Full, Share};
+use worker::machine::{Event, Machine, Order};
+use worker::queue::Share;
 
 mod drain;
 mod policy;
@@ -103,6 +105,8 @@ pub struct Service {
     pub parted: Parted,
     /// What all of it did.
     pub traces: Traces,
+    /// Other nodes, once this has joined them.
+    pub elsewhere: OnceLock<Elsewhere>,
     alone_missing: BTreeSet<Layer>,
     draining: AtomicBool,
 }
@@ -153,10 +157,13 @@ pub(crate) struct Unrecorded {
 /// How long a run may be on its way without a record: lists show those that take longer.
 const UNRECORDED: Duration = Duration::from_millis(100);
 
+/// Where a run goes: its share, its session, and what other nodes have to know if it goes to those.
+type Place = (Share, Option<Bound>, Option<Wanted>);
+
 /// What became of a run that was to be recorded and queued.
 enum Queued {
     /// It is queued, and recorded unless that is still to be done.
-    New(Ticket, Option<Box<Unrecorded>>),
+    New(Way, Option<Box<Unrecorded>>),
     /// Another was, for the same request.
     Before(RunId),
 }
@@ -200,6 +207,7 @@ impl Service {
             logins: Logins::default(),
             parted: Parted::default(),
             traces,
+            elsewhere: OnceLock::new(),
             alone_missing,
             draining: AtomicBool::new(false),
         })
@@ -235,6 +243,7 @@ impl Service {
         let metadata = request.metadata.clone();
         let (check, review) = (self.check_of(&request), request.review);
         let (packages, auto) = (request.packages.clone(), request.auto_packages);
+        let wanted = Wanted::of(&request);
         let spec = match &session {
             Some(bound) => bound.admit(request, &self.policy_of(&tenant).await?)?,
             None => self.admit(&tenant, request).await?,
@@ -250,15 +259,20 @@ impl Service {
             self.quotas.spend(&tenant)?;
         }
         let share = self.quotas.of(&self.reader, &tenant).await?.share;
-        self.machine
-            .room(tenant.as_str(), share)
-            .map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
+        let elsewhere = self.elsewhere.get().filter(|_| session.is_none() && environment.is_none());
+        match elsewhere {
+            Some(elsewhere) => elsewhere.room(&tenant, share),
+            None => self.machine.room(tenant.as_str(), share).map_err(|full| full.to_string()),
+        }
+        .map_err(|full| Problem::too_many(full, RETRY_AFTER_S))?;
         timeline.iter_mut().for_each(|timeline| timeline.mark("admission"));
         let checked = self.judged(&tenant, (check, review), &spec, &mut timeline).await?;
         if !checked.denied {
             spec.environment = match (environment, &session) {
                 (Some(installed), _) => Some(installed),
                 (None, Some(bound)) => self.install_in((&tenant, bound), &mut spec, needs).await?,
+                // Who runs it installs what it needs.
+                (None, None) if elsewhere.is_some() => None,
                 (None, None) => self.install(&tenant, &spec.template, &needs).await?,
             };
             let built = timeline.iter_mut().filter(|_| spec.environment.is_some());
@@ -285,15 +299,17 @@ impl Service {
         let live = LiveRun::new(tenant.clone(), judge);
         live.noticed(checked.findings.clone());
         live.traced(timeline.clone());
+        let wanted = elsewhere.map(|_| wanted);
         if run.idempotency.is_none() {
-            return self.clone().taken_in(run, order, (share, session), live, told_late).await;
+            let place = (share, session, wanted);
+            return self.clone().taken_in(run, order, place, live, told_late).await;
         }
         let mut again = 0..REPETITIONS;
         loop {
             let live = LiveRun::new(tenant.clone(), None);
             live.noticed(checked.findings.clone());
             live.traced(timeline.clone());
-            let place = (share, session.clone());
+            let place = (share, session.clone(), wanted.clone());
             let submitted = self.clone().taken_in(run.clone(), order.clone(), place, live, false).await?;
             let Submitted::Replayed(before) = &submitted else { return Ok(submitted) };
             if let Some(live) = self.live.get(before.as_str()) {
@@ -313,7 +329,7 @@ impl Service {
         self: Arc<Self>,
         run: NewRun,
         order: Order,
-        place: (Share, Option<Bound>),
+        place: Place,
         live: Arc<LiveRun>,
         told_late: bool,
     ) -> Result<Submitted, Problem> {
@@ -331,24 +347,25 @@ impl Service {
         self: Arc<Self>,
         run: NewRun,
         order: Order,
-        place: (Share, Option<Bound>),
+        place: Place,
         live: Arc<LiveRun>,
         told_late: bool,
     ) -> Result<Submitted, Problem> {
         let id = run.id.clone();
         // Before it is recorded: who repeats the request finds it from then on.
         self.live.insert(id.as_str(), live.clone());
-        let queued = if told_late {
+        // What others have is known after our end, too.
+        let queued = if told_late && place.2.is_none() {
             self.queue_first(run, order, &place)
         } else {
             self.queue(run, order, &place).await
         };
         match queued {
-            Ok(Queued::New(ticket, unrecorded)) => {
-                live.can_be_cancelled_by(ticket.canceller());
+            Ok(Queued::New(way, unrecorded)) => {
+                live.can_be_cancelled_by(way.canceller());
                 live.is_taken_in();
                 let busy = place.1.map(Bound::busy);
-                tokio::spawn(self.clone().follow(id.clone(), live.clone(), ticket, unrecorded, busy));
+                tokio::spawn(self.clone().follow(id.clone(), live.clone(), way, unrecorded, busy));
                 Ok(Submitted::New { id, live })
             }
             // Nobody else knows of this one.
@@ -365,69 +382,63 @@ impl Service {
         }
     }
 
-    async fn queue(
-        &self,
-        run: NewRun,
-        order: Order,
-        place: &(Share, Option<Bound>),
-    ) -> Result<Queued, Problem> {
+    async fn queue(&self, run: NewRun, order: Order, place: &Place) -> Result<Queued, Problem> {
         let (id, tenant) = (run.id.clone(), run.tenant.clone());
         let key = run.idempotency.as_ref().map(|idempotency| idempotency.key.clone());
         if let Admission::Replayed(first) = self.store.admit(run).await? {
             return Ok(Queued::Before(first));
         }
         match self.hand_over(&tenant, order, place) {
-            Ok(ticket) => {
+            Ok(way) => {
                 self.tell_trace(&id, false);
-                Ok(Queued::New(ticket, None))
+                Ok(Queued::New(way, None))
             }
             // The last room was taken while the run was written down: it is as if it had not been.
             Err(full) => {
                 if let Err(error) = self.store.withdraw(&id, key.as_deref()).await {
                     eprintln!("fireclay: {id}: take back its record: {error}");
                 }
-                Err(Problem::too_many(full.to_string(), RETRY_AFTER_S))
+                Err(Problem::too_many(full, RETRY_AFTER_S))
             }
         }
     }
 
     /// Queues a run that is to be recorded when it is settled, or has gone on for a while.
-    fn queue_first(
-        &self,
-        run: NewRun,
-        order: Order,
-        place: &(Share, Option<Bound>),
-    ) -> Result<Queued, Problem> {
-        let ticket = self.hand_over(&run.tenant, order, place);
-        let ticket = ticket.map_err(|full| Problem::too_many(full.to_string(), RETRY_AFTER_S))?;
-        Ok(Queued::New(ticket, Some(Box::new(Unrecorded { run, started_at_ms: None }))))
+    fn queue_first(&self, run: NewRun, order: Order, place: &Place) -> Result<Queued, Problem> {
+        let way = self.hand_over(&run.tenant, order, place);
+        let way = way.map_err(|full| Problem::too_many(full, RETRY_AFTER_S))?;
+        Ok(Queued::New(way, Some(Box::new(Unrecorded { run, started_at_ms: None }))))
     }
 
     fn hand_over(
         &self,
         tenant: &TenantId,
         order: Order,
-        (share, session): &(Share, Option<Bound>),
-    ) -> Result<Ticket, Full> {
-        match session {
-            Some(bound) => bound.submit(&self.machine, *share, order),
-            None => self.machine.submit(tenant.as_str(), *share, order),
-        }
+        (share, session, wanted): &Place,
+    ) -> Result<Way, String> {
+        let ticket = match (session, wanted, self.elsewhere.get()) {
+            (None, Some(wanted), Some(elsewhere)) => {
+                return elsewhere.send(tenant, *share, order, wanted, false).map(Way::There);
+            }
+            (Some(bound), ..) => bound.submit(&self.machine, *share, order),
+            (None, ..) => self.machine.submit(tenant.as_str(), *share, order),
+        };
+        ticket.map(Way::Here).map_err(|full| full.to_string())
     }
 
     /// Follows a run to its end.
-    async fn follow(
+    pub(crate) async fn follow(
         self: Arc<Self>,
         id: RunId,
         live: Arc<LiveRun>,
-        mut ticket: Ticket,
+        mut way: Way,
         mut unrecorded: Option<Box<Unrecorded>>,
         busy: Option<Busy>,
     ) {
         let mut patience = std::pin::pin!(tokio::time::sleep(UNRECORDED));
         loop {
             let event = tokio::select! {
-                event = ticket.next() => event,
+                event = way.next() => event,
                 () = &mut patience, if unrecorded.is_some() => {
                     if let Some(run) = unrecorded.take() {
                         self.write_down(&id, &live, *run).await;
@@ -454,6 +465,7 @@ impl Service {
                 None => break,
             }
         }
+        way.recorded().await;
         // From now on its session may be idle.
         drop(busy);
         self.live.remove(id.as_str());

@@ -17,8 +17,8 @@ mod table;
 mod values;
 
 pub use beside::{
-    AgentRunSettings, CheckSettings, EgressSettings, LocalSettings, ModelSettings, PackageSettings,
-    PortsSettings, RetentionSettings, TaskSettings, TenantSettings, TraceSettings,
+    AgentRunSettings, CheckSettings, ClusterSettings, EgressSettings, LocalSettings, ModelSettings,
+    PackageSettings, PortsSettings, RetentionSettings, TaskSettings, TenantSettings, TraceSettings,
 };
 pub use table::TABLE;
 pub use values::WarmTemplate;
@@ -111,6 +111,8 @@ pub struct Settings {
     pub local: LocalSettings,
     /// AgentRun's routes.
     pub agentrun: AgentRunSettings,
+    /// Other nodes.
+    pub cluster: ClusterSettings,
 }
 
 /// Sandboxes built ahead of need.

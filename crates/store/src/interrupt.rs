@@ -7,6 +7,7 @@ use crate::{Settlement, Store, StoreError, batches, tasks, traces};
 use model::result::{Digests, RunState, Usage};
 use model::{Fault, FaultCode, Isolation, RunId, RunResult};
 use rusqlite::{Row, params};
+use std::collections::BTreeSet;
 
 /// Runs settled at once, so that memory stays small however many there are.
 const STEP: i64 = 500;
@@ -17,15 +18,20 @@ impl Store {
     ///
     /// The message says whether the run had started; either may be tried again, as [`Fault::new`] has it.
     pub fn interrupt_unfinished(&self, at_ms: i64) -> Write<Vec<RunId>> {
+        self.interrupt_unfinished_but(at_ms, BTreeSet::new())
+    }
+
+    /// As [`Store::interrupt_unfinished`], except for runs that go on elsewhere: their results are to come.
+    pub fn interrupt_unfinished_but(&self, at_ms: i64, elsewhere: BTreeSet<RunId>) -> Write<Vec<RunId>> {
         let before = self.before();
         self.write("settle interrupted runs", move |transaction| {
-            let mut ids = Vec::new();
+            let (mut ids, mut after) = (Vec::new(), 0);
             loop {
-                let step = unfinished(transaction, before.run)?;
-                if step.is_empty() {
-                    break;
-                }
-                for result in step {
+                let step = unfinished(transaction, (after, before.run))?;
+                let Some((last, _)) = step.last() else { break };
+                after = *last;
+                let left = step.into_iter().map(|(_, result)| result);
+                for result in left.filter(|result| !elsewhere.contains(&result.id)) {
                     let id = result.id.clone();
                     let settlement = Settlement {
                         settled_at_ms: at_ms,
@@ -47,14 +53,17 @@ impl Store {
     }
 }
 
-fn unfinished(transaction: &Transaction<'_>, last: i64) -> Result<Vec<RunResult>, StoreError> {
-    let sql = "SELECT id, state, language, created_at, session, metadata FROM runs
-        WHERE state <> 'settled' AND seq <= ? ORDER BY seq LIMIT ?";
+fn unfinished(
+    transaction: &Transaction<'_>,
+    (after, last): (i64, i64),
+) -> Result<Vec<(i64, RunResult)>, StoreError> {
+    let sql = "SELECT id, state, language, created_at, session, metadata, seq FROM runs
+        WHERE state <> 'settled' AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
     let mut statement = transaction.sql(sql)?;
-    let mut rows = statement.query(params![last, STEP])?;
+    let mut rows = statement.query(params![after, last, STEP])?;
     let mut results = Vec::new();
     while let Some(row) = rows.next()? {
-        results.push(interrupted(row)?);
+        results.push((row.get(6)?, interrupted(row)?));
     }
     Ok(results)
 }

@@ -19,6 +19,7 @@
 //! store.record(NewRun, started_at_ms, Settlement)    -> Write<Admission>      admit and settle in one transaction
 //! store.delete_run(Scope, &RunId, Actor, at_ms)      -> Write<()>             settled ones only; audited
 //! store.interrupt_unfinished(at_ms)                  -> Write<Vec<RunId>>     once at start: what the predecessor left
+//! store.interrupt_unfinished_but(at_ms, elsewhere)   -> Write<Vec<RunId>>     likewise, but for runs that other nodes have
 //! store.stage(&mut dyn Read, bytes_max)              -> Result<Staged, _>     blocks; an artifact's content, before settle
 //! store.ingest_spool(records_max, now_ms)            -> Result<Ingested, _>   blocks
 //! spool::backlog(&Path, files_max)                   -> Result<Backlog, _>    blocks; what waits there; needs no store

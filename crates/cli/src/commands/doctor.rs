@@ -7,6 +7,8 @@
 
 mod acts;
 mod advice;
+#[cfg(feature = "cluster")]
+mod bus;
 mod check;
 mod fixes;
 mod storage;
@@ -73,6 +75,8 @@ fn examine(settings: &Settings) -> Report {
     checks.extend(of_storage);
     checks.push(real_run(&host, image.as_ref(), may_build));
     checks.extend(advice::checks());
+    #[cfg(feature = "cluster")]
+    checks.extend(bus::checks());
     Report { level: "default", verdict: verdict(&checks), checks }
 }
 

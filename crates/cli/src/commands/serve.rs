@@ -1,6 +1,8 @@
 //! `fireclay serve`: starts the spawner, then reads settings and secrets, then listens. And the spawner itself.
 
 mod model;
+#[cfg(feature = "cluster")]
+pub mod working;
 
 use crate::args::ServeArguments;
 use crate::commands::image::ensure;
@@ -8,6 +10,7 @@ use crate::commands::run::usually_missing;
 use crate::env::{self, Settings as Surroundings};
 use crate::local::{Registration, new_token};
 use crate::serving::{SERVER_FILE, Serving};
+use ::model::RunId;
 use anyhow::Context;
 use sandbox::run::Refused;
 use server::doctor::DoctorCommand;
@@ -16,6 +19,7 @@ use server::receipts::Signer;
 use server::service::{self, Parts, Service};
 use server::settings::Settings;
 use server::traces::Traces;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -158,8 +162,9 @@ pub fn start(
         traces,
     });
     drop(entered);
-    let interrupted =
-        runtime.block_on(async { service.store.interrupt_unfinished(service::now_ms()).await })?;
+    let elsewhere = runtime.block_on(join(&service))?;
+    let interrupting = async { service.store.interrupt_unfinished_but(service::now_ms(), elsewhere).await };
+    let interrupted = runtime.block_on(interrupting)?;
     if !interrupted.is_empty() {
         let count = interrupted.len();
         eprintln!("fireclay: {count} runs were interrupted by the end of the service before this");
@@ -172,6 +177,22 @@ pub fn start(
     Ok(Started { runtime, service, _hold })
 }
 
+/// Joins the cluster that the settings name, if they do; returns the runs that go on there.
+#[cfg(feature = "cluster")]
+async fn join(service: &Arc<Service>) -> anyhow::Result<BTreeSet<RunId>> {
+    match service.settings.cluster.url.as_str() {
+        "" => Ok(BTreeSet::new()),
+        _ => server::cluster::join(service).await.context("join the cluster"),
+    }
+}
+
+/// Says that this build joins none, if the settings name a cluster.
+#[cfg(not(feature = "cluster"))]
+async fn join(service: &Arc<Service>) -> anyhow::Result<BTreeSet<RunId>> {
+    let url = &service.settings.cluster.url;
+    if url.is_empty() { Ok(BTreeSet::new()) } else { Err(crate::args::left_out("cluster")) }
+}
+
 fn settings_of(arguments: &ServeArguments) -> anyhow::Result<Settings> {
     let file = arguments.config.as_deref().map(|path| {
         let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
@@ -181,7 +202,12 @@ fn settings_of(arguments: &ServeArguments) -> anyhow::Result<Settings> {
     let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
     let listen = arguments.listen.clone().or_else(|| arguments.local.then(|| LOCAL_LISTEN.to_owned()));
     let listen = listen.map(|address| ("listen".to_owned(), address));
-    let flags: Vec<_> = arguments.set.iter().cloned().chain(listen).collect();
+    let quoted = |name: &str, value: String| (name.to_owned(), format!("{value:?}"));
+    let cluster = arguments.cluster.clone().map(|url| quoted("cluster.url", url));
+    let credentials = arguments.credentials.as_ref().map(|path| path.display().to_string());
+    let credentials = credentials.map(|path| quoted("cluster.credentials", path));
+    let said = arguments.set.iter().cloned();
+    let flags: Vec<_> = said.chain(listen).chain(cluster).chain(credentials).collect();
     Ok(Settings::resolve(file, &env::of_the_service(), &flags)?)
 }
 

@@ -86,6 +86,9 @@ async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Result<
     gauge("store_bytes", "Size of the database", sizes.db_bytes);
     gauge("artifact_bytes", "Size of all artifacts", sizes.blob_bytes);
     gauge("stored_runs", "Runs in the store", sizes.runs);
+    if let Some(elsewhere) = service.elsewhere.get() {
+        elsewhere.metrics().await.into_iter().for_each(|(name, help, value)| gauge(name, help, value));
+    }
     writeln!(
         text,
         "# HELP fireclay_leases_total Sandboxes given to runs\n# TYPE fireclay_leases_total counter\n\

@@ -17,6 +17,7 @@ mod mcp;
 #[cfg(not(feature = "mcp"))]
 #[path = "mcp/left_out.rs"]
 mod mcp;
+pub mod nodes;
 mod ports;
 mod problems;
 pub mod processes;
@@ -121,6 +122,7 @@ fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
         .merge(tenants::routes())
         .merge(usage::routes())
         .merge(audit::routes())
+        .merge(nodes::routes())
         .merge(settings::routes())
         .merge(health::routes())
         .merge(problems::routes())

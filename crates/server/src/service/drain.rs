@@ -23,6 +23,9 @@ impl Service {
     /// Takes no new runs in from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        if let Some(elsewhere) = self.elsewhere.get() {
+            elsewhere.drain();
+        }
         self.batches.interrupt();
         self.tasks.interrupt();
     }

@@ -1,6 +1,7 @@
 //! The end of a run's way: what became of it is written down before anybody is told.
 
 use super::{Service, Unrecorded, now_ms};
+use crate::cluster::arrived_of;
 use crate::live::LiveRun;
 use crate::problem::Problem;
 use crate::traces::Change;
@@ -37,7 +38,10 @@ impl Service {
         mut result: RunResult,
         unrecorded: Option<Box<Unrecorded>>,
     ) {
-        let directory = self.machine.artifacts_of(id);
+        let directory = match self.elsewhere.get() {
+            Some(_) if arrived_of(&self.machine, id).exists() => arrived_of(&self.machine, id),
+            _ => self.machine.artifacts_of(id),
+        };
         let artifacts = match self.keep_artifacts(&directory, &result).await {
             Ok(artifacts) => artifacts,
             Err(error) => {

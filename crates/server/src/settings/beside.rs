@@ -270,3 +270,15 @@ pub struct PortsSettings {
     #[serde(deserialize_with = "milliseconds")]
     pub answer_timeout_ms: u64,
 }
+
+/// Other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSettings {
+    /// Servers of NATS; empty is none.
+    pub url: String,
+    /// The credential.
+    pub credentials: String,
+    /// Whether this machine does runs, too.
+    pub worker: bool,
+}

@@ -274,6 +274,13 @@ pub const TABLE: &[Row] = &[
         "Hosts that programs of its routes may reach, in the words of `egress.allow`",
     ),
     row("agentrun.cors_origins", "[]", "Origins of browsers that may call AgentRun's routes"),
+    row(
+        "cluster.url",
+        "\"\"",
+        "Servers of NATS, `nats://HOST:PORT` with commas between; then runs go to the cluster's workers. Empty is none",
+    ),
+    row("cluster.credentials", "\"\"", "The file that `fireclay cluster init` wrote for this node"),
+    row("cluster.worker", "true", "Whether a gateway's own machine is a worker, too"),
 ];
 
 const fn row(name: &'static str, default: &'static str, doc: &'static str) -> Row {

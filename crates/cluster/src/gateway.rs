@@ -1,0 +1,490 @@
+//! A node that sends runs, hears what happens to them, and settles each once.
+//!
+//! A run that was sent is held by the stream, not by a worker: what this node has of it is what it needs to send it again, should it
+//! ever be neither in the stream nor settled.
+
+use crate::body::{self, Body, Place};
+use crate::bus::{Bus, ClusterError, Stored, failed};
+use crate::identity::Role;
+use crate::layout::{self, WAIT_MAX};
+use crate::names::{self, META, Name, PRIORITIES, RESULTS, RUNS, SCHEMA};
+use crate::nodes::{self, Node, NodeState};
+use crate::work::{Cancel, Envelope, SIGNATURE, Task};
+use crate::{LEASE, now_ms};
+use async_nats::HeaderMap;
+use async_nats::jetstream::Message;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use model::{EgressAttempt, Fault, FaultCode, Priority, RunId, RunResult, TenantId};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+mod hearing;
+
+/// How many things that happened may wait for the one who listens; more of what is only shown is dropped.
+const NEWS_MAX: usize = 256;
+/// How often it looks after runs.
+const TICK: Duration = Duration::from_secs(1);
+/// A run of which nothing was heard for so long is looked for.
+const QUIET: Duration = Duration::from_secs(3 * LEASE.as_secs());
+/// How often a run is sent by one gateway process.
+const SENDINGS_MAX: u64 = 5;
+/// Epochs of one process of a gateway: those of the next one are higher.
+const EPOCHS: u64 = 1 << 16;
+/// After a failure of the bus.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A run to be sent.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The run.
+    pub run: RunId,
+    /// When it was admitted, RFC 3339 in UTC.
+    pub created_at: String,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Runs at once of this tenant on one worker.
+    pub concurrency: usize,
+    /// Which of the tenant's come first.
+    pub priority: Priority,
+    /// Whether it may be begun again.
+    pub repeatable: bool,
+    /// What to do.
+    pub task: Task,
+    /// Whether it may have been sent before, by the process before this.
+    pub again: bool,
+}
+
+/// What happens to a run that was sent: started at most once, then shown things, then one of the last three.
+#[derive(Debug)]
+pub enum News {
+    /// A worker has begun it.
+    Started,
+    /// It wrote something; shown, and not all: the result has it whole.
+    Output {
+        /// Whether on standard error.
+        stderr: bool,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// It tried to reach a host.
+    Egress(EgressAttempt),
+    /// It is settled, with the content of its artifacts.
+    Settled(Box<RunResult>, Vec<Vec<u8>>),
+    /// It failed by our fault.
+    Fault(Fault),
+    /// It was taken back before it began.
+    Cancelled,
+}
+
+/// A run that was sent.
+#[derive(Debug)]
+pub struct Away {
+    news: mpsc::Receiver<News>,
+    is_over: bool,
+    canceller: Canceller,
+}
+
+/// Takes a run back, wherever it is.
+#[derive(Debug, Clone)]
+pub struct Canceller {
+    gateway: Arc<Gateway>,
+    run: Arc<Sent>,
+}
+
+/// How much there is to do in the cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Depth {
+    /// Runs that no worker has.
+    pub waiting: u64,
+    /// Runs that one has.
+    pub taken: u64,
+    /// How long the oldest that is not settled is there, in seconds.
+    pub oldest_s: f64,
+    /// Places of ready workers that nothing runs in.
+    pub free: u64,
+}
+
+/// One gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    bus: Bus,
+    /// Of this process; no other process of this name has it.
+    epoch: u64,
+    sent: Mutex<HashMap<RunId, Arc<Sent>>>,
+    refused: AtomicU64,
+}
+
+/// What is known of a run that is not settled.
+#[derive(Debug)]
+struct Sent {
+    outgoing: Outgoing,
+    subject: String,
+    token: String,
+    body: Vec<u8>,
+    news: mpsc::Sender<News>,
+    known: Mutex<Known>,
+    cancelled: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// The next epoch that it is sent with.
+    epoch: u64,
+    sendings: u64,
+    /// Whether a sending of it is stored, as far as we know.
+    stored: bool,
+    /// The last delivery that was heard of, and the first.
+    last: (u64, i64),
+    first: (u64, i64),
+    /// When something was heard of it.
+    heard: Instant,
+    /// Whether its end is told; and the message that told it, until that is recorded.
+    ended: bool,
+    message: Option<Message>,
+}
+
+impl Sent {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody ended it before.
+    fn end(&self, message: Option<Message>) -> bool {
+        let mut known = self.known();
+        known.message = message;
+        !std::mem::replace(&mut known.ended, true)
+    }
+
+    fn is_ended(&self) -> bool {
+        self.known().ended
+    }
+}
+
+impl Gateway {
+    /// Joins the cluster; makes what is missing of it.
+    pub async fn join(bus: Bus) -> Result<Arc<Self>, ClusterError> {
+        let identity = &bus.identity;
+        if identity.role != Role::Gateway {
+            let (name, is) = (identity.name.to_string(), identity.role.name());
+            return Err(ClusterError::Role { name, is, wanted: Role::Gateway.name() });
+        }
+        layout::make(&bus).await?;
+        let epoch = next_epoch(&bus).await?;
+        Ok(Arc::new(Self { bus, epoch, sent: Mutex::default(), refused: AtomicU64::new(0) }))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.bus.identity.name
+    }
+
+    /// How many results and events it refused, because who sent them had no right to.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many runs it sent that are not settled.
+    pub fn outstanding(&self) -> usize {
+        self.all().len()
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<RunId, Arc<Sent>>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, run: &RunId) -> Option<Arc<Sent>> {
+        self.all().get(run).cloned()
+    }
+
+    /// Sends a run. It is on its way when this returns, whether NATS answers now or not: it is tried until it is stored or taken back.
+    pub fn send(self: &Arc<Self>, outgoing: Outgoing) -> Result<Away, ClusterError> {
+        let refused = |what: String| ClusterError::Refused(what);
+        let template: Name = outgoing
+            .task
+            .spec
+            .template
+            .parse()
+            .map_err(|_| refused("a template that is no name".to_owned()))?;
+        let body = serde_json::to_vec(&outgoing.task).map_err(failed("write the run"))?;
+        if body.len() > body::BODY_MAX {
+            return Err(refused(format!(
+                "a run of {} bytes; {} travel between nodes",
+                body.len(),
+                body::BODY_MAX
+            )));
+        }
+        let (news, told) = mpsc::channel(NEWS_MAX);
+        // Signatures of Ed25519 are functions of what is signed (RFC 8032 §5.1.6): the process after this one has the same token.
+        let secret = self.bus.identity.sign(format!("fireclay token 1\n{}", outgoing.run).as_bytes());
+        let token = Body::of(&secret).sha256;
+        let subject = names::run(outgoing.priority, &template, self.name(), &outgoing.run);
+        let known = Known {
+            epoch: self.epoch * EPOCHS,
+            sendings: 0,
+            stored: false,
+            last: (0, 0),
+            first: (0, 0),
+            heard: Instant::now(),
+            ended: false,
+            message: None,
+        };
+        let (known, cancelled) = (Mutex::new(known), AtomicBool::new(false));
+        let run = Arc::new(Sent { outgoing, subject, token, body, news, known, cancelled });
+        self.all().insert(run.outgoing.run.clone(), run.clone());
+        let sending = (self.clone(), run.clone());
+        tokio::spawn(async move {
+            let (gateway, run) = sending;
+            if run.outgoing.again {
+                gateway.look_for(&run).await;
+            } else {
+                gateway.dispatch(&run).await;
+            }
+        });
+        let canceller = Canceller { gateway: self.clone(), run };
+        Ok(Away { news: told, is_over: false, canceller })
+    }
+
+    /// Stores a run in the stream; returns when it is, or is over.
+    async fn dispatch(&self, run: &Arc<Sent>) {
+        loop {
+            if run.is_ended() {
+                return;
+            }
+            if run.cancelled.load(Ordering::Relaxed) {
+                return self.end(run, None, News::Cancelled).await;
+            }
+            match self.try_dispatch(run).await {
+                Ok(()) => {
+                    let mut known = run.known();
+                    known.stored = true;
+                    known.heard = Instant::now();
+                    return;
+                }
+                Err(error) => eprintln!("fireclay: {}: send it: {error}", run.outgoing.run),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn try_dispatch(&self, run: &Arc<Sent>) -> Result<(), ClusterError> {
+        let outgoing = &run.outgoing;
+        let (body, issued_ms, epoch) = (Body::of(&run.body), now_ms(), run.known().epoch);
+        body::put(&self.bus, Place::In, &body, &run.body).await?;
+        let inline = if body.is_inline() { run.body.as_slice() } else { b"" };
+        let envelope = Envelope {
+            schema: SCHEMA,
+            run: outgoing.run.clone(),
+            gateway: self.name().clone(),
+            epoch,
+            issued_ms,
+            expires_ms: issued_ms + i64::try_from(WAIT_MAX.as_millis()).unwrap_or(i64::MAX),
+            created_at: outgoing.created_at.clone(),
+            tenant: outgoing.tenant.clone(),
+            concurrency: outgoing.concurrency,
+            priority: outgoing.priority,
+            repeatable: outgoing.repeatable,
+            token: run.token.clone(),
+            body,
+        };
+        let (payload, signature) = envelope.sealed(&self.bus.identity, &run.subject, inline);
+        let mut headers = HeaderMap::new();
+        headers.insert(SIGNATURE, signature.as_str());
+        let id = format!("{}.{epoch}", outgoing.run);
+        match self.bus.store(run.subject.clone(), &id, headers, payload).await? {
+            // It waits there already: an answer that was lost, or a sending of the process before.
+            Stored::Yes { .. } | Stored::Taken => Ok(()),
+        }
+    }
+
+    /// Finds out where a run is of which nothing was heard; sends it again if it is nowhere.
+    async fn look_for(&self, run: &Arc<Sent>) {
+        run.known().heard = Instant::now();
+        loop {
+            match self.is_somewhere(run).await {
+                Ok(true) => {
+                    run.known().stored = true;
+                    return;
+                }
+                Ok(false) => break,
+                Err(error) => eprintln!("fireclay: {}: look for it: {error}", run.outgoing.run),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let sendings = {
+            let mut known = run.known();
+            if known.ended {
+                return;
+            }
+            known.epoch += 1;
+            known.sendings += 1;
+            known.sendings
+        };
+        if sendings > SENDINGS_MAX {
+            let message = format!("it was sent {SENDINGS_MAX} times and is in no queue");
+            return self.end(run, None, News::Fault(Fault::new(FaultCode::Internal, message))).await;
+        }
+        self.dispatch(run).await;
+    }
+
+    /// Whether it waits, is being run, or has a result that was not read yet. The queue is looked at first: what leaves it has one.
+    async fn is_somewhere(&self, run: &Sent) -> Result<bool, ClusterError> {
+        let results = names::results_of(self.name(), &run.outgoing.run);
+        Ok(self.has(RUNS, &run.subject).await? || self.has(RESULTS, &results).await?)
+    }
+
+    /// Whether a stream has a message for a subject, by its leader.
+    async fn has(&self, stream: &str, subject: &str) -> Result<bool, ClusterError> {
+        let found = self.bus.js.get_stream_no_info(stream).await.map_err(failed(format!("ask {stream}")))?;
+        match found.get_last_raw_message_by_subject(subject).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
+            Err(error) => Err(failed(format!("ask {stream}"))(error)),
+        }
+    }
+
+    /// Tells the end of a run, once.
+    async fn end(&self, run: &Arc<Sent>, message: Option<Message>, news: News) {
+        if run.end(message) {
+            drop(run.news.send(news).await);
+        }
+    }
+
+    /// What is done about a run that was taken back, until it is over.
+    async fn take_back(&self, run: &Arc<Sent>) {
+        let (is_begun, is_stored) = {
+            let known = run.known();
+            if known.ended {
+                return;
+            }
+            (known.last != (0, 0), known.stored)
+        };
+        if !is_begun && is_stored && self.withdraw(run).await {
+            // A worker that has just got it hears it too; what it makes of it is nobody's.
+            self.end(run, None, News::Cancelled).await;
+        }
+        let (run, gateway) = (run.outgoing.run.clone(), self.name().clone());
+        let (subject, cancel) = (names::cancel(&run), Cancel { run, gateway, issued_ms: now_ms() });
+        let (text, signature) = cancel.sealed(&self.bus.identity);
+        let mut headers = HeaderMap::new();
+        headers.insert(SIGNATURE, signature.as_str());
+        // Said again at each tick, as long as it is not over.
+        drop(self.bus.client.publish_with_headers(subject, headers, text.into()).await);
+    }
+
+    /// Takes a run out of the queue; whether it was there.
+    async fn withdraw(&self, run: &Sent) -> bool {
+        let Ok(stream) = self.bus.js.get_stream_no_info(RUNS).await else { return false };
+        stream.purge().filter(run.subject.as_str()).await.is_ok_and(|purged| purged.purged > 0)
+    }
+
+    /// Looks after runs, for as long as the service lives.
+    async fn look_after(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tick.tick().await;
+            let all: Vec<_> = self.all().values().cloned().collect();
+            for run in all {
+                if run.cancelled.load(Ordering::Relaxed) {
+                    self.take_back(&run).await;
+                }
+                let is_quiet = {
+                    let known = run.known();
+                    known.stored && !known.ended && known.heard.elapsed() > QUIET
+                };
+                if is_quiet {
+                    self.look_for(&run).await;
+                }
+            }
+        }
+    }
+
+    /// Every node that lives, by name.
+    pub async fn nodes(&self) -> Result<Vec<Node>, ClusterError> {
+        nodes::all(&self.bus).await
+    }
+
+    /// Says what a node is to do from now on.
+    pub async fn want(&self, node: &Name, state: NodeState) -> Result<(), ClusterError> {
+        nodes::want(&self.bus, node, state).await
+    }
+
+    /// How much there is to do.
+    pub async fn depth(&self) -> Result<Depth, ClusterError> {
+        let doing = "ask how much waits";
+        let stream = self.bus.js.get_stream(RUNS).await.map_err(failed(doing))?;
+        let state = &stream.cached_info().state;
+        let mut depth = Depth::default();
+        for priority in PRIORITIES {
+            let info = stream.consumer_info(names::word(priority)).await.map_err(failed(doing))?;
+            depth.waiting += info.num_pending;
+            depth.taken += info.num_ack_pending as u64;
+        }
+        if state.messages > 0 {
+            let since_ms = state.first_timestamp.unix_timestamp_nanos() / 1_000_000;
+            depth.oldest_s = (i128::from(now_ms()) - since_ms).max(0) as f64 / 1000.0;
+        }
+        let ready = |node: &&Node| node.worker && node.state == NodeState::Ready;
+        let nodes = self.nodes().await?;
+        let free = nodes.iter().filter(ready).map(|node| node.places.saturating_sub(node.running) as u64);
+        depth.free = free.sum();
+        Ok(depth)
+    }
+}
+
+impl Away {
+    /// Waits for what happens next; `None` after the end.
+    pub async fn next(&mut self) -> Option<News> {
+        if self.is_over {
+            return None;
+        }
+        let news = self.news.recv().await;
+        self.is_over = matches!(news, Some(News::Settled(..) | News::Fault(_) | News::Cancelled));
+        news
+    }
+
+    /// What takes it back.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    /// Says that its end is recorded: nothing is kept of it from now on.
+    pub async fn recorded(&self) {
+        let Canceller { gateway, run } = &self.canceller;
+        let message = run.known().message.take();
+        if let Some(message) = message {
+            // Told again if this is lost; then nobody knows it here, and it is acknowledged.
+            drop(message.ack().await);
+        }
+        gateway.all().remove(&run.outgoing.run);
+    }
+}
+
+impl Canceller {
+    /// Takes the run back: one that waits settles at once, one that runs as soon as its worker hears it.
+    pub fn cancel(&self) {
+        self.run.cancelled.store(true, Ordering::Relaxed);
+        let Self { gateway, run } = self.clone();
+        tokio::spawn(async move { gateway.take_back(&run).await });
+    }
+}
+
+/// Counts the processes that were this gateway.
+async fn next_epoch(bus: &Bus) -> Result<u64, ClusterError> {
+    let doing = "count this gateway's starts";
+    let bucket = bus.js.get_key_value(META).await.map_err(failed(doing))?;
+    let key = format!("epoch.{}", bus.identity.name);
+    loop {
+        let entry = bucket.entry(&key).await.map_err(failed(doing))?;
+        let (count, revision) = match entry {
+            Some(entry) => (String::from_utf8_lossy(&entry.value).parse().unwrap_or(0), entry.revision),
+            None => (0_u64, 0),
+        };
+        // Another with our name may have counted meanwhile.
+        if bucket.update(&key, (count + 1).to_string().into(), revision).await.is_ok() {
+            return Ok(count + 1);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Many nodes on NATS JetStream: what travels between them, who may send it, and how it is neither lost nor settled twice.
+//!
+//! No scheduler, election or membership of our own: a work-queue stream holds runs until they are settled, and gives those of a dead
+//! node to another. Knows no sandbox and no HTTP; a node's hands come by the trait [`worker::Hands`].
+//! Reading order: [`names`] (streams and subjects), [`work`] (what is signed), [`gateway`] (sends and settles), [`worker`] (pulls and
+//! runs), [`setup`] (what `fireclay cluster init` writes).
+
+pub mod body;
+pub mod bus;
+pub mod gateway;
+pub mod identity;
+pub mod layout;
+pub mod names;
+pub mod nodes;
+pub mod setup;
+pub mod work;
+pub mod worker;
+
+pub use bus::{Bus, ClusterError};
+pub use gateway::{Away, Gateway, News};
+pub use identity::{Identity, Role};
+pub use names::Name;
+pub use nodes::{Node, NodeState};
+pub use work::{Happening, Task};
+pub use worker::{Doing, Hands, Worker};
+
+use std::time::Duration;
+
+/// How long a worker has a run without renewing its lease; then the run is given to another.
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// How often a run is given to workers before it is given up: it may be what kills them.
+pub const DELIVERIES_MAX: i64 = 5;
+
+/// Now, in milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,177 @@
+//! Names of streams and subjects. A part of a subject is a [`Name`], a number or an id of `model`, never text that somebody sent.
+
+use model::{Priority, Rejection, RunId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Version of all that is named and sent here. Nodes of different versions refuse each other.
+pub const SCHEMA: u32 = 1;
+
+/// Runs that are not settled: a work queue.
+pub const RUNS: &str = "FC_RUNS";
+/// Results that no gateway has recorded yet: a work queue.
+pub const RESULTS: &str = "FC_RESULTS";
+/// What was given up, with the reason.
+pub const DEAD: &str = "FC_DEAD";
+/// Bodies that are too large for one message, in chunks.
+pub const BLOBS: &str = "FC_BLOBS";
+/// Who began a run that may begin but once.
+pub const CLAIMS: &str = "FC_CLAIMS";
+/// Key-value bucket of the schema's version and of gateways' epochs.
+pub const META: &str = "FC_META";
+/// Key-value bucket of the nodes that live.
+pub const NODES: &str = "FC_NODES";
+/// Key-value bucket of what operators said to nodes.
+pub const CONTROL: &str = "FC_CONTROL";
+
+/// Longest name.
+const NAME_BYTES_MAX: usize = 64;
+
+/// A name that is one token of a subject: 1 to 64 of `a-z 0-9 -`, beginning with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Name(String);
+
+impl Name {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = Rejection;
+
+    fn from_str(text: &str) -> Result<Self, Rejection> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let good = text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '-');
+        if good && text.len() <= NAME_BYTES_MAX {
+            return Ok(Self(text.to_owned()));
+        }
+        let hint = "use 1 to 64 of a-z 0-9 -, beginning with a letter or digit";
+        Err(Rejection::new("name", format!("{text:?} is not a name"), hint))
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = Rejection;
+
+    fn try_from(text: String) -> Result<Self, Rejection> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Every priority, the first to be taken first.
+pub const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+
+/// The priority as a token, and the name of the consumer of its runs.
+pub fn word(priority: Priority) -> &'static str {
+    match priority {
+        Priority::High => "high",
+        Priority::Normal => "normal",
+        Priority::Low => "low",
+    }
+}
+
+/// Where a run waits.
+pub fn run(priority: Priority, template: &Name, gateway: &Name, run: &RunId) -> String {
+    format!("fc.runs.{}.{template}.{gateway}.{run}", word(priority))
+}
+
+/// Where all runs of a priority wait.
+pub fn runs(priority: Priority) -> String {
+    format!("fc.runs.{}.>", word(priority))
+}
+
+/// Where a worker tells what became of its `delivery` of a run.
+pub fn result(worker: &Name, gateway: &Name, run: &RunId, delivery: i64) -> String {
+    format!("fc.res.{worker}.{gateway}.{run}.{delivery}")
+}
+
+/// Where results for a gateway come.
+pub fn results(gateway: &Name) -> String {
+    format!("fc.res.*.{gateway}.>")
+}
+
+/// Where results of one run come.
+pub fn results_of(gateway: &Name, run: &RunId) -> String {
+    format!("fc.res.*.{gateway}.{run}.*")
+}
+
+/// Where a worker tells what a run does meanwhile; not stored.
+pub fn event(worker: &Name, gateway: &Name, run: &RunId) -> String {
+    format!("fc.ev.{worker}.{gateway}.{run}")
+}
+
+/// Where such things come for a gateway.
+pub fn events(gateway: &Name) -> String {
+    format!("fc.ev.*.{gateway}.*")
+}
+
+/// Where a gateway takes a run back; not stored.
+pub fn cancel(run: &RunId) -> String {
+    format!("fc.cancel.{run}")
+}
+
+/// Where all that is taken back is heard.
+pub const CANCELS: &str = "fc.cancel.*";
+
+/// Where a worker claims a run that may begin but once.
+pub fn claim(run: &RunId) -> String {
+    format!("fc.claim.{run}")
+}
+
+/// Where a worker tells of a message that it gave up. Its sequence in the stream names it: what it says of itself is not believed.
+pub fn dead(worker: &Name, sequence: u64) -> String {
+    format!("fc.dead.{worker}.{sequence}")
+}
+
+/// The subject of a key in a key-value bucket (NATS ADR-8).
+pub fn key(bucket: &str, key: &str) -> String {
+    format!("$KV.{bucket}.{key}")
+}
+
+/// The stream of a key-value bucket (NATS ADR-8).
+pub fn bucket_stream(bucket: &str) -> String {
+    format!("KV_{bucket}")
+}
+
+/// The n-th part of a subject.
+pub fn part<T: FromStr>(subject: &str, n: usize) -> Option<T> {
+    subject.split('.').nth(n)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn wildcards_and_separators_are_no_names() {
+        for text in ["", "*", ">", "a.b", "a b", "x.>", "A", "-a", "ä", "a\n", &"a".repeat(65)] {
+            assert!(text.parse::<Name>().is_err(), "{text:?}");
+        }
+        for text in ["a", "7", "gateway-1", "python-data", &"a".repeat(64)] {
+            assert_eq!(text.parse::<Name>().unwrap().as_str(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_a_name_is_one_token(text in ".{0,20}") {
+            if let Ok(name) = text.parse::<Name>() {
+                let subject = run(Priority::Low, &name, &name, &RunId::from_random([7; 16]));
+                prop_assert_eq!(subject.split('.').count(), 6);
+                prop_assert!(!subject.contains(['*', '>', ' ', '\r', '\n']));
+                prop_assert_eq!(part::<Name>(&subject, 3), Some(name));
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! This machine as the hands of a worker: runs of others go the way of its own, from its queue on.
+
+use crate::needs::Needs;
+use crate::problem::Problem;
+use crate::service::Service;
+use cluster::work::Envelope;
+use cluster::worker::{Later, Load};
+use cluster::{Doing, Hands, Happening, Task};
+use model::{Fault, FaultCode, RunId};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use worker::machine::{Event, Order, Ticket};
+use worker::pool::Stream;
+use worker::queue::Share;
+
+/// How many things that happened may wait for the bus; then the run waits too.
+const HAPPENED_MAX: usize = 64;
+
+/// The machine of a service.
+pub struct MachineHands {
+    service: Arc<Service>,
+}
+
+impl MachineHands {
+    /// Those of this service's machine.
+    pub fn new(service: Arc<Service>) -> Self {
+        Self { service }
+    }
+
+    async fn begin_one(&self, envelope: &Envelope, task: Task) -> Result<Doing, Fault> {
+        let service = &self.service;
+        let mut spec = task.spec;
+        service.machine.check(&spec).map_err(|not| fault(&Problem::from(not)))?;
+        let needs =
+            Needs::of(&task.packages, task.auto_packages, &spec, service.machine.installer().python_minor())
+                .map_err(|rejection| fault(&rejection.into()))?;
+        let installed = service.install(&envelope.tenant, &spec.template, &needs).await;
+        spec.environment = installed.map_err(|problem| fault(&problem))?;
+        let order = Order {
+            id: envelope.run.clone(),
+            created_at: envelope.created_at.clone(),
+            spec,
+            allow_missing: task.allow_missing,
+        };
+        // Admitted once, by its gateway: here nothing waits but what was pulled.
+        let share =
+            Share { concurrency: envelope.concurrency, waiting: usize::MAX, priority: envelope.priority };
+        let ticket = service.machine.submit(envelope.tenant.as_str(), share, order);
+        let ticket = ticket.map_err(|full| Fault::new(FaultCode::ResourcesExhausted, full.to_string()))?;
+        let canceller = ticket.canceller();
+        let (sender, happenings) = mpsc::channel(HAPPENED_MAX);
+        tokio::spawn(pass_on(ticket, sender, service.machine.artifacts_of(&envelope.run)));
+        Ok(Doing { happenings, cancel: Box::new(move || canceller.cancel()) })
+    }
+}
+
+impl Hands for MachineHands {
+    fn load(&self) -> Load {
+        let worker::machine::Load { places, running, queued } = self.service.machine.load();
+        Load { places, running, queued }
+    }
+
+    fn released(&self) -> Later<'_, ()> {
+        Box::pin(self.service.machine.released())
+    }
+
+    fn begin<'a>(&'a self, envelope: &'a Envelope, task: Task) -> Later<'a, Result<Doing, Fault>> {
+        Box::pin(self.begin_one(envelope, task))
+    }
+
+    fn artifacts(&self, run: &RunId) -> PathBuf {
+        self.service.machine.artifacts_of(run)
+    }
+}
+
+/// Passes on what happens to a run. When nobody wants it any more it is taken back, and nothing of it stays.
+async fn pass_on(mut ticket: Ticket, sender: mpsc::Sender<Happening>, artifacts: PathBuf) {
+    loop {
+        let event = tokio::select! {
+            event = ticket.next() => event,
+            () = sender.closed() => break,
+        };
+        let Some(event) = event else { return };
+        let happening = match event {
+            Event::Started => Happening::Started,
+            Event::Output(stream, bytes) => Happening::Output { stderr: stream == Stream::Stderr, bytes },
+            Event::Egress(attempt) => Happening::Egress(attempt),
+            // A gateway's trace has what it saw itself.
+            Event::Measured(_) => continue,
+            Event::Settled(result) => Happening::Settled(result),
+        };
+        let is_last = matches!(happening, Happening::Settled(_));
+        if sender.send(happening).await.is_err() {
+            break;
+        }
+        if is_last {
+            return;
+        }
+    }
+    ticket.canceller().cancel();
+    while ticket.next().await.is_some() {}
+    drop(tokio::fs::remove_dir_all(artifacts).await);
+}
+
+/// What became of a run that this node cannot begin, as its gateway tells it.
+fn fault(problem: &Problem) -> Fault {
+    Fault::new(FaultCode::ResourcesExhausted, problem.to_string())
+}

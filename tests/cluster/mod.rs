@@ -1,0 +1,6 @@
+//! Many nodes on a real NATS: what goes there and comes back, what is lost when nodes die (nothing), and who may do what on the bus.
+
+mod chaos;
+mod lab;
+mod runs;
+mod trust;
