@@ -174,6 +174,9 @@ fn the_example_is_built_by_the_command_and_shown() {
     let data = Data::fresh();
     let server = start(&data, &[]);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/packages/science.toml");
+    let (example, page) = (std::fs::read_to_string(path).unwrap(), include_str!("../../docs/templates.md"));
+    let (_, definition) = example.split_once("\n\n").unwrap();
+    assert!(page.contains(&format!("```toml\n{definition}```")), "docs/templates.md shows another example");
     let tell = |arguments: &[&str]| {
         let output = command(data.path()).args(arguments).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
