@@ -117,8 +117,9 @@ impl Stage<'_> {
                 "worker killed"
             }
             2 => {
-                *self.clients.doors[n].write().unwrap() = None;
+                // In the middle of what clients say to it.
                 drop(self.gateways[n].take().map(Node::kill));
+                *self.clients.doors[n].write().unwrap() = None;
                 std::thread::sleep(pause);
                 self.start_gateway(n);
                 "gateway killed"
@@ -226,6 +227,10 @@ fn nothing_is_lost_or_settled_twice_whatever_dies() {
         if run["outcome"] != "completed" || run["stdout"] != format!("nonce-{number}\n") {
             wrong.push(format!("{id} of g{}: {run}", at + 1));
         }
+    }
+    // Those that nobody was told of, too.
+    for gateway in stage.gateways.iter().flatten() {
+        gateway.wait_for_metric("fireclay_cluster_outstanding", |count| count == 0.0);
     }
     let settled: u64 = stage.gateways.iter().flatten().map(settled_by).sum();
     let recorded: u64 = stage.gateways.iter().flatten().map(recorded_by).sum();

@@ -330,6 +330,94 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the nodes of the cluster */
+        get: operations["list_nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/nodes/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a node */
+        get: operations["read_node"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/nodes/{name}/cordon": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have a node take no new runs */
+        post: operations["cordon_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/nodes/{name}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a worker end when its runs have
+         * @description A gateway goes on taking runs in, and does none itself. A node of this name that starts again takes runs only after `uncordon`.
+         */
+        post: operations["drain_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/nodes/{name}/uncordon": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have a node take runs again */
+        post: operations["uncordon_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/quotas": {
         parameters: {
             query?: never;
@@ -1901,6 +1989,32 @@ export interface components {
             /** @description Whether what is there is replaced. */
             replace?: boolean;
         };
+        /** @description A machine of the cluster, as it tells of itself. */
+        Node: {
+            /** @description Its name. */
+            name: string;
+            /** @description Whether it sends runs. */
+            gateway: boolean;
+            /** @description Whether it does them. */
+            worker: boolean;
+            /** @description `ready`, `cordoned` (takes no new runs) or `draining` (takes none, and ends when its own have). */
+            state: string;
+            /** @description Of its fireclay. */
+            version: string;
+            /** @description Runs at once, at most. */
+            places: number;
+            /** @description Runs that have a place. */
+            running: number;
+            /** @description Runs that wait on it for one. */
+            queued: number;
+            /** @description When it said this, RFC 3339 in UTC by its own clock. One that says nothing for 15 seconds is listed no more. */
+            seen_at: string;
+        };
+        /** @description Machines of the cluster. */
+        NodeList: {
+            /** @description Those that live, by name. */
+            items: components["schemas"]["Node"][];
+        };
         /**
          * @description The fate of the code: what *ended* the run. Data, never an error of the service.
          * @enum {string}
@@ -2252,6 +2366,12 @@ export interface components {
              */
             review?: boolean;
             /**
+             * @description Whether another node of a cluster runs it again when the one that ran it is gone, which is so unless it is false; then it is
+             *     `interrupted`, as every run is on one machine.
+             * @default null
+             */
+            repeatable?: boolean | null;
+            /**
              * @description The caller's own labels, returned unchanged.
              * @default {}
              */
@@ -2536,6 +2656,12 @@ export interface components {
              */
             review?: boolean;
             /**
+             * @description Whether another node of a cluster runs it again when the one that ran it is gone, which is so unless it is false; then it is
+             *     `interrupted`, as every run is on one machine.
+             * @default null
+             */
+            repeatable?: boolean | null;
+            /**
              * @description The caller's own labels, returned unchanged.
              * @default {}
              */
@@ -2622,6 +2748,12 @@ export interface components {
              * @default false
              */
             review?: boolean;
+            /**
+             * @description Whether another node of a cluster runs it again when the one that ran it is gone, which is so unless it is false; then it is
+             *     `interrupted`, as every run is on one machine.
+             * @default null
+             */
+            repeatable?: boolean | null;
             /**
              * @description The caller's own labels, returned unchanged.
              * @default {}
@@ -3699,6 +3831,157 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["LimitsInForce"];
                 };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_nodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Those that live */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeList"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Node"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cordon_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is told within seconds */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drain_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is told within seconds */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    uncordon_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is told within seconds */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem */
             default: {
