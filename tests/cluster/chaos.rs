@@ -67,7 +67,7 @@ impl Clients {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let mut request = printing(&format!("nonce-{number}"));
             // Some are still running when something dies.
-            if number % 7 == 0 {
+            if number.is_multiple_of(7) {
                 request["code"] = json!(format!("sleep 2; echo nonce-{number}"));
             }
             request["wait"] = json!(false);
