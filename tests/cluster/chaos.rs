@@ -16,6 +16,11 @@ const RUNS_VARIABLE: &str = "FIRECLAY_CHAOS";
 const SEED_VARIABLE: &str = "FIRECLAY_CHAOS_SEED";
 /// Clients that submit at once.
 const CLIENTS: usize = 4;
+/// Runs for each blow, and blows at least: each kind comes before one comes again.
+const RUNS_A_BLOW: usize = 25;
+const BLOWS_MIN: usize = 12;
+/// Kinds of blows; some come twice.
+const KINDS: [u64; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 /// How long all may take to be settled when nothing dies any more.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -40,14 +45,20 @@ struct Clients {
     told: Told,
     next: AtomicU64,
     is_over: AtomicBool,
-    wanted: usize,
+    /// How many may be told by now: as many come with each blow.
+    wanted: AtomicUsize,
     refused: AtomicUsize,
 }
 
 impl Clients {
     fn submit(&self, first: usize) {
         let mut at = first;
-        while !self.is_over.load(Ordering::Relaxed) && self.told.lock().unwrap().len() < self.wanted {
+        while !self.is_over.load(Ordering::Relaxed) {
+            if self.told.lock().unwrap().len() >= self.wanted.load(Ordering::Relaxed) {
+                // Until the next blow.
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
             at = (at + 1) % 3;
             let Some((url, key)) = self.doors[at].read().unwrap().clone() else {
                 std::thread::yield_now();
@@ -56,7 +67,7 @@ impl Clients {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let mut request = printing(&format!("nonce-{number}"));
             // Some are still running when something dies.
-            if number % 7 == 0 {
+            if number.is_multiple_of(7) {
                 request["code"] = json!(format!("sleep 2; echo nonce-{number}"));
             }
             request["wait"] = json!(false);
@@ -94,11 +105,11 @@ impl Stage<'_> {
     }
 
     /// One blow, and what heals it. Never two servers at once: of three, two are a majority.
-    fn strike(&mut self, random: &mut Random) {
+    fn strike(&mut self, kind: u64, random: &mut Random) {
         let n = random.below(3) as usize;
         let pause = Duration::from_millis(500 + random.below(1500));
         let long = Duration::from_millis(11_000 + random.below(3000));
-        let what = match random.below(8) {
+        let what = match kind {
             0 | 1 => {
                 drop(self.workers[n].take().map(Node::kill));
                 std::thread::sleep(pause);
@@ -106,8 +117,9 @@ impl Stage<'_> {
                 "worker killed"
             }
             2 => {
-                *self.clients.doors[n].write().unwrap() = None;
+                // In the middle of what clients say to it.
                 drop(self.gateways[n].take().map(Node::kill));
+                *self.clients.doors[n].write().unwrap() = None;
                 std::thread::sleep(pause);
                 self.start_gateway(n);
                 "gateway killed"
@@ -155,7 +167,7 @@ fn nothing_is_lost_or_settled_twice_whatever_dies() {
         told: Told::default(),
         next: AtomicU64::new(1),
         is_over: AtomicBool::new(false),
-        wanted,
+        wanted: AtomicUsize::new(0),
         refused: AtomicUsize::new(0),
     };
     let data: Vec<_> = (0..6).map(|_| Data::fresh()).collect();
@@ -184,8 +196,18 @@ fn nothing_is_lost_or_settled_twice_whatever_dies() {
             let clients = &clients;
             scope.spawn(move || clients.submit(n));
         }
+        let blows = (wanted / RUNS_A_BLOW).max(BLOWS_MIN);
+        let mut deck = Vec::new();
+        for blow in 1..=blows {
+            if deck.is_empty() {
+                deck = KINDS.to_vec();
+            }
+            let kind = deck.swap_remove(random.below(deck.len() as u64) as usize);
+            clients.wanted.store(wanted * blow / blows, Ordering::Relaxed);
+            stage.strike(kind, &mut random);
+        }
         while clients.told.lock().unwrap().len() < wanted {
-            stage.strike(&mut random);
+            std::thread::sleep(Duration::from_millis(5));
         }
     });
     let submitted = began.elapsed();
@@ -205,6 +227,10 @@ fn nothing_is_lost_or_settled_twice_whatever_dies() {
         if run["outcome"] != "completed" || run["stdout"] != format!("nonce-{number}\n") {
             wrong.push(format!("{id} of g{}: {run}", at + 1));
         }
+    }
+    // Those that nobody was told of, too.
+    for gateway in stage.gateways.iter().flatten() {
+        gateway.wait_for_metric("fireclay_cluster_outstanding", |count| count == 0.0);
     }
     let settled: u64 = stage.gateways.iter().flatten().map(settled_by).sum();
     let recorded: u64 = stage.gateways.iter().flatten().map(recorded_by).sum();

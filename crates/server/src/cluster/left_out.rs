@@ -18,9 +18,9 @@ pub struct Wanted;
 #[derive(Debug)]
 pub enum There {}
 
-/// Takes such a run back.
+/// Takes such a run back; never made.
 #[derive(Debug, Clone)]
-pub enum Withdrawal {}
+pub struct Withdrawal;
 
 impl Wanted {
     /// Of any request.
@@ -85,9 +85,7 @@ impl There {
 
 impl Withdrawal {
     /// Never asked.
-    pub fn cancel(&self) {
-        match *self {}
-    }
+    pub fn cancel(&self) {}
 }
 
 /// Never asked: nothing comes from other nodes.

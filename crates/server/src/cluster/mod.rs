@@ -52,7 +52,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct There {
     away: Away,
-    order: Order,
+    order: Box<Order>,
     machine: Machine,
     _counted: Counted,
 }
@@ -127,7 +127,7 @@ impl Elsewhere {
         count.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(count);
         let away = self.gateway.send(outgoing).map_err(|error| error.to_string())?;
-        Ok(There { away, order, machine: self.machine.clone(), _counted: counted })
+        Ok(There { away, order: Box::new(order), machine: self.machine.clone(), _counted: counted })
     }
 
     /// Every node that lives, by name.
@@ -221,7 +221,7 @@ impl There {
     }
 
     fn cancelled(&self) -> RunResult {
-        let mut result = self.machine.denied(self.order.clone(), Vec::new());
+        let mut result = self.machine.denied((*self.order).clone(), Vec::new());
         result.outcome = Some(Outcome::Cancelled);
         result.digests.outputs = worker::run::outputs_digest(&result);
         result

@@ -641,6 +641,9 @@ class RunRequest(TypedDict, total=False):
     """Which findings are looked for; absent means as the service is set."""
     review: bool
     """Whether a language model reads it first, which the service must have; what it finds unsafe is not run, and denied."""
+    repeatable: Optional[bool]
+    """Whether another node of a cluster runs it again when the one that ran it is gone, which is so unless it is false; then it is
+    `interrupted`, as every run is on one machine."""
     metadata: Dict[str, str]
     """The caller's own labels, returned unchanged."""
 
