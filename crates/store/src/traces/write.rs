@@ -267,16 +267,16 @@ pub(crate) fn ended(
     transaction.execute(sql, row).map(drop).map_err(StoreError::from)
 }
 
-/// Removes the part that an object is, because the object is; a trace without parts goes with its last.
+/// Removes the part that an object is, because the object is. A trace goes with the last part that is not within another.
 pub(crate) fn forget(transaction: &Transaction<'_>, object: &str) -> Result<(), StoreError> {
     let sql = "DELETE FROM trace_parts WHERE object = ? RETURNING trace, ended IS NULL AND within IS NULL";
     let part: Option<(i64, bool)> =
         transaction.sql(sql)?.query_row([object], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let Some((trace, was_open)) = part else { return Ok(()) };
-    let sql = "UPDATE traces SET parts = parts - 1, open = open - ? WHERE seq = ? RETURNING parts, imported";
-    let left: (i64, bool) =
-        transaction.sql(sql)?.query_row(params![was_open, trace], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if let (..=0, false) = left { remove(transaction, trace) } else { Ok(()) }
+    let sql = "UPDATE traces SET parts = parts - 1, open = open - ? WHERE seq = ? RETURNING imported
+        OR EXISTS (SELECT 1 FROM trace_parts WHERE trace = traces.seq AND within IS NULL)";
+    let stays: bool = transaction.sql(sql)?.query_row(params![was_open, trace], |row| row.get(0))?;
+    if stays { Ok(()) } else { remove(transaction, trace) }
 }
 
 /// Removes a trace and all that is only its own.
