@@ -1,7 +1,9 @@
 //! The trace of a task: what the model was asked and what that cost, what it had run, where a person decided.
 
+use super::agent;
 use super::model::Model;
 use super::reviews::with;
+use fireclay_tests::Server;
 use serde_json::{Value, json};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -87,4 +89,31 @@ fn a_model_that_fails_is_a_span_that_failed() {
         (&numbers["models"][0]["failed"], &numbers["failed_lately"][0]["kind"]),
         (&json!(1), &json!("task"))
     );
+}
+
+/// `fireclay agent` has the loop itself: it tells the service that has its sandboxes.
+#[test]
+fn a_question_of_the_command_line_leaves_a_trace() {
+    let model = Model::saying(&json!([
+        {"expect": ["6 times 7"], "text": "I ask Python.",
+            "calls": [{"name": "run_code", "arguments": {"code": "print(6 * 7)"}}]},
+        {"expect": ["[stdout]\n42"], "text": "It is 42."},
+    ]));
+    let server = Server::start(&[]);
+    let answer = agent(&server, &model, "openai", &["What is 6 times 7?"], b"");
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let (_, list) = server.get_json("/v1/traces?kind=task");
+    let row = &list["items"][0];
+    assert_eq!((&row["outcome"], &row["imported"]), (&json!("answered"), &json!(false)), "{list}");
+    assert_eq!(row["output_preview"], "It is 42.");
+    let (_, trace) = server.get_json(&format!("/v1/traces/{}", row["id"].as_str().unwrap()));
+    let children = names(&trace["tree"][0]);
+    assert_eq!(children.len(), 3, "{trace}");
+    assert!(children[0].starts_with("chat ") && children[1] == "execute_tool run", "{children:?}");
+    let tool = &trace["tree"][0]["children"][1];
+    assert_eq!((&tool["input"]["text"], &tool["status"]), (&json!("print(6 * 7)"), &json!("ok")));
+    let run =
+        server.get_json(&format!("/v1/runs/{}", tool["attributes"]["fireclay.run.id"].as_str().unwrap()));
+    assert_eq!((run.0, &run.1["stdout"]), (200, &json!("42\n")));
+    assert!(!trace.to_string().contains(super::KEY));
 }

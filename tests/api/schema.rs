@@ -20,6 +20,8 @@ const BEYOND_SCHEMAS: &str = "positive_data_acceptance";
 const LINES_APART: &str = "positive_data_acceptance,negative_data_rejection";
 /// The route of batches.
 const BATCHES: &str = "/v1/batches";
+/// Likewise of traces that are taken in.
+const IMPORT: &str = "/v1/traces/import";
 
 /// Where schemathesis finds what it is told about our bodies.
 const HOOKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/api");
@@ -88,9 +90,12 @@ fn whatever_is_sent_is_answered_as_described() {
     };
     println!(
         "{}",
-        said(BEYOND_SCHEMAS, &[REVOKE, BATCHES, WATCH, FOLLOW].map(|path| ["--exclude-path", path]).concat())
+        said(
+            BEYOND_SCHEMAS,
+            &[REVOKE, BATCHES, IMPORT, WATCH, FOLLOW].map(|path| ["--exclude-path", path]).concat()
+        )
     );
-    println!("{}", said(LINES_APART, &["--include-path", BATCHES]));
+    println!("{}", said(LINES_APART, &["--include-path", BATCHES, "--include-path", IMPORT]));
     // Last, since it may find the very key that all requests are made with.
     println!("{}", said(BEYOND_SCHEMAS, &["--include-path", REVOKE]));
 }

@@ -1,6 +1,7 @@
 //! What the documents show is what happens: every console block of the README runs, every example runs, every link leads somewhere.
 
 mod attach;
+mod traces;
 
 use fireclay_tests::run::{command, feed};
 use fireclay_tests::{fireclay, image};

@@ -68,6 +68,7 @@ fn spool(directory: &Path, round: u64) -> Result<(), Box<dyn Error>> {
                 started_at_ms: None,
                 settled_at_ms: 0,
                 result: settlement(number).result,
+                trace: None,
                 events: Vec::new(),
                 trace: None,
             };

@@ -1134,7 +1134,8 @@ export interface paths {
         put?: never;
         /**
          * Take traces in
-         * @description From a file as `GET /v1/traces/export` writes it. They are the caller's own from then on, and marked as imported.
+         * @description From a file as `GET /v1/traces/export` writes it. They are the caller's own from then on, and marked as imported unless `recorded` says that
+         *     they were recorded by its own program.
          */
         post: operations["import_traces"];
         delete?: never;
@@ -6241,7 +6242,10 @@ export interface operations {
     };
     import_traces: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Whether a program of the caller recorded it, rather than another service */
+                recorded?: boolean;
+            };
             header?: never;
             path?: never;
             cookie?: never;

@@ -7,6 +7,7 @@ mod interactive;
 mod many;
 #[cfg(feature = "mcp")]
 mod others;
+mod recorded;
 mod report;
 mod sandboxes;
 mod show;
@@ -23,6 +24,7 @@ use anyhow::Context;
 use choose::Chosen;
 use docs::Documentation;
 use model::Rejection;
+use recorded::Recorder;
 use report::Report;
 use rustix::fs::FileType;
 use sandboxes::{Interrupts, Sandboxes};
@@ -56,19 +58,8 @@ pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<
     }
     let asking = Asking::of(&arguments.task, arguments.ask, settings)?;
     let mut files = asking.files()?;
-    if question.is_some()
-        && !arguments.interactive
-        && let Some(content) = piped()?
-    {
-        let bytes = content.len();
-        files.push(model::InputFile {
-            path: STDIN_FILE.to_owned(),
-            content: model::request::FileContent::Bytes(content),
-            executable: false,
-        });
-        question = question.map(|question| {
-            format!("{question}\n\n(Standard input is in the file {STDIN_FILE}, {bytes} bytes.)")
-        });
+    if !arguments.interactive {
+        question = question.map(|question| with_piped(question, &mut files)).transpose()?;
     }
     sys::signal::ignore_broken_pipes()?;
     let interrupts = Interrupts::catch(if arguments.interactive {
@@ -98,7 +89,15 @@ pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<
     if question.trim().is_empty() {
         return Err(Rejection::new("QUESTION", "it is empty", "say what to find out").into());
     }
+    let recorder = Recorder::new(&question, asking.chosen.redactor.clone());
+    let mut told = |told: Told<'_>| {
+        show.tell(&told);
+        recorder.tell(&told);
+    };
+    desk.told = &mut told;
     let (ended, solution) = asking.answer(&mut desk, &question);
+    drop(desk);
+    recorder.send(&client, &asking.chosen.provider.name(), &ended);
     if let Some(directory) = &arguments.artifacts {
         bench.fetch(directory)?;
     }
@@ -287,6 +286,18 @@ fn question(arguments: &AgentArguments) -> anyhow::Result<Option<String>> {
 fn said(text: &str) -> anyhow::Result<String> {
     let Some(path) = text.strip_prefix('@') else { return Ok(text.to_owned()) };
     read_text(File::open(path).map_err(|error| unreadable("@FILE", path, &error))?, path)
+}
+
+/// Puts what is piped in among the files; the question then says so.
+fn with_piped(question: String, files: &mut Vec<model::InputFile>) -> anyhow::Result<String> {
+    let Some(content) = piped()? else { return Ok(question) };
+    let bytes = content.len();
+    files.push(model::InputFile {
+        path: STDIN_FILE.to_owned(),
+        content: model::request::FileContent::Bytes(content),
+        executable: false,
+    });
+    Ok(format!("{question}\n\n(Standard input is in the file {STDIN_FILE}, {bytes} bytes.)"))
 }
 
 /// Standard input, if it is a pipe or a file with something in it. A socket or a device may stay open for ever.

@@ -16,7 +16,7 @@ mod timeline;
 mod tree;
 
 pub use notices::{Change, Notice, Notices};
-pub use record::{Beginning, alone};
+pub use record::{Beginning, alone, told_elsewhere};
 pub use redact::Redactor;
 pub use span::{Payload, Span, SpanEvent, SpanKind, SpanStatus, time};
 pub use timeline::{Timeline, Times};

@@ -2,11 +2,14 @@
 
 use super::span::Showing;
 use super::timeline::{fresh_ids, now_us};
-use super::{Change, Redactor, Span, Timeline, Times, Traces, run, task, tree};
+use super::{Change, Redactor, Span, SpanStatus, Timeline, Times, Traces, run, task, tree};
 use crate::problem::Problem;
 use crate::service::{Service, read};
 use model::{RunResult, TaskId, TenantId, TraceId, TraceParent};
-use store::{ForeignTrace, NewTrace, Scope, TaskState, TraceContent, TraceEnd, TraceKind, TraceRow};
+use serde_json::{Value, json};
+use store::{
+    ForeignTrace, NewTrace, Scope, TaskEvent, TaskState, TraceContent, TraceEnd, TraceKind, TraceRow,
+};
 
 /// What begins a trace, besides a run.
 #[derive(Debug, Clone, Copy)]
@@ -177,4 +180,28 @@ pub fn alone(code: &str, result: &RunResult, settled_at_ms: i64) -> Option<(NewT
         used: None,
     };
     Some((new, end))
+}
+
+/// A task that no service worked on, as one line of a file of traces; `None` without events or random bytes.
+pub fn told_elsewhere(model: &str, events: &[TaskEvent], outcome: &str) -> Option<Value> {
+    let (id, span) = fresh_ids().ok()?;
+    let redactor = Redactor::default();
+    let (bytes_max, left) = (64 << 10, 4 << 20);
+    let mut showing = Showing { content: TraceContent::Full, bytes_max, left, redactor: &redactor };
+    let told = task::told(model, events, &mut showing);
+    let start_us = events.first()?.at_ms.saturating_mul(1000);
+    let end_us = events.last()?.at_ms.saturating_mul(1000);
+    let root = Span::between("agent task", start_us, Some(end_us));
+    let mut root = task::root(root, model, &told, &mut showing);
+    root.id = span.to_string();
+    root.status = if outcome == "answered" { SpanStatus::Ok } else { SpanStatus::Error };
+    root.children = told.spans;
+    root.dress(start_us);
+    Some(json!({
+        "id": id, "kind": "task", "of": "agent", "name": "agent task", "tenant": TenantId::local(), "outcome": outcome,
+        "language": null, "model": model, "started_at": root.started_at, "ended_at": root.ended_at,
+        "duration_ms": root.duration_ms, "tokens_in": told.used.tokens_in, "tokens_out": told.used.tokens_out,
+        "cost_usd": told.used.cost_usd, "spans": root.count(), "input_preview": super::preview_of(&told.questions),
+        "output_preview": super::preview_of(&told.answer), "remark": null, "imported": false, "tree": [root],
+    }))
 }

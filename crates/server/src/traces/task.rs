@@ -102,6 +102,16 @@ impl Gathering<'_, '_> {
                 self.told.spans.push(Span { status: SpanStatus::Ok, ..span });
                 self.since_us = at_us;
             }
+            "called" => {
+                let name = text("name");
+                let mut span = Span::between(format!("execute_tool {name}"), self.since_us, Some(at_us))
+                    .with("gen_ai.operation.name", "execute_tool")
+                    .with("gen_ai.tool.name", name);
+                span.input = self.showing.payload("application/json", text("arguments"));
+                span.output = self.showing.payload("text/plain", text("answer"));
+                self.told.spans.push(Span { status: SpanStatus::Ok, ..span });
+                self.since_us = at_us;
+            }
             "settled" => self.settled(at_us, data),
             _ => {}
         }

@@ -26,7 +26,13 @@ impl Store {
     /// has no such batch; with [`StoreError::IdempotencyConflict`] if the key stands for another request.
     pub fn admit(&self, run: NewRun) -> Write<Admission> {
         match Admitted::prepare(run) {
-            Ok(run) => self.write("admit a run", move |transaction| run.insert(transaction)),
+            Ok(run) => self.write("admit a run", move |transaction| {
+                let admission = run.insert(transaction)?;
+                if admission == Admission::Admitted {
+                    run.begin_trace(transaction)?;
+                }
+                Ok(admission)
+            }),
             Err(error) => Write::refused(self, error),
         }
     }
@@ -75,7 +81,11 @@ impl Store {
                         let sql = "UPDATE runs SET started_at = ? WHERE id = ?";
                         transaction.execute(sql, params![at, id.as_str()])?;
                     }
-                    settled.apply(transaction, &id)?;
+                    settled.apply_to_run(transaction, &id)?;
+                    if let Some(new) = &run.run.trace {
+                        let part = (&run.run.tenant, id.as_str());
+                        traces::write::recorded(transaction, part, new, (settled.fate(), &settled.trace))?;
+                    }
                 }
                 Ok(admission)
             }),
@@ -172,11 +182,13 @@ impl Admitted {
             let sql = "INSERT INTO labels (run, key, value, tenant) VALUES (?, ?, ?, ?)";
             transaction.execute(sql, params![seq, key, value, run.tenant.as_str()])?;
         }
-        if let Some(trace) = &run.trace {
-            let part = (&run.tenant, TraceKind::Run, run.id.as_str());
-            traces::write::begin(transaction, part, trace)?;
-        }
         Ok(Admission::Admitted)
+    }
+
+    fn begin_trace(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let NewRun { trace, tenant, id, .. } = &self.run;
+        let Some(trace) = trace else { return Ok(()) };
+        traces::write::begin(transaction, (tenant, TraceKind::Run, id.as_str()), trace)
     }
 }
 
@@ -269,7 +281,17 @@ impl Settled {
         })
     }
 
+    fn fate(&self) -> &str {
+        self.outcome.as_deref().unwrap_or(usage::FAULT)
+    }
+
     pub fn apply(&self, transaction: &mut Transaction<'_>, id: &RunId) -> Result<(), StoreError> {
+        self.apply_to_run(transaction, id)?;
+        traces::write::ended(transaction, id.as_str(), self.fate(), &self.trace)
+    }
+
+    /// All but its trace.
+    fn apply_to_run(&self, transaction: &mut Transaction<'_>, id: &RunId) -> Result<(), StoreError> {
         let run = Unfinished::find(transaction, id)?;
         let sql = "UPDATE runs SET state = 'settled', settled_at = ?, outcome = ?, fault = ?, verdict = ?, wall_ms = ?,
             cpu_ms = ?, memory_peak_bytes = ? WHERE seq = ?";
@@ -292,9 +314,7 @@ impl Settled {
             transaction.execute("INSERT INTO events (run, text) VALUES (?, ?)", params![run.seq, events])?;
         }
         artifacts::insert(transaction, run.seq, &self.artifacts)?;
-        let fate = self.outcome.as_deref().unwrap_or(usage::FAULT);
-        traces::write::ended(transaction, id.as_str(), fate, &self.trace)?;
-        usage::add(transaction, &run.tenant, self.at_ms, fate, &self.spent)
+        usage::add(transaction, &run.tenant, self.at_ms, self.fate(), &self.spent)
     }
 }
 

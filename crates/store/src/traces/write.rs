@@ -223,6 +223,49 @@ fn found(
     Ok(transaction.sql(sql)?.query_row(row, |row| row.get(0)).optional()?)
 }
 
+/// Begins and ends the part of a new run at once: as [`begin`] and [`ended`], with two rows written instead of two written and changed.
+pub(crate) fn recorded(
+    transaction: &Transaction<'_>,
+    (tenant, object): (&TenantId, &str),
+    new: &NewTrace,
+    (outcome, end): (&str, &TraceEnd),
+) -> Result<(), StoreError> {
+    if new.within.is_some() || end.used.is_some() {
+        begin(transaction, (tenant, TraceKind::Run, object), new)?;
+        return ended(transaction, object, outcome, end);
+    }
+    let ended_us = end.at_us.max(new.began_us);
+    let sql = "INSERT INTO traces (id, tenant, kind, object, name, language, model, started_at, ended_at, open, parts, outcome, spans,
+        input, output, content, imported) VALUES (?, ?, 'run', ?, ?, ?, ?, ?, ?, 0, 1, ?, ?, ?, ?, ?, 0)
+        ON CONFLICT (id, tenant) DO NOTHING RETURNING seq";
+    let row = params![
+        new.id.to_string(),
+        tenant.as_str(),
+        object,
+        cut(&new.name),
+        new.language.map(|language| language.name()),
+        new.model.as_deref().map(cut),
+        new.began_us,
+        ended_us,
+        outcome,
+        end.spans.max(1),
+        cut(&new.input),
+        cut(&end.output),
+        word(&new.content),
+    ];
+    let trace: Option<i64> = transaction.sql(sql)?.query_row(row, |row| row.get(0)).optional()?;
+    let Some(trace) = trace else {
+        // It joins one that there is.
+        begin(transaction, (tenant, TraceKind::Run, object), new)?;
+        return ended(transaction, object, outcome, end);
+    };
+    let measured = end.measured.as_deref().filter(|text| text.len() <= TRACE_MEASURED_BYTES_MAX);
+    let sql = "INSERT INTO trace_parts (object, trace, kind, span, parent, began, ended, measured) VALUES (?, ?, 'run', ?, ?, ?, ?, ?)";
+    let (span, parent) = (new.span.to_string(), new.parent.map(|span| span.to_string()));
+    let row = params![object, trace, span, parent, new.began_us, end.at_us, measured];
+    transaction.execute(sql, row).map(drop).map_err(StoreError::from)
+}
+
 /// As [`Store::end_trace`].
 pub(crate) fn ended(
     transaction: &Transaction<'_>,
@@ -267,16 +310,16 @@ pub(crate) fn ended(
     transaction.execute(sql, row).map(drop).map_err(StoreError::from)
 }
 
-/// Removes the part that an object is, because the object is; a trace without parts goes with its last.
+/// Removes the part that an object is, because the object is. A trace goes with the last part that is not within another.
 pub(crate) fn forget(transaction: &Transaction<'_>, object: &str) -> Result<(), StoreError> {
     let sql = "DELETE FROM trace_parts WHERE object = ? RETURNING trace, ended IS NULL AND within IS NULL";
     let part: Option<(i64, bool)> =
         transaction.sql(sql)?.query_row([object], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let Some((trace, was_open)) = part else { return Ok(()) };
-    let sql = "UPDATE traces SET parts = parts - 1, open = open - ? WHERE seq = ? RETURNING parts, imported";
-    let left: (i64, bool) =
-        transaction.sql(sql)?.query_row(params![was_open, trace], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if let (..=0, false) = left { remove(transaction, trace) } else { Ok(()) }
+    let sql = "UPDATE traces SET parts = parts - 1, open = open - ? WHERE seq = ? RETURNING imported
+        OR EXISTS (SELECT 1 FROM trace_parts WHERE trace = traces.seq AND within IS NULL)";
+    let stays: bool = transaction.sql(sql)?.query_row(params![was_open, trace], |row| row.get(0))?;
+    if stays { Ok(()) } else { remove(transaction, trace) }
 }
 
 /// Removes a trace and all that is only its own.

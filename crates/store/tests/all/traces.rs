@@ -186,3 +186,27 @@ fn the_oldest_go_beyond_the_bounds() {
     assert_eq!(store.retain(young, NOW + 15).wait().unwrap().traces, 2);
     assert_eq!(left(), 1);
 }
+
+#[test]
+fn a_run_that_is_recorded_at_once_leaves_the_same_trace() {
+    let (_directory, store) = store();
+    store.admit(traced(1, 1)).wait().unwrap();
+    settle(&store, 1, 1500);
+    let record = |number: u64, trace: u8| {
+        let end = TraceEnd { at_us: NOW * 1000 + 1500, output: "1".into(), spans: 5, ..TraceEnd::default() };
+        let settlement = Settlement { trace: Some(end), ..settlement(&id(number)) };
+        store.record(traced(number, trace), None, settlement).wait().unwrap();
+    };
+    record(2, 2);
+    let same = |row: TraceRow| TraceRow { id: trace_id(9), object: String::new(), ..row };
+    assert_eq!(same(row(&store, 1).unwrap()), same(row(&store, 2).unwrap()));
+    // One of a trace that there is joins it, as any does.
+    record(3, 1);
+    let (joined, parts, _) = store.reader().trace(&local(), trace_id(1)).unwrap().unwrap();
+    assert_eq!((joined.spans, parts.len(), joined.outcome.as_deref()), (10, 2, Some("completed")));
+    let task = NewTrace { within: Some("tsk_1".to_owned()), ..part(7) };
+    store.begin_trace(&model::TenantId::local(), TraceKind::Task, "tsk_1", part(4)).wait().unwrap();
+    store.record(NewRun { trace: Some(task), ..new_run(4) }, None, settlement(&id(4))).wait().unwrap();
+    assert_eq!(store.reader().trace(&local(), trace_id(4)).unwrap().unwrap().1.len(), 2);
+    assert_eq!(row(&store, 7), None);
+}

@@ -14,11 +14,11 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use model::TenantId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use store::{ForeignTrace, ModelUse, Page, Scope, TraceContent, TraceFilter, TraceRow};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// Most traces of one file.
 const EXPORTED_MAX: usize = 10_000;
@@ -100,6 +100,15 @@ impl Export {
     }
 }
 
+/// Where a file comes from.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct ImportQuery {
+    /// Whether a program of the caller recorded it, rather than another service
+    recorded: bool,
+}
+
 /// What was taken in.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct ImportedTraces {
@@ -123,13 +132,15 @@ pub struct BadLine {
 
 /// Take traces in
 ///
-/// From a file as `GET /v1/traces/export` writes it. They are the caller's own from then on, and marked as imported.
-#[utoipa::path(post, path = "/v1/traces/import", operation_id = "import_traces", tag = "traces",
+/// From a file as `GET /v1/traces/export` writes it. They are the caller's own from then on, and marked as imported unless `recorded` says that
+/// they were recorded by its own program.
+#[utoipa::path(post, path = "/v1/traces/import", operation_id = "import_traces", tag = "traces", params(ImportQuery),
     request_body(content = String, content_type = "application/x-ndjson"),
     responses((status = 200, description = "What was taken in", body = ImportedTraces), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn import(
     State(service): State<Arc<Service>>,
     caller: Caller,
+    Query(query): Query<ImportQuery>,
     request: Request,
 ) -> Result<Json<ImportedTraces>, Problem> {
     body::media_type(request.headers(), &[TYPE, "application/json"])?;
@@ -138,7 +149,10 @@ pub(super) async fn import(
     let lines = bytes.split(|byte| *byte == b'\n').enumerate();
     for (place, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
         let trace = match trace_of(&caller.tenant, line) {
-            Ok(trace) => trace,
+            Ok(mut trace) => {
+                trace.row.imported = !query.recorded;
+                trace
+            }
             Err(error) => {
                 if told.failed.len() < MISTAKES_MAX {
                     told.failed.push(BadLine { line: place + 1, error });
