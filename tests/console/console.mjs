@@ -19,8 +19,10 @@ const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", arg
 async function dev(service) {
   const { spawn } = await import("node:child_process");
   const child = spawn("node", ["../../ui/dev.mjs", service, "5199"], { stdio: ["ignore", "pipe", "inherit"] });
+  // It ends with us, and does not keep us.
   process.on("exit", () => child.kill());
-  return new Promise((up) => child.stdout.once("data", (said) => up(String(said).trim())));
+  child.unref();
+  return new Promise((up) => child.stdout.once("data", (said) => { child.stdout.unref(); up(String(said).trim()); }));
 }
 
 const FIRST_PAINT_MAX = 300_000;
@@ -308,7 +310,7 @@ try {
       await page.locator(".fall-row", { hasText: "execution" }).waitFor();
       await page.getByRole("tab", { name: /Isolation/ }).click();
       await page.getByText("landlock", { exact: true }).waitFor();
-      await page.getByLabel("Remark", { exact: true }).fill("looked at");
+      await page.getByRole("textbox", { name: "Remark" }).fill("looked at");
       await page.getByRole("button", { name: "Keep" }).click();
       await page.screenshot({ path: `${pictures}/trace-real.png` });
       await page.getByRole("button", { name: "Rerun with changes" }).click();
@@ -316,6 +318,14 @@ try {
       assert.match(await page.evaluate(() => sessionStorage.getItem("fireclay-draft")), /traced/);
       await page.getByRole("button", { name: /^Run/ }).click();
       await page.locator(".out", { hasText: "traced 42" }).waitFor();
+      await open(page, "/");
+      await page.locator(".chart canvas").first().waitFor();
+      await page.screenshot({ path: `${pictures}/overview-real.png` });
+      await open(page, "/traces");
+      for (const at of [0, 1]) await page.getByRole("checkbox").nth(at).check();
+      await page.getByRole("button", { name: "Compare two" }).click();
+      await page.getByRole("rowheader", { name: "execution" }).waitFor();
+      await page.screenshot({ path: `${pictures}/compare-real.png` });
     });
 
     await step("traces come by themselves", async () => {
