@@ -426,6 +426,7 @@ try {
     await login(one.page);
     await one.page.reload();
     await one.page.getByRole("button", { name: "Menu" }).waitFor();
+    await settle(one.page);
     await one.page.keyboard.press("Tab");
     assert.equal(await one.page.evaluate(() => document.activeElement.textContent), "Skip to the page");
     await one.page.keyboard.press("Tab");
