@@ -70,7 +70,6 @@ fn spool(directory: &Path, round: u64) -> Result<(), Box<dyn Error>> {
                 result: settlement(number).result,
                 trace: None,
                 events: Vec::new(),
-                trace: None,
             };
             Ok(store::spool::write(&data, record, Vec::new(), Durability::Commit)?)
         })
