@@ -38,7 +38,12 @@ export function Shell({ who, children }: { who: Who; children: ComponentChildren
   const [open, show] = useState(false);
   const [scheme, choose] = useScheme();
   const here = path[0] ?? "";
-  useEffect(() => show(false), [path.join("/")]);
+  // By the address and not by an effect of the first paint, which would close what a quick hand has opened.
+  useEffect(() => {
+    const close = () => show(false);
+    addEventListener("hashchange", close);
+    return () => removeEventListener("hashchange", close);
+  }, []);
   const way = ([to, name, icon]: readonly [string, string, string]) => <a key={to} href={href(to)} aria-current={here === to ? "page" : undefined}><Icon name={icon} />{name}</a>;
   const leave = async () => { await send("POST", "/console/logout").catch(() => {}); location.hash = ""; location.reload(); };
   return (

@@ -1,11 +1,12 @@
 //! `fireclay observe`: where to look at what ran; starts a local server if none serves the data directory.
 
 use crate::args::ObserveArguments;
+use crate::client::Client;
 use crate::commands::local::show;
 use crate::env::Settings;
 use crate::local;
 use model::Rejection;
-use std::io::IsTerminal;
+use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Does what is asked; answers the exit code.
@@ -27,8 +28,17 @@ pub fn observe(arguments: &ObserveArguments, settings: &Settings) -> anyhow::Res
         return Err(Rejection::new("--port", message, hint).into());
     }
     show(&serving, arguments.json);
-    if let Some(token) = serving.token().filter(|_| !arguments.json && std::io::stdout().is_terminal()) {
-        eprintln!("fireclay: the key to sign in with is {token}");
+    if !arguments.json {
+        // Without it the page asks for a key.
+        let client = Client::to_serving(&serving, settings.api_key.clone())?;
+        match client.call::<Value>("POST", "/console/links", Some(&json!({}))) {
+            Ok(link) => {
+                let path = link["path"].as_str().unwrap_or_default();
+                println!("{}{path}", serving.url());
+                eprintln!("fireclay: the link logs in once, within five minutes");
+            }
+            Err(error) => eprintln!("fireclay: no link that logs in: {error:#}"),
+        }
     }
     Ok(0)
 }
