@@ -330,6 +330,94 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the nodes of the cluster */
+        get: operations["list_nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/nodes/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a node */
+        get: operations["read_node"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/nodes/{name}/cordon": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have a node take no new runs */
+        post: operations["cordon_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/nodes/{name}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a worker end when its runs have
+         * @description A gateway goes on taking runs in, and does none itself. A node of this name that starts again takes runs only after `uncordon`.
+         */
+        post: operations["drain_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/nodes/{name}/uncordon": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have a node take runs again */
+        post: operations["uncordon_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/quotas": {
         parameters: {
             query?: never;
@@ -1033,6 +1121,50 @@ export interface paths {
          */
         post: operations["ask_task"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/templates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List templates */
+        get: operations["list_templates"];
+        put?: never;
+        /**
+         * Build a template
+         * @description Needs the role admin: it is there for every tenant. Packages are resolved and installed once, files and what commands leave are kept, each
+         *     in a sandbox and each as a layer. Answers when it is built; with `Accept: text/event-stream` with events: `line` for what is done and said
+         *     (`{"text": …}`), then `built` with the template, or `problem`. A name stands for its newest version, and runs that go on keep theirs.
+         */
+        post: operations["build_template"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/templates/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a template, or one version of it as `NAME@VERSION` */
+        get: operations["show_template"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a template
+         * @description Needs the role admin. One that comes with fireclay stays; one of which sandboxes wait or run is refused.
+         */
+        delete: operations["remove_template"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2054,6 +2186,32 @@ export interface components {
             /** @description Whether what is there is replaced. */
             replace?: boolean;
         };
+        /** @description A machine of the cluster, as it tells of itself. */
+        Node: {
+            /** @description Its name. */
+            name: string;
+            /** @description Whether it sends runs. */
+            gateway: boolean;
+            /** @description Whether it does them. */
+            worker: boolean;
+            /** @description `ready`, `cordoned` (takes no new runs) or `draining` (takes none, and ends when its own have). */
+            state: string;
+            /** @description Of its fireclay. */
+            version: string;
+            /** @description Runs at once, at most. */
+            places: number;
+            /** @description Runs that have a place. */
+            running: number;
+            /** @description Runs that wait on it for one. */
+            queued: number;
+            /** @description When it said this, RFC 3339 in UTC by its own clock. One that says nothing for 15 seconds is listed no more. */
+            seen_at: string;
+        };
+        /** @description Machines of the cluster. */
+        NodeList: {
+            /** @description Those that live, by name. */
+            items: components["schemas"]["Node"][];
+        };
         /** @description What is to be noted on a trace. */
         NoteTrace: {
             /** @description The remark, 200 characters at most; `null` for none. */
@@ -2418,6 +2576,12 @@ export interface components {
              */
             review?: boolean;
             /**
+             * @description Whether another node of a cluster runs it again when the one that ran it is gone, which is so unless it is false; then it is
+             *     `interrupted`, as every run is on one machine.
+             * @default null
+             */
+            repeatable?: boolean | null;
+            /**
              * @description The caller's own labels, returned unchanged.
              * @default {}
              */
@@ -2702,6 +2866,12 @@ export interface components {
              */
             review?: boolean;
             /**
+             * @description Whether another node of a cluster runs it again when the one that ran it is gone, which is so unless it is false; then it is
+             *     `interrupted`, as every run is on one machine.
+             * @default null
+             */
+            repeatable?: boolean | null;
+            /**
              * @description The caller's own labels, returned unchanged.
              * @default {}
              */
@@ -2788,6 +2958,12 @@ export interface components {
              * @default false
              */
             review?: boolean;
+            /**
+             * @description Whether another node of a cluster runs it again when the one that ran it is gone, which is so unless it is false; then it is
+             *     `interrupted`, as every run is on one machine.
+             * @default null
+             */
+            repeatable?: boolean | null;
             /**
              * @description The caller's own labels, returned unchanged.
              * @default {}
@@ -3096,6 +3272,97 @@ export interface components {
             questions: components["schemas"]["TaskQuestion"][];
             /** @description All code that the model wrote, and what became of it. */
             attempts: components["schemas"]["TaskAttempt"][];
+        };
+        /** @description A template as an operator says it: a shipped one, and what is laid over that. */
+        TemplateDefinition: {
+            /**
+             * @description What runs and sessions call it: 1 to 64 of a-z, 0-9 and `-`; no shipped template's name.
+             * @default
+             */
+            name?: string;
+            /**
+             * @description What it is for, in a few words.
+             * @default
+             */
+            purpose?: string;
+            /**
+             * @description The shipped template that it begins with: `python` if nothing is said.
+             * @default
+             */
+            base?: string;
+            /**
+             * @description Packages that it has, as `pandas>=2`: of PyPI, or of npm for a template of Node. They are resolved once, and stay as they are.
+             * @default []
+             */
+            packages?: string[];
+            /**
+             * @description Python modules that its warm interpreter has imported.
+             * @default []
+             */
+            modules?: string[];
+            /**
+             * @description Files below `/opt/template`.
+             * @default []
+             */
+            files?: components["schemas"]["InputFile"][];
+            /**
+             * @description Commands of a shell that are run once, one after the other, in `/opt/template`: what they leave there stays.
+             * @default []
+             */
+            setup?: string[];
+            /** @default null */
+            setup_egress?: components["schemas"]["Egress"] | null;
+            /**
+             * @description Variables of every run.
+             * @default {}
+             */
+            env?: {
+                [key: string]: string;
+            };
+            /**
+             * @description What its runs may use if they do not say.
+             * @default {}
+             */
+            limits?: components["schemas"]["LimitsPatch"];
+            /** @default null */
+            egress?: components["schemas"]["Egress"] | null;
+        };
+        /** @description The templates. */
+        TemplateList: {
+            /** @description Shipped ones first. */
+            items: components["schemas"]["TemplateView"][];
+        };
+        /** @description What sandboxes are made from. */
+        TemplateView: {
+            /** @description What runs and sessions call it. */
+            name: string;
+            /** @description What it is for. */
+            purpose: string;
+            /** @description The languages that run in it, the first being what it is for. */
+            languages: components["schemas"]["Language"][];
+            /** @description The packages that it has: names, and versions where it was resolved here. */
+            packages: string[];
+            /** @description What its warm interpreter has imported. */
+            modules: string[];
+            /** @description Whether runs can be made from it now; if not, `hint` says what is to be done. */
+            ready: boolean;
+            /** @description What is to be done first. */
+            hint?: string | null;
+            /** @description Whether it comes with fireclay. */
+            shipped: boolean;
+            /** @description The shipped one that it begins with. */
+            base?: string | null;
+            /** @description The version that its name stands for: `NAME@VERSION` is always this one. */
+            version?: string | null;
+            /** @description The digest of what was asked for and what was built, in hexadecimal. */
+            digest?: string | null;
+            /**
+             * Format: u-int64
+             * @description Bytes of its layers.
+             */
+            bytes?: number | null;
+            /** @description When it was built. */
+            created_at?: string | null;
         };
         /** @description A tenant. */
         Tenant: {
@@ -4194,6 +4461,157 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["LimitsInForce"];
                 };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_nodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Those that live */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeList"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Node"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cordon_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is told within seconds */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drain_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is told within seconds */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    uncordon_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is told within seconds */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem */
             default: {
@@ -5977,6 +6395,131 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["TaskView"];
                 };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_templates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TemplateList"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    build_template: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TemplateDefinition"];
+            };
+        };
+        responses: {
+            /** @description It is built; or the stream of events */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TemplateView"];
+                    "text/event-stream": components["schemas"]["StreamEvent"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_template: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What it is */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TemplateView"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_template: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem */
             default: {
