@@ -63,3 +63,19 @@ fn a_key_reaches_no_sandbox_no_model_and_no_output() {
     let ran = agent(&server, &model, "openai", &["?"], b"");
     assert!(ran.code == 1 && ran.stderr.contains("bad key [redacted]"), "{ran:?}");
 }
+
+/// A key that a program prints is its caller's affair; what is recorded of it tells none.
+#[test]
+fn a_trace_tells_no_key_of_a_model() {
+    let data = Data::fresh();
+    let keep = ["secret", "set", "OPENAI_API_KEY"];
+    assert_eq!(feed(&mut data.command(&keep), format!("{KEY}\n").as_bytes()).code, 0);
+    let server = Server::start_in(&data, &[]);
+    let run = server.run(&json!({"language": "python", "code": format!("print('{KEY}', 'plain')")}));
+    assert_eq!(run.stdout, format!("{KEY} plain\n"));
+    let (_, list) = server.get_json("/v1/traces");
+    let (_, trace) = server.get_json(&format!("/v1/traces/{}", list["items"][0]["id"].as_str().unwrap()));
+    for told in [list.to_string(), trace.to_string()] {
+        assert!(told.contains("plain") && !told.contains(KEY), "{told}");
+    }
+}

@@ -329,7 +329,7 @@ fn nobody_else_comes_in() {
     // The API is not served there, and ports are not served at the API.
     assert_eq!(Port { host: server.address().to_string(), ..browser.clone() }.status("/v1/sessions"), 404);
     let at_the_api = Port { address: server.address().to_string(), ..browser.clone() };
-    assert_eq!(at_the_api.status("/"), 401);
+    assert_eq!(at_the_api.status("/v1/sessions"), 401);
     // Whose key is revoked, his browsers are out.
     let (_, keys) = api(&a).ask("GET", "/v1/keys", None).into_json();
     let id = keys["items"][0]["id"].as_str().unwrap();

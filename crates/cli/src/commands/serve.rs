@@ -148,7 +148,7 @@ pub fn start(
     let session_files = data.join(SESSIONS);
     std::fs::create_dir_all(&session_files).with_context(|| format!("make {}", session_files.display()))?;
     let headers = env::key_in("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
-    let traces = Traces::new(&settings.traces, &headers, Vec::new()).map_err(anyhow::Error::msg)?;
+    let traces = Traces::new(&settings.traces, &headers, model::keys(data)?).map_err(anyhow::Error::msg)?;
     let service = Service::new(Parts {
         settings,
         machine,

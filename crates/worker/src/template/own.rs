@@ -115,8 +115,11 @@ impl TemplateStore {
     pub fn own(&self, name: &str) -> Result<Option<OwnTemplate>, Fault> {
         let (name, version) =
             name.split_once('@').map_or((name, None), |(name, version)| (name, Some(version)));
+        // What cannot be a name is none.
+        if [Some(name), version].into_iter().flatten().any(|word| check_name(word).is_err()) {
+            return Ok(None);
+        }
         let of_version = |version: &str| {
-            check_name(version)?;
             let path = self.place(name)?.join(format!("{version}.json"));
             let Some(bytes) = read(&path)? else { return Ok(None) };
             serde_json::from_slice(&bytes).map(Some).map_err(|source| ImageError::Manifest { path, source })
@@ -159,7 +162,7 @@ impl TemplateStore {
 
     /// Removes every version of a name; `false` if there was none. While a sandbox of it waits or runs it stays, and that is an error.
     pub fn remove(&self, name: &str) -> Result<bool, ImageError> {
-        let directory = self.place(name)?;
+        let Ok(directory) = self.place(name) else { return Ok(false) };
         if !directory.exists() {
             return Ok(false);
         }

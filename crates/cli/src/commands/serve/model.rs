@@ -34,6 +34,18 @@ pub fn of(settings: &ModelSettings, _: &Path) -> anyhow::Result<Result<Arc<dyn M
     Err(Rejection::new("model.name", "this build speaks to no models", hint).into())
 }
 
+/// The keys of models that are here, so that no trace tells one.
+#[cfg(feature = "agent")]
+pub fn keys(data: &Path) -> anyhow::Result<Vec<String>> {
+    Ok(provider::keys(&crate::commands::secret::read(data)?))
+}
+
+/// The keys of models that are here: a build that has no models asks for none.
+#[cfg(not(feature = "agent"))]
+pub fn keys(_: &Path) -> anyhow::Result<Vec<String>> {
+    Ok(Vec::new())
+}
+
 fn none(hint: &str) -> NoModel {
     NoModel { why: "the service has no language model".to_owned(), hint: hint.to_owned() }
 }

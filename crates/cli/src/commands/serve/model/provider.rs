@@ -48,10 +48,15 @@ impl Provided {
                 Some(provider_of("model.reviewer", other, model, base_url, &kept)?)
             }
         };
-        let variables = rows().iter().flat_map(|row| row.key_variables).filter_map(|name| env::key_in(name));
-        let redactor = Redactor::new(variables.chain(kept.into_values()).map(Secret::new));
+        let redactor = Redactor::new(keys(&kept).into_iter().map(Secret::new));
         Ok(Self { provider, reviewer, redactor })
     }
+}
+
+/// Every key of the environment, and those that are kept.
+pub fn keys(kept: &BTreeMap<String, String>) -> Vec<String> {
+    let variables = rows().iter().flat_map(|row| row.key_variables).filter_map(|name| env::key_in(name));
+    variables.chain(kept.values().cloned()).collect()
 }
 
 fn of_words(setting: &str, words: &str) -> Result<(&'static Row, Option<String>), Rejection> {
