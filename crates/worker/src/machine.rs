@@ -12,7 +12,7 @@ use crate::queue::{Age, FairQueue, Full, Places, Share};
 use crate::run::{result_of_cancelled, result_of_denied, result_of_fault, root_of};
 use crate::session::{How, Session};
 use crate::spawner::{Job, Shape, Warm};
-use crate::template::{NotReady, Prepared, Template, TemplateStore, Templates};
+use crate::template::{NotReady, Prepared, TemplateStore, Templates};
 use model::{
     EgressAttempt, Fault, FaultCode, Finding, Language, Layer, Limits, RunId, RunResult, RunSpec, SessionId,
 };
@@ -25,6 +25,7 @@ use tokio::sync::{Notify, mpsc};
 
 mod alone;
 mod in_session;
+mod templates;
 
 /// How many things that happened may wait for the one who listens; then the run waits too.
 const HAPPENED_MAX: usize = 64;
@@ -240,41 +241,6 @@ impl Machine {
     /// Who installs packages for runs of this machine.
     pub fn installer(&self) -> &Installer {
         &self.inner.installer
-    }
-
-    /// Has an interpreter of this template warm from now on, and of sandboxes with usual limits so many wait; `false` if its packages
-    /// are not installed. An unknown name is an error.
-    pub fn warm(&self, template: &str, waiting: usize) -> Result<bool, NotReady> {
-        match self.inner.templates.by_name(template) {
-            Ok(prepared) => {
-                self.have_warm(&prepared);
-                if waiting > 0 {
-                    // What is started in them is what the template is for.
-                    let first = prepared.template.languages.first().map(|row| row.name);
-                    let ahead = first.filter(|language| *language != Language::Bash);
-                    let image = prepared.image.clone();
-                    self.inner.pool.keep(&Shape { image, ahead, ..self.inner.usual.clone() }, waiting);
-                }
-                Ok(true)
-            }
-            Err(NotReady::Rejected(_)) if Template::shipped(template).is_some() => Ok(false),
-            Err(other) => Err(other),
-        }
-    }
-
-    /// Whether sandboxes can be made from a template now.
-    pub fn is_ready(&self, template: &Template) -> Result<(), NotReady> {
-        self.inner.templates.is_ready(template)
-    }
-
-    /// Forgets what was prepared of an operator's template, so that nothing new is made from it.
-    pub fn forget_template(&self, name: &str) {
-        self.inner.templates.forget(name);
-    }
-
-    /// The templates that there are.
-    pub fn templates(&self) -> &TemplateStore {
-        self.inner.templates.store()
     }
 
     fn have_warm(&self, prepared: &Prepared) {

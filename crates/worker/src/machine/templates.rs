@@ -1,0 +1,43 @@
+//! The templates of a machine: which there are, which can be used now, and whose interpreters are warm.
+
+use super::Machine;
+use crate::spawner::Shape;
+use crate::template::{NotReady, Template, TemplateStore};
+use model::Language;
+
+impl Machine {
+    /// Has an interpreter of this template warm from now on, and of sandboxes with usual limits so many wait; `false` if its packages
+    /// are not installed. An unknown name is an error.
+    pub fn warm(&self, template: &str, waiting: usize) -> Result<bool, NotReady> {
+        match self.inner.templates.by_name(template) {
+            Ok(prepared) => {
+                self.have_warm(&prepared);
+                if waiting > 0 {
+                    // What is started in them is what the template is for.
+                    let first = prepared.template.languages.first().map(|row| row.name);
+                    let ahead = first.filter(|language| *language != Language::Bash);
+                    let image = prepared.image.clone();
+                    self.inner.pool.keep(&Shape { image, ahead, ..self.inner.usual.clone() }, waiting);
+                }
+                Ok(true)
+            }
+            Err(NotReady::Rejected(_)) if Template::shipped(template).is_some() => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Whether sandboxes can be made from a template now.
+    pub fn is_ready(&self, template: &Template) -> Result<(), NotReady> {
+        self.inner.templates.is_ready(template)
+    }
+
+    /// Forgets what was prepared of an operator's template, so that nothing new is made from it.
+    pub fn forget_template(&self, name: &str) {
+        self.inner.templates.forget(name);
+    }
+
+    /// The templates that there are.
+    pub fn templates(&self) -> &TemplateStore {
+        self.inner.templates.store()
+    }
+}
