@@ -10,7 +10,12 @@ use std::path::PathBuf;
 
 /// The index, which may be at an address of this network.
 fn index() -> String {
-    let addresses = ["pypi.org", "files.pythonhosted.org"].iter().flat_map(|host| {
+    opened_for(&["pypi.org", "files.pythonhosted.org"])
+}
+
+/// The setting that opens the addresses that these hosts have here.
+pub fn opened_for(hosts: &[&str]) -> String {
+    let addresses = hosts.iter().flat_map(|host| {
         (*host, 443)
             .to_socket_addrs()
             .unwrap_or_else(|error| panic!("{host}: {error}; these tests need the index"))

@@ -1,40 +1,26 @@
 //! Packages of npm that runs ask for: from the real registry by the image's npm, and from one of ours that has what no honest one has.
 //! Attack group PK.
 
+use super::packages::{completed, opened_for};
 use super::sessions::{open, run};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fireclay_tests::{Data, Server};
-use model::{Outcome, RunResult};
+use model::Outcome;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-/// The registry, which may be at an address of this network.
+/// A service that reaches the registry, which may be at an address of this network.
 pub fn start(data: &Data, settings: &[&str]) -> Server {
-    let addresses = ("registry.npmjs.org", 443).to_socket_addrs();
-    let addresses = addresses
-        .unwrap_or_else(|error| panic!("registry.npmjs.org: {error}; these tests need the registry"));
-    let mut ranges: Vec<String> = addresses
-        .filter(std::net::SocketAddr::is_ipv4)
-        .map(|address| format!("\"{}/32\"", address.ip()))
-        .collect();
-    ranges.sort();
-    ranges.dedup();
-    let private = format!("egress.private=[{}]", ranges.join(","));
+    let private = opened_for(&["registry.npmjs.org"]);
     let mut arguments = vec!["--set", private.as_str()];
     arguments.extend(settings.iter().flat_map(|setting| ["--set", *setting]));
     Server::start_in(data, &arguments)
-}
-
-pub fn completed(server: &Server, request: &Value) -> RunResult {
-    let result = server.run(request);
-    assert_eq!(result.outcome, Some(Outcome::Completed), "{result:?}");
-    result
 }
 
 fn refusal(server: &Server, request: &Value) -> String {
