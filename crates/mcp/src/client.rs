@@ -104,14 +104,14 @@ impl Connection {
             .build()
             .map_err(|error| unusable(&error))?;
         let mut connection = Self { service: None, process: None, runtime: Some(runtime), tools: Vec::new() };
-        let begun = connection.begin(place);
+        let Err(error) = connection.begin(place) else { return Ok(connection) };
         // What it said last says best why it does not serve.
-        let said = connection.process.as_ref().map(Process::said).unwrap_or_default();
-        begun.map_err(|error| match (said.trim(), error) {
-            ("", error) => error,
-            (said, error) => ClientError::Unusable(format!("{error}; it said: {said}")),
-        })?;
-        Ok(connection)
+        connection.close();
+        let said = connection.process.as_mut().map(Process::last_words).unwrap_or_default();
+        Err(match said.trim() {
+            "" => error,
+            said => ClientError::Unusable(format!("{error}; it said: {said}")),
+        })
     }
 
     fn begin(&mut self, place: &Place) -> Result<(), ClientError> {
@@ -183,14 +183,21 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
+impl Connection {
+    /// Closes its pipes.
+    fn close(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         if let Some(mut service) = self.service.take() {
             // Closing ends its input, by which a well-behaved program ends itself; one that does not is killed below.
             drop(runtime.block_on(async { tokio::time::timeout(CLOSING, service.close()).await }));
         }
         runtime.shutdown_background();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.close();
         drop(self.process.take());
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
@@ -13,7 +13,9 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 const SAID_BYTES_MAX: usize = 2_000;
 /// How long a program has to end after its input did.
 const ENDING: Duration = Duration::from_secs(2);
-/// How often that is looked for.
+/// How long its last words are waited for once it has ended: something that it left may hold its standard error open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often its end is looked for.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// How a server is started. It has no `Debug`: keys may be in it.
@@ -28,7 +30,17 @@ pub struct Command {
 /// A running one. Dropping it ends it and what it started, as far as that is in its process group.
 pub(super) struct Process {
     child: Child,
-    said: Arc<Mutex<Vec<u8>>>,
+    said: Arc<Said>,
+    ended: bool,
+}
+
+/// What a program says on standard error.
+#[derive(Default)]
+struct Said {
+    /// The end of it, and whether that was all.
+    heard: Mutex<(Vec<u8>, bool)>,
+    /// Told when it was.
+    silence: Condvar,
 }
 
 impl Process {
@@ -44,21 +56,23 @@ impl Process {
             // Ctrl-C at our terminal is for us; and all of the group ends at once.
             .process_group(0)
             .spawn()?;
-        let said = Arc::new(Mutex::new(Vec::new()));
+        let said = Arc::new(Said::default());
         if let Some(mut errors) = child.stderr.take() {
-            let kept = Arc::clone(&said);
+            let said = Arc::clone(&said);
             // Ends with the last process that has the pipe.
             std::thread::spawn(move || {
                 let mut piece = [0; 4096];
                 while let Ok(bytes @ 1..) = errors.read(&mut piece) {
-                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    let (kept, _) = &mut *said.heard.lock().unwrap_or_else(PoisonError::into_inner);
                     kept.extend_from_slice(&piece[..bytes]);
                     let too_many = kept.len().saturating_sub(SAID_BYTES_MAX);
                     kept.drain(..too_many);
                 }
+                said.heard.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+                said.silence.notify_all();
             });
         }
-        Ok(Self { child, said })
+        Ok(Self { child, said, ended: false })
     }
 
     /// Its standard output and input, once. To be called in a runtime.
@@ -69,15 +83,20 @@ impl Process {
         Ok((Receiver::from_owned_fd(output)?, Sender::from_owned_fd(input)?))
     }
 
-    /// The end of what it said on standard error.
-    pub fn said(&self) -> String {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&said).into_owned()
+    /// Ends it, and returns the end of what it said on standard error. Its pipes are to be closed before: a program that still waits for
+    /// its input is killed after 2 s.
+    pub fn last_words(&mut self) -> String {
+        self.end();
+        let heard = self.said.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.said.silence.wait_timeout_while(heard, LAST_WORDS, |(_, all)| !*all);
+        let (heard, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&heard.0).into_owned()
     }
-}
 
-impl Drop for Process {
-    fn drop(&mut self) {
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
         let pid = Pid::from_child(&self.child);
         let until = Instant::now() + ENDING;
         // It is not reaped before its group is killed: until then nobody else has its number.
@@ -88,5 +107,11 @@ impl Drop for Process {
         // Nobody may be left in it, and then there is nothing to do.
         kill_process_group(pid, Signal::KILL).unwrap_or_default();
         drop(self.child.wait());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
     }
 }
