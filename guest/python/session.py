@@ -18,6 +18,7 @@ AST_ONLY, TOP_LEVEL_AWAIT, COROUTINE, FUTURES = 0x400, 0x2000, 0x80, 0x1FE0000
 SOURCES_BYTES_MAX = 16 << 20  # Of programs whose lines tracebacks can show.
 DEPTH_MIN = 500  # Frames that this file and the formatting of tracebacks need, whatever limit a program left behind.
 DISPLAYS_MAX, DISPLAYS_BYTES_MAX = 64, 32 << 20
+PACKAGES = "/tmp/.packages"  # Where the service puts what runs of a session ask for.
 SIGINT = 2
 # Names that only make sense while an event loop runs, and names that refuse to work while one does.
 WANTS_LOOP = frozenset(("create_task", "ensure_future", "get_running_loop", "current_task", "all_tasks"))
@@ -222,6 +223,7 @@ class Session:
             self.main.pop(name, None)
         self.flags, self.loop, self.own, self.cancelled = TOP_LEVEL_AWAIT, None, (), None
         self.silent = False  # Whether the last value is not wanted.
+        self.packages_changed = None
         self.values = []  # What `_`, `__` and `___` are.
 
     def say(self, kind, text):
@@ -237,6 +239,7 @@ class Session:
             with_name = self.take(directory + "/name") or b"<run>"
             source = self.take(directory + "/code") or b""
             self.surround(directory, back)
+            self.look_for_packages()
             name = with_name.decode("utf-8", "replace")
             remember(name, source)
             body, tail = self.compile(source, name)
@@ -249,6 +252,20 @@ class Session:
             except OSError:
                 pass
         return status
+
+    def look_for_packages(self):
+        """Has what was put beside the session's own packages found, where something was since the run before."""
+        try:
+            changed = posix.stat(PACKAGES).st_mtime_ns
+        except OSError:
+            return
+        if changed != self.packages_changed:
+            self.packages_changed = changed
+            import importlib
+            import site
+
+            site.addsitedir(PACKAGES)
+            importlib.invalidate_caches()
 
     def take(self, path):
         """What is in a file of the order; None if it has none."""

@@ -68,6 +68,7 @@ fn a_failing_import_is_mended() {
     let args = [
         "What is the mean of 1, 2, 3 and 6?",
         "--solution",
+        "--no-packages",
         "--output",
         out.to_str().unwrap(),
         "--log-level",
@@ -97,8 +98,13 @@ fn a_solution_in_the_words_of_every_provider() {
     let server = Server::start(&[]);
     for provider in ["openai-responses", "anthropic", "gemini", "deepseek"] {
         let model = Model::of("mended_import");
-        let ran =
-            agent(&server, &model, provider, &["What is the mean of 1, 2, 3 and 6?", "--solution"], b"");
+        let ran = agent(
+            &server,
+            &model,
+            provider,
+            &["What is the mean of 1, 2, 3 and 6?", "--solution", "--no-packages"],
+            b"",
+        );
         assert!(ran.code == 0 && ran.stdout.ends_with("\n3\n"), "{provider}: {ran:?}");
     }
 }

@@ -436,6 +436,26 @@ fn over_pipes_the_local_server_is_started_and_outlives_its_clients() {
     data.wait_for_the_last_process();
 }
 
+/// What its command says, sandboxes have; and what a call says too.
+#[test]
+fn over_pipes_packages_come_by_flags_imports_and_calls() {
+    let data = Data::fresh();
+    let _server = super::packages::start(&data, &[]);
+    let mut pipes = Pipes::start(&data, &["--package", "six==1.16.0", "--auto-packages"]);
+    let said = pipes.run("import six, colorama\nprint(six.__version__, colorama.__name__)");
+    assert_eq!(said["content"][0]["text"], "1.16.0 colorama\n", "{said}");
+    let mut call = |session: &str| {
+        let code = "import idna\nprint(idna.__name__)";
+        let arguments = json!({"code": code, "packages": ["idna"], "session": session});
+        pipes.ask("tools/call", &json!({"name": "run_code", "arguments": arguments}))["result"].clone()
+    };
+    for session in ["fresh", "other"] {
+        let said = call(session);
+        assert_eq!(said["content"][0]["text"], "idna\n", "{said}");
+    }
+    pipes.end();
+}
+
 #[test]
 fn over_pipes_a_service_that_runs_is_used() {
     let server = Server::start(&[]);

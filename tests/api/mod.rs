@@ -28,6 +28,7 @@ mod problems;
 mod processes;
 mod runs;
 mod schema;
+mod secrets;
 mod sessions;
 mod sessions_archive;
 mod sessions_ends;

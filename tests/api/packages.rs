@@ -186,8 +186,54 @@ fn a_session_has_what_it_was_opened_with() {
     let session = open(&server, &json!({"packages": ["six==1.16.0"]}));
     assert_eq!(run(&server, &session, &json!({"code": VERSION}))["stdout"], "1.16.0 True\n");
     assert_eq!(run(&server, &session, &json!({"code": VERSION, "fresh": true}))["stdout"], "1.16.0 True\n");
-    let (status, problem) =
-        server.post_json(&format!("{session}/runs"), &json!({"code": "1", "packages": ["six"]}));
+}
+
+/// What a batch has for items that do not say it themselves.
+#[test]
+fn items_of_a_batch_have_what_its_command_says() {
+    let data = Data::fresh();
+    let _server = start(&data, &[]);
+    let file = data.path().join("items.jsonl");
+    let own = json!({"language": "python", "code": VERSION, "packages": ["six==1.15.0"]});
+    std::fs::write(&file, format!("{}\n\n{own}\nno item\n", json!({"language": "python", "code": VERSION}))).unwrap();
+    let ran = data.command(&["batch", file.to_str().unwrap(), "--package", "six==1.16.0"]).output().unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    let mut lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines.sort_by_key(|line| line["index"].as_u64());
+    assert_eq!(lines.len(), 3, "{said} {}", String::from_utf8_lossy(&ran.stderr));
+    assert!(lines[0].to_string().contains("1.16.0 True"), "{}", lines[0]);
+    assert!(lines[1].to_string().contains("1.15.0 True"), "{}", lines[1]);
+    assert!(lines[2].to_string().contains("problem"), "{}", lines[2]);
+}
+
+#[test]
+fn a_run_of_a_session_brings_its_own() {
+    let server = start(&Data::fresh(), &["packages.deny=[\"tabulate\"]"]);
+    let session = open(&server, &json!({"packages": ["six==1.16.0"]}));
+    let said = |asked: Value| {
+        let result = run(&server, &session, &asked);
+        assert_eq!(result["outcome"], "completed", "{result}");
+        result["stdout"].as_str().unwrap().to_owned()
+    };
+    // It had looked for it, and not found it, before.
+    assert_eq!(said(json!({"code": "try: import colorama\nexcept ImportError: print('none')"})), "none\n");
+    let named = json!({"code": "from __future__ import annotations\nimport colorama\nprint(colorama.__name__)", "packages": ["colorama>=0.4.6"]});
+    assert_eq!(said(named), "colorama\n");
+    assert_eq!(said(json!({"code": "import colorama, six; print(six.__version__)"})), "1.16.0\n");
+    // By what it imports; what lies beside it is meant before any package of that name.
+    let found = json!({"code": "import idna, six\nprint(idna.encode('a.test'))", "auto_packages": true});
+    assert_eq!(said(found), "b'a.test'\n");
+    said(json!({"code": "open('tabulate.py', 'w').write('x = 1')"}));
+    assert_eq!(said(json!({"code": "import tabulate; print(tabulate.x)", "auto_packages": true})), "1\n");
+    said(json!({"code": "import os; os.remove('tabulate.py')"}));
+    let asked = json!({"code": "import tabulate", "auto_packages": true});
+    let (status, problem) = server.post_json(&format!("{session}/runs"), &asked);
+    assert!(status == 422 && problem["detail"].as_str().unwrap().contains("packages.deny"), "{problem}");
+    // A program beside the interpreter has them too.
+    let fresh = json!({"code": "import idna, colorama; print('fresh')", "fresh": true});
+    assert_eq!(said(fresh), "fresh\n");
+    let bash = json!({"code": "true", "language": "bash", "packages": ["six"]});
+    let (status, problem) = server.post_json(&format!("{session}/runs"), &bash);
     assert_eq!((status, problem["field"].as_str()), (422, Some("packages")), "{problem}");
 }
 

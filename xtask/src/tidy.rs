@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Edges between crates: they point down the way of a run, and a new one needs a page in `docs/design/`.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("model", &[]),
     ("sys", &[]),
     ("store", &["model"]),
     ("sandbox", &["model", "sys"]),
-    ("worker", &["egress", "model", "packages", "sandbox", "sys"]),
+    ("worker", &["egress", "model", "packages", "sandbox", "sys", "vault"]),
     ("check", &["model"]),
     ("packages", &["check", "model"]),
     ("mcp", &["model"]),
     ("agent", &["model"]),
     ("docs", &["egress"]),
     ("egress", &[]),
+    ("vault", &["egress"]),
     ("cluster", &["model"]),
     ("server", &["check", "cluster", "mcp", "model", "packages", "store", "sys", "worker"]),
     ("bench", &["model", "sandbox", "sys", "worker"]),
@@ -26,7 +27,7 @@ const EDGES: [(&str, &[&str]); 19] = [
         "fireclay",
         &[
             "agent", "bench", "check", "cluster", "docs", "mcp", "model", "packages", "sandbox", "server",
-            "store", "sys", "worker",
+            "store", "sys", "vault", "worker",
         ],
     ),
     ("fireclay-tests", &["bench", "cluster", "model", "sandbox", "server", "sys", "worker"]),

@@ -367,7 +367,8 @@ mod tests {
         desk.approve = Some(&mut approve);
         let before = Instant::now();
         desk.begin();
-        let program = Program { language: Language::Python, code: "1".to_owned(), stdin: None };
+        let program =
+            Program { language: Language::Python, code: "1".to_owned(), stdin: None, packages: Vec::new() };
         assert!(matches!(desk.run(&program, false), Ok(Ran::Refused(_))));
         let since = desk.spent.since;
         drop(desk);

@@ -41,7 +41,7 @@ pub fn programs(text: &str) -> Vec<Program> {
 }
 
 fn program(language: Language, lines: &[&str]) -> Program {
-    Program { language, code: format!("{}\n", lines.join("\n")), stdin: None }
+    Program { language, code: format!("{}\n", lines.join("\n")), stdin: None, packages: Vec::new() }
 }
 
 fn fence_of(line: &str) -> Option<(&str, &str)> {

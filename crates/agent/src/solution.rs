@@ -165,7 +165,7 @@ fn attempt(
     }
     for (stage, code) in stages {
         let is_whole = code == whole;
-        let program = Program { language: problem.language, code, stdin: None };
+        let program = Program { language: problem.language, code, stdin: None, packages: Vec::new() };
         match desk.run(&program, true)? {
             Ran::Done(result) if went_well(&result) => {
                 if is_whole {

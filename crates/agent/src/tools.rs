@@ -37,6 +37,10 @@ pub fn tools(language: Language) -> Vec<Tool> {
                     },
                     "code": {"type": "string", "description": "The program."},
                     "stdin": {"type": "string", "description": "What it reads on standard input."},
+                    "packages": {
+                        "type": "array", "items": {"type": "string"},
+                        "description": "Python packages that it needs, such as pandas>=2; usually found by its imports.",
+                    },
                 },
                 "required": ["code"],
             }),
@@ -64,6 +68,7 @@ struct RunCode {
     #[serde(alias = "jsCode")]
     code: String,
     stdin: Option<String>,
+    packages: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -82,8 +87,9 @@ struct WriteFile {
 /// there are.
 pub fn read(call: &Call, language: Language, tools: &[Tool]) -> Result<Asked, String> {
     match call.name.as_str() {
-        "run_code" => parse(call).map(|RunCode { language: said, code, stdin }| {
-            Asked::Run(Program { language: said.unwrap_or(language), code, stdin })
+        "run_code" => parse(call).map(|RunCode { language: said, code, stdin, packages }| {
+            let packages = packages.unwrap_or_default();
+            Asked::Run(Program { language: said.unwrap_or(language), code, stdin, packages })
         }),
         "read_file" => parse(call).map(|ReadFile { path }| Asked::Read(path)),
         "write_file" => parse(call).map(|WriteFile { path, text }| Asked::Write(path, text)),
@@ -118,8 +124,9 @@ mod tests {
         let mut known = tools(Language::Python);
         known.push(Tool { name: "theirs".into(), description: "".into(), parameters: json!({}) });
         let read = |name, arguments| read(&call(name, arguments), Language::Python, &known);
-        let run =
-            |language, code: &str| Ok(Asked::Run(Program { language, code: code.to_owned(), stdin: None }));
+        let run = |language, code: &str| {
+            Ok(Asked::Run(Program { language, code: code.to_owned(), stdin: None, packages: Vec::new() }))
+        };
         assert_eq!(read("run_code", r#"{"code":"1"}"#), run(Language::Python, "1"));
         assert_eq!(
             read("run_code", r#"{"code":"1","language":"JS","stdin":null,"x":1}"#),

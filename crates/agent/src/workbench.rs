@@ -12,6 +12,8 @@ pub struct Program {
     pub code: String,
     /// What it reads on standard input.
     pub stdin: Option<String>,
+    /// Packages that it has, such as `pandas>=2`, besides those that its imports name.
+    pub packages: Vec<String>,
 }
 
 /// Why nothing ran.

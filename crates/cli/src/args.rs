@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 #[cfg(feature = "agent")]
 mod agent;
+mod batch;
 #[cfg(feature = "agent")]
 mod beside;
 mod cache;
@@ -32,6 +33,7 @@ mod session;
 pub use agent::{
     AgentArguments, AgentFormat, EvalArguments, Level, SecretArguments, SecretCommand, TaskArguments, Tools,
 };
+pub use batch::BatchArguments;
 #[cfg(all(feature = "agent", feature = "mcp"))]
 pub use beside::OtherServers;
 #[cfg(feature = "agent")]
@@ -48,7 +50,7 @@ pub use local::{LocalArguments, LocalCommand};
 #[cfg(feature = "mcp")]
 pub use mcp::McpArguments;
 pub use observe::ObserveArguments;
-pub use packages::PackageArguments;
+pub use packages::{PackageArguments, UsualArguments};
 pub use session::{CreateArguments, SessionArguments, SessionCommand, SessionRunArguments};
 
 /// Runs code that a language model wrote: safely, at once, on your own machine.
@@ -320,32 +322,6 @@ pub struct VerifyArguments {
     /// The service that must have signed [default: FIRECLAY_URL]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
-}
-
-/// Arguments of `fireclay batch`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-With --out, lines are appended as items are done; the same command again does what is left, and what failed by a fault that may pass.
-Exit codes: 0 every item has an answer, 1 some failed by a fault of ours, 2 some lines or the whole were rejected")]
-pub struct BatchArguments {
-    /// One item in each line, as POST /v1/batches takes them; `-` is standard input
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub file: String,
-    /// Where answers are appended [default: standard output]
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub out: Option<PathBuf>,
-    /// Runs at once [default: as many as keep the machine busy]
-    #[arg(long, value_name = "N")]
-    pub concurrency: Option<usize>,
-    /// Run identical items once
-    #[arg(long)]
-    pub dedupe: bool,
-    /// A service to ask [default: the one that serves the data directory, or none]
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
-    /// The variable that holds the key for it
-    #[arg(long, value_name = "NAME", default_value = "FIRECLAY_API_KEY")]
-    pub api_key_env: String,
 }
 
 /// Arguments of `fireclay doctor`.

@@ -6,7 +6,8 @@
 //! ClientHello must name the same host ([`hello`]) → bytes pass, within [`Limits`] → an [`Attempt`] is told.
 //!
 //! It knows no sandbox and no tenant: one [`Proxy`] has the rules of one sandbox and serves the listener that only this sandbox can
-//! reach, so that who asks is never read from what is said. Not here: secrets, TLS, a cache, anything of a disk
+//! reach, so that who asks is never read from what is said. TLS is ended only for hosts that a [`secret`] is for, by whoever is given for
+//! it. Not here: TLS itself, a cache, anything of a disk
 //! (`docs/design/0019-egress.md`).
 
 pub mod address;
@@ -18,9 +19,11 @@ mod flow;
 pub mod hello;
 mod limits;
 mod proxy;
+mod read;
 mod refusal;
 pub mod request;
 pub mod rules;
+pub mod secret;
 pub mod target;
 mod visit;
 

@@ -5,6 +5,7 @@ use crate::attempt::{Ledger, Sink, Totals};
 use crate::dial::Resolve;
 use crate::limits::Limits;
 use crate::rules::Rules;
+use crate::secret::Secrets;
 use crate::visit::{turn_away, visit};
 use std::future::Future;
 use std::io;
@@ -28,6 +29,7 @@ pub struct Proxy {
     pub(crate) limits: Limits,
     pub(crate) resolver: Box<dyn Resolve>,
     pub(crate) ledger: Ledger,
+    pub(crate) secrets: Option<Secrets>,
 }
 
 /// A listener that can be served: TCP in the sandbox's network, or a Unix socket.
@@ -64,9 +66,15 @@ impl Proxy {
         limits: Limits,
         resolver: Box<dyn Resolve>,
         sink: Sink,
-    ) -> Arc<Self> {
+    ) -> Self {
         let ledger = Ledger::new(sink, &limits);
-        Arc::new(Self { rules, private, limits, resolver, ledger })
+        Self { rules, private, limits, resolver, ledger, secrets: None }
+    }
+
+    /// Reads what goes to the hosts that these are for, and puts them in.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        Self { secrets: Some(secrets), ..self }
     }
 
     /// Serves a listener until it fails, or the returned future is dropped: then all its connections end, and are told of.

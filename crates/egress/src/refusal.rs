@@ -38,6 +38,14 @@ pub(crate) enum Refusal {
     OtherName(Target, Name),
     #[error("the ClientHello for {0} did not come in time")]
     SlowHello(Target),
+    #[error(
+        "TLS with the client for {0}, which a secret is for, failed: {1}; the client must trust the certificates in SSL_CERT_FILE"
+    )]
+    Client(Target, io::Error),
+    #[error("TLS with {0}, which a secret is for, failed: {1}")]
+    Server(Target, io::Error),
+    #[error("a secret for {0} goes over TLS only: ask for https")]
+    Bare(Target),
     #[error("the body of the request is not chunked as it should be")]
     Chunks,
     #[error("the body of the request ended early")]
@@ -67,12 +75,18 @@ impl Refusal {
             Self::Head(BadHead::Scheme | BadHead::Upgrade | BadHead::Target(_, BadTarget::Name(_))) => 403,
             Self::Head(_) | Self::Chunks | Self::Ended | Self::Left => 400,
             Self::SlowHead(_) | Self::SlowHello(_) => 408,
-            Self::Unlisted(..) | Self::Address { .. } | Self::Hello(..) | Self::OtherName(..) => 403,
+            Self::Bare(_)
+            | Self::Unlisted(..)
+            | Self::Address { .. }
+            | Self::Hello(..)
+            | Self::OtherName(..) => 403,
             Self::Bytes(Way::Up, _) => 413,
             Self::Bytes(Way::Down, _) => 403,
             Self::Unresolved(..)
             | Self::NoAddress(_)
             | Self::Unreachable(..)
+            | Self::Client(..)
+            | Self::Server(..)
             | Self::Broken(_)
             | Self::Over => 502,
             Self::SlowResolver(_) | Self::SlowServer(_) | Self::Idle(_) | Self::Long(_) => 504,
@@ -87,6 +101,8 @@ impl Refusal {
             | Self::NoAddress(_)
             | Self::SlowResolver(_)
             | Self::Unreachable(..)
+            | Self::Client(..)
+            | Self::Server(..)
             | Self::SlowServer(_)
             | Self::Ended
             | Self::Broken(_)

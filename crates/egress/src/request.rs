@@ -80,6 +80,9 @@ pub enum BadHead {
     /// A path or a URL of another kind where an `http://` URL should be.
     #[error("this is a proxy: it takes http:// URLs, and CONNECT for everything else")]
     Form,
+    /// Inside of TLS, something else than a path (RFC 9112 §3.2.1).
+    #[error("the request inside of TLS is not for a path of its server")]
+    Origin,
     /// A scheme that is not passed on.
     #[error("the scheme is not http: only http:// URLs and CONNECT are served")]
     Scheme,
@@ -139,6 +142,56 @@ pub fn head_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, BadHead> {
 /// # Errors
 /// [`BadHead`] for everything that is not exactly what the RFCs let a client send to a proxy.
 pub fn parse(head: &[u8]) -> Result<Request, BadHead> {
+    let (method, target, version, fields) = read(head)?;
+    let body = body(&fields, version)?;
+    if method == "CONNECT" {
+        let target = read_target(target, None)?;
+        // Host goes to nobody. It may be there once; some clients write the proxy's own into it (Node's `http.request`).
+        single(&fields, "host")?;
+        return if body == Body::Length(0) { Ok(Request::Tunnel(target)) } else { Err(BadHead::Framing) };
+    }
+    let (target, path) = url(target, &method)?;
+    let line = Line { method, path, version, target, default_port: 80 };
+    Ok(Request::Plain(plain(line, &fields, body, &|_, value| value.to_vec())?))
+}
+
+/// Reads the head of a request inside of TLS that was ended here: in origin-form, for the target of the tunnel and no other. Values of
+/// fields go through `fill`; an answer that is compressed is not asked for, so that it can be read.
+///
+/// # Errors
+/// [`BadHead`], as [`parse`].
+pub(crate) fn parse_within(
+    head: &[u8],
+    target: &Target,
+    fill: &dyn Fn(&str, &[u8]) -> Vec<u8>,
+) -> Result<Plain, BadHead> {
+    let (method, path, version, mut fields) = read(head)?;
+    let body = body(&fields, version)?;
+    if method == "CONNECT" || !(path.starts_with('/') || method == "OPTIONS" && path == "*") {
+        return Err(BadHead::Origin);
+    }
+    fields.retain(|field| field.name != "accept-encoding");
+    let (target, path) = (target.clone(), path.to_owned());
+    plain(Line { method, path, version, target, default_port: 443 }, &fields, body, fill)
+}
+
+fn plain(
+    line: Line,
+    fields: &[Field<'_>],
+    body: Body,
+    fill: &dyn Fn(&str, &[u8]) -> Vec<u8>,
+) -> Result<Plain, BadHead> {
+    host(fields, &line)?;
+    let named = connection(fields)?;
+    upgrade(fields)?;
+    let expects_continue = expect(fields)? && line.version == Version::One;
+    let head = rewrite(&line, fields, &named, body, fill);
+    let Line { target, method, .. } = line;
+    Ok(Plain { target, method, head, body, expects_continue })
+}
+
+// Reads a whole head: method, target, version, fields.
+fn read(head: &[u8]) -> Result<(String, &str, Version, Vec<Field<'_>>), BadHead> {
     let end = head_end(head, 0)?.ok_or(BadHead::Unfinished)?;
     if end != head.len() {
         return Err(BadHead::Control);
@@ -149,22 +202,10 @@ pub fn parse(head: &[u8]) -> Result<Request, BadHead> {
     let (method, target, version) = request_line(lines.next().unwrap_or_default())?;
     let fields = lines.map(field).collect::<Result<Vec<_>, _>>()?;
     if fields.len() > FIELDS_MAX {
-        return Err(BadHead::TooManyFields);
+        Err(BadHead::TooManyFields)
+    } else {
+        Ok((method, target, version, fields))
     }
-    let body = body(&fields, version)?;
-    if method == "CONNECT" {
-        let target = read_target(target, None)?;
-        // Host goes to nobody. It may be there once; some clients write the proxy's own into it (Node's `http.request`).
-        single(&fields, "host")?;
-        return if body == Body::Length(0) { Ok(Request::Tunnel(target)) } else { Err(BadHead::Framing) };
-    }
-    let (target, path) = url(target, &method)?;
-    host(&fields, version, &target)?;
-    let named = connection(&fields)?;
-    upgrade(&fields)?;
-    let expects_continue = expect(&fields)? && version == Version::One;
-    let head = rewrite(&method, &path, version, &target, &fields, &named, body);
-    Ok(Request::Plain(Plain { target, method, head, body, expects_continue }))
 }
 
 /// Returns what was asked for, however wrong, for people to read: printable ASCII, at most 200 characters.
@@ -184,6 +225,16 @@ enum Version {
     Zero,
     // HTTP/1.1
     One,
+}
+
+// The line of a request that is passed on, and whom it is for.
+struct Line {
+    method: String,
+    path: String,
+    version: Version,
+    target: Target,
+    // The port of its scheme, which its Host leaves out.
+    default_port: u16,
 }
 
 struct Field<'a> {
@@ -282,12 +333,12 @@ fn body(fields: &[Field<'_>], version: Version) -> Result<Body, BadHead> {
     }
 }
 
-fn host(fields: &[Field<'_>], version: Version, target: &Target) -> Result<(), BadHead> {
+fn host(fields: &[Field<'_>], line: &Line) -> Result<(), BadHead> {
     match single(fields, "host")? {
-        None if version == Version::One => Err(BadHead::Host),
+        None if line.version == Version::One => Err(BadHead::Host),
         None => Ok(()),
-        Some(host) => match Target::parse(host, Some(80)) {
-            Ok(said) if said == *target => Ok(()),
+        Some(host) => match Target::parse(host, Some(line.default_port)) {
+            Ok(said) if said == line.target => Ok(()),
             _ => Err(BadHead::Host),
         },
     }
@@ -326,22 +377,21 @@ fn expect(fields: &[Field<'_>]) -> Result<bool, BadHead> {
 }
 
 fn rewrite(
-    method: &str,
-    path: &str,
-    version: Version,
-    target: &Target,
+    line: &Line,
     fields: &[Field<'_>],
     named: &[String],
     body: Body,
+    fill: &dyn Fn(&str, &[u8]) -> Vec<u8>,
 ) -> Vec<u8> {
-    let minor = if version == Version::One { '1' } else { '0' };
-    let port = if target.port == 80 { String::new() } else { format!(":{}", target.port) };
+    let Line { method, path, version, target, default_port } = line;
+    let minor = if *version == Version::One { '1' } else { '0' };
+    let port = if target.port == *default_port { String::new() } else { format!(":{}", target.port) };
     let mut head = format!("{method} {path} HTTP/1.{minor}\r\nHost: {}{port}\r\n", target.name).into_bytes();
     for Field { name, written, value } in fields {
         if KEPT_BACK.contains(&name.as_str()) || name.starts_with("proxy-") || named.contains(name) {
             continue;
         }
-        head.extend([written.as_bytes(), b": ", value, b"\r\n"].concat());
+        head.extend([written.as_bytes(), b": ", &fill(name, value), b"\r\n"].concat());
     }
     let said = fields.iter().any(|field| field.name == "content-length");
     match body {

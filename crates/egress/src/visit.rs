@@ -5,19 +5,22 @@ use crate::attempt::{Attempt, Verdict, Way};
 use crate::dial::dial;
 use crate::flow::{Flow, together};
 use crate::hello::{self, BadHello};
+use crate::limits::Limits;
 use crate::proxy::Proxy;
+use crate::read::{Client, Reading};
 use crate::refusal::Refusal;
 use crate::request::{self, BadHead, Plain, Request};
 use crate::target::Target;
 use crate::{body, flow};
 use std::time::Duration;
 use tokio::io::{
-    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf, WriteHalf,
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf,
+    WriteHalf,
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Buffer of each direction of a connection.
-const BUFFER_BYTES: usize = 16 * 1024;
+pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
 
 /// How long and how much is read from a client that was refused, so that it reads the answer before its connection is reset (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);
@@ -82,34 +85,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Visit<'a, S> {
 
     async fn request(&mut self) -> Result<Request, Refusal> {
         let mut head = Vec::new();
-        let end = self.head(&mut head).await;
+        let end = read_head(&mut self.reader, self.proxy.limits.head_time, &mut head).await;
         self.asked = request::asked(&head);
         end?;
-        Ok(request::parse(&head)?)
-    }
-
-    async fn head(&mut self, head: &mut Vec<u8>) -> Result<(), Refusal> {
-        let patience = self.proxy.limits.head_time;
-        let until = Instant::now() + patience;
-        loop {
-            let bytes = match timeout_at(until, self.reader.fill_buf()).await {
-                Ok(bytes) => bytes.map_err(Refusal::Broken)?,
-                Err(_) => return Err(Refusal::SlowHead(patience.as_secs())),
-            };
-            if bytes.is_empty() {
-                return Err(if head.is_empty() { Refusal::Left } else { BadHead::Unfinished.into() });
-            }
-            let (seen, count) = (head.len(), bytes.len());
-            head.extend_from_slice(bytes);
-            match request::head_end(head, seen)? {
-                None => self.reader.consume(count),
-                Some(end) => {
-                    self.reader.consume(end - seen);
-                    head.truncate(end);
-                    return Ok(());
-                }
-            }
+        let request = request::parse(&head)?;
+        if let (Some(secrets), Request::Plain(plain)) = (&self.proxy.secrets, &request)
+            && secrets.is_named(&plain.target, &head)
+        {
+            return Err(Refusal::Bare(plain.target.clone()));
         }
+        Ok(request)
     }
 
     async fn admit(&mut self, target: &Target, method: &str) -> Result<tokio::net::TcpStream, Refusal> {
@@ -125,6 +110,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Visit<'a, S> {
         self.ear = Ear::Deaf;
         let hello =
             if self.proxy.rules.is_plain_tunnel(&target) { Vec::new() } else { self.hello(&target).await? };
+        if let Some(secrets) = &self.proxy.secrets
+            && let Some(injector) = secrets.of(&target)
+        {
+            self.ear = Ear::Deaf;
+            let client = Client::new(hello, &mut self.reader, &mut self.writer);
+            let terminate = secrets.terminate.as_ref();
+            return Reading {
+                target: &target,
+                injector,
+                terminate,
+                flow: &self.flow,
+                limits: &self.proxy.limits,
+            }
+            .read(client, server)
+            .await;
+        }
         let (from_server, mut to_server) = tokio::io::split(server);
         let mut from_server = BufReader::with_capacity(BUFFER_BYTES, from_server);
         self.flow.send(&mut to_server, Way::Up, &hello).await?;
@@ -164,11 +165,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Visit<'a, S> {
 
     async fn plain(&mut self, plain: Plain) -> Result<(), Refusal> {
         let server = self.admit(&plain.target, &plain.method).await?;
-        if let request::Body::Length(length) = plain.body
-            && length > self.flow.left(Way::Up)
-        {
-            return Err(Refusal::Bytes(Way::Up, self.proxy.limits.bytes_up_max));
-        }
+        fits(&plain, &self.flow, &self.proxy.limits)?;
         let (from_server, mut to_server) = tokio::io::split(server);
         let mut from_server = BufReader::with_capacity(BUFFER_BYTES, from_server);
         if plain.expects_continue {
@@ -233,6 +230,44 @@ impl<S> Drop for Visit<'_, S> {
     fn drop(&mut self) {
         if !self.told {
             self.tell(&Err(Refusal::Over));
+        }
+    }
+}
+
+/// Says whether the sum of the sandbox has room for a body whose length is known.
+pub(crate) fn fits(plain: &Plain, flow: &Flow<'_>, limits: &Limits) -> Result<(), Refusal> {
+    match plain.body {
+        request::Body::Length(length) if length > flow.left(Way::Up) => {
+            Err(Refusal::Bytes(Way::Up, limits.bytes_up_max))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a head, and not a byte of what stands behind it.
+pub(crate) async fn read_head(
+    reader: &mut (impl AsyncBufRead + Unpin),
+    patience: Duration,
+    head: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let until = Instant::now() + patience;
+    loop {
+        let bytes = match timeout_at(until, reader.fill_buf()).await {
+            Ok(bytes) => bytes.map_err(Refusal::Broken)?,
+            Err(_) => return Err(Refusal::SlowHead(patience.as_secs())),
+        };
+        if bytes.is_empty() {
+            return Err(if head.is_empty() { Refusal::Left } else { BadHead::Unfinished.into() });
+        }
+        let (seen, count) = (head.len(), bytes.len());
+        head.extend_from_slice(bytes);
+        match request::head_end(head, seen)? {
+            None => reader.consume(count),
+            Some(end) => {
+                reader.consume(end - seen);
+                head.truncate(end);
+                return Ok(());
+            }
         }
     }
 }

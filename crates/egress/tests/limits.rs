@@ -207,6 +207,7 @@ async fn a_unix_listener_and_the_system_resolver() {
             Box::new(System),
             Box::new(drop),
         );
+        let proxy = Arc::new(proxy);
         let serving = tokio::spawn(Arc::clone(&proxy).serve(UnixListener::bind(&path).unwrap()));
         let mut stream = UnixStream::connect(&path).await.unwrap();
         let host = format!("localhost:{}", server().http);

@@ -74,6 +74,9 @@ pub struct RunCode {
     /// Files to put into the workspace first.
     #[serde(default)]
     pub files: Vec<File>,
+    /// Packages that it needs, such as `pandas>=2`; of JavaScript only in a `fresh` sandbox.
+    #[serde(default)]
+    pub packages: Vec<String>,
     /// What the sandbox is made from: `python`, `python-data` (numpy, pandas, matplotlib), `bash` or `node`. Of a session, only its
     /// first use may name it.
     pub template: Option<String>,

@@ -14,7 +14,7 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, Peer, RoleServer, ServerHandler};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Handler {
     api: Arc<dyn Api>,
     openings: Arc<Openings>,
+    usual: Arc<Map<String, Value>>,
 }
 
 /// One call of a tool.
@@ -37,12 +38,19 @@ pub struct Call {
     pub progress: Option<(Peer<RoleServer>, ProgressToken)>,
     /// Sessions that are being opened.
     pub openings: Arc<Openings>,
+    /// Fields of requests that do not say them.
+    pub usual: Arc<Map<String, Value>>,
 }
 
 impl Handler {
     /// A server of tools that ask this API.
     pub fn new(api: Arc<dyn Api>) -> Self {
-        Self { api, openings: Arc::default() }
+        Self { api, openings: Arc::default(), usual: Arc::default() }
+    }
+
+    /// The same, where fresh runs and new sessions have these fields if they do not say them.
+    pub fn with_usual(self, usual: Map<String, Value>) -> Self {
+        Self { usual: Arc::new(usual), ..self }
     }
 
     fn asker(&self, context: &RequestContext<RoleServer>) -> Asker {
@@ -58,6 +66,7 @@ impl Handler {
             cancelled: context.ct.clone(),
             progress: context.meta.get_progress_token().map(|token| (context.peer.clone(), token)),
             openings: self.openings.clone(),
+            usual: self.usual.clone(),
         }
     }
 }
@@ -72,6 +81,14 @@ fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Refusa
 }
 
 impl Call {
+    /// Adds what is usual to a request that does not say it, as far as it is wanted there.
+    pub fn complete(&self, request: &mut Value, wanted: impl Fn(&str) -> bool) {
+        let Value::Object(fields) = request else { return };
+        for (name, value) in self.usual.iter().filter(|(name, _)| wanted(name)) {
+            fields.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+
     /// Does what a tool does; `None` if there is no such tool.
     async fn dispatch(
         &self,

@@ -53,8 +53,12 @@ impl Asked {
 impl Call {
     /// `run_code`.
     pub async fn run_code(&self, asked: RunCode) -> Result<CallToolResult, Refusal> {
-        let RunCode { code, language, stdin, files, template, limits, session } = asked;
-        self.run(Asked::new((language, code), stdin, &files, limits, (session, template))).await
+        let RunCode { code, language, stdin, files, packages, template, limits, session } = asked;
+        let mut asked = Asked::new((language, code), stdin, &files, limits, (session, template));
+        if !packages.is_empty() {
+            asked.request["packages"] = json!(packages);
+        }
+        self.run(asked).await
     }
 
     /// `run_shell`.
@@ -82,9 +86,13 @@ impl Call {
                 if let Some(template) = &asked.template {
                     request["template"] = json!(template);
                 }
+                self.complete(&mut request, |_| true);
                 ("/v1/runs".to_owned(), false)
             }
-            Place::Session { id, opened } => (format!("/v1/sessions/{id}/runs"), *opened),
+            Place::Session { id, opened } => {
+                self.complete(&mut request, |name| name == "auto_packages");
+                (format!("/v1/sessions/{id}/runs"), *opened)
+            }
         };
         let result = self.follow(&path, &request).await?;
         Ok(of_run(&result, opened))

@@ -110,7 +110,8 @@ impl Call {
             let ended: Value = self.asker.json("GET", &format!("/v1/sessions/{name}"), None).await?;
             return Err(ended_refusal(&ended));
         }
-        let asked = object(&[("name", json!(name)), ("template", json!(template))]);
+        let mut asked = object(&[("name", json!(name)), ("template", json!(template))]);
+        self.complete(&mut asked, |name| name != "auto_packages");
         let opened: Value = self.asker.json("POST", "/v1/sessions", Some(&asked)).await?;
         Ok(Place::Session { id: text(&opened, "id"), opened: true })
     }
@@ -143,13 +144,14 @@ impl Call {
                 "a session {name:?} is open already (use it, or close it first)"
             )));
         }
-        let asked = object(&[
+        let mut asked = object(&[
             ("name", json!(name)),
             ("template", json!(template)),
             ("limits", json!(limits)),
             ("env", json!(env)),
             ("idle_ttl_ms", json!(idle_ttl_ms)),
         ]);
+        self.complete(&mut asked, |name| name != "auto_packages");
         let opened: Value = self.asker.json("POST", "/v1/sessions", Some(&asked)).await?;
         let view = view_of(&opened);
         let word = view["session"].as_str().unwrap_or_default();

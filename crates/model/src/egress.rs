@@ -3,9 +3,13 @@
 use crate::Rejection;
 use crate::object;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Most entries of a list of hosts.
 pub const EGRESS_ENTRIES_MAX: usize = 256;
+
+/// Most secrets of one sandbox.
+pub const EGRESS_SECRETS_MAX: usize = 16;
 
 /// What a sandbox may reach: absent is nothing, and so is an empty list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +21,10 @@ pub struct Egress {
     /// Methods of plain HTTP, with `CONNECT` for all of TLS; absent means the usual ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<String>>,
+    /// Secrets that the tenant keeps (`PUT /v1/secrets/{name}`), and the host that each is for: `HOST` or `HOST:PORT`, over TLS. The host is
+    /// allowed by it. The program has a placeholder in the variable of that name; the proxy puts the value into header fields.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
 }
 
 impl Egress {
@@ -31,7 +39,41 @@ impl Egress {
                 return Err(Rejection::new(field, message, format!("give at most {EGRESS_ENTRIES_MAX}")));
             }
         }
+        let mut egress = egress;
+        egress.admit_secrets()?;
         Ok((!egress.allow.is_empty()).then_some(egress))
+    }
+
+    /// Writes the port to each secret's host, and allows it.
+    fn admit_secrets(&mut self) -> Result<(), Rejection> {
+        if self.secrets.len() > EGRESS_SECRETS_MAX {
+            let message = format!("{} secrets", self.secrets.len());
+            return Err(Rejection::new(
+                "egress.secrets",
+                message,
+                format!("give at most {EGRESS_SECRETS_MAX}"),
+            ));
+        }
+        for (name, host) in &mut self.secrets {
+            let field = format!("egress.secrets.{name}");
+            check_secret_name(name).map_err(|rejection| Rejection { field: field.clone(), ..rejection })?;
+            if host.is_empty() || host.starts_with('*') {
+                let hint = "name the one host that it is for, such as api.github.com";
+                return Err(Rejection::new(field, format!("{host:?} is no host"), hint));
+            }
+            if !host.contains(':') {
+                host.push_str(":443");
+            }
+            if !self.allow.contains(host) {
+                self.allow.push(host.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// What a program has in the variables of its secrets.
+    pub fn placeholders(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.secrets.keys().map(|name| (name.clone(), placeholder(name)))
     }
 
     /// Reads what may be absent; a list in place of the object is refused.
@@ -41,6 +83,23 @@ impl Egress {
         let said = Option::<object::Object<Egress>>::deserialize(deserializer)?;
         Ok(said.map(|object::Object(egress)| egress))
     }
+}
+
+/// What a program has in place of a secret's value. It says so, and is no secret.
+pub fn placeholder(name: &str) -> String {
+    format!("fireclay-secret-{name}")
+}
+
+/// Whether a secret can have this name: it is that of a variable.
+///
+/// # Errors
+/// A rejection of `name`.
+pub fn check_secret_name(name: &str) -> Result<(), Rejection> {
+    let fits = (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !name.starts_with(|first: char| first.is_ascii_digit());
+    let hint = "use a letter or `_`, then letters, digits and `_`, at most 64 of them, such as GITHUB_TOKEN";
+    if fits { Ok(()) } else { Err(Rejection::new("name", format!("{name:?} is no name of a secret"), hint)) }
 }
 
 /// One connection that code tried to make to another host, told when it was over.
@@ -95,9 +154,9 @@ mod tests {
     fn an_empty_list_is_nothing_and_a_long_one_is_refused() {
         assert_eq!(Egress::admit(None), Ok(None));
         assert_eq!(Egress::admit(Some(Egress::default())), Ok(None));
-        let one = Egress { allow: vec!["a.test".into()], methods: None };
+        let one = Egress { allow: vec!["a.test".into()], ..Egress::default() };
         assert_eq!(Egress::admit(Some(one.clone())), Ok(Some(one)));
-        let many = Egress { allow: vec!["a.test".into(); EGRESS_ENTRIES_MAX + 1], methods: None };
+        let many = Egress { allow: vec!["a.test".into(); EGRESS_ENTRIES_MAX + 1], ..Egress::default() };
         assert_eq!(Egress::admit(Some(many)).unwrap_err().field, "egress.allow");
     }
 }

@@ -24,7 +24,7 @@ pub mod trace;
 pub mod units;
 
 pub use background::Background;
-pub use egress::{Egress, EgressAttempt, EgressVerdict};
+pub use egress::{Egress, EgressAttempt, EgressVerdict, check_secret_name, placeholder};
 pub use finding::{CheckMode, CheckPolicy, Finding, Severity};
 pub use id::{BatchId, RunId, SessionId, TaskId, TenantId};
 pub use isolation::{Isolation, Layer};

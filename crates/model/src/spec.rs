@@ -78,6 +78,11 @@ impl RunSpec {
         };
         let file_name = file_name_of(&request, language, &taken)?;
         let egress = Egress::admit(request.egress.clone())?;
+        let secrets = egress.iter().flat_map(|egress| egress.secrets.keys());
+        if let Some(name) = secrets.into_iter().find(|name| request.env.contains_key(*name)) {
+            let hint = "leave it out of `env`: the variable has what stands for the secret";
+            return Err(Rejection::new(format!("env.{name}"), "a secret has the same name", hint));
+        }
         let template = match request.template {
             Some(ref name) => check_template(name).map(|()| name.clone())?,
             None => language.default_template().to_owned(),

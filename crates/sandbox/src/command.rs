@@ -32,10 +32,13 @@ impl Command {
         args.extend(spec.args.iter().cloned());
         let cwd =
             if spec.cwd.is_empty() { WORKSPACE.to_owned() } else { format!("{WORKSPACE}/{}", spec.cwd) };
-        let env = match spec.egress {
+        let env = match &spec.egress {
             None => environment(&spec.env, image),
             // The run's own win.
-            Some(_) => environment(&way_out_environment(image).chain(spec.env.clone()).collect(), image),
+            Some(egress) => {
+                let own = way_out_environment(image).chain(egress.placeholders());
+                environment(&own.chain(spec.env.clone()).collect(), image)
+            }
         };
         Ok(Self { args: words(args), env: words(env), cwd: word(cwd) })
     }
@@ -140,6 +143,19 @@ fn interpreter(language: Language, program: &str, runner: &str) -> Vec<String> {
 const AHEAD_BYTES_MAX: usize = 32 << 10;
 /// The machine's trusted certificates, as the image has them.
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
+/// The same with the authority below which secrets are put in, in a layer of sandboxes that have some.
+pub const OWN_CERTIFICATES: &str = "etc/ssl/certs/fireclay.pem";
+/// By which Node and Python's requests, and then OpenSSL, curl, git, pip, npm and the SDKs of AWS, find other certificates than their own.
+const TRUST: [&str; 8] = [
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
+    "npm_config_cafile",
+    "AWS_CA_BUNDLE",
+];
 /// Variables that Node, its libraries or the loader read when they start.
 const AT_START: [&str; 11] =
     ["NODE_", "UV_", "LD_", "LC_", "LANG", "TZ", "HOME", "SSL_", "OPENSSL_", "ICU_", "MALLOC_"];
@@ -174,10 +190,14 @@ pub fn proxy_environment() -> impl Iterator<Item = (String, String)> {
 
 /// The same, and what Node and Python's requests, which bring lists of their own, are to trust: whom the machine trusts, as the image has it.
 pub fn way_out_environment(image: &Image) -> impl Iterator<Item = (String, String)> {
-    let is_there = image.layers.iter().chain([&image.rootfs]).any(|layer| layer.join(CERTIFICATES).is_file());
-    let trust = ["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"]
-        .map(|name| (name.to_owned(), format!("/{CERTIFICATES}")));
-    proxy_environment().chain(is_there.then_some(trust).into_iter().flatten())
+    let is_there =
+        |path: &str| image.layers.iter().chain([&image.rootfs]).any(|layer| layer.join(path).is_file());
+    let (names, path) = match is_there(OWN_CERTIFICATES) {
+        true => (TRUST.as_slice(), Some(OWN_CERTIFICATES)),
+        false => (&TRUST[..2], is_there(CERTIFICATES).then_some(CERTIFICATES)),
+    };
+    let trust = path.into_iter().flat_map(|path| names.iter().map(move |name| (*name, path)));
+    proxy_environment().chain(trust.map(|(name, path)| (name.to_owned(), format!("/{path}"))))
 }
 
 /// The variables that every job has: the sandbox's own, then the image's.

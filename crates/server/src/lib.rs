@@ -26,6 +26,7 @@ pub mod pulse;
 pub mod quotas;
 pub mod receipts;
 mod reviews;
+pub mod secrets;
 pub mod service;
 pub mod sessions;
 pub mod settings;

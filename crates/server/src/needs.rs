@@ -50,16 +50,37 @@ impl Needs {
         })
     }
 
-    /// What the lines of a session's cell say that install; in their place is nothing yet.
-    pub fn of_cell(spec: &mut RunSpec) -> Result<Self, Rejection> {
-        let cell = match spec.language {
-            Language::Python => Cell::read(&spec.code).map_err(|wrong| wrong.rejection("code"))?,
-            _ => None,
-        };
+    /// What a run of a session asks for, and what the lines of its cell say that install; in their place is nothing yet.
+    pub fn of_session(
+        packages: &[String],
+        auto: bool,
+        (bound, spec): (&Bound, &mut RunSpec),
+        minor: Option<u8>,
+    ) -> Result<Self, Rejection> {
+        if spec.language != Language::Python {
+            if packages.is_empty() {
+                return Ok(Self::default());
+            }
+            let hint = "leave it out; open the session with `packages`";
+            return Err(Rejection::new(
+                "packages",
+                "only runs of Python bring packages into a session",
+                hint,
+            ));
+        }
+        let cell = Cell::read(&spec.code).map_err(|wrong| wrong.rejection("code"))?;
         if let Some(cell) = &cell {
             spec.code = cell.code("pass");
         }
-        Ok(Self { cell, ..Self::default() })
+        let mut needs = Self { cell, ..Self::of_list(packages, Language::Python)? };
+        if let (true, Some(minor)) = (auto, minor) {
+            // A program that cannot be read runs without: it says for itself what is wrong.
+            let found = python::needs(&spec.code, &[], minor).unwrap_or_default();
+            let meant =
+                |need: &Need| !need.optional && need.requirement.is_some() && !bound.has_module(need.root());
+            needs.imports = found.into_iter().filter(meant).collect();
+        }
+        Ok(needs)
     }
 
     /// What a request says, and what the program of `spec` and the files beside it do.
@@ -217,9 +238,23 @@ impl Service {
         spec: &mut RunSpec,
         needs: Needs,
     ) -> Result<Option<String>, Problem> {
+        let found = needs.imports.iter().filter_map(|need| need.requirement.clone());
+        let mut beside = needs.requirements;
+        for found in found {
+            if !beside.iter().any(|said: &Requirement| said.name == found.name) {
+                beside.push(found);
+            }
+        }
+        if !beside.is_empty() {
+            // The interpreter looks for itself whether something was put there.
+            self.lay((tenant, bound), &spec.template, beside).await?;
+        }
         if let Some(cell) = needs.cell {
             let statement = self.lay((tenant, bound), &spec.template, cell.requirements.clone()).await?;
             spec.code = cell.code(&statement);
+        }
+        if spec.language == Language::Python && !bound.keeps_state() && bound.has_laid() {
+            spec.env.entry("PYTHONPATH".to_owned()).or_insert_with(|| format!("/tmp/{PLACE}"));
         }
         Ok(None)
     }

@@ -15,6 +15,7 @@ use crate::problem::Problem;
 use crate::pulse::Pulse;
 use crate::quotas::Quotas;
 use crate::receipts::Signer;
+use crate::secrets::Secrets;
 use crate::sessions::{Bound, Busy, Sessions};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
@@ -32,6 +33,7 @@ use worker::machine::{Event, Machine, Order};
 use worker::queue::Share;
 
 mod drain;
+mod handing;
 mod policy;
 mod settle;
 
@@ -60,6 +62,8 @@ pub struct Parts {
     pub model: Result<Arc<dyn Model>, NoModel>,
     /// What is done about traces.
     pub traces: Traces,
+    /// Secrets of tenants, if this build keeps any.
+    pub secrets: Option<Arc<Secrets>>,
 }
 
 /// The service. One in a process.
@@ -105,6 +109,8 @@ pub struct Service {
     pub parted: Parted,
     /// What all of it did.
     pub traces: Traces,
+    /// Secrets of tenants, if this build keeps any.
+    pub secrets: Option<Arc<Secrets>>,
     /// Other nodes, once this has joined them.
     pub elsewhere: OnceLock<Elsewhere>,
     alone_missing: BTreeSet<Layer>,
@@ -182,6 +188,7 @@ impl Service {
             local,
             model,
             traces,
+            secrets,
         } = parts;
         let quotas = Quotas::new(&settings, machine.load().places);
         let models = Models::new(model, &settings.model);
@@ -207,6 +214,7 @@ impl Service {
             logins: Logins::default(),
             parted: Parted::default(),
             traces,
+            secrets,
             elsewhere: OnceLock::new(),
             alone_missing,
             draining: AtomicBool::new(false),
@@ -249,9 +257,10 @@ impl Service {
             None => self.admit(&tenant, request).await?,
         };
         let mut spec = RunSpec { merge_output, ..spec };
+        let minor = self.machine.installer().python_minor();
         let needs = match (&session, &environment) {
-            (None, None) => Needs::of(&packages, auto, &spec, self.machine.installer().python_minor())?,
-            (Some(_), _) => Needs::of_cell(&mut spec)?,
+            (None, None) => Needs::of(&packages, auto, &spec, minor)?,
+            (Some(bound), _) => Needs::of_session(&packages, auto, (bound, &mut spec), minor)?,
             _ => Needs::default(),
         };
         // A batch is one submission.
@@ -260,6 +269,9 @@ impl Service {
         }
         let share = self.quotas.of(&self.reader, &tenant).await?.share;
         let elsewhere = self.elsewhere.get().filter(|_| session.is_none() && environment.is_none());
+        // Secrets are on the machine that keeps them.
+        let elsewhere =
+            elsewhere.filter(|_| spec.egress.as_ref().is_none_or(|egress| egress.secrets.is_empty()));
         match elsewhere {
             Some(elsewhere) => elsewhere.room(&tenant, share),
             None => self.machine.room(tenant.as_str(), share).map_err(|full| full.to_string()),
@@ -408,22 +420,6 @@ impl Service {
         let way = self.hand_over(&run.tenant, order, place);
         let way = way.map_err(|full| Problem::too_many(full, RETRY_AFTER_S))?;
         Ok(Queued::New(way, Some(Box::new(Unrecorded { run, started_at_ms: None }))))
-    }
-
-    fn hand_over(
-        &self,
-        tenant: &TenantId,
-        order: Order,
-        (share, session, wanted): &Place,
-    ) -> Result<Way, String> {
-        let ticket = match (session, wanted, self.elsewhere.get()) {
-            (None, Some(wanted), Some(elsewhere)) => {
-                return elsewhere.send(tenant, *share, order, wanted, false).map(Way::There);
-            }
-            (Some(bound), ..) => bound.submit(&self.machine, *share, order),
-            (None, ..) => self.machine.submit(tenant.as_str(), *share, order),
-        };
-        ticket.map(Way::Here).map_err(|full| full.to_string())
     }
 
     /// Follows a run to its end.

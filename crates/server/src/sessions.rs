@@ -334,7 +334,7 @@ impl Service {
         };
         let trial = self.machine.templates().fill(trial);
         let mut spec = RunSpec::admit(trial, &policy)?;
-        self.machine.check(&spec)?;
+        self.machine.check(new.tenant.as_str(), &spec)?;
         // Once it is known to be possible, as a run.
         self.quotas.spend(&new.tenant)?;
         spec.environment =

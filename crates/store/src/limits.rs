@@ -50,6 +50,10 @@ pub const IDEMPOTENCY_MS: i64 = 24 * 60 * 60 * 1000;
 pub const DETAIL_BYTES_MAX: usize = 64 << 10;
 /// Most API keys, revoked ones too: all are held in memory.
 pub const KEYS_MAX: usize = 100_000;
+/// Most secrets of a tenant: all are held in memory.
+pub const SECRETS_MAX: usize = 100;
+/// Longest sealed secret, in bytes.
+pub const SECRET_BYTES_MAX: usize = 16 << 10;
 /// How often a key's last use is written at most.
 pub const KEY_TOUCH_MS: i64 = 60_000;
 /// Most runs that one step of retention removes.

@@ -230,10 +230,10 @@ impl Machine {
     }
 
     /// Says whether its template can run this at all, and sees that a zygote of it is on its way.
-    pub fn check(&self, spec: &RunSpec) -> Result<(), NotReady> {
+    pub fn check(&self, tenant: &str, spec: &RunSpec) -> Result<(), NotReady> {
         let prepared = self.inner.templates.of(spec)?;
         sandbox::command::Command::of(spec, &prepared.image)?;
-        spec.egress.iter().try_for_each(|asked| self.inner.proxies.admit(asked))?;
+        spec.egress.iter().try_for_each(|asked| self.inner.proxies.admit(tenant, asked))?;
         self.have_warm(&prepared);
         Ok(())
     }
@@ -290,7 +290,13 @@ impl Machine {
         let (prepared, egress) = (self.inner.templates.of_tenant(tenant, &spec), spec.egress.is_some());
         let hold = prepared.as_ref().ok().cloned();
         let shape = |prepared: Arc<Prepared>| {
-            Box::new(shape_of(prepared.image.clone(), &spec.limits, allow_missing, ahead, egress))
+            Box::new(shape_of(
+                self.trusting(&prepared.image, &spec),
+                &spec.limits,
+                allow_missing,
+                ahead,
+                egress,
+            ))
         };
         let shape = prepared.map(shape).map_err(fault_of);
         let job = Job { artifacts: self.artifacts_of(&id), id, created_at, spec };
@@ -298,6 +304,12 @@ impl Machine {
         pending.hold = hold;
         self.queue_up(pending)?;
         Ok(ticket)
+    }
+
+    /// The image of a run, with what it trusts whoever puts its secrets in by.
+    fn trusting(&self, image: &sandbox::Image, spec: &RunSpec) -> sandbox::Image {
+        let layer = self.inner.proxies.layer(spec.egress.as_ref());
+        sandbox::Image { layers: layer.into_iter().chain(image.layers.clone()).collect(), ..image.clone() }
     }
 
     fn pend(
@@ -408,7 +420,7 @@ impl Machine {
                         Some((session, how)) => {
                             machine.execute_in(session, how, &job, &events, &cancel).await
                         }
-                        None => machine.execute(&job, &shape, &events, &cancel).await,
+                        None => machine.execute((&tenant, &job), &shape, &events, &cancel).await,
                     }
                 };
                 let mut execution = std::pin::pin!(execution);

@@ -87,6 +87,9 @@ pub struct TaskArguments {
     /// What the code has.
     #[command(flatten)]
     pub packages: PackageArguments,
+    /// Install nothing by what code imports
+    #[arg(long)]
+    pub no_packages: bool,
     /// What the code may reach.
     #[command(flatten)]
     pub egress: EgressArguments,
@@ -220,8 +223,9 @@ pub enum Level {
 /// Arguments of `fireclay secret`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Secrets are called like the variables that they stand for, such as OPENAI_API_KEY; a variable that is set wins. They lie in the data
-directory, in a file that only its owner can read, and are never in a sandbox.")]
+Secrets are called like the variables that they stand for, such as OPENAI_API_KEY. One that is set without --host is a key of a provider
+of models: a variable that is set wins, it lies in the data directory, in a file that only its owner can read, and is never in a sandbox.
+One with --host is for code: a service keeps it, sealed, and what runs with `--secret NAME=HOST` can use it there without seeing it.")]
 pub struct SecretArguments {
     /// What to do with secrets.
     #[command(subcommand)]
@@ -235,8 +239,11 @@ pub enum SecretCommand {
     Set {
         /// What it is called
         name: String,
+        /// It is for code: a host that it may go to, over TLS; may be repeated
+        #[arg(long = "host", value_name = "HOST[:PORT]")]
+        hosts: Vec<String>,
     },
-    /// List the names of secrets
+    /// List the names of secrets, and the hosts of those that are for code
     List,
     /// Forget a secret
     Remove {

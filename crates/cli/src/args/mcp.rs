@@ -1,5 +1,6 @@
 //! Arguments of `fireclay mcp`.
 
+use super::UsualArguments;
 use clap::{Args, ValueHint};
 
 /// Arguments of `fireclay mcp`.
@@ -14,4 +15,7 @@ pub struct McpArguments {
     /// The key for it [default: FIRECLAY_API_KEY, which other users of this machine cannot see]
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
+    /// Of every fresh sandbox, and every session that is opened.
+    #[command(flatten)]
+    pub usual: UsualArguments,
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueHint};
 use model::Rejection;
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
 /// Which packages code has.
@@ -13,6 +14,38 @@ pub struct PackageArguments {
     /// A file with packages, one a line, as pip takes it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub requirements: Option<PathBuf>,
+}
+
+/// What items of a batch, or runs for a model, have that say nothing of it themselves.
+#[derive(Debug, Clone, Default, Args)]
+pub struct UsualArguments {
+    /// Packages.
+    #[command(flatten)]
+    pub packages: PackageArguments,
+    /// Install what code imports
+    #[arg(long)]
+    pub auto_packages: bool,
+    /// Hosts and secrets.
+    #[command(flatten)]
+    pub egress: super::EgressArguments,
+}
+
+impl UsualArguments {
+    /// The fields of a request that are said by these.
+    pub fn fields(&self) -> anyhow::Result<Map<String, Value>> {
+        let mut fields = Map::new();
+        let packages = self.packages.all()?;
+        if !packages.is_empty() {
+            fields.insert("packages".to_owned(), json!(packages));
+        }
+        if self.auto_packages {
+            fields.insert("auto_packages".to_owned(), json!(true));
+        }
+        if let Some(egress) = self.egress.of() {
+            fields.insert("egress".to_owned(), json!(egress));
+        }
+        Ok(fields)
+    }
 }
 
 impl PackageArguments {

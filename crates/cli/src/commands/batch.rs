@@ -13,7 +13,7 @@ use embedded::Embedded;
 use model::Rejection;
 use out::Out;
 use progress::Bar;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -34,7 +34,8 @@ pub fn batch(arguments: &BatchArguments, settings: &Settings) -> anyhow::Result<
     let mut out = Out::open(arguments.out.as_deref())?;
     let total = count_of(&arguments.file)?;
     let sent = Arc::new(Mutex::new(Vec::new()));
-    let lines = Lines::open(&arguments.file, out.take_done(), sent.clone())?;
+    let usual = arguments.usual.fields()?;
+    let lines = Lines::open((&arguments.file, usual), out.take_done(), sent.clone())?;
     let bar = Bar::new(total, out.done(), settings.color);
     let path = path_of(arguments);
     let mut tally = Tally { answered: out.done(), ..Tally::default() };
@@ -92,11 +93,29 @@ struct Lines {
     index: u64,
     line: Vec<u8>,
     at: usize,
+    /// Fields of items that do not say them.
+    usual: Map<String, Value>,
 }
 
 impl Lines {
-    fn open(file: &str, done: BTreeSet<u64>, sent: Arc<Mutex<Vec<u64>>>) -> anyhow::Result<Self> {
-        Ok(Self { from: BufReader::new(open(file)?), done, sent, index: 0, line: Vec::new(), at: 0 })
+    fn open(
+        (file, usual): (&str, Map<String, Value>),
+        done: BTreeSet<u64>,
+        sent: Arc<Mutex<Vec<u64>>>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { from: BufReader::new(open(file)?), done, sent, index: 0, line: Vec::new(), at: 0, usual })
+    }
+
+    /// Adds to an item what it does not say. A line that is none is the service's to refuse.
+    fn complete(&mut self) {
+        if self.usual.is_empty() {
+            return;
+        }
+        let Ok(Value::Object(mut item)) = serde_json::from_slice(&self.line) else { return };
+        for (name, value) in &self.usual {
+            item.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        self.line = format!("{}\n", Value::Object(item)).into_bytes();
     }
 }
 
@@ -117,6 +136,7 @@ impl Read for Lines {
                 self.line.clear();
             } else {
                 self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(self.index);
+                self.complete();
             }
             self.index += 1;
         }

@@ -18,13 +18,14 @@ pub fn mcp(arguments: &McpArguments, settings: &Settings) -> anyhow::Result<u8> 
         Some(url) => Elsewhere::at(url, key)?,
         None => Elsewhere::of(settings, key),
     });
+    let usual = arguments.usual.fields()?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
     let done = runtime.block_on(async {
         // The first call should not be the one that waits for it.
         let early = service.clone();
         let starting = tokio::spawn(async move { early.start_early().await });
-        let done = mcp::serve_stdio(service.clone()).await;
+        let done = mcp::serve_stdio(service.clone(), usual).await;
         starting.abort();
         done
     });

@@ -1,9 +1,13 @@
-//! `fireclay secret`: keys of providers, in a file that only its owner can read.
+//! `fireclay secret`: keys of providers, in a file that only its owner can read; and secrets for code, with the service that keeps them.
 
 use crate::args::{SecretArguments, SecretCommand};
+use crate::client::Client;
 use crate::env::Settings;
+use crate::local;
 use anyhow::Context;
 use model::Rejection;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{IsTerminal, Read, Write};
@@ -21,13 +25,30 @@ const SECRETS_MAX: usize = 1_000;
 pub fn secret(arguments: &SecretArguments, settings: &Settings) -> anyhow::Result<u8> {
     let mut secrets = read(&settings.data)?;
     match &arguments.command {
-        SecretCommand::Set { name } => {
+        SecretCommand::Set { name, hosts } if !hosts.is_empty() => {
+            let asked = json!({"value": typed(name)?, "hosts": hosts});
+            let client = match service(settings)? {
+                Some(client) => client,
+                None => Client::to_serving(&local::start(settings)?, settings.api_key.clone())?,
+            };
+            client.call::<Value>("PUT", &path(name), Some(&asked)).map(drop)?;
+        }
+        SecretCommand::Set { name, .. } => {
             secrets.insert(checked(name)?, typed(name)?);
             write(&settings.data, &secrets)?;
         }
-        SecretCommand::List => secrets.keys().for_each(|name| println!("{name}")),
+        SecretCommand::List => {
+            secrets.keys().for_each(|name| println!("{name}"));
+            for kept in of_code(settings)? {
+                println!("{}  {}", kept.name, kept.hosts.join(" "));
+            }
+        }
         SecretCommand::Remove { name } => {
-            if secrets.remove(name).is_none() {
+            let for_code = of_code(settings)?.iter().any(|kept| kept.name == *name);
+            if for_code && let Some(client) = service(settings)? {
+                client.call::<Value>("DELETE", &path(name), None).map(drop)?;
+            }
+            if secrets.remove(name).is_none() && !for_code {
                 let hint = "`fireclay secret list` says which there are";
                 return Err(Rejection::new("NAME", format!("there is no secret {name:?}"), hint).into());
             }
@@ -35,6 +56,36 @@ pub fn secret(arguments: &SecretArguments, settings: &Settings) -> anyhow::Resul
         }
     }
     Ok(0)
+}
+
+/// A secret for code, as the service tells of it.
+#[derive(Deserialize)]
+struct Kept {
+    name: String,
+    hosts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct KeptList {
+    items: Vec<Kept>,
+}
+
+/// The service that is named, or that has the data directory; `None` if there is none.
+fn service(settings: &Settings) -> anyhow::Result<Option<Client>> {
+    match &settings.url {
+        Some(url) => Client::at(url, settings.api_key.clone()).map(Some),
+        None => Ok(Client::of(&settings.data, settings.api_key.clone()).ok()),
+    }
+}
+
+/// Those that the service keeps for code; none if there is no service.
+fn of_code(settings: &Settings) -> anyhow::Result<Vec<Kept>> {
+    let Some(client) = service(settings)? else { return Ok(Vec::new()) };
+    Ok(client.call::<KeptList>("GET", "/v1/secrets", None)?.items)
+}
+
+fn path(name: &str) -> String {
+    format!("/v1/secrets/{}", percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC))
 }
 
 fn checked(name: &str) -> Result<String, Rejection> {

@@ -1,6 +1,8 @@
 //! `fireclay serve`: starts the spawner, then reads settings and secrets, then listens. And the spawner itself.
 
 mod model;
+#[cfg_attr(not(feature = "secrets"), path = "serve/secrets_left_out.rs")]
+mod secrets;
 #[cfg(feature = "cluster")]
 pub mod working;
 
@@ -116,6 +118,7 @@ pub fn start(
     let store = open_store(data, Options { durability, ..Options::default() }, patience)?;
     let incoming = fresh_directory(&data.join(INCOMING))?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let secrets = secrets::open(data, &settings, (&store, &proxies), &image.rootfs)?;
     let machine = Machine::new(machine::Parts {
         pool,
         proxies,
@@ -160,6 +163,7 @@ pub fn start(
         local,
         model,
         traces,
+        secrets,
     });
     drop(entered);
     let elsewhere = runtime.block_on(join(&service))?;

@@ -75,13 +75,13 @@ impl With<'_> {
         let at = listener.local_addr().unwrap();
         let (told, attempts) = mpsc::unbounded_channel();
         let names = Names::default();
-        let proxy = Proxy::new(
+        let proxy = Arc::new(Proxy::new(
             self.rules,
             Private::parse(self.private).unwrap(),
             self.limits,
             Box::new(names.clone()),
             Box::new(move |attempt| drop(told.send(attempt))),
-        );
+        ));
         let serving = tokio::spawn(Arc::clone(&proxy).serve(listener));
         World { at, names, proxy, attempts, serving }
     }

@@ -31,7 +31,7 @@ impl MachineHands {
     async fn begin_one(&self, envelope: &Envelope, task: Task) -> Result<Doing, Fault> {
         let service = &self.service;
         let mut spec = task.spec;
-        service.machine.check(&spec).map_err(|not| fault(&Problem::from(not)))?;
+        service.machine.check(envelope.tenant.as_str(), &spec).map_err(|not| fault(&Problem::from(not)))?;
         let needs =
             Needs::of(&task.packages, task.auto_packages, &spec, service.machine.installer().python_minor())
                 .map_err(|rejection| fault(&rejection.into()))?;

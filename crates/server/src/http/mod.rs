@@ -25,6 +25,7 @@ mod responses;
 mod reviews;
 mod run_cancel;
 pub mod runs;
+mod secrets;
 mod session_archive;
 mod session_files;
 mod session_watch;
@@ -119,6 +120,7 @@ fn api() -> (Router<Arc<Service>>, utoipa::openapi::OpenApi) {
         .merge(templates::routes())
         .merge(traces::routes())
         .merge(keys::routes())
+        .merge(secrets::routes())
         .merge(tenants::routes())
         .merge(usage::routes())
         .merge(audit::routes())

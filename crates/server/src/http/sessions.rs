@@ -197,7 +197,7 @@ fn view(
         background: asked.background,
         ports: asked.ports,
         packages: asked.packages,
-        egress: asked.egress.map(|Egress { allow, methods }| EgressView { allow, methods }),
+        egress: asked.egress.map(|Egress { allow, methods, secrets }| EgressView { allow, methods, secrets }),
         priority: asked.priority,
         limits: open.map(|open| open.limits),
         idle_ttl_ms: times.map(|times| times.idle_ttl_ms),

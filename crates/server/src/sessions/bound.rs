@@ -3,6 +3,7 @@
 use super::{Manner, OpenSession, PLACE, has_language, internal, reject};
 use crate::problem::Problem;
 use model::{Language, Limits, Policy, RunRequest, RunSpec, SessionId};
+use std::ffi::CString;
 use std::sync::Arc;
 use tokio::time::Instant;
 use worker::image::packages::PackageLayer;
@@ -69,10 +70,6 @@ impl Bound {
         if request.template.is_some() {
             return Err(reject("template", "a session has one template", "leave it out"));
         }
-        if !request.packages.is_empty() || request.auto_packages {
-            let hint = "leave it out; the session is opened with `packages`";
-            return Err(reject("packages", "what is installed in a session is said when it is opened", hint));
-        }
         if request.egress.is_some() {
             let hint = "leave it out; the session is opened with `egress`";
             return Err(reject("egress", "what a session may reach is said when it is opened", hint));
@@ -127,6 +124,22 @@ impl Bound {
         })?;
         self.open.laid().insert(hex);
         Ok(())
+    }
+
+    /// Whether a module of this name lies in its working directory: then no package is meant by it.
+    pub fn has_module(&self, root: &str) -> bool {
+        let names = [CString::new(format!("{root}.py")), CString::new(root)];
+        names.into_iter().flatten().any(|name| self.open.session.has_in_workspace(&name))
+    }
+
+    /// Whether packages were put into it, besides those that it was opened with.
+    pub fn has_laid(&self) -> bool {
+        !self.open.laid().is_empty()
+    }
+
+    /// Whether the interpreter that stays runs it.
+    pub fn keeps_state(&self) -> bool {
+        matches!(self.how, How::State { .. })
     }
 
     /// Queues it.

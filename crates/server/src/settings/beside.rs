@@ -209,6 +209,8 @@ pub struct EgressSettings {
     pub private: Vec<String>,
     /// Targets of tunnels that are not TLS.
     pub tunnels: Vec<String>,
+    /// Certificates of whom servers are checked by as well, where secrets go: a PEM file.
+    pub ca: String,
     /// Connections at once.
     pub connections: usize,
     /// Bytes out.
@@ -222,7 +224,8 @@ pub struct EgressSettings {
 impl EgressSettings {
     /// As the proxies take it, if it can be read.
     pub fn policy(&self) -> Result<EgressPolicy, String> {
-        let Self { enabled, within, private, tunnels, connections, bytes_up, bytes_down } = self.clone();
+        let Self { enabled, within, private, tunnels, connections, bytes_up, bytes_down, ca: _ } =
+            self.clone();
         let policy = EgressPolicy { enabled, within, private, tunnels, connections, bytes_up, bytes_down };
         policy.check().map(|()| policy)
     }

@@ -146,6 +146,11 @@ pub const TABLE: &[Row] = &[
         "[]",
         "`HOST:PORT` to which something else than TLS may go, if a request names just that",
     ),
+    row(
+        "egress.ca",
+        "\"\"",
+        "A file with certificates (PEM) that servers are checked by where secrets go, besides those that the machine trusts",
+    ),
     row("egress.connections", "64", "Connections of one sandbox to the proxy at once"),
     row("egress.bytes_up", "\"100MiB\"", "Bytes that one sandbox may send to hosts"),
     row("egress.bytes_down", "\"1GiB\"", "Bytes that one sandbox may receive from them"),

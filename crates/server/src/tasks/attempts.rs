@@ -186,7 +186,7 @@ impl Story {
     }
 
     fn code(&mut self, data: &Value) {
-        let (Ok(number), Ok(Code { language, code, stdin })) = (
+        let (Ok(number), Ok(Code { language, code, stdin, .. })) = (
             u32::try_from(data["attempt"].as_u64().unwrap_or_default()),
             serde_json::from_value::<Code>(data.clone()),
         ) else {

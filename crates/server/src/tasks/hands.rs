@@ -143,6 +143,7 @@ impl TaskHands {
                 language: Some(code.language),
                 code: code.code.clone(),
                 stdin: code.stdin.clone(),
+                packages: code.packages.clone(),
                 limits,
                 metadata: [("task".to_owned(), self.task.id.to_string())].into(),
                 ..RunRequest::default()
@@ -331,7 +332,7 @@ impl Hands for TaskHands {
     fn happened(&self, what: Happened<'_>) {
         match what {
             Happened::Thought(text) => self.tell("thought", json!({"text": text})),
-            Happened::Code(Code { language, code, stdin }) => {
+            Happened::Code(Code { language, code, stdin, .. }) => {
                 let attempt = {
                     let mut state = self.state();
                     state.attempt += 1;

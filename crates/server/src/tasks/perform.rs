@@ -338,7 +338,7 @@ fn settled_of(task: &LiveTask, worked: Result<Worked, Problem>) -> Settled {
         // The thread has ended by a panic: what it was doing is in the log.
         Err(problem) => (End::Failed(problem.to_string()), None, None),
     };
-    let last = last.map(|(Code { language, code, stdin }, output)| Last {
+    let last = last.map(|(Code { language, code, stdin, .. }, output)| Last {
         language,
         code,
         stdin,

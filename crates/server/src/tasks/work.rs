@@ -68,6 +68,9 @@ pub struct Code {
     pub code: String,
     /// What it reads on standard input.
     pub stdin: Option<String>,
+    /// Packages that it has besides those of the session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
 }
 
 /// What a person says to code that is about to run.

@@ -45,10 +45,10 @@ impl Site {
     ) -> Result<Self, NotReady> {
         let Inner { pool, proxies, settings, allow_missing, .. } = &*installer.inner;
         let id = SessionId::from_random(sys::fs::random().map_err(failed)?);
-        let asked = Egress { allow: hosts.to_vec(), methods: None };
+        let asked = Egress { allow: hosts.to_vec(), ..Egress::default() };
         let reaches = !hosts.is_empty();
         if reaches {
-            proxies.admit(&asked)?;
+            proxies.admit("", &asked)?;
         }
         let shape = Shape {
             image,
@@ -74,7 +74,12 @@ impl Site {
         let shape = SessionShape { shape, env, background: Background::default() };
         let session = Session::open(
             pool,
-            SessionParts { id, shape, way_out: reaches.then(|| (proxies.clone(), asked)), hold: None },
+            SessionParts {
+                id,
+                shape,
+                way_out: reaches.then(|| (proxies.clone(), String::new(), asked)),
+                hold: None,
+            },
         )?;
         if let Standing::Ended(ended) = session.built().await {
             return Err(failed(format!("the sandbox that installs: {}", ended.detail)).into());

@@ -13,13 +13,13 @@ use tokio::sync::{Notify, mpsc};
 impl Machine {
     pub(super) async fn execute(
         &self,
-        job: &Job,
+        (tenant, job): (&str, &Job),
         shape: &Result<Box<Shape>, Fault>,
         events: &mpsc::Sender<Event>,
         cancel: &Notify,
     ) -> Box<RunResult> {
         let followed = match shape {
-            Ok(shape) => self.follow(job, shape, events, cancel).await,
+            Ok(shape) => self.follow((tenant, job), shape, events, cancel).await,
             Err(fault) => Err(fault.clone()),
         };
         followed.unwrap_or_else(|fault| {
@@ -30,7 +30,7 @@ impl Machine {
 
     async fn follow(
         &self,
-        job: &Job,
+        (tenant, job): (&str, &Job),
         shape: &Shape,
         events: &mpsc::Sender<Event>,
         cancel: &Notify,
@@ -50,7 +50,7 @@ impl Machine {
                     Happened::Output(stream, bytes) => drop(events.send(Event::Output(stream, bytes)).await),
                     Happened::Listens(listener) => {
                         let asked = job.spec.egress.clone().unwrap_or_default();
-                        gate = Some(self.inner.proxies.open(&asked, &listener)?);
+                        gate = Some(self.inner.proxies.open(tenant, &asked, &listener)?);
                     }
                     Happened::Settled(mut result, measured) => {
                         let rest = match gate.take() {

@@ -31,14 +31,15 @@ impl Machine {
             Some(_) => self.inner.templates.of_tenant(tenant, spec)?,
             None => self.inner.templates.by_name(&spec.template)?,
         };
-        spec.egress.iter().try_for_each(|asked| self.inner.proxies.admit(asked))?;
+        spec.egress.iter().try_for_each(|asked| self.inner.proxies.admit(tenant, asked))?;
         self.have_warm(&prepared);
-        let (image, reaches) = (prepared.image.clone(), spec.egress.is_some());
+        let (image, reaches) = (self.trusting(&prepared.image, spec), spec.egress.is_some());
+        let proxy = reaches.then(|| way_out_environment(&image)).into_iter().flatten();
+        let proxy: Vec<_> = proxy.chain(spec.egress.iter().flat_map(model::Egress::placeholders)).collect();
         let shape = Shape { image, limits: spec.limits, allow_missing, ahead: None, egress: reaches };
         // The session's own variables win.
-        let proxy = reaches.then(|| way_out_environment(&prepared.image)).into_iter().flatten();
-        let env = proxy.chain(spec.env.clone()).collect();
-        let way_out = spec.egress.clone().map(|asked| (self.inner.proxies.clone(), asked));
+        let env = proxy.into_iter().chain(spec.env.clone()).collect();
+        let way_out = spec.egress.clone().map(|asked| (self.inner.proxies.clone(), tenant.to_owned(), asked));
         let parts = SessionParts {
             id,
             shape: SessionShape { shape, env, background },

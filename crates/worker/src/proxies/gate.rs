@@ -1,12 +1,13 @@
 //! The proxy process as the service sees it: started, given listeners, heard.
 
-use super::{ATTEMPT, CLOSE, EgressPolicy, OPEN, Open, Told};
+use super::{ATTEMPT, CLOSE, EgressPolicy, Keeper, OPEN, Open, Told};
 use crate::json;
 use crate::pool::SpawnerCommand;
 use model::{Egress, EgressAttempt, Fault, FaultCode, Rejection};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub struct Proxies {
     inner: Arc<Inner>,
     policy: Arc<Mutex<EgressPolicy>>,
+    keeper: Arc<Mutex<Option<Keeper>>>,
 }
 
 #[derive(Debug)]
@@ -116,7 +118,7 @@ impl Proxies {
     pub fn start(command: SpawnerCommand) -> io::Result<Self> {
         let process = Some(Process::start(&command)?);
         let state = Mutex::new(State { process, last: 0 });
-        Ok(Self { inner: Arc::new(Inner { command, state }), policy: Arc::default() })
+        Ok(Self { inner: Arc::new(Inner { command, state }), policy: Arc::default(), keeper: Arc::default() })
     }
 
     /// What the operator says from now on.
@@ -129,24 +131,43 @@ impl Proxies {
         locked(&self.policy).clone()
     }
 
-    /// The same process under another policy: for sandboxes of our own.
-    pub fn under(&self, policy: EgressPolicy) -> Self {
-        Self { inner: self.inner.clone(), policy: Arc::new(Mutex::new(policy)) }
+    /// Who keeps secrets from now on.
+    pub fn set_keeper(&self, keeper: Keeper) {
+        *locked(&self.keeper) = Some(keeper);
     }
 
-    /// Says whether a request may have what it asks for.
-    pub fn admit(&self, asked: &Egress) -> Result<(), Rejection> {
-        locked(&self.policy).admit(asked)
+    /// The same process under another policy, without secrets: for sandboxes of our own.
+    pub fn under(&self, policy: EgressPolicy) -> Self {
+        Self { inner: self.inner.clone(), policy: Arc::new(Mutex::new(policy)), keeper: Arc::default() }
+    }
+
+    /// Says whether a request of a tenant may have what it asks for.
+    pub fn admit(&self, tenant: &str, asked: &Egress) -> Result<(), Rejection> {
+        locked(&self.policy).admit(asked)?;
+        let Some(name) = asked.secrets.keys().next() else { return Ok(()) };
+        let none = || {
+            let hint = "have a service run it that keeps it, with all features built in (`fireclay serve`)";
+            Rejection::new(format!("egress.secrets.{name}"), "nobody keeps secrets here", hint)
+        };
+        locked(&self.keeper).as_ref().ok_or_else(none)?.admit(tenant, asked)
+    }
+
+    /// What is laid over the image of a sandbox that asks for this: by what it trusts who puts its secrets in.
+    pub fn layer(&self, asked: Option<&Egress>) -> Option<PathBuf> {
+        let uses = asked.is_some_and(|asked| !asked.secrets.is_empty());
+        locked(&self.keeper).as_ref().filter(|_| uses).map(|keeper| keeper.layer().to_owned())
     }
 
     /// Has a sandbox's listener served by these rules until the gate is closed. A process that died is started again. The first time a
     /// thread is started that hears it.
-    pub fn open(&self, asked: &Egress, listener: &OwnedFd) -> Result<Gate, Fault> {
+    pub fn open(&self, tenant: &str, asked: &Egress, listener: &OwnedFd) -> Result<Gate, Fault> {
         checked(listener)?;
         let failed = |error: &dyn std::fmt::Display| {
             Fault::new(FaultCode::ResourcesExhausted, format!("open the way out of a sandbox: {error}"))
         };
         let policy = self.policy();
+        let keeper = locked(&self.keeper).clone().filter(|_| !asked.secrets.is_empty());
+        let secrets = keeper.map(|keeper| keeper.say(tenant, asked)).transpose()?;
         let mut state = locked(&self.inner.state);
         if !state.process.as_mut().is_some_and(Process::lives) {
             // The old one first: it is waited for.
@@ -159,7 +180,7 @@ impl Proxies {
         process.have_heard().map_err(|error| failed(&error))?;
         let (sender, attempts) = unbounded_channel();
         locked(&process.listeners).insert(number, sender);
-        let open = Open { number, asked: asked.clone(), policy };
+        let open = Open { number, asked: asked.clone(), policy, secrets };
         let gate = Gate { number, socket: Arc::clone(&process.socket), attempts, closing: false };
         let said = json::memory(c"egress", &open).map_err(|error| failed(&error))?;
         let sent = sys::socket::send(process.socket.as_fd(), &[OPEN], &[listener.as_fd(), said.as_fd()]);

@@ -15,11 +15,16 @@
 
 mod gate;
 mod process;
+#[cfg_attr(not(feature = "secrets"), path = "without.rs")]
+mod secrets;
 
+pub use egress::secret::check_value as check_secret_value;
 pub use gate::{Gate, Proxies};
 pub use process::live;
+pub use secrets::Keeper;
 
 use egress::rules::{BadRule, Rules};
+use egress::target::Target;
 use model::{Egress, EgressAttempt, Rejection};
 use serde::{Deserialize, Serialize};
 
@@ -96,12 +101,27 @@ fn rules_of(asked: &Egress, tunnels: &[String]) -> Result<Rules, (&'static str, 
     rules.with_plain_tunnels(&named).map_err(|wrong| ("egress.tunnels", wrong))
 }
 
+/// What knows secrets of tenants.
+pub trait Vault: Send + Sync {
+    /// The value, if the tenant keeps it and lets it go to this host and port (`HOST:PORT`).
+    fn value(&self, tenant: &str, name: &str, target: &str) -> Option<Vec<u8>>;
+}
+
+/// The host that a secret may go to, as `HOST:PORT`; without a port 443 is meant.
+///
+/// # Errors
+/// Why it is no host.
+pub fn secret_host(said: &str) -> Result<String, egress::target::BadTarget> {
+    Target::parse(said.as_bytes(), Some(443)).map(|target| target.to_string())
+}
+
 /// What one listener is served by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Open {
     number: u32,
     asked: Egress,
     policy: EgressPolicy,
+    secrets: Option<secrets::Said>,
 }
 
 /// What was tried, and by whom.
@@ -116,7 +136,7 @@ mod tests {
     use super::*;
 
     fn asked(allow: &[&str]) -> Egress {
-        Egress { allow: allow.iter().map(|entry| (*entry).to_owned()).collect(), methods: None }
+        Egress { allow: allow.iter().map(|entry| (*entry).to_owned()).collect(), ..Egress::default() }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The process that serves proxies: confined, then one thread that waits for the service and for all connections.
 
+use super::secrets::with;
 use super::{ATTEMPT, CLOSE, OPEN, Open, Told, rules_of};
 use crate::json;
 use egress::address::Private;
@@ -151,7 +152,7 @@ fn listening(listener: OwnedFd) -> io::Result<TcpListener> {
 }
 
 /// The service looked at all of this before it was admitted: what cannot be read here allows nothing.
-fn proxy_of(Open { asked, policy, .. }: Open, teller: Teller) -> io::Result<std::sync::Arc<Proxy>> {
+fn proxy_of(Open { asked, policy, secrets, .. }: Open, teller: Teller) -> io::Result<std::sync::Arc<Proxy>> {
     let wrong = |what: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, what.to_string());
     let rules = rules_of(&asked, &policy.tunnels).map_err(|(_, bad)| wrong(&bad))?;
     let rules = match policy.within.is_empty() {
@@ -165,7 +166,9 @@ fn proxy_of(Open { asked, policy, .. }: Open, teller: Teller) -> io::Result<std:
         bytes_down_max: policy.bytes_down,
         ..Limits::default()
     };
-    Ok(Proxy::new(rules, private, limits, Box::new(System), Box::new(move |attempt| teller.tell(attempt))))
+    let proxy =
+        Proxy::new(rules, private, limits, Box::new(System), Box::new(move |attempt| teller.tell(attempt)));
+    Ok(std::sync::Arc::new(with(proxy, secrets)?))
 }
 
 /// Says all that is to be said.

@@ -40,7 +40,7 @@ pub struct SessionParts {
     /// What it is made for.
     pub shape: SessionShape,
     /// By whom it reaches hosts, and which, if any.
-    pub way_out: Option<(Proxies, Egress)>,
+    pub way_out: Option<(Proxies, String, Egress)>,
     /// Keeps what it is made from.
     pub hold: Option<Arc<Prepared>>,
 }
@@ -55,7 +55,7 @@ pub struct Session {
 struct Inner {
     id: SessionId,
     shape: SessionShape,
-    way_out: Option<(Proxies, Egress)>,
+    way_out: Option<(Proxies, String, Egress)>,
     _hold: Option<Arc<Prepared>>,
     /// A seqpacket socket in truth: the runtime's type lends only its readiness.
     socket: UnixStream,
@@ -227,6 +227,19 @@ impl Session {
         Workspace::open(root.as_fd(), name, Some(user)).map(Some).map_err(|error| failed(&error))
     }
 
+    /// Whether something of this name lies in its working directory.
+    pub fn has_in_workspace(&self, name: &CStr) -> bool {
+        let state = self.state();
+        let workspace = state.files.as_ref().and_then(|root| {
+            let flags =
+                rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
+            rustix::fs::openat(root, c"workspace", flags, rustix::fs::Mode::empty()).ok()
+        });
+        workspace.is_some_and(|workspace| {
+            rustix::fs::statat(workspace, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        })
+    }
+
     /// Lets its files go: of a session that ended nothing is left then.
     pub fn let_files_go(&self) {
         self.state().files = None;
@@ -369,10 +382,10 @@ impl Session {
 
     /// Has its listener served, where it was opened with hosts to reach.
     fn open_way_out(&self, listener: Option<OwnedFd>) -> Result<(), String> {
-        let (Some(listener), Some((proxies, asked))) = (listener, &self.inner.way_out) else {
+        let (Some(listener), Some((proxies, tenant, asked))) = (listener, &self.inner.way_out) else {
             return Err("its keeper sent a listener that nobody asked for, or none".to_owned());
         };
-        let gate = proxies.open(asked, &listener).map_err(|fault| fault.to_string())?;
+        let gate = proxies.open(tenant, asked, &listener).map_err(|fault| fault.to_string())?;
         self.state().gate = Some(gate);
         Ok(())
     }

@@ -119,7 +119,12 @@ fn check(
     checker: &str,
 ) -> anyhow::Result<(Option<bool>, String)> {
     let stdin = json!({"input": item.input, "expected": item.expected, "answer": answer}).to_string();
-    let program = Program { language: Language::Python, code: checker.to_owned(), stdin: Some(stdin) };
+    let program = Program {
+        language: Language::Python,
+        code: checker.to_owned(),
+        stdin: Some(stdin),
+        packages: Vec::new(),
+    };
     let mut bench = many.bench()?;
     let run = match bench.run_fresh(&program, CHECK) {
         Ok(run) => run,

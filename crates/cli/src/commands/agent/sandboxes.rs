@@ -6,7 +6,9 @@ use crate::commands::follow::Follower;
 use crate::commands::session::id_of;
 use agent::{BenchError, Program, Workbench};
 use anyhow::Context;
-use model::{Egress, InputFile, LimitsPatch, Outcome, Rejection, RunRequest, RunResult, SessionId, base64};
+use model::{
+    Egress, InputFile, Language, LimitsPatch, Outcome, Rejection, RunRequest, RunResult, SessionId, base64,
+};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::Read;
@@ -57,6 +59,8 @@ pub struct Sandboxes<'a> {
     timeout_ms: u64,
     /// What all of them have, and may reach.
     packages: Vec<String>,
+    /// Whether what code imports is installed.
+    auto: bool,
     egress: Option<Egress>,
     files: Vec<InputFile>,
     session: Option<SessionId>,
@@ -81,6 +85,7 @@ impl<'a> Sandboxes<'a> {
             template: template.unwrap_or_else(|| arguments.language.default_template().to_owned()),
             timeout_ms: arguments.timeout,
             packages: arguments.packages.all()?,
+            auto: !arguments.no_packages,
             egress: arguments.egress.of(),
             files,
             session: None,
@@ -204,12 +209,19 @@ fn fatal(error: anyhow::Error) -> BenchError {
 impl Workbench for Sandboxes<'_> {
     fn run(&mut self, program: &Program, time_left: Duration) -> Result<RunResult, BenchError> {
         let id = self.session()?;
-        let body = json!({
+        let mut body = json!({
             "language": program.language,
             "code": program.code,
             "stdin": program.stdin,
             "limits": self.limits(time_left),
         });
+        // Left out unless they are wanted: a service of before has sessions without them.
+        if self.auto && program.language == Language::Python {
+            body["auto_packages"] = json!(true);
+        }
+        if !program.packages.is_empty() {
+            body["packages"] = json!(program.packages);
+        }
         let (run, events) = self.client.run_in(id.as_str(), &body).map_err(told)?;
         self.follow(events, &run)
     }
@@ -221,7 +233,8 @@ impl Workbench for Sandboxes<'_> {
             code: program.code.clone(),
             stdin: program.stdin.clone(),
             files: self.files.clone(),
-            packages: self.packages.clone(),
+            packages: [self.packages.clone(), program.packages.clone()].concat(),
+            auto_packages: self.auto,
             egress: self.egress.clone(),
             limits: self.limits(time_left),
             ..RunRequest::default()

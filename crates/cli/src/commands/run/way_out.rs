@@ -29,14 +29,14 @@ impl WayOut {
         // What the machine's service would hold to, as far as the environment says it.
         let settings = Settings::resolve(None, &env::of_the_service(), &[])?;
         proxies.set_policy(settings.egress.policy().map_err(anyhow::Error::msg)?);
-        proxies.admit(&asked)?;
+        proxies.admit("", &asked)?;
         Ok(Self(Some(Way { proxies, asked, gate: RefCell::default() })))
     }
 
     /// Has the sandbox's listener served.
     pub fn serve(&self, listener: OwnedFd) {
         if let Some(way) = &self.0 {
-            *way.gate.borrow_mut() = Some(way.proxies.open(&way.asked, &listener));
+            *way.gate.borrow_mut() = Some(way.proxies.open("", &way.asked, &listener));
         }
     }
 

@@ -143,7 +143,7 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
         file_name: Some(script.clone()),
         limits: LimitsPatch { timeout_ms: Some(settings.timeout_ms), ..LimitsPatch::default() },
         egress: (!settings.egress.is_empty())
-            .then(|| Egress { allow: settings.egress.clone(), methods: None }),
+            .then(|| Egress { allow: settings.egress.clone(), ..Egress::default() }),
         check: Some(settings.check),
         check_policy: Some(CheckPolicy::Agentrun),
         metadata: BTreeMap::from([("api".to_owned(), "agentrun".to_owned())]),

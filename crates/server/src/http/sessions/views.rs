@@ -2,6 +2,7 @@
 
 use model::Language;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// What a session may reach.
@@ -12,6 +13,9 @@ pub(super) struct EgressView {
     /// Methods of plain HTTP; absent is the usual ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<String>>,
+    /// Secrets, and the host that each is for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
 }
 
 /// How many runs of a session there are.

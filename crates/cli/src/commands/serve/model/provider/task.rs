@@ -77,7 +77,12 @@ impl Workbench for Bench<'_> {
 }
 
 fn code_of(program: &Program) -> Code {
-    Code { language: program.language, code: program.code.clone(), stdin: program.stdin.clone() }
+    Code {
+        language: program.language,
+        code: program.code.clone(),
+        stdin: program.stdin.clone(),
+        packages: program.packages.clone(),
+    }
 }
 
 /// What the service records of what happens. What runs is its own doing; passes belong to another loop.
