@@ -9,7 +9,9 @@
 //! | `HTTPS_PROXY`, `https_proxy` | how `fireclay agent` reaches a provider that is not on this machine |
 //! | `NO_COLOR` | no colour, whatever its value (no-color.org) |
 //! | `OPENAI_API_KEY`, `OPENAI_BASE_URL` and those of other providers | keys of models, and where they are: crates/agent/src/provider.rs |
+//! | `OTEL_EXPORTER_OTLP_…` | the collector that a service sends traces to: docs/traces.md |
 //! | `PATH` | where interpreters for images are looked for |
+//! | `TERM` | `dumb` or nothing: `fireclay top` draws nothing anew |
 //! | `XDG_DATA_HOME`, `HOME` | where an ordinary user's data directory is |
 //! | `XDG_RUNTIME_DIR`, `TMPDIR` | where the token of a local server lies |
 
@@ -26,6 +28,8 @@ pub struct Settings {
     pub path: OsString,
     /// Whether colour is wanted on a terminal.
     pub color: bool,
+    /// Whether the terminal obeys no control sequences.
+    pub dumb: bool,
     /// A service to ask.
     pub url: Option<String>,
     /// The key for it.
@@ -41,7 +45,8 @@ pub fn settings(arguments: &Arguments) -> Settings {
     let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (url, api_key) = (said("FIRECLAY_URL"), said("FIRECLAY_API_KEY"));
     let (data, runtime) = (arguments.data.clone().unwrap_or_else(default_data), runtime());
-    Settings { data, path, color, url, api_key, runtime }
+    let dumb = said("TERM").is_none_or(|term| term == "dumb");
+    Settings { data, path, color, dumb, url, api_key, runtime }
 }
 
 /// A key in a variable of the caller's choice.

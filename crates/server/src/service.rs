@@ -186,6 +186,7 @@ impl Service {
         let quotas = Quotas::new(&settings, machine.load().places);
         let models = Models::new(model, &settings.model);
         let (policy, reader) = (settings.policy(), store.reader());
+        let logins = Logins::of_before(&reader);
         Arc::new(Self {
             settings,
             policy,
@@ -204,7 +205,7 @@ impl Service {
             local,
             models,
             tasks: Tasks::default(),
-            logins: Logins::default(),
+            logins,
             parted: Parted::default(),
             traces,
             elsewhere: OnceLock::new(),
@@ -396,7 +397,7 @@ impl Service {
             // The last room was taken while the run was written down: it is as if it had not been.
             Err(full) => {
                 if let Err(error) = self.store.withdraw(&id, key.as_deref()).await {
-                    eprintln!("fireclay: {id}: take back its record: {error}");
+                    worker::log::warn(format_args!("{id}: take back its record: {error}"));
                 }
                 Err(Problem::too_many(full, RETRY_AFTER_S))
             }
