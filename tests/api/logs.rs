@@ -68,7 +68,7 @@ fn only_failures_of_ours_are_told_unless_more_is_wanted() {
     let server = Server::start(&[]);
     server.get("/nothing");
     server.post_json("/v1/runs", &json!({"language": "python", "code": "1/0"}));
-    assert_eq!(requests(&server), [json!(null); 0]);
+    assert_eq!(requests(&server), Vec::<Value>::new());
 }
 
 #[test]

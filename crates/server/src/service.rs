@@ -186,12 +186,12 @@ impl Service {
         let quotas = Quotas::new(&settings, machine.load().places);
         let models = Models::new(model, &settings.model);
         let (policy, reader) = (settings.policy(), store.reader());
-        let logins = Logins::of_before(&reader);
         Arc::new(Self {
             settings,
             policy,
             machine,
             store,
+            logins: Logins::of_before(&reader),
             reader,
             quotas,
             live: Live::default(),
@@ -205,7 +205,6 @@ impl Service {
             local,
             models,
             tasks: Tasks::default(),
-            logins,
             parted: Parted::default(),
             traces,
             elsewhere: OnceLock::new(),
