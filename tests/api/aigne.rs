@@ -5,6 +5,7 @@ use super::tenancy::Tenancy;
 use fireclay_tests::Server;
 use fireclay_tests::http;
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 
 const TREE: &str = "/api/trace/tree";
 const ROOT: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -277,10 +278,11 @@ fn who_follows_hears_of_changes_while_it_is_switched_on() {
         post(&server, "/api/settings", &json!({"live": true})).1,
         json!({"code": 0, "data": {"live": true}})
     );
-    let mut events = http::stream("GET", &server.url("/api/sse"), &[], b"");
+    let events = http::reader("GET", &server.url("/api/sse"));
     post(&server, TREE, &json!([span(0, "coder", "AIAgent", true)]));
-    let event = events.next().unwrap();
-    assert_eq!(event.data, json!({"type": "event", "data": {}}));
+    let mut lines = BufReader::new(events).lines().map(Result::unwrap);
+    let told = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), json!({"type": "event", "data": {}}));
 }
 
 #[test]

@@ -103,7 +103,7 @@ pub fn start(
     let proxies = Proxies::start(command).context("start the proxies")?;
     // Connections and sessions take some of ours; the spawner and what it makes keep the usual limit.
     sys::limits::raise_open_files().context("raise the limit of open files")?;
-    let settings = settings()?;
+    let mut settings = settings()?;
     proxies.set_policy(settings.egress.policy().map_err(anyhow::Error::msg)?);
     let (image, _hold) = ensure(&settings.image, surroundings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -149,7 +149,10 @@ pub fn start(
     let model = model::of(&settings.model, data)?;
     let session_files = data.join(SESSIONS);
     std::fs::create_dir_all(&session_files).with_context(|| format!("make {}", session_files.display()))?;
-    let headers = env::key_in("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
+    let (collector, headers) = env::collector();
+    if settings.traces.otlp.endpoint.is_empty() {
+        settings.traces.otlp.endpoint = collector.unwrap_or_default();
+    }
     let mut traces =
         Traces::new(&settings.traces, &headers, model::keys(data)?).map_err(anyhow::Error::msg)?;
     traces.price = model::dollars;
