@@ -2,11 +2,13 @@
 //! a trace, ours are read in its shape, and only this machine is served.
 
 use super::tenancy::Tenancy;
-use fireclay_tests::Server;
 use fireclay_tests::http;
+use fireclay_tests::{Data, Server};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 
+/// The times of what is told here are years ago, and a service that starts removes what is too old.
+const KEPT: [&str; 2] = ["--set", "traces.age_ms=1000000h"];
 const TREE: &str = "/api/trace/tree";
 const ROOT: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const NAMES: [&str; 3] = ["00f067aa0ba902b7", "00f067aa0ba902b8", "00f067aa0ba902b9"];
@@ -60,7 +62,7 @@ fn post(server: &Server, path: &str, body: &Value) -> (u16, Value) {
 
 #[test]
 fn what_its_exporter_tells_is_a_trace_of_ours() {
-    let server = Server::start(&[]);
+    let server = Server::start(&KEPT);
     assert_eq!(server.get("/health"), (200, b"ok".to_vec()));
     post(&server, TREE, &json!([span(0, "coder", "AIAgent", false)]));
     let (_, running) = server.get_json(&format!("/v1/traces/{ROOT}"));
@@ -98,7 +100,7 @@ fn what_its_exporter_tells_is_a_trace_of_ours() {
 
 #[test]
 fn a_run_that_an_agent_asks_for_is_below_its_span() {
-    let server = Server::start(&[]);
+    let server = Server::start(&KEPT);
     tell(&server);
     let parent = format!("00-{ROOT}-{}-01", NAMES[2]);
     let body = json!({"language": "python", "code": "print(6 * 7)"}).to_string();
@@ -116,7 +118,7 @@ fn a_run_that_an_agent_asks_for_is_below_its_span() {
 
 #[test]
 fn its_lists_trees_numbers_and_switches_are_there() {
-    let server = Server::start(&[]);
+    let server = Server::start(&KEPT);
     tell(&server);
     let (_, run) = server.post_json("/v1/runs", &json!({"language": "python", "code": "print('ours')\n1/0"}));
     let (_, listed) = server.get_json(&format!("{TREE}?page=0&pageSize=10"));
@@ -196,7 +198,7 @@ fn its_lists_trees_numbers_and_switches_are_there() {
 
 #[test]
 fn what_has_another_shape_is_refused_as_there() {
-    let server = Server::start(&[]);
+    let server = Server::start(&KEPT);
     let (status, said) = post(&server, TREE, &json!([{"id": "a", "rootId": 1}]));
     assert_eq!((status, &said["success"]), (400, &json!(false)), "{said}");
     let issues: Value = serde_json::from_str(said["error"].as_str().unwrap()).unwrap();
@@ -219,7 +221,7 @@ fn what_has_another_shape_is_refused_as_there() {
 
 #[test]
 fn a_file_of_traces_comes_back_and_they_are_deleted() {
-    let server = Server::start(&[]);
+    let server = Server::start(&KEPT);
     tell(&server);
     server.post_json("/v1/runs", &json!({"language": "python", "code": "print('ours')"}));
     let headers = [("content-type", "application/json")];
@@ -272,7 +274,7 @@ fn a_file_of_traces_comes_back_and_they_are_deleted() {
 
 #[test]
 fn who_follows_hears_of_changes_while_it_is_switched_on() {
-    let server = Server::start(&[]);
+    let server = Server::start(&KEPT);
     assert_eq!(server.get_json("/api/settings").1, json!({"code": 0, "data": {"live": false}}));
     assert_eq!(
         post(&server, "/api/settings", &json!({"live": true})).1,
@@ -287,7 +289,7 @@ fn who_follows_hears_of_changes_while_it_is_switched_on() {
 
 #[test]
 fn only_who_may_is_served_and_each_tenant_sees_its_own() {
-    let tenancy = Tenancy::start();
+    let tenancy = Tenancy::start_in(&Data::fresh(), &KEPT);
     let server = &tenancy.server;
     let body = json!([span(0, "coder", "AIAgent", true)]).to_string();
     let plain = [("content-type", "application/json")];
@@ -319,7 +321,7 @@ fn only_who_may_is_served_and_each_tenant_sees_its_own() {
 fn settings_open_it_or_turn_it_off_and_say_what_is_kept() {
     let off = Server::start(&["--set", "aigne.serve=off"]);
     assert_eq!((off.get("/health").0, off.get(TREE).0), (404, 404));
-    let all = Server::start(&["--set", "aigne.serve=all", "--set", "traces.content=off"]);
+    let all = Server::start(&["--set", "aigne.serve=all", "--set", "traces.content=off", KEPT[0], KEPT[1]]);
     let passed = [("content-type", "application/json"), ("x-forwarded-for", "192.0.2.1")];
     let mut told = span(0, "coder", "AIAgent", true);
     told["attributes"]["input"] = json!({"message": "a word of mine"});

@@ -91,7 +91,7 @@ export async function attacks({ step, chromium, options, context, url, api, prog
       const marker = `driven-${process.pid}`;
       const call = { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "run_code", arguments: { code: `print('${marker}')` } } };
       const run = { language: "python", code: `print('${marker}')`, wait: true };
-      const span = [{ id: "a", rootId: "b", name: marker, startTime: 1, endTime: 2, status: {}, attributes: {} }];
+      const span = [{ id: "a", rootId: "b", name: marker, startTime: Date.now(), endTime: Date.now() + 1, status: {}, attributes: {} }];
       const bodies = { "/mcp": call, "/v1/runs": run, "/api/trace/tree": span };
       const told = await page.evaluate(async ({ url, bodies }) => {
         const tries = [];
