@@ -2,6 +2,7 @@
 
 mod agentrun;
 mod ahead;
+mod aigne;
 mod artifacts;
 mod attach;
 mod batches;
@@ -18,6 +19,8 @@ mod hostile;
 mod keys;
 mod kills;
 mod lifecycle;
+mod logins;
+mod logs;
 mod mcp;
 mod metrics;
 mod otlp;

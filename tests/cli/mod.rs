@@ -9,3 +9,4 @@ mod run;
 mod served;
 mod session;
 mod template;
+mod top;

@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
+import { attacks } from "./attacks.mjs";
 import * as made from "./made.mjs";
 import { start } from "./service.mjs";
 
@@ -15,7 +16,8 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const service = await start(program, target);
 // Where the page is served from elsewhere while it is written (ui/dev.mjs).
 const url = process.env.CONSOLE_DEV ? await dev(service.url) : service.url;
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+const options = { executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] };
+const browser = await chromium.launch(options);
 async function dev(service) {
   const { spawn } = await import("node:child_process");
   const child = spawn("node", ["../../ui/dev.mjs", service, "5199"], { stdio: ["ignore", "pipe", "inherit"] });
@@ -166,7 +168,7 @@ try {
     await page.getByRole("button", { name: "Close" }).click();
   });
 
-  await step("hostile output stays inert; the same output in a naive page does not", async () => {
+  await step("AP-09 AP-12: hostile output stays inert; the same output in a naive page does not", async () => {
     const hits = [];
     const canary = createServer((asked, answer) => { hits.push(asked.url); answer.writeHead(200, { "access-control-allow-origin": "*" }).end("x"); });
     await new Promise((up) => canary.listen(0, "127.0.0.1", up));
@@ -201,7 +203,7 @@ try {
     complaints.length = 0;
   });
 
-  await step("a page of another origin cannot use the login", async () => {
+  await step("AP-06 AP-08 AP-21 AP-23: a page of another origin cannot use the login", async () => {
     const other = createServer((_, answer) => answer.writeHead(200, { "content-type": "text/html" }).end("<body>other"));
     await new Promise((up) => other.listen(0, "127.0.0.1", up));
     const away = await context.newPage();
@@ -451,7 +453,9 @@ try {
     await one.context.close();
   });
 
-  await step("a tenant sees no other's; a revoked key ends its logins; logging out ends one", async () => {
+  await attacks({ step, chromium, options, context, url, api, program, target });
+
+  await step("AP-05 AP-20: a tenant sees no other's; a revoked key ends its logins; logging out ends one", async () => {
     const one = await person();
     await login(one.page, service.tenant);
     const asked = await one.page.evaluate(async () => { const keys = await (await fetch("/v1/keys")).json(); return [keys.items.map((key) => key.tenant), (await fetch("/v1/settings")).status]; });
@@ -470,6 +474,8 @@ try {
     assert.equal(await status(), 401);
     await one.context.close();
   });
+  const ids = new Set(done.join(" ").match(/AP-\d+/g));
+  console.log(`attacks of the catalogue: ${[...ids].sort().join(" ")}`);
   console.log(`console: ${done.length} steps; pictures in ${pictures}`);
 } finally {
   await browser.close();

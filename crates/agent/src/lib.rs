@@ -31,7 +31,7 @@ pub use conversation::{Sampling, Tokens, Tool};
 pub use desk::{Approval, Desk, End, Ended};
 pub use error::ModelError;
 pub use http::Failed;
-pub use prices::prices_as_of;
+pub use prices::{dollars, prices_as_of};
 pub use provider::{Provider, Row, Watch, rows};
 pub use report::of_run;
 pub use review::{Reviewer, review};

@@ -55,6 +55,11 @@ pub fn prices_as_of() -> &'static str {
     &PARSED.as_of
 }
 
+/// What so many tokens of a model cost, read and written, in dollars, if its price is known.
+pub fn dollars(model: &str, input: u64, output: u64) -> Option<f64> {
+    Some(of(model)?.of(Tokens { input, cached: 0, output }))
+}
+
 /// The price of a model. A name may have a vendor before it, and a date or `latest` after it.
 pub fn of(model: &str) -> Option<Price> {
     let plain = |name: &str| name.rsplit('/').next().unwrap_or_default().to_lowercase().replace('.', "-");

@@ -4,8 +4,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use model::{CheckMode, CheckPolicy, Language, Layer, Policy, units};
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::{path::PathBuf, str::FromStr};
 
 #[cfg(feature = "agent")]
 mod agent;
@@ -49,7 +48,7 @@ pub use left_out::{LeftOut, left_out};
 pub use local::{LocalArguments, LocalCommand};
 #[cfg(feature = "mcp")]
 pub use mcp::McpArguments;
-pub use observe::ObserveArguments;
+pub use observe::{ObserveArguments, SeeCommand, TopArguments};
 pub use packages::{PackageArguments, UsualArguments};
 pub use session::{CreateArguments, SessionArguments, SessionCommand, SessionRunArguments};
 
@@ -89,8 +88,9 @@ pub enum Command {
     Serve(ServeArguments),
     /// Find, start or end the server that this user's programs share
     Local(LocalArguments),
-    /// Look at what ran on this machine, in a browser
-    Observe(ObserveArguments),
+    /// What is there to see
+    #[command(flatten)]
+    See(SeeCommand),
     /// Give a model tools that run code: an MCP server on standard input and output
     #[cfg(feature = "mcp")]
     Mcp(McpArguments),

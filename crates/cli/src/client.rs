@@ -207,6 +207,24 @@ impl Client {
         Ok(answer.into_body().into_with_config().limit(u64::MAX).reader())
     }
 
+    /// Reads a text, such as `/metrics`.
+    pub fn text(&self, path: &str) -> anyhow::Result<String> {
+        let mut answer =
+            self.agent.run(self.to("GET", path).body(())?).with_context(|| format!("ask {}", self.url))?;
+        let text =
+            answer.body_mut().read_to_string().with_context(|| format!("read what {} says", self.url))?;
+        if answer.status().is_success() {
+            Ok(text)
+        } else {
+            Err(self.refused(answer.status().as_u16(), &text))
+        }
+    }
+
+    /// Where it asks.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     fn to(&self, method: &str, path: &str) -> ureq::http::request::Builder {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         match &self.key {

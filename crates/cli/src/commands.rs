@@ -26,4 +26,5 @@ pub mod selftest;
 pub mod serve;
 pub mod session;
 pub mod template;
+pub mod top;
 pub mod verify;

@@ -9,7 +9,9 @@
 //! | `HTTPS_PROXY`, `https_proxy` | how `fireclay agent` reaches a provider that is not on this machine |
 //! | `NO_COLOR` | no colour, whatever its value (no-color.org) |
 //! | `OPENAI_API_KEY`, `OPENAI_BASE_URL` and those of other providers | keys of models, and where they are: crates/agent/src/provider.rs |
+//! | `OTEL_EXPORTER_OTLP_…` | the collector that a service sends traces to: docs/traces.md |
 //! | `PATH` | where interpreters for images are looked for |
+//! | `TERM` | `dumb` or nothing: `fireclay top` draws nothing anew |
 //! | `XDG_DATA_HOME`, `HOME` | where an ordinary user's data directory is |
 //! | `XDG_RUNTIME_DIR`, `TMPDIR` | where the token of a local server lies |
 
@@ -26,6 +28,8 @@ pub struct Settings {
     pub path: OsString,
     /// Whether colour is wanted on a terminal.
     pub color: bool,
+    /// Whether the terminal obeys no control sequences.
+    pub dumb: bool,
     /// A service to ask.
     pub url: Option<String>,
     /// The key for it.
@@ -41,12 +45,29 @@ pub fn settings(arguments: &Arguments) -> Settings {
     let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (url, api_key) = (said("FIRECLAY_URL"), said("FIRECLAY_API_KEY"));
     let (data, runtime) = (arguments.data.clone().unwrap_or_else(default_data), runtime());
-    Settings { data, path, color, url, api_key, runtime }
+    let dumb = said("TERM").is_none_or(|term| term == "dumb");
+    Settings { data, path, color, dumb, url, api_key, runtime }
 }
 
 /// A key in a variable of the caller's choice.
 pub fn key_in(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The collector that OpenTelemetry's own variables name, and the headers for it (opentelemetry.io/docs/specs/otel/protocol/exporter): those for traces
+/// win, and name the whole address. One that is reached by TLS is none that we can send to.
+pub fn collector() -> (Option<String>, String) {
+    collector_of(key_in)
+}
+
+fn collector_of(said: impl Fn(&str) -> Option<String>) -> (Option<String>, String) {
+    let whole = said("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    let base = || Some(format!("{}/v1/traces", said("OTEL_EXPORTER_OTLP_ENDPOINT")?.trim_end_matches('/')));
+    let is_wanted = said("OTEL_TRACES_EXPORTER").is_none_or(|exporter| exporter == "otlp")
+        && said("OTEL_SDK_DISABLED").is_none_or(|disabled| !disabled.eq_ignore_ascii_case("true"));
+    let endpoint = whole.or_else(base).filter(|endpoint| is_wanted && endpoint.starts_with("http://"));
+    let headers = said("OTEL_EXPORTER_OTLP_TRACES_HEADERS").or_else(|| said("OTEL_EXPORTER_OTLP_HEADERS"));
+    (endpoint, headers.unwrap_or_default())
 }
 
 /// How to reach what is not on this machine.
@@ -94,5 +115,32 @@ fn runtime() -> PathBuf {
     match said.filter(is_own).or_else(|| Some(usual).filter(is_own)) {
         Some(directory) => directory.join("fireclay"),
         None => std::env::temp_dir().join(format!("fireclay-{}", own.as_raw())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_is_named_as_opentelemetry_does() {
+        let of = |said: &[(&str, &str)]| {
+            collector_of(|name| {
+                said.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/");
+        let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "a=b");
+        assert_eq!(of(&[]), (None, String::new()));
+        assert_eq!(of(&[base, headers]), (Some("http://c:4318/v1/traces".to_owned()), "a=b".to_owned()));
+        let own = [
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t/x"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "c=d"),
+        ];
+        assert_eq!(of(&[base, headers, own[0], own[1]]), (Some("http://t/x".to_owned()), "c=d".to_owned()));
+        for off in [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_SDK_DISABLED", "true")] {
+            assert_eq!(of(&[base, off]).0, None);
+        }
+        assert_eq!(of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c")]).0, None);
     }
 }

@@ -25,7 +25,8 @@ fn main() -> ExitCode {
         Command::Template(template) => commands::template::template(template, &settings),
         Command::Serve(serve) => commands::serve::serve(serve, &settings),
         Command::Local(local) => commands::local::local(local, &settings),
-        Command::Observe(observe) => commands::observe::observe(observe, &settings),
+        Command::See(args::SeeCommand::Observe(observe)) => commands::observe::observe(observe, &settings),
+        Command::See(args::SeeCommand::Top(top)) => commands::top::top(top, &settings),
         #[cfg(feature = "mcp")]
         Command::Mcp(mcp) => commands::mcp::mcp(mcp, &settings),
         #[cfg(not(feature = "mcp"))]

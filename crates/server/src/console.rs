@@ -6,6 +6,7 @@
 mod assets;
 mod door;
 mod logins;
+mod refusals;
 
 pub use logins::{COOKIE, Logins};
 

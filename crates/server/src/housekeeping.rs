@@ -31,7 +31,7 @@ impl Service {
                 kept.push(NewArtifact { path: artifact.path, mime: artifact.mime, content });
             }
             if let Err(error) = std::fs::remove_dir_all(&directory) {
-                eprintln!("fireclay: remove {}: {error}", directory.display());
+                worker::log::warn(format_args!("remove {}: {error}", directory.display()));
             }
             Ok(kept)
         };
@@ -44,7 +44,7 @@ impl Service {
         let ingested =
             tokio::task::spawn_blocking(move || store.ingest_spool(SPOOL_RECORDS_MAX, now_ms())).await;
         for (name, wrong) in ingested.unwrap_or(Err(StoreError::Closed))?.bad {
-            eprintln!("fireclay: the record {name} was put aside: {wrong}");
+            worker::log::warn(format_args!("the record {name} was put aside: {wrong}"));
         }
         let keep = &self.settings.retention;
         let retention = Retention {

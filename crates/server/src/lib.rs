@@ -172,10 +172,11 @@ async fn keep_house(service: Arc<Service>) {
     loop {
         tick.tick().await;
         if let Err(problem) = service.keep_house().await {
-            eprintln!("fireclay: keep house: {problem}");
+            worker::log::warn(format_args!("keep house: {problem}"));
         }
         if let Err(problem) = service.clear_sessions().await {
-            eprintln!("fireclay: clear old sessions: {problem}");
+            worker::log::warn(format_args!("clear old sessions: {problem}"));
         }
+        service.logins.clear(&service, service::now_ms()).await;
     }
 }

@@ -1,10 +1,16 @@
 //! The listener: connections are bounded in number, in the time a head may take, and in how long nobody moves.
 
+use crate::http::aigne::Peer;
 use crate::service::Service;
 use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::HttpService;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 /// Most headers of one request.
 const HEADERS_MAX: usize = 64;
@@ -38,15 +45,19 @@ pub async fn serve(
             () = ended(&mut ending) => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let (router, service, ending) = (router.clone(), service.clone(), ending.clone());
+            Ok((stream, from)) => {
+                let (service, ending) = (service.clone(), ending.clone());
+                let router = router.clone().map_request(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(Peer(from));
+                    request
+                });
                 tokio::spawn(async move {
-                    connection(stream, router, &service, ending).await;
+                    connection(stream, TowerToHyperService::new(router), &service, ending).await;
                     drop(place);
                 });
             }
             Err(error) => {
-                eprintln!("fireclay: accept a connection: {error}");
+                worker::log::warn(format_args!("accept a connection: {error}"));
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -59,7 +70,10 @@ pub async fn serve(
 }
 
 /// Serves one connection. What goes wrong on it is the client's loss alone.
-async fn connection(stream: TcpStream, router: Router, service: &Service, mut ending: watch::Receiver<bool>) {
+async fn connection<S>(stream: TcpStream, router: S, service: &Service, mut ending: watch::Receiver<bool>)
+where
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+{
     // An answer is written at once or as it comes: waiting for more to send helps nobody.
     if stream.set_nodelay(true).is_err() {
         return;
@@ -72,7 +86,7 @@ async fn connection(stream: TcpStream, router: Router, service: &Service, mut en
         .header_read_timeout(Duration::from_millis(service.settings.header_timeout_ms))
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(Box::pin(stream)), router)
         // What becomes a WebSocket is bounded where it does.
         .with_upgrades();
     let mut serving = pin!(serving);

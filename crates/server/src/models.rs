@@ -90,7 +90,7 @@ impl From<Unanswered> for Problem {
                 Self::too_many(format!("the service's model takes no more now: {message}"), retry_after_s)
             }
             Unanswered::Account(message) => {
-                eprintln!("fireclay: the provider of the service's model: {message}");
+                worker::log::warn(format_args!("the provider of the service's model: {message}"));
                 let hint = "ask whoever runs this service: its log says more";
                 Self::new(
                     Kind::Unavailable,

@@ -198,6 +198,7 @@ impl Service {
             policy,
             machine,
             store,
+            logins: Logins::of_before(&reader),
             reader,
             quotas,
             live: Live::default(),
@@ -211,7 +212,6 @@ impl Service {
             local,
             models,
             tasks: Tasks::default(),
-            logins: Logins::default(),
             parted: Parted::default(),
             traces,
             secrets,
@@ -408,7 +408,7 @@ impl Service {
             // The last room was taken while the run was written down: it is as if it had not been.
             Err(full) => {
                 if let Err(error) = self.store.withdraw(&id, key.as_deref()).await {
-                    eprintln!("fireclay: {id}: take back its record: {error}");
+                    worker::log::warn(format_args!("{id}: take back its record: {error}"));
                 }
                 Err(Problem::too_many(full, RETRY_AFTER_S))
             }

@@ -17,8 +17,9 @@ mod table;
 mod values;
 
 pub use beside::{
-    AgentRunSettings, CheckSettings, ClusterSettings, EgressSettings, LocalSettings, ModelSettings,
-    PackageSettings, PortsSettings, RetentionSettings, TaskSettings, TenantSettings, TraceSettings,
+    AgentRunSettings, AigneSettings, CheckSettings, ClusterSettings, EgressSettings, LocalSettings,
+    LogRequests, LogSettings, ModelSettings, PackageSettings, PortsSettings, RetentionSettings, Serve,
+    TaskSettings, TenantSettings, TraceSettings,
 };
 pub use table::TABLE;
 pub use values::WarmTemplate;
@@ -111,6 +112,10 @@ pub struct Settings {
     pub local: LocalSettings,
     /// AgentRun's routes.
     pub agentrun: AgentRunSettings,
+    /// AIGNE's routes.
+    pub aigne: AigneSettings,
+    /// What is said to the operator.
+    pub log: LogSettings,
     /// Other nodes.
     pub cluster: ClusterSettings,
 }

@@ -47,6 +47,11 @@
 //! store.remove_trace(Scope, TraceId, Actor, at_ms)   -> Write<()>             audited
 //! store.remove_traces(Scope, Vec<TraceId>, Actor, at_ms) -> Write<Vec<TraceId>> ended ones only; audited
 //! store.add_trace(ForeignTrace)                      -> Write<bool>           whether it is new
+//! store.tell_span(&TenantId, id, change)             -> Write<Option<TraceId>> a span that a program tells, and tells again
+//!
+//! store.put_login(LoginRow, [u8; 32])                -> Write<()>             a login of the console
+//! store.touch_login([u8; 32], used_ms)              -> Write<()>
+//! store.end_logins(Vec<[u8; 32]>)                    -> Write<()>
 //!
 //! store.create_key(NewKey, [u8; KEY_RANDOM_BYTES], Actor, at_ms) -> Write<CreatedKey>   audited
 //! store.revoke_key(Scope, &KeyId, Actor, at_ms)      -> Write<()>             audited; in force before it answers
@@ -91,6 +96,11 @@
 //! reader.trace_of(object)                            -> Option<TraceParent>
 //! reader.traces(&Scope, &TraceFilter, &Page)         -> Listed<TraceRow>      newest first
 //! reader.trace_digests(&Scope, &TraceFilter)         -> Vec<TraceDigest>      newest first
+//! reader.traces_by_number(&Scope, (&TraceFilter, component), (skip, limit)) -> ToldPage
+//! reader.told_spans(&TenantId, TraceId)              -> Vec<String>           as the program told them
+//! reader.told_span(&Scope, id)                       -> Option<(TraceId, String)>
+//! reader.told_components(&Scope)                     -> Vec<String>
+//! reader.logins()                                    -> Vec<([u8; 32], LoginRow)>
 //! reader.keys(&Scope, &Page)                         -> Listed<KeyRow>        never the secrets
 //! reader.tenant(&TenantId)                           -> Option<TenantRow>
 //! reader.tenants(&Page)                              -> Listed<TenantRow>
@@ -112,6 +122,7 @@ mod interrupt;
 mod keys;
 pub mod limits;
 mod lock;
+mod logins;
 mod page;
 mod reader;
 mod retention;
@@ -137,6 +148,7 @@ pub use error::StoreError;
 pub use events::RunEvent;
 pub use idempotency::Idempotency;
 pub use keys::{CreatedKey, KEY_RANDOM_BYTES, KeyId, KeyRow, NewKey, Principal, Role};
+pub use logins::LoginRow;
 pub use page::{Cursor, Listed, PAGE_ROWS_MAX, Page};
 pub use reader::Reader;
 pub use retention::{Retained, Retention, Sizes};
@@ -149,8 +161,8 @@ pub use store::{Durability, Options, Store};
 pub use tasks::{NewQuestion, NewTask, TaskAdmission, TaskEvent, TaskNews, TaskRow, TaskState, TaskStep};
 pub use tenants::{Quota, TenantRow};
 pub use traces::{
-    ForeignTrace, ModelUse, NewTrace, TraceContent, TraceDigest, TraceEnd, TraceFilter, TraceKind, TracePart,
-    TraceRow, WholeTrace,
+    ForeignTrace, ModelUse, NewTrace, ToldPage, ToldSpan, TraceContent, TraceDigest, TraceEnd, TraceFilter,
+    TraceKind, TracePart, TraceRow, WholeTrace,
 };
 pub use usage::UsageRow;
 pub use writer::Write;

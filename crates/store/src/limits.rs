@@ -74,6 +74,10 @@ pub const TRACE_MEASURED_BYTES_MAX: usize = 64 << 10;
 pub const TRACE_TREE_BYTES_MAX: usize = 16 << 20;
 /// Most runs, sessions, tasks and batches that one trace is made of.
 pub const TRACE_PARTS_MAX: i64 = 1_000;
+/// Most spans of one trace that a program tells one by one.
+pub const TOLD_SPANS_MAX: i64 = 10_000;
+/// Most logins of the console that are kept.
+pub const LOGINS_MAX: usize = 1_024;
 /// Most traces that numbers are made of at once.
 pub const TRACE_DIGESTS_MAX: usize = 100_000;
 /// Longest record in the spool.

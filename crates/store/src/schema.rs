@@ -12,7 +12,7 @@ const APPLICATION_ID: i32 = 0x6672_6379;
 
 /// Each brings a database from the version before it (`PRAGMA user_version`) to its own, which is its place from 1. Scripts that
 /// were released are never edited.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/1-runs.sql"),
     include_str!("migrations/2-batches.sql"),
     include_str!("migrations/3-access.sql"),
@@ -21,7 +21,8 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/6-sessions.sql"),
     include_str!("migrations/7-tasks.sql"),
     include_str!("migrations/8-traces.sql"),
-    include_str!("migrations/9-secrets.sql"),
+    include_str!("migrations/9-observe.sql"),
+    include_str!("migrations/10-secrets.sql"),
 ];
 
 /// How long a statement waits for another process's lock. Only an administrator's `sqlite3` can hold one.

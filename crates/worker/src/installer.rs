@@ -313,7 +313,7 @@ impl Installer {
             let (store, most) = (self.inner.store.clone(), self.inner.settings.cache_bytes);
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = store.prune(most) {
-                    eprintln!("fireclay: make room for packages: {error}");
+                    crate::log::warn(format_args!("make room for packages: {error}"));
                 }
             });
         }

@@ -6,6 +6,7 @@ pub mod image;
 pub mod installer;
 mod json;
 pub mod lanes;
+pub mod log;
 pub mod machine;
 pub mod phases;
 pub mod pool;

@@ -99,10 +99,10 @@ impl Drop for Spawner {
     fn drop(&mut self) {
         match sys::socket::pair() {
             Ok((other, _)) => self.socket = other,
-            Err(error) => eprintln!("fireclay: close the spawner's socket: {error}"),
+            Err(error) => crate::log::warn(format_args!("close the spawner's socket: {error}")),
         }
         if let Err(error) = self.process.wait() {
-            eprintln!("fireclay: wait for the spawner: {error}");
+            crate::log::warn(format_args!("wait for the spawner: {error}"));
         }
     }
 }
@@ -149,7 +149,7 @@ impl Pool {
         }
         if let Err(error) = spawner.tell_of(u8::try_from(count).unwrap_or(NO_ZYGOTE), &warm) {
             // It is told again when it is started again, with the first lease.
-            eprintln!("fireclay: tell the spawner what to have warm: {error}");
+            crate::log::warn(format_args!("tell the spawner what to have warm: {error}"));
         }
         spawner.warm.push(warm);
     }
@@ -218,7 +218,7 @@ impl Pool {
                 drop(spawner);
                 self.shelves().clear();
             }
-            Err(error) => eprintln!("fireclay: start the spawner again: {error}"),
+            Err(error) => crate::log::warn(format_args!("start the spawner again: {error}")),
         }
     }
 
@@ -230,7 +230,7 @@ impl Pool {
                 Ok(socket) => self.shelves().put(number, Idle::new(socket)),
                 Err(error) => {
                     self.shelves().put_nothing(number);
-                    eprintln!("fireclay: build a sandbox ahead: {error}");
+                    crate::log::warn(format_args!("build a sandbox ahead: {error}"));
                 }
             }
         }

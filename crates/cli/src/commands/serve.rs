@@ -31,6 +31,7 @@ use store::{Durability, Options, Store, StoreError};
 use tokio::runtime::Runtime;
 use worker::image::environment::EnvironmentStore;
 use worker::image::packages::PackageStore;
+use worker::log;
 use worker::machine::{self, Machine};
 use worker::pool::{Pool, SpawnerCommand};
 use worker::proxies::Proxies;
@@ -63,6 +64,7 @@ pub struct Started {
 pub fn serve(arguments: &ServeArguments, surroundings: &Surroundings) -> anyhow::Result<u8> {
     // We end by signals; a program that waits for its own in another way starts us with them blocked.
     sys::signal::unblock()?;
+    log::of_a_service();
     let registration = arguments.local.then(|| alone(surroundings)).transpose()?;
     let Started { runtime, service, _hold } =
         start(|| settings_of(arguments), surroundings, registration.is_some())?;
@@ -103,7 +105,7 @@ pub fn start(
     let proxies = Proxies::start(command).context("start the proxies")?;
     // Connections and sessions take some of ours; the spawner and what it makes keep the usual limit.
     sys::limits::raise_open_files().context("raise the limit of open files")?;
-    let settings = settings()?;
+    let mut settings = settings()?;
     proxies.set_policy(settings.egress.policy().map_err(anyhow::Error::msg)?);
     let (image, _hold) = ensure(&settings.image, surroundings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -150,8 +152,13 @@ pub fn start(
     let model = model::of(&settings.model, data)?;
     let session_files = data.join(SESSIONS);
     std::fs::create_dir_all(&session_files).with_context(|| format!("make {}", session_files.display()))?;
-    let headers = env::key_in("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
-    let traces = Traces::new(&settings.traces, &headers, model::keys(data)?).map_err(anyhow::Error::msg)?;
+    let (collector, headers) = env::collector();
+    if settings.traces.otlp.endpoint.is_empty() {
+        settings.traces.otlp.endpoint = collector.unwrap_or_default();
+    }
+    let mut traces =
+        Traces::new(&settings.traces, &headers, model::keys(data)?).map_err(anyhow::Error::msg)?;
+    traces.price = model::dollars;
     let service = Service::new(Parts {
         settings,
         machine,
@@ -171,12 +178,12 @@ pub fn start(
     let interrupted = runtime.block_on(interrupting)?;
     if !interrupted.is_empty() {
         let count = interrupted.len();
-        eprintln!("fireclay: {count} runs were interrupted by the end of the service before this");
+        log::warn(format_args!("{count} runs were interrupted by the end of the service before this"));
     }
     let orphans = runtime.block_on(service.end_orphans()).map_err(|problem| anyhow::anyhow!("{problem}"))?;
     runtime.block_on(service.clear_strays()).map_err(|problem| anyhow::anyhow!("{problem}"))?;
     if orphans > 0 {
-        eprintln!("fireclay: {orphans} sessions ended with the service before this, which died");
+        log::warn(format_args!("{orphans} sessions ended with the service before this, which died"));
     }
     Ok(Started { runtime, service, _hold })
 }
@@ -259,7 +266,7 @@ fn announce(
     let serving = Serving::here(address, image, registration.map(Registration::token_file));
     let written = told.and_then(|()| serde_json::to_vec(&serving).map_err(std::io::Error::from));
     if let Err(error) = written.and_then(|text| replace(file, &text)) {
-        eprintln!("fireclay: write {}: {error}", file.display());
+        log::warn(format_args!("write {}: {error}", file.display()));
     }
     println!("fireclay serves http://{address} (docs at http://{address}/docs)");
 }
@@ -273,12 +280,14 @@ fn replace(file: &Path, content: &[u8]) -> std::io::Result<()> {
 
 /// Clones sandboxes for the service on standard input. Its keepers return here too.
 pub fn spawner() -> anyhow::Result<u8> {
+    log::of_a_service();
     let code = worker::spawner::live(socket_on_stdin()?)?;
     Ok(u8::try_from(code).unwrap_or(1))
 }
 
 /// Serves the proxies of sandboxes for the service on standard input.
 pub fn egress() -> anyhow::Result<u8> {
+    log::of_a_service();
     worker::proxies::live(socket_on_stdin()?).context("egress")?;
     Ok(0)
 }

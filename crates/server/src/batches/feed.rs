@@ -43,7 +43,7 @@ pub async fn feed(service: Arc<Service>, batch: Arc<LiveBatch>, options: Options
     let summary = Summary { wall_ms, ..batch.summary().0 };
     let ended = service.store.end_batch(&batch.id, state, json!(summary), now_ms()).await;
     if let Err(error) = ended {
-        eprintln!("fireclay: {}: record its end: {error}", batch.id);
+        worker::log::warn(format_args!("{}: record its end: {error}", batch.id));
     }
     let outcome = match state {
         BatchState::Cancelled => "cancelled",
@@ -179,7 +179,7 @@ async fn write(
     let written = performer.service.store.answer_batch_item(&batch.id, index, fate, text).await;
     if let Err(error) = written {
         // Nobody may be told what is not recorded; the batch goes on, and says that this item has no answer.
-        eprintln!("fireclay: {}: record the answer to item {index}: {error}", batch.id);
+        worker::log::warn(format_args!("{}: record the answer to item {index}: {error}", batch.id));
         return;
     }
     batch.answer(index, count);

@@ -367,7 +367,7 @@ pub async fn join(service: &Arc<Service>) -> Result<BTreeSet<RunId>, JoinError> 
 /// Says it if a worker's part ends by a failure.
 async fn told(work: impl Future<Output = Result<(), ClusterError>>) {
     if let Err(error) = work.await {
-        eprintln!("fireclay: {error}");
+        worker::log::warn(format_args!("{error}"));
     }
 }
 

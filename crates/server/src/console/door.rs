@@ -6,20 +6,25 @@
 //! origin can set without being asked first (Fetch standard, CORS-safelisted request headers), and that question we never answer.
 
 use super::logins::{COOKIE, LINK_MS_MAX, LOGIN_MS_MAX};
+use crate::http::aigne::Peer;
 use crate::http::body::Json;
 use crate::http::guard::{Caller, identify, identify_key, key_of};
 use crate::ports::cookies_called;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, now_ms};
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use model::TenantId;
 use serde::Deserialize;
 use serde_json::json;
+use std::net::IpAddr;
 use std::sync::Arc;
-use store::{Actor, Role};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use store::{Actor, NewAudit, Role};
 
 /// The header that shows that our own page wrote a request; of any value.
 const PROOF: &str = "x-fireclay-console";
@@ -113,34 +118,84 @@ enum With {
     Link(String),
 }
 
+/// A login that is refused: counted, and noted unless its sender was refused too often in the last minute, who is then told to wait. One who has
+/// a key is never kept from it by that.
+async fn refused(service: &Service, peer: Option<IpAddr>, problem: Problem) -> Problem {
+    service.logins.counts.refused.fetch_add(1, Ordering::Relaxed);
+    if !service.logins.refusals.may(peer, Instant::now()) {
+        return Problem::too_many("too many logins were refused", 60);
+    }
+    note(service, (Actor::Service, None), "console.refuse", peer).await;
+    problem
+}
+
+/// Says in the log and in the audit log who came or went.
+async fn note(
+    service: &Service,
+    (actor, tenant): (Actor, Option<TenantId>),
+    action: &str,
+    peer: Option<IpAddr>,
+) {
+    let from = peer.map(|peer| peer.to_string());
+    let told = json!({"actor": actor.to_string(), "tenant": tenant, "from": from});
+    worker::log::info(action, told.as_object().cloned().unwrap_or_default());
+    let act = NewAudit {
+        at_ms: now_ms(),
+        actor,
+        tenant,
+        action: action.to_owned(),
+        object: String::new(),
+        detail: json!({ "from": from }),
+    };
+    if let Err(error) = service.store.audit(act).await {
+        worker::log::warn(format_args!("{action}: note it: {error}"));
+    }
+}
+
 async fn login(
     State(service): State<Arc<Service>>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     Json(with): Json<With>,
 ) -> Result<Response, Problem> {
     // Also here: another page must not log its reader in as somebody else.
     is_ours(&Method::POST, &headers)?;
     let now = now_ms();
-    let caller = match with {
-        With::Key(key) => identify_key(&service, key.trim())?,
+    let peer = peer.map(|Extension(Peer(peer))| peer.ip());
+    let identified = match with {
+        With::Key(key) => identify_key(&service, key.trim()),
         With::Link(secret) => service.logins.redeem(&service, &secret, now).ok_or_else(|| {
             let hint = "ask for another: a link is good once, for five minutes";
             Problem::new(Kind::Unauthenticated, "the link is not good, or not any more", hint)
-        })?,
+        }),
+    };
+    let caller = match identified {
+        Ok(caller) => caller,
+        Err(problem) => return Err(refused(&service, peer, problem).await),
     };
     // One browser, one login.
     if let Some(before) = secret_of(&headers) {
-        service.logins.end(before);
+        service.logins.end(&service, before).await;
     }
-    let secret = service.logins.begin(&service, caller, now)?;
+    let secret = service.logins.begin(&service, caller.clone(), now).await?;
+    service.logins.counts.accepted.fetch_add(1, Ordering::Relaxed);
+    note(&service, (caller.actor, Some(caller.tenant)), "console.login", peer).await;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie(&secret, LOGIN_MS_MAX / 1000)?)])
         .into_response())
 }
 
-async fn logout(State(service): State<Arc<Service>>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn logout(
+    State(service): State<Arc<Service>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     is_ours(&Method::POST, &headers)?;
-    if let Some(secret) = secret_of(&headers) {
-        service.logins.end(secret);
+    if let Some(secret) = secret_of(&headers)
+        && let Some(caller) = service.logins.end(&service, secret).await
+    {
+        service.logins.counts.ended.fetch_add(1, Ordering::Relaxed);
+        let peer = peer.map(|Extension(Peer(peer))| peer.ip());
+        note(&service, (caller.actor, Some(caller.tenant)), "console.logout", peer).await;
     }
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie("", 0)?)]).into_response())
 }

@@ -6,7 +6,7 @@
 
 use crate::chat::Wrong;
 use crate::console;
-use crate::http::{agentrun, chat};
+use crate::http::{agentrun, aigne, chat};
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, now_ms};
 use axum::extract::{FromRequestParts, Request, State};
@@ -92,7 +92,7 @@ impl FromRequestParts<Arc<Service>> for Caller {
 pub async fn guard(State(service): State<Arc<Service>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let public = PUBLIC.contains(&path) || path.starts_with("/docs/") || path.starts_with("/problems/");
-    let public = public || console::is_public(path);
+    let public = public || console::is_public(path) || aigne::is_public(path);
     if let Err(problem) = not_tricked(&service, request.headers(), path) {
         return told(path, problem);
     }
@@ -107,7 +107,13 @@ pub async fn guard(State(service): State<Arc<Service>>, mut request: Request, ne
 
 /// A problem in the words of the clients of its path.
 pub fn told(path: &str, problem: Problem) -> Response {
-    if chat::serves(path) { Wrong::from(problem).into_response() } else { problem.into_response() }
+    if chat::serves(path) {
+        Wrong::from(problem).into_response()
+    } else if aigne::serves(path) {
+        aigne::told(problem)
+    } else {
+        problem.into_response()
+    }
 }
 
 /// Who calls, by the key of the request; without one, whoever needs none.

@@ -86,6 +86,11 @@ async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Result<
     gauge("store_bytes", "Size of the database", sizes.db_bytes);
     gauge("artifact_bytes", "Size of all artifacts", sizes.blob_bytes);
     gauge("stored_runs", "Runs in the store", sizes.runs);
+    gauge(
+        "memory_available_bytes",
+        "Memory of the machine that can be had without swapping",
+        available_bytes(),
+    );
     if let Some(elsewhere) = service.elsewhere.get() {
         elsewhere.metrics().await.into_iter().for_each(|(name, help, value)| gauge(name, help, value));
     }
@@ -94,6 +99,13 @@ async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Result<
         "# HELP fireclay_leases_total Sandboxes given to runs\n# TYPE fireclay_leases_total counter\n\
          fireclay_leases_total{{start=\"warm\"}} {}\nfireclay_leases_total{{start=\"cold\"}} {}",
         pool.warm, pool.cold
+    )
+    .expect("a String takes all");
+    writeln!(
+        text,
+        "# HELP process_resident_memory_bytes Resident memory size in bytes\n# TYPE process_resident_memory_bytes gauge\n\
+         process_resident_memory_bytes {}",
+        resident_bytes()
     )
     .expect("a String takes all");
     let (sent, load) = (&service.traces.sent, std::sync::atomic::Ordering::Relaxed);
@@ -105,7 +117,25 @@ async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Result<
         sent.dropped.load(load)
     )
     .expect("a String takes all");
+    service.logins.counts.write(&mut text);
     service.machine.phases().write(&mut text);
     service.counters.write(&mut text);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
+}
+
+/// Memory that this process has (`Rss` of proc_pid_status(5)); 0 if the kernel does not say.
+fn resident_bytes() -> u64 {
+    kibibytes("/proc/self/status", "VmRSS:")
+}
+
+/// Memory that programs can still have (`MemAvailable` of proc_meminfo(5)).
+fn available_bytes() -> u64 {
+    kibibytes("/proc/meminfo", "MemAvailable:")
+}
+
+fn kibibytes(file: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    number.unwrap_or(0) * 1024
 }

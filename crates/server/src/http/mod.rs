@@ -1,6 +1,7 @@
 //! The HTTP door: which routes there are, and what holds for all of them.
 
 mod agentrun;
+pub mod aigne;
 mod attach;
 mod audit;
 pub mod batches;
@@ -21,6 +22,7 @@ pub mod nodes;
 mod ports;
 mod problems;
 pub mod processes;
+mod requests;
 mod responses;
 mod reviews;
 mod run_cancel;
@@ -146,12 +148,14 @@ pub fn openapi() -> String {
 pub fn router(service: Arc<Service>, ending: CancellationToken) -> Router {
     let (router, _) = api();
     service.traces.end_with(ending.clone());
+    worker::log::requests_by(requests::current);
     let description: Bytes = openapi().into();
     let description =
         move || async move { ([(header::CONTENT_TYPE, "application/json")], description.clone()) };
     let compatible = if service.settings.agentrun.enabled { agentrun::routes() } else { Router::new() };
     router
         .merge(compatible)
+        .merge(aigne::routes(&service))
         .merge(docs::routes())
         .merge(console::routes())
         .merge(mcp::routes(&service, ending))
@@ -162,6 +166,7 @@ pub fn router(service: Arc<Service>, ending: CancellationToken) -> Router {
         .layer(middleware::from_fn_with_state(service.clone(), agentrun::cors))
         .layer(middleware::from_fn(harden))
         .layer(middleware::from_fn_with_state(service.clone(), local::noted))
+        .layer(middleware::from_fn_with_state(service.clone(), requests::named))
         .with_state(service)
 }
 

@@ -17,7 +17,7 @@ use axum::http::{StatusCode, Uri};
 use model::{TenantId, TraceId};
 use serde::Deserialize;
 use std::sync::Arc;
-use store::{Page, StoreError, TraceFilter, TraceKind};
+use store::{Actor, Page, Scope, StoreError, TraceFilter, TraceKind};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -224,7 +224,7 @@ async fn summary(
 }
 
 /// Outcomes that are no failures.
-const WELL: [&str; 8] =
+pub const WELL: [&str; 8] =
     ["completed", "answered", "closed", "idle", "expired", "settled", "cancelled", "unset"];
 
 /// What is to be noted on a trace.
@@ -317,19 +317,28 @@ async fn remove_all(
         let hint = "give a filter of the list, or all=true";
         return Err(Problem::new(Kind::InvalidRequest, "nothing says which traces", hint).of_field("all"));
     }
+    Ok(Json(RemovedTraces { removed: remove_matching(&service, (&scope, &filter), &caller.actor).await? }))
+}
+
+/// Removes the traces of a scope that match and have ended; returns how many.
+pub async fn remove_matching(
+    service: &Service,
+    (scope, filter): (&Scope, &TraceFilter),
+    actor: &Actor,
+) -> Result<u64, Problem> {
     let (mut removed, mut page) = (0, Page { limit: store::PAGE_ROWS_MAX, cursor: None });
     loop {
         let (wanted, scope_now, at) = (filter.clone(), scope.clone(), page.clone());
         let listed = read(&service.reader, move |reader| reader.traces(&scope_now, &wanted, &at)).await?;
         let ids: Vec<TraceId> = listed.items.iter().map(|row| row.id).collect();
-        let gone = service.store.remove_traces(scope.clone(), ids, caller.actor.clone(), now_ms()).await?;
+        let gone = service.store.remove_traces(scope.clone(), ids, actor.clone(), now_ms()).await?;
         removed += gone.len() as u64;
         for row in listed.items.iter().filter(|row| gone.contains(&row.id)) {
             service.traces.notices.tell(&row.tenant, row.id, Change::Removed);
         }
         page.cursor = listed.next;
         if page.cursor.is_none() {
-            return Ok(Json(RemovedTraces { removed }));
+            return Ok(removed);
         }
     }
 }

@@ -14,7 +14,7 @@ impl Service {
     pub(super) async fn write_down(&self, id: &RunId, live: &LiveRun, unrecorded: Unrecorded) {
         let Unrecorded { run, started_at_ms } = unrecorded;
         if let Err(error) = self.store.admit(run).await {
-            eprintln!("fireclay: {id}: record it: {error}");
+            worker::log::warn(format_args!("{id}: record it: {error}"));
             live.cancel();
         } else {
             if let Some(at_ms) = started_at_ms {
@@ -26,7 +26,7 @@ impl Service {
 
     pub(super) async fn write_start(&self, id: &RunId, at_ms: i64) {
         if let Err(error) = self.store.started(id, at_ms).await {
-            eprintln!("fireclay: {id}: record its start: {error}");
+            worker::log::warn(format_args!("{id}: record its start: {error}"));
         }
     }
 
@@ -75,7 +75,7 @@ impl Service {
             None => self.store.settle(id, settlement).await,
         };
         if let Err(error) = written {
-            eprintln!("fireclay: {id}: record its result: {error}");
+            worker::log::warn(format_args!("{id}: record its result: {error}"));
             live.fail(Problem::from(error));
         }
         self.tell_trace(id, true);

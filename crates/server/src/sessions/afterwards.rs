@@ -50,11 +50,11 @@ impl Service {
         let outcome = end.why.clone();
         let closed_by = open.closed_by().take().filter(|_| why == Why::Closed);
         if let Err(error) = self.store.end_session(&id, end, closed_by.unwrap_or(Actor::Local)).await {
-            eprintln!("fireclay: {id}: record its end: {error}");
+            worker::log::warn(format_args!("{id}: record its end: {error}"));
         }
         self.end_plain_trace(&open.tenant, id.as_str(), &outcome).await;
         if let Err(problem) = self.bound_session_files().await {
-            eprintln!("fireclay: remove files of old sessions: {problem}");
+            worker::log::warn(format_args!("remove files of old sessions: {problem}"));
         }
         self.sessions.forget(&id);
         open.buried.send_replace(true);
@@ -115,7 +115,7 @@ impl Service {
             if row.is_none_or(|row| row.end.is_none_or(|end| end.files_until_ms.is_none())) {
                 let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(path)).await;
                 if let Ok(Err(error)) = removed {
-                    eprintln!("fireclay: remove files of a session without a record: {error}");
+                    worker::log::warn(format_args!("remove files of a session without a record: {error}"));
                 }
             }
         }
@@ -146,7 +146,7 @@ impl Service {
         let directory = self.sessions.saved(id);
         match tokio::task::spawn_blocking(move || std::fs::remove_dir_all(directory)).await {
             Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
-                eprintln!("fireclay: {id}: remove its files: {error}");
+                worker::log::warn(format_args!("{id}: remove its files: {error}"));
                 Ok(false)
             }
             _ => self.store.forget_session_files(id).await.map(|()| true).map_err(Problem::from),

@@ -119,6 +119,46 @@ pub struct AgentRunSettings {
     pub cors_origins: Vec<String>,
 }
 
+/// Whom something is served to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Serve {
+    /// Nobody.
+    Off,
+    /// This machine.
+    Loopback,
+    /// Everybody who can reach us.
+    All,
+}
+
+/// Which requests are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogRequests {
+    /// None.
+    Off,
+    /// Those in which we failed.
+    Failed,
+    /// All.
+    All,
+}
+
+/// What is said to the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    /// Of requests.
+    pub requests: LogRequests,
+}
+
+/// AIGNE's routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AigneSettings {
+    /// Whom they are served to.
+    pub serve: Serve,
+}
+
 /// What can be installed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

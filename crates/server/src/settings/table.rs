@@ -280,6 +280,16 @@ pub const TABLE: &[Row] = &[
     ),
     row("agentrun.cors_origins", "[]", "Origins of browsers that may call AgentRun's routes"),
     row(
+        "aigne.serve",
+        "\"loopback\"",
+        "Whom AIGNE's trace API (`/api/trace/…`, `/api/settings`, `/api/sse`, `/health`) is served to: `loopback` is this machine, `all` everybody, `off` nobody; keys are asked for as everywhere",
+    ),
+    row(
+        "log.requests",
+        "\"failed\"",
+        "Which requests are logged, with method, path, status, time and id: `off`, `failed` those that end with a status of 500 and above, `all`; never what is in them",
+    ),
+    row(
         "cluster.url",
         "\"\"",
         "Servers of NATS, `nats://HOST:PORT` with commas between; then runs go to the cluster's workers. Empty is none",

@@ -70,7 +70,7 @@ impl TaskHands {
                 }
             }
             Err(error) => {
-                eprintln!("fireclay: {}: record a step: {error}", self.task.id);
+                worker::log::warn(format_args!("{}: record a step: {error}", self.task.id));
                 self.task.stop(Stopped::Broken(format!("what happened could not be recorded: {error}")));
             }
         }

@@ -255,7 +255,7 @@ impl Service {
         self.tasks.forget(&task);
         match told {
             Ok(events) => task.recorded(events),
-            Err(error) => eprintln!("fireclay: {}: record its end: {error}", task.id),
+            Err(error) => worker::log::warn(format_args!("{}: record its end: {error}", task.id)),
         }
         task.settle();
     }

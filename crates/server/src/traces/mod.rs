@@ -4,6 +4,7 @@
 //! spans is made when somebody asks, from the records of what the trace is made of (`tree.rs`, `run.rs`, `task.rs`). Who follows is told by
 //! `notices.rs`, and reads the store. docs/design/0023-traces.md says why.
 
+pub mod aigne;
 mod notices;
 pub mod otlp;
 mod record;
@@ -21,6 +22,7 @@ pub use redact::Redactor;
 pub use span::{Payload, Span, SpanEvent, SpanKind, SpanStatus, time};
 pub use timeline::{Timeline, Times};
 
+use crate::http::aigne::Remembered;
 use crate::settings::TraceSettings;
 use model::TraceParent;
 use otlp::{Collector, Sent};
@@ -63,6 +65,10 @@ pub struct Traces {
     pub collector: Option<Collector>,
     /// How many were.
     pub sent: Sent,
+    /// What tokens of a model cost, read and written, in dollars, if that is known.
+    pub price: fn(&str, u64, u64) -> Option<f64>,
+    /// What AIGNE's clients had us remember.
+    pub remembered: Remembered,
     ending: OnceLock<CancellationToken>,
 }
 
@@ -83,6 +89,8 @@ impl Traces {
             redactor: Redactor::new(secrets),
             collector,
             sent: Sent::default(),
+            price: |_, _, _| None,
+            remembered: Remembered::default(),
             ending: OnceLock::new(),
         })
     }

@@ -62,7 +62,7 @@ impl Service {
         };
         let object = beginning.object;
         if let Err(error) = self.store.begin_trace(tenant, beginning.kind, object, new).await {
-            eprintln!("fireclay: {object}: begin its trace: {error}");
+            worker::log::warn(format_args!("{object}: begin its trace: {error}"));
         }
         self.tell_of(tenant, object, false).await;
     }
@@ -73,7 +73,7 @@ impl Service {
             return;
         }
         if let Err(error) = self.store.end_trace(object, outcome, end).await {
-            eprintln!("fireclay: {object}: end its trace: {error}");
+            worker::log::warn(format_args!("{object}: end its trace: {error}"));
         }
         self.tell_of(tenant, object, true).await;
     }

@@ -2,7 +2,7 @@
 
 use super::span::{Showing, Span, SpanKind, SpanStatus};
 use super::task::{self, told};
-use super::{Times, Traces, run};
+use super::{Times, Traces, aigne, run};
 use crate::live::Live;
 use crate::tasks::EVENTS_MAX;
 use model::{RunId, SessionId, TaskId};
@@ -28,6 +28,8 @@ pub fn spans_of(
         Showing { content, bytes_max: traces.bytes_max, left: TEXT_BYTES_MAX, redactor: &traces.redactor };
     let scope = Scope::Tenant(row.tenant.clone());
     let mut roots: Vec<Span> = foreign.map_or(Ok(Vec::new()), |text| foreign_of(&text, content))?;
+    let told = reader.told_spans(&row.tenant, row.id)?;
+    roots.extend(aigne::tree_of(&told, row.started_us, &mut showing));
     let mut within: BTreeMap<String, Vec<Span>> = BTreeMap::new();
     // Those within others last: their wholes are read first, and go without them when the room for text is used up.
     let (own, inner): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.within.is_none());
@@ -45,9 +47,21 @@ pub fn spans_of(
             adopt(&mut span, inner);
         }
         span.dress(row.started_us);
-        roots.push(span);
+        let asked = span.parent.clone();
+        match asked.and_then(|asked| roots.iter_mut().find_map(|root| below(root, &asked))) {
+            Some(asker) => asker.children.push(span),
+            None => roots.push(span),
+        }
     }
     Ok(roots)
+}
+
+/// The span of this id, within a span or itself.
+fn below<'a>(span: &'a mut Span, id: &str) -> Option<&'a mut Span> {
+    if span.id == id {
+        return Some(span);
+    }
+    span.children.iter_mut().find_map(|child| below(child, id))
 }
 
 /// Puts a run where it was asked for: below the tool that ran it, or below the whole.

@@ -5,6 +5,7 @@
 
 mod read;
 mod summary;
+mod told;
 pub(crate) mod write;
 
 use crate::StoreError;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use read::WholeTrace;
 pub use summary::TraceDigest;
+pub use told::{ToldPage, ToldSpan};
 
 /// What a trace is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

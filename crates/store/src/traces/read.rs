@@ -194,7 +194,7 @@ impl TraceRow {
     }
 
     /// Whether a text in lower case occurs in what lists show of it.
-    fn contains(&self, needle: &str) -> bool {
+    pub(super) fn contains(&self, needle: &str) -> bool {
         let id = self.id.to_string();
         let optional =
             [&self.remark, &self.model, &self.outcome].map(|text| text.as_deref().unwrap_or_default());

@@ -155,7 +155,7 @@ impl Store {
 }
 
 /// The beginning of a text that a row has room for.
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     if text.len() <= TRACE_TEXT_BYTES_MAX {
         return text;
     }
@@ -317,14 +317,15 @@ pub(crate) fn forget(transaction: &Transaction<'_>, object: &str) -> Result<(), 
         transaction.sql(sql)?.query_row([object], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let Some((trace, was_open)) = part else { return Ok(()) };
     let sql = "UPDATE traces SET parts = parts - 1, open = open - ? WHERE seq = ? RETURNING imported
-        OR EXISTS (SELECT 1 FROM trace_parts WHERE trace = traces.seq AND within IS NULL)";
+        OR EXISTS (SELECT 1 FROM trace_parts WHERE trace = traces.seq AND within IS NULL)
+        OR EXISTS (SELECT 1 FROM told_spans WHERE trace = traces.seq)";
     let stays: bool = transaction.sql(sql)?.query_row(params![was_open, trace], |row| row.get(0))?;
     if stays { Ok(()) } else { remove(transaction, trace) }
 }
 
 /// Removes a trace and all that is only its own.
 fn remove(transaction: &Transaction<'_>, seq: i64) -> Result<(), StoreError> {
-    for table in ["trace_parts", "trace_trees"] {
+    for table in ["trace_parts", "trace_trees", "told_spans"] {
         transaction.execute(&format!("DELETE FROM {table} WHERE trace = ?"), [seq])?;
     }
     transaction.execute("DELETE FROM traces WHERE seq = ?", [seq]).map(drop).map_err(StoreError::from)

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use store::{Filter, Options, Page, Reader, Store, StoreError};
 
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 10] = [
     include_str!("../../src/migrations/1-runs.sql"),
     include_str!("../../src/migrations/2-batches.sql"),
     include_str!("../../src/migrations/3-access.sql"),
@@ -15,6 +15,8 @@ const SCRIPTS: [&str; 8] = [
     include_str!("../../src/migrations/6-sessions.sql"),
     include_str!("../../src/migrations/7-tasks.sql"),
     include_str!("../../src/migrations/8-traces.sql"),
+    include_str!("../../src/migrations/9-observe.sql"),
+    include_str!("../../src/migrations/10-secrets.sql"),
 ];
 
 fn refused(directory: &std::path::Path) -> StoreError {
@@ -108,9 +110,9 @@ fn another_programs_database_is_left_alone() {
 fn a_newer_schema_is_refused_in_words() {
     let (directory, store) = store();
     drop(store);
-    raw(directory.path()).execute_batch("PRAGMA user_version = 9").unwrap();
+    raw(directory.path()).execute_batch("PRAGMA user_version = 10").unwrap();
     let expected = format!(
-        "{}/fireclay.db has schema 9, newer than 8, the newest this fireclay knows; use a newer fireclay",
+        "{}/fireclay.db has schema 11, newer than 10, the newest this fireclay knows; use a newer fireclay",
         directory.path().display()
     );
     assert_eq!(refused(directory.path()).to_string(), expected);

@@ -77,10 +77,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         match rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both) {
             Ok(()) | Err(rustix::io::Errno::NOTCONN) => {}
-            Err(errno) => eprintln!("fireclay: end the proxies: {errno}"),
+            Err(errno) => crate::log::warn(format_args!("end the proxies: {errno}")),
         }
         if let Err(error) = self.child.wait() {
-            eprintln!("fireclay: wait for the proxies: {error}");
+            crate::log::warn(format_args!("wait for the proxies: {error}"));
         }
     }
 }
@@ -97,13 +97,13 @@ fn hear(socket: &OwnedFd, listeners: &Listeners) {
                     // One whose run is over may have been told already.
                     drop(listener.map(|listener| listener.send(attempt)));
                 }
-                Err(error) => eprintln!("fireclay: what a proxy tells cannot be read: {error}"),
+                Err(error) => crate::log::warn(format_args!("what a proxy tells cannot be read: {error}")),
             },
             [CLOSE, _, number @ ..] => {
                 let number = number.try_into().map(u32::from_le_bytes).unwrap_or_default();
                 locked(listeners).remove(&number);
             }
-            _ => eprintln!("fireclay: the proxies said something unknown"),
+            _ => crate::log::warn(format_args!("the proxies said something unknown")),
         }
     }
     locked(listeners).clear();
@@ -259,7 +259,7 @@ impl Gate {
         match sys::socket::send(self.socket.as_fd(), &packet, &[]) {
             // A process that is gone serves nobody.
             Err(error) if !matches!(error.errno, libc::EPIPE | libc::ECONNRESET) => {
-                eprintln!("fireclay: close the way out of a sandbox: {error}");
+                crate::log::warn(format_args!("close the way out of a sandbox: {error}"));
             }
             _ => {}
         }

@@ -128,12 +128,12 @@ async fn hear(socket: &UnixStream, words: UnboundedSender<Word>) -> io::Result<(
                         let proxy = proxy_of(open, teller)?;
                         let serving = async move {
                             if let Err(error) = proxy.serve(listener).await {
-                                eprintln!("fireclay: egress: accept in a sandbox: {error}");
+                                crate::log::warn(format_args!("egress: accept in a sandbox: {error}"));
                             }
                         };
                         served.insert(number, tokio::task::spawn_local(serving).abort_handle());
                     }
-                    Err(error) => eprintln!("fireclay: egress: {error}"),
+                    Err(error) => crate::log::warn(format_args!("egress: {error}")),
                 }
             }
             (Some([CLOSE, number @ ..]), []) => {

@@ -209,7 +209,7 @@ impl Desk {
 fn spoilt(error: &Error) {
     let theirs = [libc::ENOENT, libc::ENOTDIR, libc::EACCES, libc::ELOOP, libc::ENOTEMPTY];
     if !theirs.contains(&error.errno) {
-        eprintln!("fireclay: clear an order away: {error}");
+        crate::log::warn(format_args!("clear an order away: {error}"));
     }
 }
 

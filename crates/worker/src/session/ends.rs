@@ -66,7 +66,7 @@ impl Keeper {
                 let lost = Lost { language, why: format!("{how:?}") };
                 match json::packet([LOST, 0], &lost) {
                     Ok((packet, file)) => self.outbox.push(packet, file),
-                    Err(error) => eprintln!("fireclay: session keeper: tell of a loss: {error}"),
+                    Err(error) => crate::log::warn(format_args!("session keeper: tell of a loss: {error}")),
                 }
             }
         }

@@ -258,7 +258,7 @@ impl Session {
         // By this, not by closing: others hold the socket too. A keeper that is gone is what was wanted.
         match rustix::net::shutdown(self.inner.socket.as_fd(), rustix::net::Shutdown::Both) {
             Ok(()) | Err(rustix::io::Errno::NOTCONN) => {}
-            Err(errno) => eprintln!("fireclay: {}: end its keeper: {errno}", self.inner.id),
+            Err(errno) => crate::log::warn(format_args!("{}: end its keeper: {errno}", self.inner.id)),
         }
     }
 
@@ -419,7 +419,7 @@ impl Running {
     pub(crate) async fn cancel(&self) {
         if let Err(fault) = self.session.send(&numbered(CANCEL, self.number)).await {
             // A keeper that is gone has ended its runs, which `next` tells.
-            eprintln!("fireclay: {}: cancel a run: {fault}", self.session.inner.id);
+            crate::log::warn(format_args!("{}: cancel a run: {fault}", self.session.inner.id));
         }
     }
 }
@@ -433,7 +433,7 @@ impl Drop for Running {
         let socket = self.session.inner.socket.as_fd();
         match sys::socket::send(socket, &numbered(CANCEL, self.number), &[]) {
             Err(error) if !matches!(error.errno, libc::EPIPE | libc::ECONNRESET) => {
-                eprintln!("fireclay: {}: cancel a run: {error}", self.session.inner.id);
+                crate::log::warn(format_args!("{}: cancel a run: {error}", self.session.inner.id));
             }
             _ => {}
         }

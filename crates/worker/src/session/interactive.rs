@@ -62,7 +62,7 @@ impl Keeper {
             }
         };
         if let Some(Err(fault)) = job.map(|job| self.stay.signal(job, libc::SIGINT)) {
-            eprintln!("fireclay: session keeper: {fault}");
+            crate::log::warn(format_args!("session keeper: {fault}"));
         }
     }
 }

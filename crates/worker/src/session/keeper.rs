@@ -50,7 +50,7 @@ pub fn live(socket: OwnedFd, shape: &OwnedFd, zygote: Option<OwnedFd>, host: &Ho
     match kept {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("fireclay: session keeper: {error}");
+            crate::log::warn(format_args!("session keeper: {error}"));
             1
         }
     }
@@ -371,9 +371,9 @@ impl Keeper {
             // One that is not ready yet would never be.
             for interpreter in self.interpreters.values().filter(|one| one.ready && one.ending.is_none()) {
                 if let Err(error) = self.stay.still(interpreter.job) {
-                    eprintln!(
-                        "fireclay: session keeper: what is idle cannot be made to stand still: {error}"
-                    );
+                    crate::log::warn(format_args!(
+                        "session keeper: what is idle cannot be made to stand still: {error}"
+                    ));
                 }
             }
         }

@@ -258,7 +258,7 @@ impl Keeper {
         if doomed {
             self.kill(job);
         } else if let Err(fault) = self.stay.signal(job, signal) {
-            eprintln!("fireclay: session keeper: {fault}");
+            crate::log::warn(format_args!("session keeper: {fault}"));
         }
     }
 
@@ -271,7 +271,7 @@ impl Keeper {
         if let Some(Err(error)) =
             terminal.map(|terminal| sys::terminal::resize(terminal.as_fd(), rows, columns))
         {
-            eprintln!("fireclay: session keeper: {error}");
+            crate::log::warn(format_args!("session keeper: {error}"));
         }
     }
 
@@ -319,7 +319,7 @@ impl Keeper {
         }
         match json::packet([ENDED_PROCESS, 0], &ProcessTold { number, end }) {
             Ok((packet, file)) => self.outbox.push(packet, file),
-            Err(error) => eprintln!("fireclay: session keeper: tell of a process: {error}"),
+            Err(error) => crate::log::warn(format_args!("session keeper: tell of a process: {error}")),
         }
     }
 

@@ -351,7 +351,7 @@ impl Keeper {
     /// Kills all of a job that is there now. One that was on its way in is not: again with [`Keeper::kill_again`].
     pub fn kill(&mut self, job: u32) {
         if let Err(fault) = self.stay.kill(job) {
-            eprintln!("fireclay: session keeper: {fault}");
+            crate::log::warn(format_args!("session keeper: {fault}"));
         }
     }
 
@@ -488,7 +488,7 @@ impl Keeper {
     fn tell(&mut self, told: SessionTold) {
         match json::packet([SETTLED, 0], &told) {
             Ok((packet, file)) => self.outbox.push(packet, file),
-            Err(error) => eprintln!("fireclay: session keeper: tell a result: {error}"),
+            Err(error) => crate::log::warn(format_args!("session keeper: tell a result: {error}")),
         }
     }
 }

@@ -32,7 +32,7 @@ pub fn live(socket: OwnedFd, shape: &OwnedFd, zygote: Option<OwnedFd>, host: &Ho
     match served {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("fireclay: keeper: {error}");
+            crate::log::warn(format_args!("keeper: {error}"));
             1
         }
     }

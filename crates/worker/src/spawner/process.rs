@@ -56,7 +56,7 @@ pub fn live(socket: OwnedFd) -> sys::Result<i32> {
                         }
                         Ok(Cloned::Parent { .. }) => keepers += 1,
                         // The service sees its end of the keeper's socket close, and says that resources are exhausted.
-                        Err(error) => eprintln!("fireclay: clone a keeper: {error}"),
+                        Err(error) => crate::log::warn(format_args!("clone a keeper: {error}")),
                     }
                 }
             }

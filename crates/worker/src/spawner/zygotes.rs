@@ -142,7 +142,7 @@ fn pass_on(complaints: OwnedFd) {
     // The pipe never makes us wait: what is in it was said by one that is dead.
     let read = std::fs::File::from(complaints).read_to_end(&mut text);
     if let (Ok(1..), said) = (read, String::from_utf8_lossy(&text)) {
-        eprintln!("fireclay: a zygote ended: {}", said.trim());
+        crate::log::warn(format_args!("a zygote ended: {}", said.trim()));
     }
 }
 
@@ -177,7 +177,7 @@ impl Slot {
                 Started::Spawner
             }
             Err(error) => {
-                eprintln!("fireclay: start a zygote: {error}");
+                crate::log::warn(format_args!("start a zygote: {error}"));
                 Started::Spawner
             }
         }

@@ -46,6 +46,18 @@ pub fn keys(_: &Path) -> anyhow::Result<Vec<String>> {
     Ok(Vec::new())
 }
 
+/// What so many tokens of a model cost, read and written, in dollars, if its price is known.
+#[cfg(feature = "agent")]
+pub fn dollars(model: &str, input: u64, output: u64) -> Option<f64> {
+    agent::dollars(model, input, output)
+}
+
+/// What tokens cost: a build that has no models knows no prices.
+#[cfg(not(feature = "agent"))]
+pub fn dollars(_: &str, _: u64, _: u64) -> Option<f64> {
+    None
+}
+
 fn none(hint: &str) -> NoModel {
     NoModel { why: "the service has no language model".to_owned(), hint: hint.to_owned() }
 }

@@ -175,8 +175,17 @@ async fn span_of(service: &Arc<Service>, notice: &Notice) -> Option<(TraceId, St
     let Change::Ended(own) = notice.change else { return None };
     let (own, scope) = (own.to_string(), Scope::Tenant(notice.tenant.clone()));
     let (_, roots) = service.whole_trace(scope, notice.id).await.ok()?;
-    let root = roots.into_iter().find(|root| root.id == own)?;
+    let root = roots.into_iter().find_map(|root| taken_from(root, &own))?;
     Some((notice.id, notice.tenant.to_string(), root))
+}
+
+/// The span of this id: a root, or below a span that a program of the caller told.
+fn taken_from(span: Span, own: &str) -> Option<Span> {
+    if span.id == own {
+        Some(span)
+    } else {
+        span.children.into_iter().find_map(|child| taken_from(child, own))
+    }
 }
 
 /// Sends spans until they are taken, refused for good, or tried often enough; once if it is the last word.
@@ -199,10 +208,10 @@ async fn deliver(service: &Service, collector: &Collector, spans: &[(TraceId, St
         let passes = why.as_ref().err().is_none_or(|status| matches!(status.as_u16(), 429 | 502 | 503 | 504));
         if again == 0 || !passes {
             let why = why.unwrap_or_else(|status| format!("it answers {status}"));
-            eprintln!(
-                "fireclay: {count} traces were not taken by {}:{}: {why}",
+            worker::log::warn(format_args!(
+                "{count} traces were not taken by {}:{}: {why}",
                 collector.host, collector.port
-            );
+            ));
             service.traces.sent.dropped.fetch_add(count, Ordering::Relaxed);
             return;
         }
