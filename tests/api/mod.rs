@@ -17,6 +17,7 @@ mod health;
 mod hostile;
 mod keys;
 mod kills;
+mod languages;
 mod lifecycle;
 mod mcp;
 mod metrics;

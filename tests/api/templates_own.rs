@@ -83,7 +83,29 @@ fn it_has_what_was_laid_over_its_base_and_keeps_it() {
     let (status, listed) = next.get_json("/v1/templates");
     let names: Vec<&str> =
         listed["items"].as_array().unwrap().iter().filter_map(|row| row["name"].as_str()).collect();
-    assert_eq!((status, names), (200, vec!["bash", "node", "python", "python-data", "mine"]));
+    assert_eq!(
+        (status, names),
+        (
+            200,
+            vec![
+                "bash",
+                "node",
+                "python",
+                "python-data",
+                "typescript",
+                "c",
+                "cpp",
+                "go",
+                "java",
+                "perl",
+                "php",
+                "r",
+                "ruby",
+                "rust",
+                "mine"
+            ]
+        )
+    );
     assert_eq!(next.delete("/v1/templates/python").0, 409);
     // Sandboxes of it may be waiting: then it stays.
     let (status, gone) = next.delete("/v1/templates/mine");
@@ -164,7 +186,11 @@ fn commands_reach_what_is_named_and_nothing_else() {
     let fetch = "python3 -c \"import urllib.request as u; open('got.txt', 'wb').write(u.urlopen('https://pypi.org/pypi/six/json', timeout=20).read()[:8])\"";
     let (field, detail) = refused(&server, &json!({"name": "reach", "setup": [fetch]}));
     assert_eq!(field, "setup", "{detail}");
-    build(&server, &json!({"name": "reach", "setup": [fetch], "setup_egress": {"allow": ["pypi.org"]}}));
+    // TLS is a tunnel, and that is a method of its own.
+    let by = |method: &str| json!({"name": "reach", "setup": [fetch], "setup_egress": {"allow": ["pypi.org"], "methods": [method]}});
+    let (field, detail) = refused(&server, &by("GET"));
+    assert_eq!(field, "setup", "{detail}");
+    build(&server, &by("CONNECT"));
     let code = "print(open('/opt/template/got.txt').read())\nimport os; print('https_proxy' in os.environ)";
     assert_eq!(completed(&server, &of("reach", code)).stdout, "{\"info\":\nFalse\n");
 }
