@@ -148,6 +148,8 @@ fn what_cannot_be_built_is_told_by_its_field_and_leaves_nothing() {
         (json!({"name": "a", "setup": ["touch x; mkfifo y"]}), "", "neither a file nor a directory"),
         (json!({"name": "a", "setup": ["curl -sS http://example.org"]}), "setup", "command 1"),
         (json!({"name": "a", "limits": {"timeout_ms": "x"}}), "", ""),
+        (json!({"name": "a", "setup": vec!["true"; 101]}), "setup", "not a list of commands"),
+        (json!({"name": "a", "modules": vec!["os"; 101]}), "modules", "too many modules"),
     ] {
         let (status, problem) = server.post_json("/v1/templates", &definition);
         assert!((400..600).contains(&status), "{definition}: {problem}");
@@ -155,7 +157,7 @@ fn what_cannot_be_built_is_told_by_its_field_and_leaves_nothing() {
         assert!(problem["detail"].as_str().unwrap().contains(words), "{definition}: {problem}");
     }
     let (_, listed) = server.get_json("/v1/templates");
-    assert_eq!(listed["items"].as_array().unwrap().len(), 4, "{listed}");
+    assert_eq!(listed["items"].as_array().unwrap().len(), 14, "{listed}");
     let (field, detail) = refused(&server, &json!({"name": "a", "purpose": "x\u{1b}[2J"}));
     assert_eq!(field, "purpose", "{detail}");
 }
@@ -193,6 +195,30 @@ fn commands_reach_what_is_named_and_nothing_else() {
     build(&server, &by("CONNECT"));
     let code = "print(open('/opt/template/got.txt').read())\nimport os; print('https_proxy' in os.environ)";
     assert_eq!(completed(&server, &of("reach", code)).stdout, "{\"info\":\nFalse\n");
+}
+
+#[test]
+fn a_build_ends_with_the_limits_of_its_settings() {
+    let settings = [
+        "packages.build_timeout_ms=\"3s\"",
+        "packages.build_memory=\"96MiB\"",
+        "packages.build_disk=\"16MiB\"",
+    ];
+    let arguments: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
+    let server = Server::start_in(&Data::fresh(), &arguments);
+    for (command, words) in [
+        ("sleep 600", "was ended: timed_out"),
+        ("head -c 64M /dev/zero > large", ""),
+        ("python3 -c 'bytearray(512 << 20)'", ""),
+    ] {
+        let (field, detail) = refused(&server, &json!({"name": "a", "setup": [command]}));
+        assert!(field == "setup" && detail.contains(words), "{command}: {detail}");
+    }
+    // As many as there may be, within them.
+    build(
+        &server,
+        &json!({"name": "a", "setup": vec!["head -c 9M /dev/zero > large"; 100], "modules": vec!["os"; 100]}),
+    );
 }
 
 #[test]
