@@ -48,7 +48,7 @@ const PROGRAMS: [(&str, &str); 9] = [
     ),
     (
         "ruby",
-        "require 'json'\ns = gets.strip; t = File.read('in.txt'); File.write('out.txt', 'out')\n\
+        "require 'json'\ns = STDIN.gets.strip; t = File.read('in.txt'); File.write('out.txt', 'out')\n\
          puts [s, ARGV[0], t, ENV['WORD'], JSON.parse('[4]')[0]].join(' '); exit 3\n",
     ),
     (

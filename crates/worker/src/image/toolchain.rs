@@ -33,7 +33,7 @@ const HOMES: &str = "/opt/toolchain";
 /// What a declared language needs, as a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toolchain {
-    /// `sha256:` and 64 hexadecimal digits: of the list of its files.
+    /// `sha256:` and 64 hexadecimal digits: of its manifest and the list of its files.
     pub digest: String,
     /// The layer, read-only.
     pub rootfs: PathBuf,
@@ -153,9 +153,11 @@ impl ToolchainStore {
             let version = self.ask(&declared.version)?;
             let manifest = ToolchainManifest { recipe: recipe.to_owned(), programs, version, files, bytes };
             write_file(&building.join("files.txt"), text.as_bytes())?;
-            let json = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
-            write_file(&building.join("manifest.json"), &json)?;
-            Ok(hex_of(&digest(&text)).to_owned())
+            let json = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
+            write_file(&building.join("manifest.json"), json.as_bytes())?;
+            // Of what it was made, too: else one of the same files that was made of what is no more would keep its place, and be built
+            // again for each program.
+            Ok(hex_of(&digest(&format!("{json}\n{text}"))).to_owned())
         })?;
         self.load(&hex)?.ok_or(ImageError::NotFound { name: hex })
     }
