@@ -9,7 +9,7 @@ use fireclay_tests::server::Server;
 use serde_json::{Value, json};
 
 /// Sends lines, and returns the lines of the answer by index, with the summary.
-fn batch(server: &Server, query: &str, items: &[Value]) -> (Vec<Value>, Value) {
+pub(super) fn batch(server: &Server, query: &str, items: &[Value]) -> (Vec<Value>, Value) {
     let body: String = items.iter().map(|item| format!("{item}\n")).collect();
     answered(&text(server, query, &[], body.as_bytes()), items.len())
 }

@@ -18,6 +18,7 @@ mod health;
 mod hostile;
 mod keys;
 mod kills;
+mod languages;
 mod lifecycle;
 mod logins;
 mod logs;

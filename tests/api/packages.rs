@@ -195,7 +195,8 @@ fn items_of_a_batch_have_what_its_command_says() {
     let _server = start(&data, &[]);
     let file = data.path().join("items.jsonl");
     let own = json!({"language": "python", "code": VERSION, "packages": ["six==1.15.0"]});
-    std::fs::write(&file, format!("{}\n\n{own}\nno item\n", json!({"language": "python", "code": VERSION}))).unwrap();
+    std::fs::write(&file, format!("{}\n\n{own}\nno item\n", json!({"language": "python", "code": VERSION})))
+        .unwrap();
     let ran = data.command(&["batch", file.to_str().unwrap(), "--package", "six==1.16.0"]).output().unwrap();
     let said = String::from_utf8(ran.stdout).unwrap();
     let mut lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -83,7 +83,29 @@ fn it_has_what_was_laid_over_its_base_and_keeps_it() {
     let (status, listed) = next.get_json("/v1/templates");
     let names: Vec<&str> =
         listed["items"].as_array().unwrap().iter().filter_map(|row| row["name"].as_str()).collect();
-    assert_eq!((status, names), (200, vec!["bash", "node", "python", "python-data", "mine"]));
+    assert_eq!(
+        (status, names),
+        (
+            200,
+            vec![
+                "bash",
+                "node",
+                "python",
+                "python-data",
+                "typescript",
+                "c",
+                "cpp",
+                "go",
+                "java",
+                "perl",
+                "php",
+                "r",
+                "ruby",
+                "rust",
+                "mine"
+            ]
+        )
+    );
     assert_eq!(next.delete("/v1/templates/python").0, 409);
     // Sandboxes of it may be waiting: then it stays.
     let (status, gone) = next.delete("/v1/templates/mine");
@@ -126,6 +148,8 @@ fn what_cannot_be_built_is_told_by_its_field_and_leaves_nothing() {
         (json!({"name": "a", "setup": ["touch x; mkfifo y"]}), "", "neither a file nor a directory"),
         (json!({"name": "a", "setup": ["curl -sS http://example.org"]}), "setup", "command 1"),
         (json!({"name": "a", "limits": {"timeout_ms": "x"}}), "", ""),
+        (json!({"name": "a", "setup": vec!["true"; 101]}), "setup", "not a list of commands"),
+        (json!({"name": "a", "modules": vec!["os"; 101]}), "modules", "too many modules"),
     ] {
         let (status, problem) = server.post_json("/v1/templates", &definition);
         assert!((400..600).contains(&status), "{definition}: {problem}");
@@ -133,7 +157,7 @@ fn what_cannot_be_built_is_told_by_its_field_and_leaves_nothing() {
         assert!(problem["detail"].as_str().unwrap().contains(words), "{definition}: {problem}");
     }
     let (_, listed) = server.get_json("/v1/templates");
-    assert_eq!(listed["items"].as_array().unwrap().len(), 4, "{listed}");
+    assert_eq!(listed["items"].as_array().unwrap().len(), 14, "{listed}");
     let (field, detail) = refused(&server, &json!({"name": "a", "purpose": "x\u{1b}[2J"}));
     assert_eq!(field, "purpose", "{detail}");
 }
@@ -164,9 +188,37 @@ fn commands_reach_what_is_named_and_nothing_else() {
     let fetch = "python3 -c \"import urllib.request as u; open('got.txt', 'wb').write(u.urlopen('https://pypi.org/pypi/six/json', timeout=20).read()[:8])\"";
     let (field, detail) = refused(&server, &json!({"name": "reach", "setup": [fetch]}));
     assert_eq!(field, "setup", "{detail}");
-    build(&server, &json!({"name": "reach", "setup": [fetch], "setup_egress": {"allow": ["pypi.org"]}}));
+    // TLS is a tunnel, and that is a method of its own.
+    let by = |method: &str| json!({"name": "reach", "setup": [fetch], "setup_egress": {"allow": ["pypi.org"], "methods": [method]}});
+    let (field, detail) = refused(&server, &by("GET"));
+    assert_eq!(field, "setup", "{detail}");
+    build(&server, &by("CONNECT"));
     let code = "print(open('/opt/template/got.txt').read())\nimport os; print('https_proxy' in os.environ)";
     assert_eq!(completed(&server, &of("reach", code)).stdout, "{\"info\":\nFalse\n");
+}
+
+#[test]
+fn a_build_ends_with_the_limits_of_its_settings() {
+    let settings = [
+        "packages.build_timeout_ms=\"3s\"",
+        "packages.build_memory=\"96MiB\"",
+        "packages.build_disk=\"16MiB\"",
+    ];
+    let arguments: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
+    let server = Server::start_in(&Data::fresh(), &arguments);
+    for (command, words) in [
+        ("sleep 600", "was ended: timed_out"),
+        ("head -c 64M /dev/zero > large", ""),
+        ("python3 -c 'bytearray(512 << 20)'", ""),
+    ] {
+        let (field, detail) = refused(&server, &json!({"name": "a", "setup": [command]}));
+        assert!(field == "setup" && detail.contains(words), "{command}: {detail}");
+    }
+    // As many as there may be, within them.
+    build(
+        &server,
+        &json!({"name": "a", "setup": vec!["head -c 9M /dev/zero > large"; 100], "modules": vec!["os"; 100]}),
+    );
 }
 
 #[test]

@@ -254,7 +254,7 @@ fn what_remains_in_the_background_ends_with_the_program() {
 #[test]
 fn mistakes_exit_2_and_name_field_and_fix() {
     for (args, message) in [
-        (vec!["-c", "1", "-l", "ruby"], "unknown language"),
+        (vec!["-c", "1", "-l", "cobol"], "unknown language"),
         (vec!["/nonexistent.py"], "fireclay: FILE: cannot read /nonexistent.py"),
         (vec!["-c", "1", "--file", "/nonexistent"], "fireclay: --file: cannot read /nonexistent"),
         (vec!["-c", "1", "--env", "NOVALUE"], "expected NAME=VALUE"),

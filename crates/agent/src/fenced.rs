@@ -19,8 +19,9 @@ pub fn programs(text: &str) -> Vec<Program> {
         match &mut open {
             None => {
                 if let Some((fence, word)) = fence {
-                    open =
-                        Some((fence, Language::from_str(word).ok().filter(|_| !word.is_empty()), Vec::new()));
+                    // A block of a language that no session has is shown, not run.
+                    let language = Language::from_str(word).ok();
+                    open = Some((fence, language.filter(|language| !language.is_declared()), Vec::new()));
                 }
             }
             // A block ends with a fence as long as its own (CommonMark 0.31 §4.5).
@@ -63,6 +64,12 @@ pub fn object_in(text: &str) -> Option<serde_json::Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_of_a_language_that_no_session_has_is_shown() {
+        let found = programs("```c\nint main() {}\n```\n```java\nclass Main {}\n```\n```py\n1\n```\n");
+        assert_eq!(found.iter().map(|program| program.language).collect::<Vec<_>>(), [Language::Python]);
+    }
 
     #[test]
     fn blocks_with_a_language_are_run() {

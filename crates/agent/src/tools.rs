@@ -87,10 +87,16 @@ struct WriteFile {
 /// there are.
 pub fn read(call: &Call, language: Language, tools: &[Tool]) -> Result<Asked, String> {
     match call.name.as_str() {
-        "run_code" => parse(call).map(|RunCode { language: said, code, stdin, packages }| {
+        "run_code" => {
+            let RunCode { language: said, code, stdin, packages } = parse(call)?;
             let packages = packages.unwrap_or_default();
-            Asked::Run(Program { language: said.unwrap_or(language), code, stdin, packages })
-        }),
+            match said.filter(|said| said.is_declared()) {
+                Some(said) => {
+                    Err(format!("{said} does not run here; use python, javascript, typescript or bash"))
+                }
+                None => Ok(Asked::Run(Program { language: said.unwrap_or(language), code, stdin, packages })),
+            }
+        }
         "read_file" => parse(call).map(|ReadFile { path }| Asked::Read(path)),
         "write_file" => parse(call).map(|WriteFile { path, text }| Asked::Write(path, text)),
         // A model that gives none may mean none.

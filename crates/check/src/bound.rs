@@ -30,6 +30,8 @@ pub enum Unchecked {
     TooDeep,
     /// The parser gave up, or took too long.
     GaveUp,
+    /// There are no rules for its language.
+    NoRules,
 }
 
 impl Unchecked {
@@ -39,6 +41,7 @@ impl Unchecked {
             Self::TooLong => "the program is longer than 1 MiB, so it was not checked",
             Self::TooDeep => "the program is nested too deeply to be checked",
             Self::GaveUp => "the parser gave up on the program, so it was not checked",
+            Self::NoRules => "no rules read this language, so the program was not checked",
         }
     }
 }

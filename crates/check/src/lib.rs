@@ -85,6 +85,7 @@ fn facts_of(source: &str, language: Language) -> Result<Facts, Unchecked> {
         // The grammar's own scanner takes a NUL for the end and never moves on; bash ends there too.
         Language::Bash if source.contains('\0') => Err(Unchecked::GaveUp),
         Language::Bash => shell::read(source),
+        _ => Err(Unchecked::NoRules),
     }
 }
 

@@ -22,6 +22,36 @@ pub enum Language {
     /// Node, after the types are stripped.
     #[serde(alias = "ts")]
     TypeScript,
+    /// C, compiled, if the machine has gcc; as all that follow, each run in a fresh sandbox.
+    C,
+    /// C++, compiled, if the machine has g++.
+    #[serde(alias = "c++")]
+    Cpp,
+    /// Rust, compiled, if the machine has rustc.
+    #[serde(alias = "rs")]
+    Rust,
+    /// Go, compiled, if the machine has go.
+    #[serde(alias = "golang")]
+    Go,
+    /// Java, with its class Main, if the machine has a JDK.
+    Java,
+    /// Ruby, if the machine has it.
+    #[serde(alias = "rb")]
+    Ruby,
+    /// Perl, if the machine has it.
+    #[serde(alias = "pl")]
+    Perl,
+    /// PHP, if the machine has it.
+    Php,
+    /// R, if the machine has it.
+    R,
+}
+
+impl Language {
+    /// Whether no session has an interpreter of it.
+    pub fn is_always_fresh(self) -> bool {
+        !matches!(self, Self::Python | Self::Bash | Self::JavaScript | Self::TypeScript)
+    }
 }
 
 /// A file to put into the workspace before the code starts: exactly one of `text` and `base64`.

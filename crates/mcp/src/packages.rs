@@ -41,6 +41,7 @@ impl Call {
             Language::Python => (Language::Python, PYTHON),
             Language::JavaScript | Language::TypeScript => (Language::JavaScript, NODE),
             Language::Bash => (Language::Bash, BASH),
+            _ => return Err(Refusal::new("a language that is compiled, or declared, has no packages here")),
         };
         let request = object(&[
             ("language", json!(run_in)),

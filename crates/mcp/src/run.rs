@@ -28,6 +28,7 @@ struct Asked {
     request: Value,
     session: Option<String>,
     template: Option<String>,
+    fresh: bool,
 }
 
 impl Asked {
@@ -46,7 +47,8 @@ impl Asked {
             ("files", json!(files)),
             ("limits", json!(limits)),
         ]);
-        Self { request, session, template }
+        let fresh = language.is_always_fresh() && session.is_none();
+        Self { request, session, template, fresh }
     }
 }
 
@@ -68,6 +70,9 @@ impl Call {
     }
 
     async fn run(&self, asked: Asked) -> Result<CallToolResult, Refusal> {
+        if asked.fresh {
+            return self.run_at(&Place::Fresh, &asked).await;
+        }
         let place = self.place(asked.session.as_deref(), asked.template.as_deref()).await?;
         match self.run_at(&place, &asked).await {
             // It ended between the look and the run, as sessions do that were idle for long.

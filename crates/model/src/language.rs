@@ -18,6 +18,24 @@ pub enum Language {
     JavaScript,
     /// Node of the image, after the types are stripped.
     TypeScript,
+    /// C, compiled; this and those that follow are declared by a template (docs/languages.md).
+    C,
+    /// C++, compiled.
+    Cpp,
+    /// Rust, compiled.
+    Rust,
+    /// Go, compiled.
+    Go,
+    /// Java, compiled, run by its virtual machine.
+    Java,
+    /// Ruby.
+    Ruby,
+    /// Perl.
+    Perl,
+    /// PHP.
+    Php,
+    /// R.
+    R,
 }
 
 /// One language with all that people call it.
@@ -32,7 +50,7 @@ struct Row {
     template: &'static str,
 }
 
-const TABLE: [Row; 4] = [
+const TABLE: [Row; 13] = [
     Row {
         language: Language::Python,
         name: "python",
@@ -67,13 +85,123 @@ const TABLE: [Row; 4] = [
         extensions: &["ts", "mts", "cts"],
         shebangs: &["ts-node", "tsx", "deno", "bun"],
         file: "main.ts",
-        template: "node",
+        template: "typescript",
+    },
+    Row {
+        language: Language::C,
+        name: "c",
+        aliases: &[],
+        extensions: &["c"],
+        shebangs: &["tcc"],
+        file: "main.c",
+        template: "c",
+    },
+    Row {
+        language: Language::Cpp,
+        name: "cpp",
+        aliases: &["c++", "cxx", "cc"],
+        extensions: &["cpp", "cc", "cxx", "c++"],
+        shebangs: &[],
+        file: "main.cpp",
+        template: "cpp",
+    },
+    Row {
+        language: Language::Rust,
+        name: "rust",
+        aliases: &["rs"],
+        extensions: &["rs"],
+        shebangs: &["rust-script"],
+        file: "main.rs",
+        template: "rust",
+    },
+    Row {
+        language: Language::Go,
+        name: "go",
+        aliases: &["golang"],
+        extensions: &["go"],
+        shebangs: &[],
+        file: "main.go",
+        template: "go",
+    },
+    Row {
+        language: Language::Java,
+        name: "java",
+        aliases: &[],
+        extensions: &["java"],
+        shebangs: &["java"],
+        file: "Main.java",
+        template: "java",
+    },
+    Row {
+        language: Language::Ruby,
+        name: "ruby",
+        aliases: &["rb"],
+        extensions: &["rb"],
+        shebangs: &["ruby"],
+        file: "main.rb",
+        template: "ruby",
+    },
+    Row {
+        language: Language::Perl,
+        name: "perl",
+        aliases: &["pl"],
+        extensions: &["pl", "pm"],
+        shebangs: &["perl"],
+        file: "main.pl",
+        template: "perl",
+    },
+    Row {
+        language: Language::Php,
+        name: "php",
+        aliases: &[],
+        extensions: &["php"],
+        shebangs: &["php"],
+        file: "main.php",
+        template: "php",
+    },
+    Row {
+        language: Language::R,
+        name: "r",
+        aliases: &["rscript"],
+        extensions: &["r"],
+        shebangs: &["Rscript", "R"],
+        file: "main.R",
+        template: "r",
     },
 ];
 
+impl Row {
+    fn called(&self) -> String {
+        match self.aliases {
+            [] => self.name.to_owned(),
+            aliases => format!("{} ({})", self.name, aliases.join(", ")),
+        }
+    }
+}
+
 impl Language {
     /// Every language, in the order they are documented.
-    pub const ALL: [Language; 4] = [Self::Python, Self::Bash, Self::JavaScript, Self::TypeScript];
+    pub const ALL: [Language; 13] = [
+        Self::Python,
+        Self::Bash,
+        Self::JavaScript,
+        Self::TypeScript,
+        Self::C,
+        Self::Cpp,
+        Self::Rust,
+        Self::Go,
+        Self::Java,
+        Self::Ruby,
+        Self::Perl,
+        Self::Php,
+        Self::R,
+    ];
+
+    /// Whether a template says how it is compiled and run, and no runner of fireclay's does: it has no result but its output, no
+    /// packages, and no interpreter that stays in a session.
+    pub fn is_declared(self) -> bool {
+        !matches!(self, Self::Python | Self::Bash | Self::JavaScript | Self::TypeScript)
+    }
 
     /// The canonical name, as results carry it.
     pub fn name(self) -> &'static str {
@@ -132,8 +260,7 @@ impl FromStr for Language {
         let wanted = text.trim().to_ascii_lowercase();
         let found = TABLE.iter().find(|row| row.name == wanted || row.aliases.contains(&wanted.as_str()));
         found.map(|row| row.language).ok_or_else(|| {
-            let names: Vec<String> =
-                TABLE.iter().map(|row| format!("{} ({})", row.name, row.aliases.join(", "))).collect();
+            let names: Vec<String> = TABLE.iter().map(Row::called).collect();
             Rejection::new(
                 "language",
                 format!("unknown language {text:?}"),
@@ -180,8 +307,8 @@ mod tests {
 
     #[test]
     fn an_unknown_language_is_rejected_with_the_names() {
-        let rejection = "ruby".parse::<Language>().unwrap_err();
-        insta::assert_snapshot!(rejection, @r#"language: unknown language "ruby"; use one of: python (py, python3), bash (sh, shell), javascript (js, node), typescript (ts)"#);
+        let rejection = "cobol".parse::<Language>().unwrap_err();
+        insta::assert_snapshot!(rejection, @r#"language: unknown language "cobol"; use one of: python (py, python3), bash (sh, shell), javascript (js, node), typescript (ts), c, cpp (c++, cxx, cc), rust (rs), go (golang), java, ruby (rb), perl (pl), php, r (rscript)"#);
     }
 
     #[test]
@@ -191,7 +318,8 @@ mod tests {
             ("#!/usr/bin/python3.11 -u\nx", Some(Language::Python)),
             ("#!/usr/bin/env -S FOO=1 node --no-warnings\n", Some(Language::JavaScript)),
             ("#!/bin/sh\n", Some(Language::Bash)),
-            ("#!/usr/bin/perl\n", None),
+            ("#!/usr/bin/perl -w\n", Some(Language::Perl)),
+            ("#!/usr/bin/awk -f\n", None),
             ("print(1)", None),
             ("#!", None),
         ] {

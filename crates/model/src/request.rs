@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 pub struct RunRequest {
     /// The language; absent means by `file_name`, or by the code's first line.
     pub language: Option<Language>,
-    /// What its sandbox is made from; absent means the template of its language: `python`, `bash` or `node`.
+    /// What its sandbox is made from; absent means the template of its language: `python`, `bash`, `node`, or the one
+    /// that is called as the language is.
     pub template: Option<String>,
     /// The program text.
     pub code: String,

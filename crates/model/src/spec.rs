@@ -258,7 +258,8 @@ fn file_name_of(
     let plain = language.default_file();
     let free = |name: &String| !taken.contains(name.as_str());
     // As many candidates as there can be files, and one more: one is always free.
-    let numbered = (1..=INPUT_FILES_MAX + 1).map(|n| plain.replacen("main", &format!("main{n}"), 1));
+    let (stem, extension) = plain.rsplit_once('.').unwrap_or((plain, ""));
+    let numbered = (1..=INPUT_FILES_MAX + 1).map(|n| format!("{stem}{n}.{extension}"));
     Ok(std::iter::once(plain.to_owned()).chain(numbered).find(free).expect("more names than files"))
 }
 
@@ -295,7 +296,7 @@ mod tests {
 
     #[test]
     fn mistakes_name_the_field_and_the_fix() {
-        insta::assert_snapshot!(reject(RunRequest::default()), @"language: cannot tell the language; name one of: python, bash, javascript, typescript");
+        insta::assert_snapshot!(reject(RunRequest::default()), @"language: cannot tell the language; name one of: python, bash, javascript, typescript, c, cpp, rust, go, java, ruby, perl, php, r");
         insta::assert_snapshot!(reject(RunRequest { files: vec![file("../x")], ..python("") }), @r#"files[0].path: the path has an empty part, . or ..: "../x"; use a relative path such as data/a.csv, without . or .. and without control characters"#);
         insta::assert_snapshot!(reject(RunRequest { files: vec![file("a/b/c"), file("a/b")], ..python("") }), @r#"files: "a/b" is a file, and "a/b/c" needs a directory there; rename one of them"#);
         let little = crate::LimitsPatch { disk_bytes: Some(1), ..Default::default() };

@@ -35,6 +35,10 @@ pub struct TemplateDefinition {
     /// Which hosts the commands may reach; absent is none.
     #[serde(deserialize_with = "Egress::deserialize", skip_serializing_if = "Option::is_none")]
     pub setup_egress: Option<Egress>,
+    /// How programs are compiled, over a base that compiles them: a shell's command that makes of the file `$FILE` what is to be in the
+    /// directory `$OUT`; absent means as the base does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compile: Option<String>,
     /// Variables of every run.
     pub env: BTreeMap<String, String>,
     /// What its runs may use if they do not say.

@@ -1,6 +1,6 @@
 //! What the job executes: argument vector, environment, working directory. Prepared outside, carried to init in a memory file.
 
-use crate::image::Image;
+use crate::image::{FILE, Image, PROGRAM, PROGRAM_DIRECTORY, STEM};
 use crate::plan::{HOME, INSIDE_USER, PROXY_PORT, WORKSPACE};
 use model::{Language, Rejection, RunSpec};
 use std::collections::BTreeMap;
@@ -23,12 +23,16 @@ pub struct Command {
 impl Command {
     /// The command that runs `spec` with the interpreters of `image`, or that the image lacks the language.
     pub fn of(spec: &RunSpec, image: &Image) -> Result<Self, Rejection> {
-        let program = image.interpreter(spec.language).ok_or_else(|| {
-            let hint = "install it on the host and run `fireclay image build`";
-            Rejection::new("language", format!("the image has no interpreter for {}", spec.language), hint)
-        })?;
-        let mut args = interpreter(spec.language, program, "runner.cjs");
-        args.push(format!("{WORKSPACE}/{}", spec.file_name));
+        let mut args = match image.programs.get(&spec.language) {
+            Some(words) => declared(words, &spec.file_name),
+            None => {
+                let program =
+                    image.interpreter(spec.language).ok_or_else(|| no_interpreter(spec.language))?;
+                let mut args = interpreter(spec.language, program, "runner.cjs");
+                args.push(format!("{WORKSPACE}/{}", spec.file_name));
+                args
+            }
+        };
         args.extend(spec.args.iter().cloned());
         let cwd =
             if spec.cwd.is_empty() { WORKSPACE.to_owned() } else { format!("{WORKSPACE}/{}", spec.cwd) };
@@ -69,12 +73,18 @@ impl Command {
                 format!("{RUNNERS}/javascript/session.cjs"),
             ],
             Language::Bash => vec![program.to_owned(), format!("{RUNNERS}/shell/session.sh")],
+            // No runner of ours stays for it.
+            _ => return None,
         };
         Some(Self { args: words(args), env: words(environment(env, image)), cwd: word(WORKSPACE.to_owned()) })
     }
 
     /// The command that runs `spec` as a program whose file is at `program` and whose working directory is `cwd`, both inside.
     pub fn at(spec: &RunSpec, image: &Image, program: &str, cwd: &str) -> Result<Self, Rejection> {
+        // The command of a declared language need not have its file.
+        if spec.language.is_declared() {
+            return Err(no_interpreter(spec.language));
+        }
         let mut command = Self::of(spec, image)?;
         let file = command.args.len() - spec.args.len() - 1;
         command.args[file] = word(program.to_owned());
@@ -124,6 +134,27 @@ impl Command {
     }
 }
 
+/// The words of a declared language's command for a program with this file.
+fn declared(words: &[String], file: &str) -> Vec<String> {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let path = format!("{WORKSPACE}/{file}");
+    let told = |word: &String| {
+        // One word is one of them or holds none that the file's name could make.
+        match word.as_str() {
+            FILE => path.clone(),
+            STEM => stem.to_owned(),
+            other => other.replace(PROGRAM, PROGRAM_DIRECTORY),
+        }
+    };
+    words.iter().map(told).collect()
+}
+
+fn no_interpreter(language: Language) -> Rejection {
+    let hint = "install it on the host and run `fireclay image build`";
+    Rejection::new("language", format!("the image has no interpreter for {language}"), hint)
+}
+
 /// The interpreter and what comes before the program's file; of JavaScript's runners, the one with this name.
 fn interpreter(language: Language, program: &str, runner: &str) -> Vec<String> {
     let javascript = ["--require".into(), format!("{RUNNERS}/javascript/{runner}")];
@@ -134,7 +165,7 @@ fn interpreter(language: Language, program: &str, runner: &str) -> Vec<String> {
         Language::JavaScript => args.extend(javascript),
         // To erase types where Node itself does not (before 22.18) the runner needs its loader.
         Language::TypeScript => args.extend(std::iter::once("--expose-internals".into()).chain(javascript)),
-        Language::Bash => {}
+        _ => {}
     }
     args
 }
@@ -173,7 +204,7 @@ pub fn may_be_started_ahead(spec: &RunSpec) -> bool {
             let usual = spec.file_name == spec.language.default_file() && spec.egress.is_none();
             usual && spec.env.keys().all(read_later)
         }
-        Language::Bash => false,
+        _ => false,
     };
     in_time && !spec.merge_output && bytes <= AHEAD_BYTES_MAX
 }

@@ -28,7 +28,18 @@ pub struct Image {
     pub node: Option<String>,
     /// Path inside of bash.
     pub bash: Option<String>,
+    /// How programs of declared languages are executed: words, in which [`FILE`], [`STEM`] and [`PROGRAM`] stand for something.
+    pub programs: BTreeMap<Language, Vec<String>>,
 }
+
+/// In a word of a declared language's command: the path of the program's own file.
+pub const FILE: &str = "{file}";
+/// Its name, without directory and extension.
+pub const STEM: &str = "{stem}";
+/// The directory that has what was compiled.
+pub const PROGRAM: &str = "{program}";
+/// Where that is, inside.
+pub const PROGRAM_DIRECTORY: &str = "/opt/program";
 
 impl Image {
     /// An image made of its parts, with the usual search path and no digest.
@@ -41,7 +52,8 @@ impl Image {
     ) -> Self {
         let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
         let (layers, env) = (Vec::new(), BTreeMap::new());
-        Self { digest: String::new(), rootfs, skeleton, layers, path, env, python, node, bash }
+        let programs = BTreeMap::new();
+        Self { digest: String::new(), rootfs, skeleton, layers, path, env, python, node, bash, programs }
     }
 
     /// Whether the other is this one with one layer more, the uppermost.
@@ -59,12 +71,13 @@ impl Image {
         all.map(|path| CString::new(path.as_os_str().as_bytes())).collect()
     }
 
-    /// The program that runs code of this language.
+    /// The program that runs code of this language, if it is one of fireclay's own.
     pub fn interpreter(&self, language: Language) -> Option<&str> {
         match language {
             Language::Python => self.python.as_deref(),
             Language::Bash => self.bash.as_deref(),
             Language::JavaScript | Language::TypeScript => self.node.as_deref(),
+            _ => None,
         }
     }
 }

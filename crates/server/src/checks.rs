@@ -1,15 +1,10 @@
-//! The static check on the way of a run: what it says of a program, and the settling of one that it refuses.
+//! The static check on the way of a run: what it says of a program.
 
-use crate::live::{Judge, LiveRun};
 use crate::problem::Problem;
-use crate::service::{Service, Submitted, internal};
-use crate::traces::Timeline;
+use crate::service::{Service, internal};
 use check::Report;
 use model::{CheckMode, CheckPolicy, Finding, RunRequest, RunSpec};
-use std::sync::Arc;
-use store::{Admission, NewRun};
 use tokio::sync::Semaphore;
-use worker::machine::Order;
 
 /// Longest program that is checked where it is: that takes a millisecond, and bash four. A longer one has a thread that may wait.
 const HERE_BYTES_MAX: usize = 8 << 10;
@@ -58,32 +53,5 @@ impl Service {
     pub fn check_of(&self, request: &RunRequest) -> (CheckMode, CheckPolicy) {
         let settings = self.settings.check;
         (request.check.unwrap_or(settings.mode), request.check_policy.unwrap_or(settings.policy))
-    }
-
-    /// Records a run that the check refused, and settles it: it has no place, but all else that a run has.
-    pub(crate) async fn deny(
-        self: &Arc<Self>,
-        run: NewRun,
-        order: Order,
-        (findings, timeline): (Vec<Finding>, Option<Timeline>),
-        judge: Option<Judge>,
-    ) -> Result<Submitted, Problem> {
-        let service = self.clone();
-        // In a task of its own, as every run: a client that breaks off leaves nothing half done.
-        let denying = tokio::spawn(async move {
-            let id = run.id.clone();
-            let live = LiveRun::new(run.tenant.clone(), judge);
-            live.traced(timeline);
-            if let Admission::Replayed(first) = service.store.admit(run).await? {
-                return Ok(Submitted::Replayed(first));
-            }
-            service.live.insert(id.as_str(), live.clone());
-            live.is_taken_in();
-            let result = service.machine.denied(order, findings);
-            service.settle(&id, &live, result, None).await;
-            service.live.remove(id.as_str());
-            Ok(Submitted::New { id, live })
-        });
-        denying.await.map_err(|error| internal(error.to_string()))?
     }
 }

@@ -42,10 +42,10 @@ impl Needs {
             Language::JavaScript | Language::TypeScript => {
                 Self { node: npm::parse_list(packages).map_err(refused)?, ..Self::default() }
             }
-            Language::Bash if packages.is_empty() => Self::default(),
-            Language::Bash => {
+            _ if packages.is_empty() => Self::default(),
+            _ => {
                 let hint = "leave it out, or take the template python or node";
-                return Err(Rejection::new("packages", "bash has no packages", hint));
+                return Err(Rejection::new("packages", format!("{language} has no packages"), hint));
             }
         })
     }
@@ -89,7 +89,8 @@ impl Needs {
         match spec.language {
             Language::Python => needs.add_python(auto, spec, minor)?,
             Language::JavaScript | Language::TypeScript => needs.add_node(auto, spec)?,
-            Language::Bash => {}
+            // What else is beside it is its own affair.
+            _ => {}
         }
         Ok(needs)
     }

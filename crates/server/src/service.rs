@@ -28,16 +28,19 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::{Admission, Idempotency, NewRun, Reader, Scope, Store, StoreError};
+use store::{Admission, Idempotency, NewRun, Reader, Scope, Store};
 use worker::machine::{Event, Machine, Order};
 use worker::queue::Share;
 
+mod compiling;
 mod drain;
 mod handing;
 mod policy;
+mod reading;
 mod settle;
 
 pub use drain::draining;
+pub use reading::read;
 
 /// What a service is made of.
 #[derive(Debug)]
@@ -279,6 +282,7 @@ impl Service {
         .map_err(|full| Problem::too_many(full, RETRY_AFTER_S))?;
         timeline.iter_mut().for_each(|timeline| timeline.mark("admission"));
         let checked = self.judged(&tenant, (check, review), &spec, &mut timeline).await?;
+        let mut refused = None;
         if !checked.denied {
             spec.environment = match (environment, &session) {
                 (Some(installed), _) => Some(installed),
@@ -287,6 +291,8 @@ impl Service {
                 (None, None) if elsewhere.is_some() => None,
                 (None, None) => self.install(&tenant, &spec.template, &needs).await?,
             };
+            let is_here = elsewhere.is_none() && session.is_none();
+            refused = if is_here { self.compile(&tenant, &mut spec).await? } else { None };
             let built = timeline.iter_mut().filter(|_| spec.environment.is_some());
             built.for_each(|timeline| timeline.mark("package build"));
         }
@@ -305,8 +311,9 @@ impl Service {
             idempotency,
         };
         let order = Order { id, created_at, spec, allow_missing: self.allow_missing() };
-        if checked.denied {
-            return self.deny(run, order, (checked.findings, timeline), judge).await;
+        if checked.denied || refused.is_some() {
+            let result = self.unrun(order, checked, refused);
+            return self.settle_unrun(run, result, timeline, judge).await;
         }
         let live = LiveRun::new(tenant.clone(), judge);
         live.noticed(checked.findings.clone());
@@ -483,14 +490,4 @@ pub fn internal(message: String) -> Problem {
 pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Reads from the store in a thread that may wait.
-pub async fn read<T: Send + 'static>(
-    reader: &Reader,
-    query: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Problem> {
-    let reader = reader.clone();
-    let answer = tokio::task::spawn_blocking(move || query(&reader)).await;
-    answer.unwrap_or(Err(StoreError::Closed)).map_err(Problem::from)
 }

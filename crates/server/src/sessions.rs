@@ -323,6 +323,10 @@ impl Service {
         let own = own.ok_or_else(|| internal("a template runs nothing".to_owned()))?;
         let language = new.language.unwrap_or(own);
         let policy = self.policy_of(&new.tenant).await?;
+        if own.is_declared() {
+            let message = format!("no interpreter of {own} stays in a session");
+            return Err(reject("template", &message, "submit runs of it, each in a fresh sandbox"));
+        }
         // By a run that is not run: what it refuses, the session's runs would be refused for.
         let trial = RunRequest {
             language: Some(own),

@@ -3,6 +3,7 @@
 //! The sandbox has no file of a tenant and no secret, its own limits, and reaches the registry alone. What is asked of an installer was printed
 //! from what was parsed (crate `packages`), never a caller's text (docs/design/0020-packages.md).
 
+pub mod compile;
 mod node;
 mod python;
 pub(crate) mod site;
@@ -51,6 +52,8 @@ pub struct InstallSettings {
     pub cache_bytes: u64,
     /// What one build may use.
     pub limits: Limits,
+    /// What compiling one program may use.
+    pub compile: Limits,
 }
 
 /// Packages, and of whom.
@@ -113,6 +116,9 @@ struct Inner {
     settings: InstallSettings,
     allow_missing: BTreeSet<Layer>,
     places: Semaphore,
+    /// Programs that are compiled at once.
+    compilers: Semaphore,
+    refused: Mutex<compile::RefusedBefore>,
     /// By tenant and key.
     building: Mutex<BTreeMap<(String, String), Building>>,
     /// uv, and where the image's Python looks for packages.
@@ -143,6 +149,8 @@ impl Installer {
             settings,
             allow_missing,
             places,
+            compilers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            refused: Mutex::default(),
             building,
             tool,
         };
@@ -169,6 +177,8 @@ impl Installer {
             settings,
             allow_missing: allow_missing.clone(),
             places: Semaphore::new(BUILDS_MAX),
+            compilers: Semaphore::new(1),
+            refused: Mutex::default(),
             building: Mutex::default(),
             tool: OnceCell::new(),
         };
@@ -279,6 +289,10 @@ impl Installer {
 
     fn building(&self) -> MutexGuard<'_, BTreeMap<(String, String), Building>> {
         self.inner.building.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, compile::RefusedBefore> {
+        self.inner.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is asked for is called so: the same for the same, in whatever order.

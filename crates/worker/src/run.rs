@@ -1,6 +1,7 @@
 //! One run on this machine without a pool: image and host found, sandbox made, and the settled run told as a [`RunResult`].
 
 use crate::image::Image;
+use crate::installer::compile::Refused;
 use model::result::{Artifact, Digests, RunState, Usage};
 use model::{Fault, Finding, Isolation, Outcome, RunId, RunResult, RunSpec};
 use sandbox::run::Settled;
@@ -118,6 +119,24 @@ pub fn result_of_denied(
     let mut result = result_of_cancelled(id, created_at, spec, image);
     result.outcome = Some(Outcome::Denied);
     result.findings = findings;
+    result.digests.outputs = outputs_digest(&result);
+    result
+}
+
+/// Tells a run whose program its compiler refused: it never began.
+pub fn result_of_refused(
+    id: RunId,
+    created_at: String,
+    spec: &RunSpec,
+    image: &sandbox::Image,
+    refused: Refused,
+) -> RunResult {
+    let mut result = result_of_cancelled(id, created_at, spec, image);
+    result.outcome = Some(Outcome::SetupFailed);
+    result.exit_code = refused.exit_code;
+    result.stdout = refused.stdout;
+    result.stderr = refused.stderr;
+    result.limits_hit = refused.limits_hit;
     result.digests.outputs = outputs_digest(&result);
     result
 }

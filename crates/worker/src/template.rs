@@ -2,31 +2,23 @@
 //! Whether the packages of one are there is asked of `image::environment`; nothing is built here.
 
 mod build;
+pub mod declared;
 mod own;
+mod shipped;
 
 use crate::image::environment::{Environment, EnvironmentStore, Recipe};
 use crate::image::packages::{PackageLayer, PackageStore};
 use crate::image::{Image, ImageError};
 use crate::run::root_of;
+use declared::Declared;
 use model::{Fault, FaultCode, Language, Rejection, RunSpec};
 pub use own::{OwnTemplate, TemplateStore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use shipped::FILES;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Every template as it is written, by name, with the lock of its packages.
-const FILES: [(&str, &str, Option<&str>); 4] = [
-    ("bash", include_str!("../../../policy/templates/bash.toml"), None),
-    ("node", include_str!("../../../policy/templates/node.toml"), None),
-    ("python", include_str!("../../../policy/templates/python.toml"), None),
-    (
-        "python-data",
-        include_str!("../../../policy/templates/python-data.toml"),
-        Some(include_str!("../../../policy/templates/python-data.lock")),
-    ),
-];
 
 /// What sandboxes are made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,9 +42,12 @@ pub struct Template {
     /// Variables of every run.
     #[serde(default)]
     pub env: Vec<Variable>,
-    /// What of the packages' directory is not wanted, relative to it.
+    /// What of the packages' directory, or of a declared language's home, is not wanted, relative to it.
     #[serde(default)]
     pub leave_out: Vec<LeftOut>,
+    /// How its language is compiled and run, if no runner of fireclay's does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Declared>,
     /// What an operator laid over it; absent for one that is shipped.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub own: Option<Box<OwnTemplate>>,
@@ -209,6 +204,19 @@ impl Template {
             root.layers = vec![environment.rootfs.clone()];
         }
         let mut hold: Vec<File> = environment.into_iter().map(|(_, hold)| hold).collect();
+        if let Some(declared) = &self.declared {
+            for language in &self.languages {
+                root.programs.insert(language.name, declared.run.clone());
+            }
+            if declared.at_run {
+                let (toolchain, held) = store.toolchains().have(&self, declared, image)?;
+                root.digest = digest_of_both(&root.digest, &toolchain.digest);
+                root.layers.insert(0, toolchain.rootfs);
+                hold.push(held);
+            } else {
+                store.toolchains().check(&self, declared)?;
+            }
+        }
         if let Some(own) = &self.own {
             let (mut layers, holds): (Vec<_>, Vec<_>) = store.hold(own, image)?.into_iter().unzip();
             root.digest = digest_of_both(&root.digest, &format!("sha256:{}", own.digest));
@@ -286,6 +294,10 @@ impl Templates {
 
     /// Whether a template can be prepared.
     pub fn is_ready(&self, template: &Template) -> Result<(), NotReady> {
+        if let Some(declared) = &template.declared {
+            // What is copied at the first use is there if the machine has it.
+            return Ok(self.store.toolchains().check(template, declared)?);
+        }
         template.clone().prepare(&self.image, &self.environments, &self.store).map(drop)
     }
 
@@ -299,6 +311,11 @@ impl Templates {
     /// Where an operator's are.
     pub fn store(&self) -> &TemplateStore {
         &self.store
+    }
+
+    /// Whether what a run is made from was prepared before.
+    pub fn is_known(&self, spec: &RunSpec) -> bool {
+        self.known().contains_key(&spec.template)
     }
 
     /// What a run is made from, or what is wrong with its template. Packages that were installed since they were last asked for are
@@ -433,11 +450,11 @@ mod tests {
         let refused = |language, name| Template::of(&spec(language, name), &store).unwrap_err().to_string();
         assert_eq!(
             refused(Language::Python, "python-dada"),
-            r#"template: there is no template "python-dada"; use one of: bash, node, python, python-data"#
+            r#"template: there is no template "python-dada"; use one of: bash, node, python, python-data, typescript, c, cpp, go, java, perl, php, r, ruby, rust"#
         );
         assert_eq!(
             refused(Language::JavaScript, "python-data"),
-            r#"template: "python-data" does not run javascript; use one of: node"#
+            r#"template: "python-data" does not run javascript; use one of: node, typescript"#
         );
         assert!(Template::of(&spec(Language::Bash, "python-data"), &store).is_ok());
     }

@@ -216,7 +216,7 @@ def test_flame_a_failed_program_is_a_task_that_succeeded(url: str) -> None:
     [
         (b"not json", flame.FlameErrorCode.INVALID_ARGUMENT),
         (payload(language="python"), flame.FlameErrorCode.INVALID_ARGUMENT),
-        (payload(language="ruby", code="1"), flame.FlameErrorCode.INVALID_ARGUMENT),
+        (payload(language="cobol", code="1"), flame.FlameErrorCode.INVALID_ARGUMENT),
         (payload(language="python", code="1", input=[256]), flame.FlameErrorCode.INVALID_ARGUMENT),
         (payload(language="python", code="1", runtime="3.4"), flame.FlameErrorCode.INVALID_CONFIG),
         (payload(language="python", code='# /// script\n# dependencies = ["x"]\n# ///\n'), flame.FlameErrorCode.INVALID_CONFIG),

@@ -2051,7 +2051,7 @@ export interface components {
          * @description A language that fireclay runs.
          * @enum {string}
          */
-        Language: "python" | "bash" | "javascript" | "typescript";
+        Language: "python" | "bash" | "javascript" | "typescript" | "c" | "cpp" | "rust" | "go" | "java" | "ruby" | "perl" | "php" | "r";
         /**
          * @description One layer of the wall. A run's result names those that held and those that were missing.
          * @enum {string}
@@ -2507,7 +2507,8 @@ export interface components {
             /** @default null */
             language?: components["schemas"]["Language"] | null;
             /**
-             * @description What its sandbox is made from; absent means the template of its language: `python`, `bash` or `node`.
+             * @description What its sandbox is made from; absent means the template of its language: `python`, `bash`, `node`, or the one
+             *     that is called as the language is.
              * @default null
              */
             template?: string | null;
@@ -2797,7 +2798,8 @@ export interface components {
             /** @default null */
             language?: components["schemas"]["Language"] | null;
             /**
-             * @description What its sandbox is made from; absent means the template of its language: `python`, `bash` or `node`.
+             * @description What its sandbox is made from; absent means the template of its language: `python`, `bash`, `node`, or the one
+             *     that is called as the language is.
              * @default null
              */
             template?: string | null;
@@ -2890,7 +2892,8 @@ export interface components {
             /** @default null */
             language?: components["schemas"]["Language"] | null;
             /**
-             * @description What its sandbox is made from; absent means the template of its language: `python`, `bash` or `node`.
+             * @description What its sandbox is made from; absent means the template of its language: `python`, `bash`, `node`, or the one
+             *     that is called as the language is.
              * @default null
              */
             template?: string | null;
@@ -3312,6 +3315,12 @@ export interface components {
             setup?: string[];
             /** @default null */
             setup_egress?: components["schemas"]["Egress"] | null;
+            /**
+             * @description How programs are compiled, over a base that compiles them: a shell's command that makes of the file `$FILE` what is to be in the
+             *     directory `$OUT`; absent means as the base does.
+             * @default null
+             */
+            compile?: string | null;
             /**
              * @description Variables of every run.
              * @default {}

@@ -72,6 +72,8 @@ pub(super) fn add_timer(spec: &mut RunSpec) {
             format!("setTimeout(() => process.exit(124), {ms}).unref();\n")
         }
         Language::Bash => format!("(sleep {}; kill $$) &\n", ms.div_ceil(1000)),
+        // No attack is written in one that is declared.
+        _ => String::new(),
     };
     spec.code.insert_str(0, &timer);
 }

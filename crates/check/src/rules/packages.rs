@@ -159,7 +159,7 @@ pub fn apply(facts: &Facts, language: Language, sink: &mut Sink) {
     let known: &[&str] = match language {
         Language::Python => &PYTHON,
         Language::JavaScript | Language::TypeScript => &NODE,
-        Language::Bash => &[],
+        _ => &[],
     };
     for (module, at) in &facts.modules {
         let top = module.split(['.', '/']).next().unwrap_or(module);

@@ -38,7 +38,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let spec = RunSpec::admit(request.clone(), &Policy::DEFAULT)?;
     sys::signal::ignore_broken_pipes()?;
     let cancel = sys::signal::as_descriptor(&ENDING)?;
-    let served = match wants_packages(&request)? {
+    let served = match wants_packages(&request, spec.language.is_declared())? {
         true => Some(Served::with_packages(arguments, settings)?),
         false => Served::possible(arguments, settings),
     };
@@ -138,9 +138,9 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     }
 }
 
-/// Whether packages are to be installed for it, which takes a service.
-fn wants_packages(request: &RunRequest) -> anyhow::Result<bool> {
-    if request.auto_packages || !request.packages.is_empty() {
+/// Whether packages are to be installed for it, or it is to be compiled, which takes a service.
+fn wants_packages(request: &RunRequest, compiles: bool) -> anyhow::Result<bool> {
+    if compiles || request.auto_packages || !request.packages.is_empty() {
         return Ok(true);
     }
     let block = packages::script::parse(&request.code).map_err(|wrong| wrong.rejection("code"))?;

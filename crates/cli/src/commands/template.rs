@@ -24,9 +24,10 @@ pub fn template(arguments: &TemplateArguments, settings: &Settings) -> anyhow::R
     match &arguments.command {
         TemplateCommand::List { json } => list(&templates, &store, settings, *json),
         TemplateCommand::Show { template, json } => {
-            show(&templates.find(template).map_err(Refused::from)?, &store, settings, *json)
+            show(&templates.find(template).map_err(Refused::from)?, (&store, &templates), settings, *json)
         }
         TemplateCommand::Build { template, image } => match Template::shipped(template) {
+            Some(template) if template.declared.is_some() => copy(&template, image, &templates, settings),
             Some(template) => build(&template, image, &store, settings),
             None => build_own(template, settings),
         },
@@ -126,6 +127,21 @@ fn build(
     Ok(0)
 }
 
+/// Copies what a declared language needs, unless it is there as the machine has it.
+fn copy(
+    template: &Template,
+    image: &str,
+    templates: &TemplateStore,
+    settings: &Settings,
+) -> anyhow::Result<u8> {
+    let (image, _hold) = ensure(image, settings)?;
+    let declared = template.declared.as_ref().ok_or_else(|| without_packages(template))?;
+    let (toolchain, _held) =
+        templates.toolchains().have(template, declared, &image).map_err(Refused::from)?;
+    println!("{} {}", template.name, toolchain.digest);
+    Ok(0)
+}
+
 fn remove(template: &Template, store: &EnvironmentStore) -> anyhow::Result<u8> {
     if template.lock().is_none() {
         return Err(without_packages(template).into());
@@ -172,7 +188,13 @@ fn list(
             _ if template.own.is_some() => "built",
             (Some(_), _) => "installed",
             (None, Some(_)) => "not installed",
-            (None, None) => "-",
+            (None, None) => match &template.declared {
+                None => "-",
+                Some(declared) => match templates.toolchains().check(&template, declared) {
+                    Ok(()) => "here",
+                    Err(_) => "not here",
+                },
+            },
         };
         rows.push((template, environment, state));
     }
@@ -190,7 +212,7 @@ fn list(
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(0);
     }
-    println!("{:<14} {:<24} {:<14} PURPOSE", "NAME", "LANGUAGES", "PACKAGES");
+    println!("{:<14} {:<24} {:<14} PURPOSE", "NAME", "LANGUAGES", "STATE");
     for (template, _, state) in rows {
         let languages: Vec<&str> = template.languages.iter().map(|row| row.name.name()).collect();
         println!("{:<14} {:<24} {state:<14} {}", template.name, languages.join(", "), template.purpose);
@@ -200,7 +222,7 @@ fn list(
 
 fn show(
     template: &Template,
-    store: &EnvironmentStore,
+    (store, templates): (&EnvironmentStore, &TemplateStore),
     settings: &Settings,
     json: bool,
 ) -> anyhow::Result<u8> {
@@ -222,6 +244,15 @@ fn show(
         .env
         .iter()
         .for_each(|line| row("variable", &format!("{}={}", line.name, line.value), &line.reason));
+    if let Some(declared) = &template.declared {
+        declared.programs.iter().for_each(|line| row("program", &line.name, &line.reason));
+        declared.paths.iter().for_each(|line| row("path", &line.name, &line.reason));
+        row("compiled", declared.compile.as_deref().unwrap_or("not"), "");
+        row("run", &declared.run.join(" "), "");
+        if let Err(missing) = templates.toolchains().check(template, declared) {
+            println!("{missing}");
+        }
+    }
     template.leave_out.iter().for_each(|line| row("left out", &line.path, &line.reason));
     if let Some(own) = &template.own {
         row("base", &own.definition.base, "");

@@ -57,7 +57,7 @@ fn graded(mut request: RunRequest, kind: &str, tests: &str, nonce: &str) -> Resu
     let (grader, name) = match language {
         Some(Language::Python) => (PYTHON_GRADER, ".fireclay-grader.py"),
         Some(Language::JavaScript | Language::TypeScript) => (JAVASCRIPT_GRADER, ".fireclay-grader.cjs"),
-        Some(Language::Bash) | None => {
+        _ => {
             let hint = "name the language: python, javascript or typescript; judge other programs by `stdin` and `expected`";
             let detail = "tests cannot be appended to a program in this language";
             return Err(Problem::new(Kind::InvalidRequest, detail, hint).of_field("append"));

@@ -2,7 +2,7 @@
 
 use crate::needs::Needs;
 use crate::problem::Problem;
-use crate::service::Service;
+use crate::service::{Service, internal};
 use cluster::work::Envelope;
 use cluster::worker::{Later, Load};
 use cluster::{Doing, Hands, Happening, Task};
@@ -31,18 +31,32 @@ impl MachineHands {
     async fn begin_one(&self, envelope: &Envelope, task: Task) -> Result<Doing, Fault> {
         let service = &self.service;
         let mut spec = task.spec;
-        service.machine.check(envelope.tenant.as_str(), &spec).map_err(|not| fault(&Problem::from(not)))?;
+        let ready = service.machine.have_toolchain(&spec).await;
+        ready
+            .and_then(|()| service.machine.check(envelope.tenant.as_str(), &spec))
+            .map_err(|not| fault(&Problem::from(not)))?;
         let needs =
             Needs::of(&task.packages, task.auto_packages, &spec, service.machine.installer().python_minor())
                 .map_err(|rejection| fault(&rejection.into()))?;
         let installed = service.install(&envelope.tenant, &spec.template, &needs).await;
         spec.environment = installed.map_err(|problem| fault(&problem))?;
+        let refused = service.compile(&envelope.tenant, &mut spec).await;
+        let refused = refused.map_err(|problem| fault(&problem))?;
         let order = Order {
             id: envelope.run.clone(),
             created_at: envelope.created_at.clone(),
             spec,
             allow_missing: task.allow_missing,
         };
+        if let Some(refused) = refused {
+            let (sender, happenings) = mpsc::channel(1);
+            let result = Box::new(service.machine.refused(order, refused));
+            sender
+                .send(Happening::Settled(result))
+                .await
+                .map_err(|_| fault(&internal("nobody listens".into())))?;
+            return Ok(Doing { happenings, cancel: Box::new(|| {}) });
+        }
         // Admitted once, by its gateway: here nothing waits but what was pulled.
         let share =
             Share { concurrency: envelope.concurrency, waiting: usize::MAX, priority: envelope.priority };

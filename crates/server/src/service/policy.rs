@@ -14,6 +14,7 @@ impl Service {
         let quota = self.quotas.of(&self.reader, tenant).await?;
         let request = self.machine.templates().fill(request);
         let spec = RunSpec::admit(request, &quota.narrow(&self.policy))?;
+        self.machine.have_toolchain(&spec).await?;
         self.machine.check(tenant.as_str(), &spec)?;
         Ok(spec)
     }

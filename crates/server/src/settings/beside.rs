@@ -192,6 +192,15 @@ pub struct PackageSettings {
     /// A build's files.
     #[serde(deserialize_with = "bytes")]
     pub build_disk: u64,
+    /// The compile step of a program.
+    #[serde(deserialize_with = "milliseconds")]
+    pub compile_timeout_ms: u64,
+    /// Its memory.
+    #[serde(deserialize_with = "bytes")]
+    pub compile_memory: u64,
+    /// Its files.
+    #[serde(deserialize_with = "bytes")]
+    pub compile_disk: u64,
 }
 
 impl PackageSettings {
@@ -223,7 +232,14 @@ impl PackageSettings {
             disk_bytes: self.build_disk,
             output_bytes: 64 << 10,
         };
+        let compile = Limits {
+            timeout_ms: self.compile_timeout_ms,
+            memory_bytes: self.compile_memory,
+            disk_bytes: self.compile_disk,
+            ..limits
+        };
         Ok(InstallSettings {
+            compile,
             policy,
             index: self.index.clone(),
             hosts: self.hosts.clone(),

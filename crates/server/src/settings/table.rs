@@ -126,6 +126,9 @@ pub const TABLE: &[Row] = &[
     row("packages.build_timeout_ms", "\"10m\"", "How long resolving and installing may take, each"),
     row("packages.build_memory", "\"2GiB\"", "Memory of a build"),
     row("packages.build_disk", "\"6GiB\"", "Files of a build, in memory"),
+    row("packages.compile_timeout_ms", "\"30s\"", "How long compiling one program may take"),
+    row("packages.compile_memory", "\"1GiB\"", "Memory of that"),
+    row("packages.compile_disk", "\"256MiB\"", "Its files and what it makes, in memory"),
     row(
         "egress.enabled",
         "true",

@@ -16,6 +16,15 @@ pub fn media_type(language: Language) -> &'static str {
         Language::JavaScript => "text/javascript",
         Language::TypeScript => "text/typescript",
         Language::Bash => "text/x-shellscript",
+        Language::C => "text/x-c",
+        Language::Cpp => "text/x-c++",
+        Language::Rust => "text/x-rust",
+        Language::Go => "text/x-go",
+        Language::Java => "text/x-java",
+        Language::Ruby => "text/x-ruby",
+        Language::Perl => "text/x-perl",
+        Language::Php => "text/x-php",
+        Language::R => "text/x-r",
     }
 }
 

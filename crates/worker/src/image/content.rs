@@ -263,7 +263,7 @@ fn add_library(tree: &mut Tree, library: &Path) {
     }
 }
 
-fn is_text(extension: &OsStr) -> bool {
+pub(super) fn is_text(extension: &OsStr) -> bool {
     ["py", "js", "json", "md", "pl", "pm", "h", "txt", "mjs", "cjs"].iter().any(|text| extension == *text)
 }
 

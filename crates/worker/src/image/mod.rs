@@ -24,6 +24,7 @@ mod loader;
 mod locale;
 pub mod packages;
 mod store;
+pub mod toolchain;
 mod tools;
 mod tree;
 mod uv;

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, FileTimes, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -118,6 +118,8 @@ pub struct Found {
     pub packages: Vec<String>,
     /// Over what.
     pub template: String,
+    /// Most bytes that its files may have together. What they fill in the sandbox is limited, but a file with holes has more.
+    pub most_bytes: u64,
 }
 
 /// The environments of all tenants.
@@ -313,6 +315,7 @@ fn copy(found: &Found, to: &Path) -> Result<(), ImageError> {
         let error = io::Error::other(format!("more than {ENTRIES_MAX} files, or paths that are too long"));
         return Err(refused(Path::new(found.path), error));
     }
+    let mut left = found.most_bytes;
     for entry in entries {
         let name = entry.path.to_str().ok_or_else(|| ImageError::FileName { path: entry.path.clone() })?;
         let below = entry.path.strip_prefix(found.path).unwrap_or(&entry.path);
@@ -325,7 +328,13 @@ fn copy(found: &Found, to: &Path) -> Result<(), ImageError> {
                 let mode = if entry.executable { 0o555 } else { 0o444 };
                 let new = OpenOptions::new().write(true).create_new(true).mode(mode).open(&target);
                 let mut new = new.map_err(at("create", &target))?;
-                io::copy(&mut file, &mut new).map_err(at("write", &target))?;
+                let most = left.saturating_add(1);
+                let copied = io::copy(&mut (&mut file).take(most), &mut new).map_err(at("write", &target))?;
+                left = left.checked_sub(copied).ok_or_else(|| {
+                    let error =
+                        io::Error::other(format!("its files have more than {} bytes", found.most_bytes));
+                    refused(&entry.path, error)
+                })?;
                 new.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
                     .map_err(at("set mode of", &target))?;
             }

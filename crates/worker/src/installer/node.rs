@@ -80,6 +80,7 @@ impl Installer {
             packages: lock.packages(),
             lock: text,
             template: asked.template.to_owned(),
+            most_bytes: settings.limits.disk_bytes,
         };
         self.keep(asked, [key.to_owned(), resolved], found).await
     }

@@ -104,6 +104,7 @@ impl Installer {
             runtime: format!("Python {}", python.version),
             packages: lock.entries().iter().filter(|entry| !below(entry)).map(named).collect(),
             template: asked.template.to_owned(),
+            most_bytes: self.inner.settings.limits.disk_bytes,
         };
         self.keep(asked, [key.to_owned(), resolved], found).await
     }

@@ -8,8 +8,8 @@ use crate::session::{
 use crate::spawner::{Job, Shape};
 use crate::template::NotReady;
 use model::{
-    Background, Egress, Fault, Language, Outcome, Policy, Rejection, RunId, RunRequest, RunResult, RunSpec,
-    SessionId,
+    Background, Egress, Fault, Language, Limits, Outcome, Policy, Rejection, RunId, RunRequest, RunResult,
+    RunSpec, SessionId,
 };
 use sandbox::command::proxy_environment;
 use std::collections::BTreeMap;
@@ -33,30 +33,37 @@ pub(crate) struct Site {
 impl Site {
     /// Opens one that reaches these hosts.
     pub(crate) async fn open(installer: &Installer, hosts: &[String]) -> Result<Self, NotReady> {
-        Self::open_on(installer, root_of(&installer.inner.image), hosts, &BTreeMap::new()).await
+        let egress = Egress { allow: hosts.to_vec(), methods: None };
+        Self::open_on(installer, root_of(&installer.inner.image), egress, &BTreeMap::new()).await
     }
 
-    /// Opens one that sees this image, reaches these hosts, and has these variables.
+    /// Opens one that sees this image, reaches these hosts by these methods, and has these variables.
     pub(crate) async fn open_on(
         installer: &Installer,
         image: sandbox::Image,
-        hosts: &[String],
+        asked: Egress,
         variables: &BTreeMap<String, String>,
     ) -> Result<Self, NotReady> {
-        let Inner { pool, proxies, settings, allow_missing, .. } = &*installer.inner;
+        let limits = installer.inner.settings.limits;
+        Self::open_within(installer, image, asked, variables, limits).await
+    }
+
+    /// The same with these limits.
+    pub(super) async fn open_within(
+        installer: &Installer,
+        image: sandbox::Image,
+        asked: Egress,
+        variables: &BTreeMap<String, String>,
+        limits: Limits,
+    ) -> Result<Self, NotReady> {
+        let Inner { pool, proxies, allow_missing, .. } = &*installer.inner;
         let id = SessionId::from_random(sys::fs::random().map_err(failed)?);
-        let asked = Egress { allow: hosts.to_vec(), ..Egress::default() };
-        let reaches = !hosts.is_empty();
+        let reaches = !asked.allow.is_empty();
         if reaches {
             proxies.admit("", &asked)?;
         }
-        let shape = Shape {
-            image,
-            limits: settings.limits,
-            allow_missing: allow_missing.clone(),
-            ahead: None,
-            egress: reaches,
-        };
+        let shape =
+            Shape { image, limits, allow_missing: allow_missing.clone(), ahead: None, egress: reaches };
         let own = [
             ("SSL_CERT_FILE", CERTIFICATES),
             ("UV_SYSTEM_CERTS", "true"),
@@ -85,7 +92,7 @@ impl Site {
             return Err(failed(format!("the sandbox that installs: {}", ended.detail)).into());
         }
         let request = RunRequest { language: Some(Language::Bash), ..RunRequest::default() };
-        let policy = Policy { limits: settings.limits, ceiling: settings.limits };
+        let policy = Policy { limits, ceiling: limits };
         Ok(Self { session, spec: RunSpec::admit(request, &policy)? })
     }
 
@@ -138,7 +145,8 @@ impl Site {
         Ok(Shown { completed, ended, stdout: result.stdout, stderr: result.stderr })
     }
 
-    async fn result(&self, code: &str) -> Result<RunResult, Fault> {
+    /// The same, told as a run is.
+    pub(super) async fn result(&self, code: &str) -> Result<RunResult, Fault> {
         let spec = RunSpec { code: code.to_owned(), ..self.spec.clone() };
         let id = RunId::from_random(sys::fs::random().map_err(failed)?);
         let artifacts = std::env::temp_dir().join(id.as_str());

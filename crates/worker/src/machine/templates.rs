@@ -1,9 +1,11 @@
 //! The templates of a machine: which there are, which can be used now, and whose interpreters are warm.
 
-use super::Machine;
+use super::{Machine, Order};
+use crate::installer::compile::Refused;
+use crate::run::result_of_refused;
 use crate::spawner::Shape;
 use crate::template::{NotReady, Template, TemplateStore};
-use model::Language;
+use model::{Fault, FaultCode, Language, RunResult, RunSpec};
 
 impl Machine {
     /// Has an interpreter of this template warm from now on, and of sandboxes with usual limits so many wait; `false` if its packages
@@ -24,6 +26,21 @@ impl Machine {
             Err(NotReady::Rejected(_)) if Template::shipped(template).is_some() => Ok(false),
             Err(other) => Err(other),
         }
+    }
+
+    /// Copies what a declared language needs, if it is not there, in a thread that may wait.
+    pub async fn have_toolchain(&self, spec: &RunSpec) -> Result<(), NotReady> {
+        if !spec.language.is_declared() || self.inner.templates.is_known(spec) {
+            return Ok(());
+        }
+        let (machine, spec) = (self.clone(), spec.clone());
+        let preparing = tokio::task::spawn_blocking(move || machine.inner.templates.of(&spec).map(drop));
+        preparing.await.map_err(|error| Fault::new(FaultCode::Internal, error.to_string()))?
+    }
+
+    /// The result of a run whose program its compiler refused.
+    pub fn refused(&self, order: Order, refused: Refused) -> RunResult {
+        result_of_refused(order.id, order.created_at, &order.spec, &self.inner.image, refused)
     }
 
     /// Whether sandboxes can be made from a template now.

@@ -40,6 +40,10 @@ impl Installer {
             let message = format!("{:?} has no Python that is kept warm", definition.base);
             return Err(Rejection::new("modules", message, "leave them out, or take the base python").into());
         }
+        if definition.compile.is_some() && base.declared.as_ref().is_none_or(|base| base.compile.is_none()) {
+            let message = format!("programs of {:?} are not compiled", definition.base);
+            return Err(Rejection::new("compile", message, "leave it out, or take a base such as c").into());
+        }
         let store = self.templates();
         let mut layers = Vec::new();
         if !wanted.is_empty() {
@@ -69,8 +73,8 @@ impl Installer {
         tell: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Option<PackageLayer>, NotReady> {
         let image = self.image_of(base, layers)?;
-        let hosts = definition.setup_egress.clone().map(|egress| egress.allow).unwrap_or_default();
-        let site = Site::open_on(self, image, &hosts, &definition.env).await?;
+        let egress = definition.setup_egress.clone().unwrap_or_default();
+        let site = Site::open_on(self, image, egress, &definition.env).await?;
         let made = self.work_in(&site, definition, tell).await;
         site.close();
         made
@@ -119,6 +123,7 @@ impl Installer {
             runtime: String::new(),
             packages: Vec::new(),
             template: definition.base.clone(),
+            most_bytes: self.settings().limits.disk_bytes,
         };
         let said = serde_json::to_string(definition).map_err(failed)?;
         let key = hex(&Sha256::digest(format!("files {}\n{said}", jiff::Timestamp::now())));
@@ -138,6 +143,10 @@ fn wanted(base: &Template, packages: &[String]) -> Result<Wanted, Rejection> {
     match first {
         Some(Language::JavaScript | Language::TypeScript) => {
             npm::parse_list(packages).map(Wanted::Node).map_err(|wrong| wrong.rejection("packages"))
+        }
+        Some(language) if language.is_declared() && !packages.is_empty() => {
+            let hint = "take the base python or node, or lay files down";
+            Err(Rejection::new("packages", format!("{language} has no packages"), hint))
         }
         Some(Language::Bash) if !packages.is_empty() => {
             let hint = "take the base python or node";

@@ -6,8 +6,10 @@
 //! <data directory>/template-layers/<name>/…             its layers, as image/packages.rs keeps them
 //! ```
 
+use super::declared::Declared;
 use super::{NotReady, Row, Template, Variable};
 use crate::image::packages::{PackageLayer, PackageStore};
+use crate::image::toolchain::ToolchainStore;
 use crate::image::vault::{check_name, entries, make_directory, read, remove_tree, write_file};
 use crate::image::{Image, ImageError};
 use crate::run::hex;
@@ -70,13 +72,20 @@ impl OwnTemplate {
 pub struct TemplateStore {
     directory: PathBuf,
     layers: PackageStore,
+    toolchains: ToolchainStore,
 }
 
 impl TemplateStore {
     /// Opens the store below `data_dir`. Creates nothing until something is built.
     pub fn open(data_dir: &Path, search: &OsStr) -> Self {
         let layers = PackageStore::of_directory(data_dir, "template-layers", search);
-        Self { directory: data_dir.join("definitions"), layers }
+        let toolchains = ToolchainStore::open(data_dir, search);
+        Self { directory: data_dir.join("definitions"), layers, toolchains }
+    }
+
+    /// What declared languages need.
+    pub fn toolchains(&self) -> &ToolchainStore {
+        &self.toolchains
     }
 
     /// Where layers are kept, by template.
@@ -227,6 +236,10 @@ impl Template {
             languages: base.languages,
             rehearsals: base.rehearsals,
             leave_out: base.leave_out,
+            declared: base.declared.map(|declared| Declared {
+                compile: definition.compile.clone().or(declared.compile),
+                ..declared
+            }),
             own: Some(Box::new(own)),
         })
     }

@@ -34,7 +34,7 @@ EntryKind = Literal["file", "directory", "link", "other"]
 FaultCode = Literal["isolation_failed", "interrupted", "image_unavailable", "resources_exhausted", "internal"]
 
 # A language that fireclay runs.
-Language = Literal["python", "bash", "javascript", "typescript"]
+Language = Literal["python", "bash", "javascript", "typescript", "c", "cpp", "rust", "go", "java", "ruby", "perl", "php", "r"]
 
 # One layer of the wall. A run's result names those that held and those that were missing.
 Layer = Literal[
@@ -611,7 +611,8 @@ class RunRequest(TypedDict, total=False):
     language: Optional[Language]
     """The language; absent means by `file_name`, or by the code's first line."""
     template: Optional[str]
-    """What its sandbox is made from; absent means the template of its language: `python`, `bash` or `node`."""
+    """What its sandbox is made from; absent means the template of its language: `python`, `bash`, `node`, or the one that is called
+    as the language is."""
     code: str
     """The program text."""
     file_name: Optional[str]

@@ -52,7 +52,8 @@ impl<'a> Served<'a> {
             ("--image", image != DEFAULT_NAME),
         ];
         if let Some((name, _)) = here.into_iter().find(|(_, said)| *said) {
-            let message = "packages are installed by a service, and this has it run here";
+            let message =
+                "packages are installed, and programs compiled, by a service, and this has it run here";
             return Err(Rejection::new(name, message, "leave it out").into());
         }
         let client = Client::to_serving(&local::start(settings)?, settings.api_key.clone())?;

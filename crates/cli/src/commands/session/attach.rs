@@ -65,7 +65,7 @@ pub fn attach(
     let prompt = match language {
         Language::Python => ">>> ",
         Language::Bash => "$ ",
-        Language::JavaScript | Language::TypeScript => "> ",
+        _ => "> ",
     };
     loop {
         let line = match editor.readline(prompt) {

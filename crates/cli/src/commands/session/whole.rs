@@ -8,7 +8,8 @@ pub fn wants_more(language: Language, typed: &str) -> bool {
     match language {
         Language::Python => python(typed),
         Language::Bash => bash(typed),
-        Language::JavaScript | Language::TypeScript => script(typed),
+        // What is declared has no session; braces are most languages'.
+        _ => script(typed),
     }
 }
 
