@@ -36,6 +36,8 @@ pub struct Lab {
     bridge: Option<String>,
     ports: Vec<u16>,
     servers: Vec<Option<Child>>,
+    /// Whether all connections are encrypted.
+    is_tls: bool,
 }
 
 /// A gateway or a worker that runs.
@@ -71,10 +73,16 @@ impl Lab {
     /// One server and one host, which is this machine.
     pub fn small(gateways: &[&str], workers: &[&str]) -> Self {
         let host = Host { namespace: None, cable: String::new(), address: "127.0.0.1".to_owned() };
-        Self::on(vec![host], None, gateways, workers)
+        Self::on((vec![host], None), false, gateways, workers)
     }
 
-    /// Three hosts, with a server on each.
+    /// The same, encrypted.
+    pub fn encrypted(gateways: &[&str], workers: &[&str]) -> Self {
+        let host = Host { namespace: None, cable: String::new(), address: "127.0.0.1".to_owned() };
+        Self::on((vec![host], None), true, gateways, workers)
+    }
+
+    /// Three hosts, with a server on each; all that they say to each other and to nodes is encrypted.
     pub fn three(gateways: &[&str], workers: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id() * 4 + NEXT.fetch_add(1, Ordering::Relaxed);
@@ -95,19 +103,45 @@ impl Lab {
             ip(&format!("-n {name} link set eth0 up"));
             Host { namespace: Some(name), cable, address }
         });
-        Self::on(hosts.collect(), Some(bridge), gateways, workers)
+        Self::on((hosts.collect(), Some(bridge)), true, gateways, workers)
     }
 
-    fn on(hosts: Vec<Host>, bridge: Option<String>, gateways: &[&str], workers: &[&str]) -> Self {
+    fn on(
+        (hosts, bridge): (Vec<Host>, Option<String>),
+        is_tls: bool,
+        gateways: &[&str],
+        workers: &[&str],
+    ) -> Self {
         let directory = TempDir::with_prefix_in("cluster-", fireclay_tests::run::target()).unwrap();
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let ports: Vec<u16> =
             hosts.iter().map(|host| if host.namespace.is_some() { 4222 } else { free() }).collect();
         let servers = hosts.iter().map(|_| None).collect();
-        let mut lab = Self { directory, hosts, bridge, ports, servers };
+        let mut lab = Self { directory, hosts, bridge, ports, servers, is_tls };
+        if is_tls {
+            lab.certify();
+        }
         lab.init(gateways, workers);
         (0..lab.hosts.len()).for_each(|n| lab.start_server(n));
         lab
+    }
+
+    /// An authority of the lab's own, and a certificate for all its hosts: one is the other side's client on a route.
+    fn certify(&self) {
+        let names =
+            self.hosts.iter().map(|host| format!("IP:{}", host.address)).collect::<Vec<_>>().join(",");
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+        let openssl = |words: &str| {
+            let output = Command::new("openssl").current_dir(self.path()).args(words.split(' ')).output();
+            let output = output.expect("openssl is installed");
+            assert!(output.status.success(), "openssl {words}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=lab"));
+        openssl(&format!("req -x509 {key} -keyout other.key -out other.pem -subj /CN=other"));
+        openssl(&format!(
+            "req -x509 -CA ca.pem -CAkey ca.key {key} -keyout server.key -out server.pem -subj /CN=server \
+             -addext subjectAltName={names} -addext basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth,clientAuth"
+        ));
     }
 
     /// `fireclay cluster init`, once more.
@@ -117,6 +151,13 @@ impl Lab {
         command.arg(self.path()).arg("--store").arg(self.path().join("store"));
         for (n, (host, port)) in self.hosts.iter().zip(&self.ports).enumerate() {
             command.args(["--server", &format!("n{}={}:{port}", n + 1, host.address)]);
+        }
+        if self.is_tls {
+            for (option, file) in
+                [("--tls-ca", "ca.pem"), ("--tls-cert", "server.pem"), ("--tls-key", "server.key")]
+            {
+                command.arg(option).arg(self.path().join(file));
+            }
         }
         command.args(gateways.iter().flat_map(|name| ["--gateway", name]));
         command.args(workers.iter().flat_map(|name| ["--worker", name]));
@@ -194,6 +235,18 @@ impl Lab {
 
     /// Starts a gateway, or returns what it says instead.
     pub fn try_gateway(&self, host: usize, name: &str, data: &Data, args: &[&str]) -> Result<Node, String> {
+        self.gateway_by(&self.urls(), host, name, data, args)
+    }
+
+    /// The same by servers that are named here.
+    pub fn gateway_by(
+        &self,
+        urls: &str,
+        host: usize,
+        name: &str,
+        data: &Data,
+        args: &[&str],
+    ) -> Result<Node, String> {
         let key_file = data.path().join("key");
         let (listen, key) = match &self.hosts[host].namespace {
             None => ("127.0.0.1:0".to_owned(), String::new()),
@@ -208,15 +261,20 @@ impl Lab {
             }
         };
         let credential = self.credential(&format!("gateway-{name}"));
-        let mut command = data.command(&["serve", "--listen", &listen, "--cluster", &self.urls()]);
+        let mut command = data.command(&["serve", "--listen", &listen, "--cluster", urls]);
         command.arg("--credentials").arg(credential).args(SMALL).args(args);
         Node::start(self.on_host(host, command), data, key)
     }
 
     /// Starts a worker.
     pub fn worker(&self, host: usize, name: &str, data: &Data, args: &[&str]) -> Node {
+        self.worker_by(&self.urls(), host, name, data, args)
+    }
+
+    /// The same by servers that are named here.
+    pub fn worker_by(&self, urls: &str, host: usize, name: &str, data: &Data, args: &[&str]) -> Node {
         let credential = self.credential(&format!("worker-{name}"));
-        let mut command = data.command(&["worker", "--cluster", &self.urls()]);
+        let mut command = data.command(&["worker", "--cluster", urls]);
         command.arg("--credentials").arg(credential).args(SMALL).args(args);
         let started = Node::start(self.on_host(host, command), data, String::new());
         started.unwrap_or_else(|said| panic!("{name} does not start: {said}"))
@@ -316,6 +374,14 @@ impl Node {
             assert!(Instant::now() < until, "{name} is {value:?} for too long");
             std::thread::yield_now();
         }
+    }
+
+    /// The memory that it has, without what it started.
+    pub fn resident_bytes(&self) -> u64 {
+        let id = self.child.as_ref().expect("it runs until it is dropped").id();
+        let text = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// Sends it a signal.

@@ -144,3 +144,23 @@ fn nodes_are_listed_cordoned_and_drained() {
     assert_eq!(nodes(&["uncordon", "g1"]).0, Some(0));
     assert_eq!(gateway.wait_until(&waits, "settled")["stdout"], "two\n");
 }
+
+#[test]
+fn a_gateway_that_is_told_to_end_leaves_runs_to_the_cluster() {
+    let lab = Lab::small(&["g1"], &["w1"]);
+    let few = ["--set", "cluster.worker=false", "--set", "drain_timeout_ms=100ms"];
+    let data = Data::fresh();
+    let gateway = lab.gateway(0, "g1", &data, &few);
+    let id = gateway.submit(&printing("after all"));
+    gateway.wait_for_metric("fireclay_cluster_waiting", |count| count == 1.0);
+    gateway.signal(rustix::process::Signal::TERM);
+    assert!(gateway.ended());
+    let _worker = lab.worker(0, "w1", &Data::fresh(), &[]);
+    let gateway = lab.gateway(0, "g1", &data, &few);
+    let settled = gateway.wait_until(&id, "settled");
+    assert_eq!(
+        (&settled["outcome"], &settled["stdout"]),
+        (&json!("completed"), &json!("after all\n")),
+        "{settled}"
+    );
+}

@@ -179,10 +179,27 @@ fn who_has_no_credential_is_nobody_and_a_workers_is_for_work() {
         "$KV.FC_NODES.g1",
         "$KV.FC_CONTROL.w1",
         "$KV.FC_META.schema",
+        // Connections to nodes, answers of others, where sessions are, and how others' ended.
+        "fc.down.w2.g1.x",
+        "fc.up.w2.g1.x",
+        "$KV.FC_SESSIONS.at.ses_x",
+        "$KV.FC_SESSIONS.end.w2.ses_x",
     ] {
         worker.cannot_publish(subject);
     }
-    for subject in [">", "fc.>", "fc.runs.>", "fc.res.>", "fc.ev.>", "_INBOX.>", "_INBOX_g1.>", "$JS.>"] {
+    for subject in [
+        ">",
+        "fc.>",
+        "fc.runs.>",
+        "fc.res.>",
+        "fc.ev.>",
+        "_INBOX.>",
+        "_INBOX_g1.>",
+        "$JS.>",
+        "fc.down.>",
+        "fc.down.w2.>",
+        "fc.up.>",
+    ] {
         worker.cannot_hear(subject);
     }
     // Administration.
@@ -205,6 +222,8 @@ fn who_has_no_credential_is_nobody_and_a_workers_is_for_work() {
     // The controls: what each may.
     let beats = worker.request("$KV.FC_NODES.w1", "{}").unwrap();
     assert!(String::from_utf8_lossy(&beats.payload).contains("\"stream\":\"KV_FC_NODES\""));
+    let ends = worker.request("$KV.FC_SESSIONS.end.w1.ses_x", "{}").unwrap();
+    assert!(String::from_utf8_lossy(&ends.payload).contains("\"stream\":\"KV_FC_SESSIONS\""));
     let operator = Attacker::with(&lab, "operator-operator");
     assert_eq!(count(&operator, "FC_RUNS"), 0);
     let purged = operator.request("$JS.API.STREAM.PURGE.FC_RUNS", "").unwrap();
@@ -332,6 +351,71 @@ fn a_run_is_settled_once_by_who_had_it_and_given_up_in_the_end() {
     );
     wait_for_count(&operator, "FC_DEAD", dead + 1);
     assert_eq!(gateway.run(&printing("healthy"))["stdout"], "healthy\n");
+}
+
+/// CL-06: a credential is for one process. The later one goes on; the one before it ends, and says why.
+#[test]
+fn of_two_with_one_credential_one_goes_on() {
+    let lab = Lab::small(&["g1"], &["w1"]);
+    let gateway = lab.gateway(0, "g1", &Data::fresh(), &AWAY);
+    let (one, two) = (Data::fresh(), Data::fresh());
+    let first = lab.worker(0, "w1", &one, &[]);
+    assert_eq!(gateway.run(&printing("first"))["stdout"], "first\n", "the control: alone it works");
+    let second = lab.worker(0, "w1", &two, &[]);
+    assert!(!first.ended(), "it ends, and not well");
+    assert!(one.said().contains("another process has joined as w1"), "{}", one.said());
+    assert_eq!(gateway.run(&printing("second"))["stdout"], "second\n");
+    second.signal(Signal::TERM);
+    assert!(second.ended());
+}
+
+/// A connection that no gateway signed for this node, lately, is not answered.
+#[test]
+fn a_connection_is_a_gateways_to_open() {
+    let lab = Lab::small(&["g1", "g2"], &["w1"]);
+    let gateway = lab.gateway(0, "g1", &Data::fresh(), &AWAY);
+    let _node = lab.worker(0, "w1", &Data::fresh(), &[]);
+    gateway.run(&printing("it works"));
+    // One whose process is not there: it would end connections that it does not know.
+    let sender = Attacker::with(&lab, "gateway-g2");
+    let thief = Attacker::with(&lab, "worker-w1").identity;
+    let ask = |signer: &Identity, key: &str, node: &str, age_ms: i64| {
+        let subject = format!("fc.down.w1.g2.{key}");
+        let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+        let opening = json!({ "schema": 1, "gateway": "g2", "node": node, "issued_ms": now - age_ms, "caller":
+            json!({ "tenant": "local", "actor": "local", "ceiling": {}, "concurrency": 1, "waiting": 1, "rate_per_minute": 0,
+                "allow_missing": [] }).to_string() });
+        let text = opening.to_string();
+        let signed = format!("fireclay link 1\n{subject}\n{text}");
+        let signature = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            signer.sign(signed.as_bytes()),
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert(SIGNATURE, signature.as_str());
+        let mut answers =
+            sender.runtime.block_on(sender.client.subscribe(format!("fc.up.w1.g2.{key}"))).unwrap();
+        let frame =
+            |kind: u8, number: u64, bytes: &[u8]| [&[kind][..], &number.to_le_bytes(), bytes].concat();
+        sender.publish(&subject, headers, frame(0, 0, text.as_bytes()));
+        let request = b"GET /v1/sessions HTTP/1.1\r\nhost: x\r\n\r\n";
+        sender.publish(&subject, HeaderMap::new(), frame(1, 1, request));
+        // Either an answer, or the word that there is no such connection.
+        sender.runtime.block_on(async {
+            loop {
+                let answer = answers.next().await.unwrap();
+                match answer.payload[0] {
+                    1 => return String::from_utf8_lossy(&answer.payload[9..]).starts_with("HTTP/1.1 200"),
+                    4 => return false,
+                    _ => {}
+                }
+            }
+        })
+    };
+    assert!(ask(&sender.identity, "good", "w1", 0), "the control");
+    assert!(!ask(&thief, "forged", "w1", 0));
+    assert!(!ask(&sender.identity, "other", "w2", 0));
+    assert!(!ask(&sender.identity, "old", "w1", 120_000));
 }
 
 /// CL-13: what runs on a worker does not reach the bus, and this machine does.

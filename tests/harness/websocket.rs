@@ -27,14 +27,18 @@ pub enum Next {
 impl Wire {
     /// Opens one, or returns the status that was answered instead.
     pub fn open(server: &Server, path: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
-        let mut request =
-            server.url(path).replacen("http", "ws", 1).into_client_request().expect("an address");
+        Self::open_at(&server.url(path), server.connect(), headers)
+    }
+
+    /// The same at any address, over a connection to it.
+    pub fn open_at(url: &str, stream: TcpStream, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        let mut request = url.replacen("http", "ws", 1).into_client_request().expect("an address");
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
             request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a value"));
         }
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-        match tungstenite::client::client_with_config(request, server.connect(), Some(config)) {
+        match tungstenite::client::client_with_config(request, stream, Some(config)) {
             Ok((socket, _)) => Ok(Self { socket }),
             Err(HandshakeError::Failure(Error::Http(answer))) => Err(answer.status().as_u16()),
             Err(error) => panic!("{error}"),

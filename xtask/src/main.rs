@@ -57,6 +57,12 @@ enum Task {
         #[arg(default_value_t = 20_000)]
         runs: usize,
     },
+    /// Measure what a cluster costs and gives, and write `bench/CLUSTER.md`
+    ClusterBench {
+        /// How many runs each figure is made from
+        #[arg(default_value_t = 100)]
+        runs: usize,
+    },
     /// Have one large batch answered by a service, and show that it is whole, in order, and leaves nothing
     Batch {
         /// How many items
@@ -80,6 +86,7 @@ fn main() -> anyhow::Result<()> {
         Task::Crashes { times } => proofs::crashes(times),
         Task::Kills { times } => proofs::kills(times),
         Task::Chaos { runs } => proofs::chaos(runs),
+        Task::ClusterBench { runs } => proofs::cluster_bench(runs),
         Task::Batch { items } => proofs::batch(items),
         Task::Bench { arguments } => measure::measure(&arguments),
     }

@@ -19,6 +19,17 @@ pub fn chaos(runs: usize) -> anyhow::Result<()> {
     prove("FIRECLAY_CHAOS", runs, "cluster::chaos")
 }
 
+/// Builds everything, then measures a cluster with `runs` for each figure.
+pub fn cluster_bench(runs: usize) -> anyhow::Result<()> {
+    let page = root()?.join("bench/CLUSTER.md");
+    prove_with(
+        &[("FIRECLAY_FIGURES_PAGE", page.display().to_string())],
+        "FIRECLAY_FIGURES",
+        runs,
+        "cluster::figures",
+    )
+}
+
 /// Builds everything, then has one batch of `items` answered and looks for what it left.
 pub fn batch(items: usize) -> anyhow::Result<()> {
     prove("FIRECLAY_BATCH", items, "api::batches::residue")
@@ -26,9 +37,15 @@ pub fn batch(items: usize) -> anyhow::Result<()> {
 
 /// Runs one test alone, with the variable that it takes its size from.
 fn prove(variable: &str, size: usize, test: &str) -> anyhow::Result<()> {
+    prove_with(&[], variable, size, test)
+}
+
+/// The same, with more variables.
+fn prove_with(more: &[(&str, String)], variable: &str, size: usize, test: &str) -> anyhow::Result<()> {
     let cargo = |args: &[&str]| {
         let mut command = Command::new("cargo");
         command.current_dir(root()?).args(args).env(variable, size.to_string());
+        command.envs(more.iter().map(|(name, value)| (name, value)));
         let status = command.status()?;
         ensure!(status.success(), "cargo {}: {status}", args.join(" "));
         anyhow::Ok(())

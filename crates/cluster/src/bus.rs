@@ -65,6 +65,14 @@ pub enum ClusterError {
         /// What is needed.
         wanted: &'static str,
     },
+    /// Another process uses this credential.
+    #[error(
+        "another process has joined as {name} since this one did: a credential is for one process, so this one ends"
+    )]
+    Twin {
+        /// Whose credential it is.
+        name: String,
+    },
     /// NATS refused something, or did not answer in time.
     #[error("{doing}: {what}")]
     Nats {

@@ -1,7 +1,9 @@
 //! Streams, buckets and consumers: made by the first gateway, found by all others.
 
 use crate::bus::{Bus, ClusterError, check_schema, failed};
-use crate::names::{self, BLOBS, CLAIMS, CONTROL, DEAD, META, NODES, PRIORITIES, RESULTS, RUNS, SCHEMA};
+use crate::names::{
+    self, BLOBS, CLAIMS, CONTROL, DEAD, META, NODES, PRIORITIES, RESULTS, RUNS, SCHEMA, SESSIONS,
+};
 use crate::nodes::NODE_TTL;
 use crate::{DELIVERIES_MAX, LEASE};
 use async_nats::jetstream::consumer::{AckPolicy, pull};
@@ -13,6 +15,8 @@ use std::time::Duration;
 pub const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// How long results and bodies wait for a gateway that is away.
 pub const KEEP: Duration = Duration::from_secs(24 * 3600);
+/// How long it is known where a session is or how it ended; told again when it is given more time.
+const KEEP_SESSIONS: Duration = Duration::from_secs(31 * 24 * 3600);
 /// How long what was given up can be looked at.
 const KEEP_DEAD: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Of such things, at most.
@@ -50,6 +54,7 @@ async fn try_make(bus: &Bus) -> Result<(), ClusterError> {
     check_schema(&found.unwrap_or_default())?;
     bucket(bus, NODES, NODE_TTL, replicas).await?;
     bucket(bus, CONTROL, Duration::ZERO, replicas).await?;
+    bucket(bus, SESSIONS, KEEP_SESSIONS, replicas).await?;
     for config in streams(replicas) {
         let doing = failed(format!("make the stream {}", config.name));
         bus.js.get_or_create_stream(config).await.map_err(doing)?;

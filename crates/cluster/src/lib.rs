@@ -3,15 +3,17 @@
 //! No scheduler, election or membership of our own: a work-queue stream holds runs until they are settled, and gives those of a dead
 //! node to another. Knows no sandbox and no HTTP; a node's hands come by the trait [`worker::Hands`].
 //! Reading order: [`names`] (streams and subjects), [`work`] (what is signed), [`gateway`] (sends and settles), [`worker`] (pulls and
-//! runs), [`setup`] (what `fireclay cluster init` writes).
+//! runs), [`link`] and [`sessions`] (what stays on one node, reached from all), [`setup`] (what `fireclay cluster init` writes).
 
 pub mod body;
 pub mod bus;
 pub mod gateway;
 pub mod identity;
 pub mod layout;
+pub mod link;
 pub mod names;
 pub mod nodes;
+pub mod sessions;
 pub mod setup;
 pub mod work;
 pub mod worker;
@@ -19,8 +21,10 @@ pub mod worker;
 pub use bus::{Bus, ClusterError};
 pub use gateway::{Away, Gateway, News};
 pub use identity::{Identity, Role};
+pub use link::{Door, Links, Opening};
 pub use names::Name;
 pub use nodes::{Node, NodeState};
+pub use sessions::{Directory, End, Placed, Standing};
 pub use work::{Happening, Task};
 pub use worker::{Doing, Hands, Worker};
 

@@ -24,6 +24,8 @@ pub const META: &str = "FC_META";
 pub const NODES: &str = "FC_NODES";
 /// Key-value bucket of what operators said to nodes.
 pub const CONTROL: &str = "FC_CONTROL";
+/// Key-value bucket of where sessions are, which gateways write, and how they ended, which their nodes write.
+pub const SESSIONS: &str = "FC_SESSIONS";
 
 /// Longest name.
 const NAME_BYTES_MAX: usize = 64;
@@ -141,6 +143,32 @@ pub fn key(bucket: &str, key: &str) -> String {
 /// The stream of a key-value bucket (NATS ADR-8).
 pub fn bucket_stream(bucket: &str) -> String {
     format!("KV_{bucket}")
+}
+
+/// Where a gateway speaks on a connection to a node.
+pub fn down(node: &Name, gateway: &Name, link: &str) -> String {
+    format!("fc.down.{node}.{gateway}.{link}")
+}
+
+/// Where the node speaks on it.
+pub fn up(node: &Name, gateway: &Name, link: &str) -> String {
+    format!("fc.up.{node}.{gateway}.{link}")
+}
+
+/// Where all connections to a node are heard.
+pub fn downs(node: &Name) -> String {
+    format!("fc.down.{node}.>")
+}
+
+/// Where answers on all connections of a gateway are heard.
+pub fn ups(gateway: &Name) -> String {
+    format!("fc.up.*.{gateway}.*")
+}
+
+/// Where the other side of a connection speaks.
+pub fn other_way(subject: &str) -> Option<String> {
+    let down = subject.strip_prefix("fc.down.").map(|rest| format!("fc.up.{rest}"));
+    down.or_else(|| Some(format!("fc.down.{}", subject.strip_prefix("fc.up.")?)))
 }
 
 /// The n-th part of a subject.

@@ -2,6 +2,7 @@
 
 use crate::bus::{Bus, ClusterError, failed};
 use crate::names::{self, CONTROL, NODES, Name};
+use async_nats::HeaderMap;
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -10,6 +11,10 @@ use std::time::Duration;
 pub const NODE_TTL: Duration = Duration::from_secs(15);
 /// How often a node says how it is, and looks what is wanted of it.
 pub const BEAT: Duration = Duration::from_secs(2);
+/// A node whose word reached no server for so long ends its sessions.
+pub const HOLD: Duration = Duration::from_secs(15);
+/// A node of which gateways heard nothing for so long has lost its sessions: longer than [`HOLD`], by more than clocks drift in it.
+pub const LOST: Duration = Duration::from_secs(20);
 
 /// What a node does with new runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,17 +58,56 @@ pub struct Node {
     pub running: usize,
     /// Runs that wait on it for one.
     pub queued: usize,
+    /// Sessions that are open on it.
+    #[serde(default)]
+    pub sessions: usize,
+    /// Sessions that may be.
+    #[serde(default)]
+    pub sessions_max: usize,
+    /// When its process began, milliseconds since 1970: sessions of the process before it are no more.
+    #[serde(default)]
+    pub started_ms: i64,
     /// When it said this, milliseconds since 1970 by its own clock.
     pub at_ms: i64,
 }
 
-/// Says how this node is.
-pub(crate) async fn beat(bus: &Bus, node: &Node) -> Result<(), ClusterError> {
+/// «wrong last sequence» (nats-server, `errors.json`: JSStreamWrongLastSequenceErrF).
+const WRONG_LAST: u64 = 10_071;
+
+/// Says how this node is, after its own last word, whose place in the stream is `last`. A word that came between is another process's
+/// with this credential: the one that began later goes on.
+pub(crate) async fn beat(bus: &Bus, node: &Node, last: &mut Option<u64>) -> Result<(), ClusterError> {
+    let doing = "tell how this node is";
     let subject = names::key(NODES, bus.identity.name.as_str());
     let text = serde_json::to_vec(node).expect("a node is JSON");
-    // Not waited for: the next one comes soon.
-    bus.client.publish(subject, text.into()).await.map_err(failed("tell how this node is"))
+    let mut headers = HeaderMap::new();
+    if let Some(last) = *last {
+        headers.insert("Nats-Expected-Last-Subject-Sequence", last.to_string().as_str());
+    }
+    let answer = bus.client.request_with_headers(subject.clone(), headers, text.into()).await;
+    let answer = answer.map_err(failed(doing))?;
+    let answer: serde_json::Value = serde_json::from_slice(&answer.payload).map_err(failed(doing))?;
+    // A refusal has a place too, which is 0.
+    match (&answer["error"]["err_code"], answer["seq"].as_u64()) {
+        (serde_json::Value::Null, Some(place)) => {
+            *last = Some(place);
+            return Ok(());
+        }
+        (code, _) if code.as_u64() == Some(WRONG_LAST) => {}
+        _ => return Err(failed(doing)(answer)),
+    }
+    let there = bus.last(&names::bucket_stream(NODES), &subject).await?;
+    let there = there.and_then(|text| serde_json::from_slice::<Node>(&text).ok());
+    if there.is_some_and(|there| there.started_ms != node.started_ms) {
+        return Err(ClusterError::Twin { name: bus.identity.name.to_string() });
+    }
+    // Ours was forgotten meanwhile, or its answer was lost.
+    *last = None;
+    Err(failed(doing)("the word before it is gone"))
 }
+
+const _: () =
+    assert!(LOST.as_millis() > HOLD.as_millis() + 2 * BEAT.as_millis(), "who is lost knows it first");
 
 /// What operators want of this node.
 pub(crate) async fn wanted(bus: &Bus) -> Result<NodeState, ClusterError> {

@@ -190,11 +190,14 @@ fn publishes(role: Role, name: &Name) -> Vec<String> {
                 format!("fc.ev.{name}.>"),
                 format!("fc.out.{name}.>"),
                 format!("fc.dead.{name}.*"),
+                format!("fc.up.{name}.>"),
+                format!("$KV.FC_SESSIONS.end.{name}.*"),
                 "fc.claim.*".to_owned(),
                 format!("$KV.FC_NODES.{name}"),
                 "$JS.API.DIRECT.GET.FC_BLOBS.fc.in.>".to_owned(),
                 "$JS.API.DIRECT.GET.KV_FC_META.$KV.FC_META.schema".to_owned(),
                 format!("$JS.API.DIRECT.GET.KV_FC_CONTROL.$KV.FC_CONTROL.{name}"),
+                format!("$JS.API.DIRECT.GET.KV_FC_NODES.$KV.FC_NODES.{name}"),
             ]);
             allowed
         }
@@ -205,8 +208,14 @@ fn publishes(role: Role, name: &Name) -> Vec<String> {
 fn subscribes(role: Role, name: &Name) -> Vec<String> {
     let own = format!("_INBOX_{name}.>");
     match role {
-        Role::Gateway => vec![own, format!("fc.ev.*.{name}.*"), "fc.cancel.*".to_owned()],
-        Role::Worker => vec![own, "fc.cancel.*".to_owned()],
+        Role::Gateway => vec![
+            own,
+            format!("fc.ev.*.{name}.*"),
+            "fc.cancel.*".to_owned(),
+            format!("fc.down.{name}.>"),
+            format!("fc.up.*.{name}.*"),
+        ],
+        Role::Worker => vec![own, "fc.cancel.*".to_owned(), format!("fc.down.{name}.>")],
         Role::Operator => vec!["_INBOX.>".to_owned(), own],
     }
 }

@@ -17,7 +17,7 @@ pub const SIGNATURE: &str = "Fireclay-Signature";
 const RUN_DOMAIN: &str = "fireclay run 1";
 const CANCEL_DOMAIN: &str = "fireclay cancel 1";
 /// Clocks of nodes may differ by so much.
-const SKEW_MS: i64 = 60_000;
+pub(crate) const SKEW_MS: i64 = 60_000;
 
 /// A run as a worker does it: all that the local way of it needs, too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

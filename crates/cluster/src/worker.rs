@@ -1,11 +1,11 @@
 //! A node that runs: pulls as many runs as it has room for, renews their leases while they run, settles them, and stops what it may
 //! have lost.
 
-use crate::body::{self, Body, Place, framed};
+use crate::body::{self, Place};
 use crate::bus::{Bus, ClusterError, Stored, failed};
-use crate::names::{self, CANCELS, NODES, Name, PRIORITIES, RUNS, SCHEMA};
-use crate::nodes::{self, BEAT, Node, NodeState};
-use crate::work::{Cancel, Envelope, Happening, Outcome, SIGNATURE, Task, Told};
+use crate::names::{self, CANCELS, NODES, PRIORITIES, RUNS};
+use crate::nodes::{self, BEAT, HOLD, Node, NodeState};
+use crate::work::{Cancel, Envelope, Happening, SIGNATURE, Task};
 use crate::{DELIVERIES_MAX, now_ms};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::PullConsumer;
@@ -21,13 +21,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::AbortHandle;
 
 mod lease;
+mod telling;
 
 /// How long one question for runs stands.
 const PULL: Duration = Duration::from_secs(5);
-/// Between two looks whether there is room, if nobody says so.
-const LOOK: Duration = Duration::from_millis(25);
 /// After a failure of the bus.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -61,6 +61,10 @@ pub trait Hands: Send + Sync + 'static {
     fn released(&self) -> Later<'_, ()>;
     /// Begins a run.
     fn begin<'a>(&'a self, envelope: &'a Envelope, task: Task) -> Later<'a, Result<Doing, Fault>>;
+    /// Sessions that are open here, and how many may be.
+    fn sessions(&self) -> (usize, usize);
+    /// Ends all sessions: nobody heard of this node for so long that others take them for lost.
+    fn cut_off(&self);
     /// Where the artifacts of a settled run lie: the n-th of its result is the file `n` there.
     fn artifacts(&self, run: &RunId) -> PathBuf;
 }
@@ -80,12 +84,17 @@ pub struct Worker {
     bus: Bus,
     hands: Arc<dyn Hands>,
     is_gateway: bool,
+    /// Whether it does runs; a gateway may not.
+    does_runs: bool,
+    started_ms: i64,
     state: watch::Sender<NodeState>,
     /// Whether this process was told to end: what operators say does not matter any more.
     leaving: watch::Sender<bool>,
     /// Runs that it has, and what tells each that it was taken back.
     held: Mutex<HashMap<RunId, Arc<Notify>>>,
     changed: watch::Sender<usize>,
+    /// Ends what says how this node is.
+    beating: Mutex<Option<AbortHandle>>,
 }
 
 impl std::fmt::Debug for Worker {
@@ -96,12 +105,28 @@ impl std::fmt::Debug for Worker {
 
 impl Worker {
     /// Joins the cluster; waits for the first gateway of it, which makes what there is.
-    pub async fn join(bus: Bus, hands: Arc<dyn Hands>, is_gateway: bool) -> Result<Arc<Self>, ClusterError> {
+    pub async fn join(
+        bus: Bus,
+        hands: Arc<dyn Hands>,
+        (is_gateway, does_runs): (bool, bool),
+    ) -> Result<Arc<Self>, ClusterError> {
         bus.wait_for_schema().await?;
+        let started_ms = now_ms();
         let (state, leaving, changed) =
             (watch::channel(NodeState::Ready).0, watch::channel(false).0, watch::channel(0).0);
-        let held = Mutex::default();
-        Ok(Arc::new(Self { bus, hands, is_gateway, state, leaving, held, changed }))
+        let (held, beating) = (Mutex::default(), Mutex::default());
+        Ok(Arc::new(Self {
+            bus,
+            hands,
+            is_gateway,
+            does_runs,
+            started_ms,
+            state,
+            leaving,
+            held,
+            changed,
+            beating,
+        }))
     }
 
     /// Takes no runs from now on; [`Worker::work`] returns when it has none any more.
@@ -110,19 +135,34 @@ impl Worker {
         self.state.send_replace(NodeState::Draining);
     }
 
-    /// Works until it is drained, by [`Worker::drain`] or by an operator.
+    /// Works until it is drained, by [`Worker::drain`] or by an operator, or until another process has its name. Says how it is until
+    /// [`Worker::leave`].
     pub async fn work(self: Arc<Self>) -> Result<(), ClusterError> {
         let cancels = self.bus.client.subscribe(CANCELS).await.map_err(failed("listen"))?;
         let hearing = tokio::spawn(self.clone().hear(cancels));
-        let beating = tokio::spawn(self.clone().beat());
-        let pulling = PRIORITIES.map(|priority| tokio::spawn(self.clone().pull(priority)));
-        for pulling in pulling {
-            drop(pulling.await);
-        }
-        self.left().await;
-        beating.abort();
+        let mut beating = tokio::spawn(self.clone().beat());
+        *self.beating.lock().unwrap_or_else(PoisonError::into_inner) = Some(beating.abort_handle());
+        let mut pulling = tokio::spawn(self.clone().pull_all());
+        let twin = tokio::select! {
+            twin = &mut beating => Some(twin),
+            done = &mut pulling => done.map(|()| None).map_err(failed("pull runs"))?,
+        };
         hearing.abort();
-        // It is gone from the list at once.
+        pulling.abort();
+        let Some(twin) = twin else { return Ok(()) };
+        drop(self.beating.lock().unwrap_or_else(PoisonError::into_inner).take());
+        // What it has is another's to do, and its place in the list another's to leave.
+        self.drain();
+        self.hands.cut_off();
+        Err(twin.map_err(failed("tell how this node is"))?)
+    }
+
+    /// Leaves the list of nodes at once. To be called when its sessions have ended, so that nobody takes them for lost.
+    pub async fn leave(&self) -> Result<(), ClusterError> {
+        let beating = self.beating.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Else it was never there, or another is.
+        let Some(beating) = beating else { return Ok(()) };
+        beating.abort();
         let gone = names::key(NODES, self.bus.identity.name.as_str());
         let mut headers = HeaderMap::new();
         headers.insert("KV-Operation", "PURGE");
@@ -130,6 +170,19 @@ impl Worker {
         let gone = self.bus.client.publish_with_headers(gone, headers, Vec::new().into()).await;
         gone.map_err(failed("leave"))?;
         self.bus.client.flush().await.map_err(failed("leave"))
+    }
+
+    /// Takes runs until it is drained; returns when it has none any more.
+    async fn pull_all(self: Arc<Self>) {
+        if self.does_runs {
+            let pulling = PRIORITIES.map(|priority| tokio::spawn(self.clone().pull(priority)));
+            for pulling in pulling {
+                drop(pulling.await);
+            }
+        } else {
+            drop(self.leaving.subscribe().wait_for(|leaving| *leaving).await);
+        }
+        self.left().await;
     }
 
     /// Returns when it has no runs.
@@ -145,23 +198,40 @@ impl Worker {
     /// How this node is.
     fn node(&self) -> Node {
         let Load { places, running, queued } = self.hands.load();
+        let (sessions, sessions_max) = self.hands.sessions();
         Node {
             name: self.bus.identity.name.clone(),
             gateway: self.is_gateway,
-            worker: true,
+            worker: self.does_runs,
             state: *self.state.borrow(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             places,
             running,
             queued,
+            sessions,
+            sessions_max,
+            started_ms: self.started_ms,
             at_ms: now_ms(),
         }
     }
 
-    async fn beat(self: Arc<Self>) {
+    /// Says how this node is, for as long as it is the only one of its name.
+    async fn beat(self: Arc<Self>) -> ClusterError {
+        // Until when others take its sessions for open: from when a word was sent that came through. The clock goes on while this
+        // process is stopped.
+        let mut came_through = tokio::time::Instant::now();
+        let mut last = None;
         loop {
-            if let Err(error) = nodes::beat(&self.bus, &self.node()).await {
-                eprintln!("fireclay: {error}");
+            let sent = tokio::time::Instant::now();
+            let told = nodes::beat(&self.bus, &self.node(), &mut last).await;
+            // Looked at first: a word that comes through after all saves nothing that others took for lost.
+            if came_through.elapsed() > HOLD {
+                self.hands.cut_off();
+            }
+            match told {
+                Ok(()) => came_through = sent,
+                Err(twin @ ClusterError::Twin { .. }) => return twin,
+                Err(error) => eprintln!("fireclay: {error}"),
             }
             let wanted = nodes::wanted(&self.bus).await;
             let is_leaving = *self.leaving.borrow();
@@ -203,20 +273,26 @@ impl Worker {
             let now = *state.borrow_and_update();
             match now {
                 NodeState::Ready => {}
-                NodeState::Draining => return,
-                NodeState::Cordoned => {
+                NodeState::Draining if !self.is_gateway || *self.leaving.borrow() => return,
+                // A gateway ends when its process is told to, not before.
+                NodeState::Cordoned | NodeState::Draining => {
                     drop(state.changed().await);
                     continue;
                 }
             }
+            // Registered before the look, so that no change falls between.
+            let mut changed = self.changed.subscribe();
+            let released = self.hands.released();
             let room = self.room(priority);
             if room == 0 {
                 tokio::select! {
-                    () = self.hands.released() => {}
-                    () = tokio::time::sleep(LOOK) => {}
+                    () = released => {}
+                    changed = changed.changed() => drop(changed),
+                    changed = state.changed() => drop(changed),
                 }
                 continue;
             }
+            drop(released);
             if let Err(error) = self.pull_some(priority, room, &mut consumer, &mut state).await {
                 eprintln!("fireclay: {error}");
                 consumer = None;
@@ -395,69 +471,6 @@ impl Worker {
             }
             tokio::time::sleep(PAUSE).await;
         }
-    }
-
-    async fn tell(&self, envelope: &Envelope, delivery: i64, happening: Happening) {
-        let subject = names::event(&self.bus.identity.name, &envelope.gateway, &envelope.run);
-        let told = Told { token: envelope.token.clone(), epoch: envelope.epoch, delivery, happening };
-        let text = serde_json::to_vec(&told).expect("what happens is JSON");
-        // Who does not hear it finds it in the result.
-        drop(self.bus.client.publish(subject, text.into()).await);
-    }
-
-    async fn settle(&self, envelope: &Envelope, delivery: i64, body: &[u8]) -> Result<(), ClusterError> {
-        let worker: &Name = &self.bus.identity.name;
-        let described = Body::of(body);
-        body::put(&self.bus, Place::Out(worker), &described, body).await?;
-        let outcome = Outcome {
-            schema: SCHEMA,
-            run: envelope.run.clone(),
-            worker: worker.clone(),
-            epoch: envelope.epoch,
-            delivery,
-            token: envelope.token.clone(),
-            body: described,
-        };
-        let inline = if outcome.body.is_inline() { body } else { b"" };
-        let text = serde_json::to_vec(&outcome).expect("an outcome is JSON");
-        let subject = names::result(worker, &envelope.gateway, &envelope.run, delivery);
-        let id = format!("{}.{}.{delivery}", envelope.run, envelope.epoch);
-        // One that is there is ours: nobody else may write there.
-        self.bus.store(subject, &id, HeaderMap::new(), framed(&text, inline)).await.map(drop)
-    }
-
-    /// The ending as JSON, and its artifacts. What cannot travel is a fault.
-    async fn body_of(&self, ending: Ending) -> Vec<u8> {
-        let fault = match ending {
-            Ending::Fault(fault) => fault,
-            Ending::Result(result) => match self.body_of_result(result).await {
-                Ok(body) => return body,
-                Err(fault) => fault,
-            },
-        };
-        let text = serde_json::to_vec(&Ending::Fault(fault)).expect("a fault is JSON");
-        framed(&text, b"")
-    }
-
-    async fn body_of_result(&self, result: Box<RunResult>) -> Result<Vec<u8>, Fault> {
-        let total = result.artifacts.iter().map(|artifact| artifact.bytes).sum::<u64>();
-        let (count, directory) = (result.artifacts.len(), self.hands.artifacts(&result.id));
-        let text = serde_json::to_vec(&Ending::Result(result));
-        let text = text.map_err(|error| Fault::new(FaultCode::Internal, error.to_string()))?;
-        if text.len() as u64 + total + 4 > body::BODY_MAX as u64 {
-            let message =
-                format!("{total} bytes of files were left, and {} travel between nodes", body::BODY_MAX);
-            let fault = Fault::new(FaultCode::ResourcesExhausted, message);
-            return Err(Fault { retry_safe: false, ..fault });
-        }
-        let mut files = Vec::new();
-        for index in 0..count {
-            let file = tokio::fs::read(directory.join(index.to_string())).await;
-            let file =
-                file.map_err(|error| Fault::new(FaultCode::Internal, format!("an artifact: {error}")))?;
-            files.extend(file);
-        }
-        Ok(framed(&text, &files))
     }
 }
 

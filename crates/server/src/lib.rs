@@ -128,6 +128,9 @@ pub async fn serve(
         take_back_all(&service).await;
         service.sessions.end_all("the service ended in order");
         drop(tokio::time::timeout(patience, service.sessions.empty()).await);
+        if let Some(elsewhere) = service.elsewhere.get() {
+            drop(tokio::time::timeout(patience, elsewhere.leave(&service)).await);
+        }
         if let Some((sending, end)) = sending {
             end.cancel();
             drop(tokio::time::timeout(patience, sending).await);
@@ -157,10 +160,11 @@ async fn listen_for_ports(service: &Service) -> Result<Option<(TcpListener, Base
     Ok(Some((listener, base)))
 }
 
-/// Takes back every run that is on its way; returns when what became of them is in the store.
+/// Takes back every run that is on its way here; returns when what became of them is in the store. What other nodes have goes on: the
+/// service that follows hears what became of it.
 async fn take_back_all(service: &Service) {
-    service.live.all().iter().for_each(|run| run.cancel());
-    service.live.empty().await;
+    service.live.all().iter().filter(|run| !run.goes_on()).for_each(|run| run.cancel());
+    service.live.empty_but_elsewhere().await;
 }
 
 /// How often old records are looked for.

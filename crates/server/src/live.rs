@@ -157,6 +157,12 @@ impl LiveRun {
         }
     }
 
+    /// Whether other nodes have it, so that it goes on when this service ends. A part of a batch ends with its batch.
+    pub fn goes_on(&self) -> bool {
+        let canceller = self.canceller.lock().unwrap_or_else(PoisonError::into_inner);
+        self.judge.is_none() && matches!(*canceller, Some(TakeBack::There(_)))
+    }
+
     /// Records that something happened.
     pub fn push(&self, kind: &str, data: Value) {
         let mut log = self.log();
@@ -261,18 +267,27 @@ impl Live {
     pub fn remove(&self, id: &str) {
         let mut runs = self.runs();
         runs.remove(id);
-        if runs.is_empty() {
+        if runs.is_empty() || runs.values().all(|run| run.goes_on()) {
             self.emptied.notify_waiters();
         }
     }
 
     /// Returns when there is none.
     pub async fn empty(&self) {
+        self.wait_until(BTreeMap::is_empty).await;
+    }
+
+    /// Returns when other nodes have all that there are.
+    pub async fn empty_but_elsewhere(&self) {
+        self.wait_until(|runs| runs.values().all(|run| run.goes_on())).await;
+    }
+
+    async fn wait_until(&self, done: impl Fn(&BTreeMap<String, Arc<LiveRun>>) -> bool) {
         loop {
             let mut emptied = std::pin::pin!(self.emptied.notified());
             // Registered before the look, so that no change falls between.
             emptied.as_mut().enable();
-            if self.runs().is_empty() {
+            if done(&self.runs()) {
                 return;
             }
             emptied.await;

@@ -4,7 +4,7 @@
 //! beside the API's. Whoever comes shows a key of the session's tenant, or in a browser a cookie that a link from the API was exchanged for.
 
 mod doors;
-mod headers;
+pub mod headers;
 mod proxy;
 
 pub use doors::{Doors, LINK};

@@ -100,6 +100,12 @@ impl Quotas {
         Ok(self.tenants().entry(tenant.clone()).or_insert(fresh).quota)
     }
 
+    /// What a gateway says that a tenant may do here: its store knows, ours does not.
+    pub fn learn(&self, tenant: &TenantId, quota: Complete) {
+        let fresh = Tenant { quota, left: quota.rate_per_minute as f64, at_ms: now_ms() };
+        self.tenants().entry(tenant.clone()).or_insert(fresh).quota = quota;
+    }
+
     /// Asks the store again next time: the quota was changed.
     pub fn forget(&self, tenant: &TenantId) {
         self.tenants().remove(tenant);

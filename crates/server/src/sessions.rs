@@ -6,8 +6,8 @@ use crate::problem::Problem;
 use crate::service::{Service, draining, internal, now_ms};
 use crate::traces::Beginning;
 use model::{
-    Background, Egress, Language, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunSpec, SessionId,
-    TenantId,
+    Background, Egress, Language, Layer, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunSpec,
+    SessionId, TenantId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,10 +20,12 @@ use worker::session::{Session, Standing, Why};
 
 mod afterwards;
 mod bound;
+mod ends;
 mod manner;
 mod pressure;
 
 pub use bound::{Bound, Busy};
+pub use ends::Ends;
 pub use manner::Manner;
 
 /// Longest idle time to live that a session may ask for, in milliseconds.
@@ -64,6 +66,8 @@ pub struct NewOpen {
     pub idle_ttl_ms: Option<u64>,
     /// How long it stays at most.
     pub ttl_ms: Option<u64>,
+    /// Layers that its sandbox may do without, where a gateway said so; else what this service says.
+    pub allow_missing: Option<BTreeSet<Layer>>,
     /// The request as it came, JSON text.
     pub request: String,
 }
@@ -208,6 +212,8 @@ pub struct Sessions {
     directory: PathBuf,
     /// How their ports are reached, once somebody listens.
     pub ports: OnceLock<Base>,
+    /// Where their ends are told, if other nodes want to know.
+    pub ends: OnceLock<Ends>,
 }
 
 impl Sessions {
@@ -215,7 +221,7 @@ impl Sessions {
     pub fn new(directory: PathBuf) -> Self {
         let (open, opening) = (Mutex::default(), Mutex::default());
         let (saving, emptied) = (Semaphore::new(SAVING_MAX), Notify::new());
-        Self { open, opening, saving, emptied, directory, ports: OnceLock::new() }
+        Self { open, opening, saving, emptied, directory, ports: OnceLock::new(), ends: OnceLock::new() }
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<OpenSession>>> {
@@ -251,8 +257,13 @@ impl Sessions {
 
     /// Ends all: nobody waits for what follows.
     pub fn end_all(&self, detail: &str) {
+        self.end_all_as(Why::ServiceRestarted, detail);
+    }
+
+    /// Ends all for this reason.
+    pub fn end_all_as(&self, why: Why, detail: &str) {
         for open in self.open().values() {
-            open.session.end(Why::ServiceRestarted, detail);
+            open.session.end(why, detail);
         }
     }
 
@@ -344,7 +355,7 @@ impl Service {
         spec.environment =
             self.install(&new.tenant, &new.template, &Needs::of_list(&new.packages, own)?).await?;
         let id = SessionId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
-        let missing = self.allow_missing();
+        let missing = new.allow_missing.unwrap_or_else(|| self.allow_missing());
         let session =
             self.machine.open_session(id.clone(), (new.tenant.as_str(), &spec), new.background, missing);
         let session = session?;

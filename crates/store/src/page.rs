@@ -46,6 +46,18 @@ pub struct Cursor {
     pub(crate) word: String,
 }
 
+impl Cursor {
+    /// The place of what was made then, milliseconds since 1970, and has this id.
+    pub fn at(number: i64, word: impl Into<String>) -> Self {
+        Self { number, word: word.into() }
+    }
+
+    /// Time and id of its place.
+    pub fn place(&self) -> (i64, &str) {
+        (self.number, &self.word)
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = self.number.to_be_bytes().to_vec();

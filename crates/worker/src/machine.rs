@@ -383,8 +383,8 @@ impl Machine {
     }
 
     /// Returns when a place or a place in the queue was given back after the call. Others may have taken it since.
-    pub async fn released(&self) {
-        self.inner.idle.notified().await;
+    pub fn released(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.inner.idle.notified()
     }
 
     /// Where the time of runs went.

@@ -1863,7 +1863,7 @@ export interface components {
         EndView: {
             /** @description When, RFC 3339 in UTC. */
             at: string;
-            /** @description `closed`, `idle`, `expired`, `memory_pressure`, `crashed`, `not_built` or `service_restarted`. */
+            /** @description `closed`, `idle`, `expired`, `memory_pressure`, `crashed`, `not_built`, `service_restarted` or `node_lost`. */
             why: string;
             /** @description More, for people. */
             detail: string;
@@ -2204,6 +2204,10 @@ export interface components {
             running: number;
             /** @description Runs that wait on it for one. */
             queued: number;
+            /** @description Sessions that are open on it. */
+            sessions: number;
+            /** @description Sessions that may be. */
+            sessions_max: number;
             /** @description When it said this, RFC 3339 in UTC by its own clock. One that says nothing for 15 seconds is listed no more. */
             seen_at: string;
         };

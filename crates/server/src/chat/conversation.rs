@@ -394,6 +394,7 @@ impl Conversation {
             egress: None,
             idle_ttl_ms: Some(PARTED_IDLE_MS),
             ttl_ms: None,
+            allow_missing: None,
             request: asked.to_string(),
         };
         let open = self.shared.service.open_session(new).await?;

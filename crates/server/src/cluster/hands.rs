@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use worker::machine::{Event, Order, Ticket};
 use worker::pool::Stream;
 use worker::queue::Share;
+use worker::session::Why;
 
 /// How many things that happened may wait for the bus; then the run waits too.
 const HAPPENED_MAX: usize = 64;
@@ -81,6 +82,16 @@ impl Hands for MachineHands {
 
     fn begin<'a>(&'a self, envelope: &'a Envelope, task: Task) -> Later<'a, Result<Doing, Fault>> {
         Box::pin(self.begin_one(envelope, task))
+    }
+
+    fn sessions(&self) -> (usize, usize) {
+        let most = if self.service.is_draining() { 0 } else { self.service.settings.session.max };
+        (self.service.sessions.count(), most)
+    }
+
+    fn cut_off(&self) {
+        let detail = "its node could tell the cluster nothing for too long, and others took it for lost";
+        self.service.sessions.end_all_as(Why::NodeLost, detail);
     }
 
     fn artifacts(&self, run: &RunId) -> PathBuf {

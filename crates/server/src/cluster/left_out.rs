@@ -1,8 +1,13 @@
 //! Other nodes, for a build that knows none.
 
 use crate::problem::Problem;
+use crate::service::Service;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
 use model::{RunId, RunRequest, TenantId};
 use std::path::PathBuf;
+use std::sync::Arc;
 use worker::machine::{Event, Machine, Order};
 use worker::queue::Share;
 
@@ -56,6 +61,11 @@ impl Elsewhere {
     }
 
     /// Never asked.
+    pub async fn leave(&self, _: &Service) {
+        match *self {}
+    }
+
+    /// Never asked.
     pub async fn left(&self) {
         match *self {}
     }
@@ -91,4 +101,9 @@ impl Withdrawal {
 /// Never asked: nothing comes from other nodes.
 pub fn arrived_of(machine: &Machine, id: &RunId) -> PathBuf {
     machine.artifacts_of(id)
+}
+
+/// Answers all here.
+pub async fn relay(State(_): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    next.run(request).await
 }

@@ -1,17 +1,24 @@
 //! Other nodes: a service sends its runs to them, and a machine does those of others.
 
+mod door;
 mod hands;
+mod relay;
 
 pub use hands::MachineHands;
+pub use relay::relay;
 
 use crate::http::nodes::{NodeRow, NodeWish};
 use crate::live::LiveRun;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, internal, read};
+use crate::sessions::Ends;
 use crate::settings::ClusterSettings;
 use crate::way::Way;
 use cluster::gateway::{Canceller, Outgoing};
-use cluster::{Away, Bus, ClusterError, Gateway, Identity, Name, News, NodeState, Task, Worker};
+use cluster::{
+    Away, Bus, ClusterError, Directory, End, Gateway, Identity, Links, Name, News, NodeState, Task, Worker,
+};
+use door::NodeDoor;
 use model::result::RunState;
 use model::{Outcome, RunId, RunRequest, RunResult, RunSpec, TenantId};
 use std::collections::BTreeSet;
@@ -36,8 +43,12 @@ pub struct Elsewhere {
     most: usize,
     /// Runs of each tenant that are.
     tenants: std::sync::Mutex<std::collections::BTreeMap<TenantId, Arc<AtomicUsize>>>,
-    /// What this machine does for all, if it does.
-    worker: Option<Arc<Worker>>,
+    /// What this machine does for all: says how it is, and does runs unless the settings say otherwise.
+    worker: Arc<Worker>,
+    /// Where sessions are.
+    directory: Arc<Directory>,
+    /// The way to them.
+    links: Arc<Links>,
 }
 
 /// What other nodes have to know of a run, beside its spec.
@@ -144,6 +155,8 @@ impl Elsewhere {
                 places: node.places,
                 running: node.running,
                 queued: node.queued,
+                sessions: node.sessions,
+                sessions_max: node.sessions_max,
                 seen_at: worker::run::time(node.at_ms),
             })
             .collect())
@@ -192,16 +205,22 @@ impl Elsewhere {
 
     /// This machine takes no runs of others from now on.
     pub fn drain(&self) {
-        if let Some(worker) = &self.worker {
-            worker.drain();
+        self.worker.drain();
+    }
+
+    /// Leaves the list of nodes, when all know how sessions of this one ended.
+    pub async fn leave(&self, service: &Service) {
+        if let Some(ends) = service.sessions.ends.get() {
+            ends.passed_on().await;
+        }
+        if let Err(error) = self.worker.leave().await {
+            eprintln!("fireclay: {error}");
         }
     }
 
     /// Returns when this machine, drained, has none left.
     pub async fn left(&self) {
-        if let Some(worker) = &self.worker {
-            worker.left().await;
-        }
+        self.worker.left().await;
     }
 }
 
@@ -308,31 +327,83 @@ pub async fn work(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
     let bus = connect(settings).await?;
     let name = bus.identity.name.to_string();
+    let hands = Arc::new(MachineHands::new(service.clone()));
     let worker = tokio::select! {
-        worker = Worker::join(bus, Arc::new(MachineHands::new(service.clone())), false) => worker?,
+        worker = Worker::join(bus.clone(), hands, (false, true)) => worker?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    // Kept for as long as sessions may be reached.
+    let _links = Links::listen(bus.clone(), NodeDoor::new(service.clone()), false).await?;
+    tell_ends(service, bus);
+    let keeping = tokio::spawn(crate::keep_house(service.clone()));
+    let relieving = tokio::spawn({
+        let service = service.clone();
+        async move { service.relieve_memory().await }
+    });
     ready(&name);
     let mut working = tokio::spawn(worker.clone().work());
     let ended = |done: Result<Result<(), ClusterError>, tokio::task::JoinError>| match done {
         Ok(done) => done.map_err(JoinError::from),
         Err(error) => Err(internal(error.to_string()).into()),
     };
-    tokio::select! {
-        done = &mut working => return ended(done),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let drained = tokio::select! {
+        done = &mut working => Some(ended(done)),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
     worker.drain();
     let patience = std::time::Duration::from_millis(service.settings.drain_timeout_ms);
-    tokio::select! {
-        done = &mut working => ended(done),
+    let leaving = async {
+        service.drain();
+        let runs = async {
+            tokio::join!(service.live.empty(), async {
+                if drained.is_none() { Some(working.await) } else { None }
+            })
+            .1
+        };
         // What it has left is given to others when its leases end.
-        () = tokio::time::sleep(patience) => Ok(()),
+        let working = tokio::time::timeout(patience, runs).await.ok().flatten();
+        service.sessions.end_all("its node was drained");
+        drop(tokio::time::timeout(patience, service.sessions.empty()).await);
+        if let Some(ends) = service.sessions.ends.get() {
+            drop(tokio::time::timeout(patience, ends.passed_on()).await);
+        }
+        // Of a twin, the place in the list is another's.
+        if !matches!(drained, Some(Err(_))) {
+            worker.leave().await?;
+        }
+        match (drained, working) {
+            (Some(drained), _) => drained,
+            (None, Some(done)) => ended(done),
+            (None, None) => Ok(()),
+        }
+    };
+    let left = tokio::select! {
+        left = leaving => left,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
+    };
+    keeping.abort();
+    relieving.abort();
+    // Also of one that is told to end at once: their keepers would wait for ever.
+    service.sessions.end_all("its node ended");
+    left
+}
+
+/// Tells other nodes how sessions of this one end, for as long as the process lives.
+fn tell_ends(service: &Service, bus: Bus) {
+    let (ends, mut came, passed) = Ends::new();
+    if service.sessions.ends.set(ends).is_err() {
+        return;
     }
+    tokio::spawn(async move {
+        while let Some((id, end)) = came.recv().await {
+            let store::SessionEnd { at_ms, why, detail, files_until_ms, .. } = end;
+            cluster::sessions::tell_end(&bus, &id, &End { at_ms, why, detail, files_until_ms }).await;
+            passed.send_modify(|passed| *passed += 1);
+        }
+    });
 }
 
 /// Makes this service a gateway, and a worker unless the settings say otherwise. Runs that the process before left on other nodes are
@@ -340,13 +411,12 @@ pub async fn work(
 pub async fn join(service: &Arc<Service>) -> Result<BTreeSet<RunId>, JoinError> {
     let bus = connect(&service.settings.cluster).await?;
     let gateway = Gateway::join(bus.clone()).await?;
-    let worker = if service.settings.cluster.worker {
-        let worker = Worker::join(bus, Arc::new(MachineHands::new(service.clone())), true).await?;
-        tokio::spawn(told(worker.clone().work()));
-        Some(worker)
-    } else {
-        None
-    };
+    let hands = Arc::new(MachineHands::new(service.clone()));
+    let worker = Worker::join(bus.clone(), hands, (true, service.settings.cluster.worker)).await?;
+    let directory = Directory::watch(bus.clone()).await?;
+    let links = Links::listen(bus.clone(), NodeDoor::new(service.clone()), true).await?;
+    tell_ends(service, bus);
+    tokio::spawn(told(service.clone(), worker.clone().work()));
     let settings = &service.settings;
     let most = settings.queue + service.machine.load().places;
     let elsewhere = Elsewhere {
@@ -355,6 +425,8 @@ pub async fn join(service: &Arc<Service>) -> Result<BTreeSet<RunId>, JoinError> 
         most,
         tenants: std::sync::Mutex::default(),
         worker,
+        directory,
+        links,
     };
     if service.elsewhere.set(elsewhere).is_err() {
         return Err(internal("the service has joined before".to_owned()).into());
@@ -364,10 +436,11 @@ pub async fn join(service: &Arc<Service>) -> Result<BTreeSet<RunId>, JoinError> 
     Ok(adopted)
 }
 
-/// Says it if a worker's part ends by a failure.
-async fn told(work: impl Future<Output = Result<(), ClusterError>>) {
+/// Says it if this node's part ends by a failure: then another is this gateway, and this one takes nothing in any more.
+async fn told(service: Arc<Service>, work: impl Future<Output = Result<(), ClusterError>>) {
     if let Err(error) = work.await {
         worker::log::warn(format_args!("{error}"));
+        service.drain();
     }
 }
 

@@ -43,7 +43,7 @@ mod usage;
 
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
-use crate::{console, local};
+use crate::{cluster, console, local};
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, Uri, header};
@@ -162,6 +162,7 @@ pub fn router(service: Arc<Service>, ending: CancellationToken) -> Router {
         .route("/openapi.json", get(description))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(service.clone(), cluster::relay))
         .layer(middleware::from_fn_with_state(service.clone(), guard::guard))
         .layer(middleware::from_fn_with_state(service.clone(), agentrun::cors))
         .layer(middleware::from_fn(harden))
@@ -175,6 +176,23 @@ pub fn local_router(service: Arc<Service>) -> Router {
     let (router, _) = api();
     let owner = guard::Caller { tenant: TenantId::local(), role: Role::Admin, actor: Actor::Local };
     router.layer(Extension(owner)).with_state(service)
+}
+
+/// What other nodes of a cluster are answered by, for whom they say: sessions, and the runs in them.
+#[cfg(feature = "cluster")]
+pub fn node_router(service: Arc<Service>) -> Router {
+    let (router, _) = OpenApiRouter::new()
+        .merge(runs::routes())
+        .merge(run_cancel::routes())
+        .merge(sessions::routes())
+        .merge(session_files::routes())
+        .merge(attach::routes())
+        .merge(processes::routes())
+        .merge(ports::routes())
+        .merge(session_archive::routes())
+        .merge(session_watch::routes())
+        .split_for_parts();
+    router.with_state(service)
 }
 
 async fn nothing_here(uri: Uri) -> Problem {

@@ -43,6 +43,10 @@ pub struct NodeRow {
     pub running: usize,
     /// Runs that wait on it for one.
     pub queued: usize,
+    /// Sessions that are open on it.
+    pub sessions: usize,
+    /// Sessions that may be.
+    pub sessions_max: usize,
     /// When it said this, RFC 3339 in UTC by its own clock. One that says nothing for 15 seconds is listed no more.
     pub seen_at: String,
 }

@@ -9,16 +9,17 @@ use crate::problem::{Kind, Problem};
 use crate::service::{Service, Submission, read};
 use crate::sessions::{Bound, Manner, NewOpen, OpenSession};
 use crate::traces::Origin;
-use axum::Json as Answer;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json as Answer};
 use model::object;
 use model::{
-    Background, Egress, Language, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunResult, SessionId,
+    Background, Egress, Language, Layer, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunResult,
+    SessionId,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use store::{SessionCounts, SessionRow};
 use utoipa::{IntoParams, ToSchema};
@@ -209,6 +210,19 @@ fn view(
     }
 }
 
+/// What a gateway says of a session that it places on this node.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// Layers that its sandbox may do without.
+    pub allow_missing: BTreeSet<Layer>,
+}
+
+/// A session as its record alone shows it: nothing of it is here.
+pub fn shown(service: &Service, row: SessionRow) -> serde_json::Value {
+    let view = view(service, row, None, SessionCounts::default());
+    serde_json::to_value(view).expect("a view is JSON")
+}
+
 /// The session that a path names; a word that is no id names nothing.
 pub fn session_id(text: &str) -> Result<SessionId, Problem> {
     text.parse().map_err(|_| Problem::not_found("session", text))
@@ -248,6 +262,7 @@ pub async fn open_one(
 async fn create(
     State(service): State<Arc<Service>>,
     caller: Caller,
+    sent: Option<Extension<Sent>>,
     Json(asked): Json<CreateSession>,
 ) -> Result<Response, Problem> {
     let request = serde_json::to_string(&asked)
@@ -274,6 +289,7 @@ async fn create(
         priority,
         idle_ttl_ms,
         ttl_ms,
+        allow_missing: sent.map(|Extension(sent)| sent.allow_missing),
         request,
     };
     // In a task of its own: a client that breaks off leaves nothing half done.

@@ -49,6 +49,9 @@ impl Service {
         };
         let outcome = end.why.clone();
         let closed_by = open.closed_by().take().filter(|_| why == Why::Closed);
+        if let Some(ends) = self.sessions.ends.get() {
+            ends.tell(id.clone(), end.clone());
+        }
         if let Err(error) = self.store.end_session(&id, end, closed_by.unwrap_or(Actor::Local)).await {
             worker::log::warn(format_args!("{id}: record its end: {error}"));
         }

@@ -327,6 +327,7 @@ fn session_of(caller: &Caller, asked: &Asked, task: &TaskId) -> NewOpen {
         priority: Priority::default(),
         idle_ttl_ms: None,
         ttl_ms: None,
+        allow_missing: None,
         request: request.to_string(),
     }
 }

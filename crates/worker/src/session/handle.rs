@@ -120,6 +120,8 @@ pub enum Why {
     NotBuilt,
     /// The service ended.
     ServiceRestarted,
+    /// The machine that had it cannot be reached by the others of its cluster any more.
+    NodeLost,
 }
 
 impl Why {
@@ -133,6 +135,7 @@ impl Why {
             Self::Crashed => "crashed",
             Self::NotBuilt => "not_built",
             Self::ServiceRestarted => "service_restarted",
+            Self::NodeLost => "node_lost",
         }
     }
 }

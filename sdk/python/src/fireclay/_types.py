@@ -316,7 +316,7 @@ class EndView:
     at: str
     """When, RFC 3339 in UTC."""
     why: str
-    """`closed`, `idle`, `expired`, `memory_pressure`, `crashed`, `not_built` or `service_restarted`."""
+    """`closed`, `idle`, `expired`, `memory_pressure`, `crashed`, `not_built`, `service_restarted` or `node_lost`."""
     detail: str
     """More, for people."""
     files_until: Optional[str] = None

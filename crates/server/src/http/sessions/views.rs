@@ -45,7 +45,7 @@ pub(super) struct LostView {
 pub(super) struct EndView {
     /// When, RFC 3339 in UTC.
     pub at: String,
-    /// `closed`, `idle`, `expired`, `memory_pressure`, `crashed`, `not_built` or `service_restarted`.
+    /// `closed`, `idle`, `expired`, `memory_pressure`, `crashed`, `not_built`, `service_restarted` or `node_lost`.
     pub why: String,
     /// More, for people.
     pub detail: String,
