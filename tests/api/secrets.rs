@@ -206,7 +206,7 @@ fn it_goes_to_nobody_else() {
     let mut asked = tls.asked("python", &code);
     asked["egress"]["allow"] = json!([other.host()]);
     asked["env"] = json!({"SSL_CERT_FILE": "/workspace/ca.pem"});
-    asked["files"] = json!([{"path": "ca.pem", "content": std::fs::read_to_string(&other.ca).unwrap()}]);
+    asked["files"] = json!([{"path": "ca.pem", "text": std::fs::read_to_string(&other.ca).unwrap()}]);
     let result = server.run(&asked);
     assert_eq!(other.seen()[0]["fields"]["x-key"], "fireclay-secret-TOKEN", "{result:?}");
     // Not in the clear.

@@ -603,6 +603,51 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List secrets
+         * @description The tenant's own, by name; no value.
+         */
+        get: operations["list_secrets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/secrets/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Keep a secret
+         * @description In place of one of the same name. A run or session names it in `egress.secrets` with one of its hosts; its code has a placeholder, and
+         *     the proxy puts the value into header fields of requests to that host.
+         */
+        put: operations["put_secret"];
+        post?: never;
+        /**
+         * Forget a secret
+         * @description What is opened from now on does not get it; sandboxes that use it keep it until they end.
+         */
+        delete: operations["remove_secret"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions": {
         parameters: {
             query?: never;
@@ -1817,6 +1862,14 @@ export interface components {
              * @default null
              */
             methods?: string[] | null;
+            /**
+             * @description Secrets that the tenant keeps (`PUT /v1/secrets/{name}`), and the host that each is for: `HOST` or `HOST:PORT`, over TLS. The host is
+             *     allowed by it. The program has a placeholder in the variable of that name; the proxy puts the value into header fields.
+             * @default {}
+             */
+            secrets?: {
+                [key: string]: string;
+            };
         };
         /** @description One connection that code tried to make to another host, told when it was over. */
         EgressAttempt: {
@@ -1858,6 +1911,10 @@ export interface components {
             allow: string[];
             /** @description Methods of plain HTTP; absent is the usual ones. */
             methods?: string[] | null;
+            /** @description Secrets, and the host that each is for. */
+            secrets?: {
+                [key: string]: string;
+            };
         };
         /** @description The end of a session. */
         EndView: {
@@ -2348,6 +2405,13 @@ export interface components {
             /** @description In order. */
             cases: components["schemas"]["CaseAnswer"][];
         };
+        /** @description A secret as it is kept. */
+        PutSecret: {
+            /** @description Its value: 8 to 8,192 visible ASCII characters. No answer ever has it. */
+            value: string;
+            /** @description Where it may go, over TLS: `HOST` or `HOST:PORT`, 1 to 16 of them. */
+            hosts: string[];
+        };
         /** @description What a tenant may do; what is absent is the service's own default, `tenant.…` of its settings. */
         Quota: {
             /** @description The most that one run may ask for; narrows the service's ceiling. */
@@ -2691,6 +2755,22 @@ export interface components {
             verdict?: string | null;
             /** @description What it used; zero until settled. */
             usage: components["schemas"]["Usage"];
+        };
+        /** @description All secrets of a tenant. */
+        SecretList: {
+            /** @description By name. */
+            items: components["schemas"]["SecretView"][];
+        };
+        /** @description A secret, without its value. */
+        SecretView: {
+            /** @description The variable that stands for it. */
+            name: string;
+            /** @description Where it may go, `HOST:PORT`. */
+            hosts: string[];
+            /** @description When it was first kept, RFC 3339. */
+            created_at: string;
+            /** @description When its value or its hosts were last set. */
+            changed_at: string;
         };
         /** @description A signal for a process. */
         SendSignal: {
@@ -5085,6 +5165,110 @@ export interface operations {
                 content: {
                     "text/event-stream": components["schemas"]["StreamEvent"];
                 };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_secrets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretList"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The variable that stands for it, such as GITHUB_TOKEN */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutSecret"];
+            };
+        };
+        responses: {
+            /** @description Kept in place of another */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretView"];
+                };
+            };
+            /** @description Kept */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretView"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The variable that stands for it */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Forgotten */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem */
             default: {

@@ -105,17 +105,23 @@ fn wrong(status: StatusCode, error: &str) -> Response {
 }
 
 /// Something went wrong; AIGNE's clients read `error`.
-struct Wrong(Response);
+struct Wrong(Box<Response>);
+
+impl Wrong {
+    fn with(answer: Response) -> Self {
+        Self(Box::new(answer))
+    }
+}
 
 impl IntoResponse for Wrong {
     fn into_response(self) -> Response {
-        self.0
+        *self.0
     }
 }
 
 impl From<Problem> for Wrong {
     fn from(problem: Problem) -> Self {
-        Self(told(problem))
+        Self::with(told(problem))
     }
 }
 
@@ -127,12 +133,12 @@ impl From<StoreError> for Wrong {
 
 /// As there: a mistake in a few words, without `success`.
 fn mistake(status: StatusCode, error: &str) -> Wrong {
-    Wrong((status, axum::Json(json!({ "error": error }))).into_response())
+    Wrong::with((status, axum::Json(json!({ "error": error }))).into_response())
 }
 
 /// As there: a trace that is not known is a failure of the server.
 fn not_found(id: &str) -> Wrong {
-    Wrong(wrong(StatusCode::INTERNAL_SERVER_ERROR, &format!("Not found trace: {id}")))
+    Wrong::with(wrong(StatusCode::INTERNAL_SERVER_ERROR, &format!("Not found trace: {id}")))
 }
 
 fn done(message: impl Into<String>) -> Response {
@@ -163,7 +169,8 @@ async fn json_of<T: DeserializeOwned>(request: Request, service: &Service) -> Re
 /// Reads any JSON; of nothing, `null`.
 fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Wrong> {
     let text: &[u8] = if bytes.is_empty() { b"null" } else { bytes };
-    serde_json::from_slice(text).map_err(|error| Wrong(wrong(StatusCode::BAD_REQUEST, &error.to_string())))
+    serde_json::from_slice(text)
+        .map_err(|error| Wrong::with(wrong(StatusCode::BAD_REQUEST, &error.to_string())))
 }
 
 /// Takes in a span, or more of one; says whose trace changed.
@@ -194,12 +201,12 @@ async fn tell(
 ) -> Result<Response, Wrong> {
     let said: Value = json_of(request, &service).await?;
     if said.is_null() || said.as_array().is_some_and(Vec::is_empty) {
-        return Err(Wrong(wrong(StatusCode::INTERNAL_SERVER_ERROR, "req.body is empty")));
+        return Err(Wrong::with(wrong(StatusCode::INTERNAL_SERVER_ERROR, "req.body is empty")));
     }
     let issues = issues(&said);
     if !issues.is_empty() {
         let text = serde_json::to_string_pretty(&issues).unwrap_or_default();
-        return Err(Wrong(wrong(StatusCode::BAD_REQUEST, &text)));
+        return Err(Wrong::with(wrong(StatusCode::BAD_REQUEST, &text)));
     }
     if service.traces.enabled {
         for span in spans_of(said)? {
@@ -213,7 +220,7 @@ async fn tell(
 
 fn spans_of(said: Value) -> Result<Vec<AigneSpan>, Wrong> {
     let spans = serde_json::from_value(said);
-    spans.map_err(|error| Wrong(wrong(StatusCode::BAD_REQUEST, &error.to_string())))
+    spans.map_err(|error| Wrong::with(wrong(StatusCode::BAD_REQUEST, &error.to_string())))
 }
 
 /// More of a span; of one that is not known nothing is kept, as there.
@@ -318,7 +325,7 @@ async fn set(
     let live = match said.get("live") {
         None => false,
         Some(Value::Bool(live)) => *live,
-        Some(_) => return Err(Wrong(wrong(StatusCode::BAD_REQUEST, "live: Expected boolean"))),
+        Some(_) => return Err(Wrong::with(wrong(StatusCode::BAD_REQUEST, "live: Expected boolean"))),
     };
     service.traces.remembered.all().entry(caller.tenant).or_default().0 = live;
     Ok(axum::Json(json!({"code": 0, "data": {"live": live}})).into_response())

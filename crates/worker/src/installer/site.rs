@@ -33,7 +33,7 @@ pub(crate) struct Site {
 impl Site {
     /// Opens one that reaches these hosts.
     pub(crate) async fn open(installer: &Installer, hosts: &[String]) -> Result<Self, NotReady> {
-        let egress = Egress { allow: hosts.to_vec(), methods: None };
+        let egress = Egress { allow: hosts.to_vec(), ..Egress::default() };
         Self::open_on(installer, root_of(&installer.inner.image), egress, &BTreeMap::new()).await
     }
 

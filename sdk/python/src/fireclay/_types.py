@@ -277,6 +277,10 @@ class Egress(TypedDict, total=False):
     only."""
     methods: Optional[List[str]]
     """Methods of plain HTTP, with `CONNECT` for all of TLS; absent means the usual ones."""
+    secrets: Dict[str, str]
+    """Secrets that the tenant keeps (`PUT /v1/secrets/{name}`), and the host that each is for: `HOST` or `HOST:PORT`, over TLS. The
+    host is allowed by it. The program has a placeholder in the variable of that name; the proxy puts the value into header
+    fields."""
 
 
 @dataclass(frozen=True)
@@ -307,6 +311,8 @@ class EgressView:
     """Hosts."""
     methods: Optional[List[str]] = None
     """Methods of plain HTTP; absent is the usual ones."""
+    secrets: Dict[str, str] = field(default_factory=dict)
+    """Secrets, and the host that each is for."""
 
 
 @dataclass(frozen=True)

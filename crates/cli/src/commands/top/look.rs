@@ -18,7 +18,7 @@ pub struct Look {
     /// When, for people: UTC.
     pub at: String,
     /// When.
-    taken: Option<Instant>,
+    pub(super) taken: Option<Instant>,
     /// Metrics by name with labels; nothing if the key may not read them.
     pub metrics: Option<BTreeMap<String, f64>>,
     /// As `GET /v1/traces/summary` has it.

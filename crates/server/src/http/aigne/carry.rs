@@ -85,7 +85,7 @@ pub async fn upload(
             "error": "Invalid trace data: missing required fields", "invalidTraces": invalid,
             "details": "Each trace must have id, rootId, name, and startTime",
         });
-        return Err(Wrong((StatusCode::BAD_REQUEST, axum::Json(told)).into_response()));
+        return Err(Wrong::with((StatusCode::BAD_REQUEST, axum::Json(told)).into_response()));
     }
     let (mut success, mut failed, mut skipped) = (0, 0, 0);
     for trace in &traces {
