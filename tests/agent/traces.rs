@@ -72,6 +72,57 @@ fn a_task_is_a_trace_of_answers_and_tools() {
     assert_eq!(server.get_json(&format!("/v1/traces/{}", &PARENT[3..35])).0, 404, "it goes with the task");
 }
 
+/// Also what only passes through: each choice is a span, with the turns of the model, the calls of our tool and their runs.
+#[test]
+fn a_chat_is_a_trace_of_turns_and_calls() {
+    let runs = |code: &str| json!([{"name": "run_code", "arguments": {"code": code}}]);
+    for (path, asked, name) in [
+        (
+            "/v1/chat/completions",
+            json!({"messages": [{"role": "user", "content": "What is 6 * 7?"}]}),
+            "chat",
+        ),
+        ("/v1/responses", json!({"input": "What is 6 * 7?"}), "response"),
+    ] {
+        let model =
+            Model::saying(&json!([{"calls": runs("print(6 * 7)")}, {"expect": ["42"], "text": "It is 42."}]));
+        let server = with(&model, &[]);
+        let headers = [("content-type", "application/json"), ("traceparent", PARENT)];
+        let answer = server.send("POST", path, &headers, asked.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let (status, trace) = server.get_json(&format!("/v1/traces/{}", &PARENT[3..35]));
+        assert_eq!(status, 200, "{trace}");
+        let root = &trace["tree"][0];
+        assert_eq!((root["name"].as_str(), &root["status"]), (Some(name), &json!("ok")), "{trace}");
+        let own = format!("00-{}-{}-01", &PARENT[3..35], root["id"].as_str().unwrap());
+        assert_eq!((answer.header("traceparent"), &root["parent"]), (own.as_str(), &json!(&PARENT[36..52])));
+        assert_eq!(names(root), ["chat gpt-5-mini", "run_code", "chat gpt-5-mini"], "{root}");
+        let (first, tool) = (&root["children"][0], &root["children"][1]);
+        assert_eq!(first["attributes"]["gen_ai.provider.name"], "openai", "{first}");
+        assert_eq!(first["attributes"]["gen_ai.request.model"], "gpt-5-mini");
+        assert!(first["attributes"]["gen_ai.usage.input_tokens"].as_u64().unwrap() > 0, "{first}");
+        assert!(first["attributes"]["fireclay.cost_usd"].as_f64().unwrap() > 0.0, "{first}");
+        assert!(tool["input"]["text"].as_str().unwrap().contains("print(6 * 7)"), "{tool}");
+        assert_eq!(names(tool), ["python run"], "{tool}");
+        assert!(names(&tool["children"][0]).contains(&"execution"), "{tool}");
+        assert!(root["output"]["text"].as_str().unwrap().contains("It is 42."), "{root}");
+        assert!(
+            trace["tokens_in"].as_u64().unwrap() > 0 && trace["cost_usd"].as_f64().unwrap() > 0.0,
+            "{trace}"
+        );
+        assert!(!trace.to_string().contains(super::KEY));
+        // A turn that fails is one too.
+        let (status, _) = server.post_json(path, &asked);
+        assert!(status >= 500);
+        let (_, list) = server.get_json("/v1/traces");
+        let failed =
+            list["items"].as_array().unwrap().iter().find(|item| item["id"] != PARENT[3..35]).unwrap();
+        let (_, failed) = server.get_json(&format!("/v1/traces/{}", failed["id"].as_str().unwrap()));
+        assert_eq!(failed["tree"][0]["status"], "error", "{failed}");
+        assert_eq!(failed["tree"][0]["children"][0]["status"], "error", "{failed}");
+    }
+}
+
 #[test]
 fn a_model_that_fails_is_a_span_that_failed() {
     let model = Model::saying(&json!([]));

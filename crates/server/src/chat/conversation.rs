@@ -2,16 +2,17 @@
 
 use super::asked::Asked;
 use super::parted::Hidden;
+use super::recorded::{Place, Recording};
 use super::tool;
 use super::turn::{Call, Turn, add_usage};
 use super::wrong::Wrong;
 use crate::http::guard::Caller;
 use crate::models::{Asking, Model, Unanswered, in_thread};
 use crate::problem::{Kind, Problem};
-use crate::service::{Service, Submission, Submitted, internal};
+use crate::service::{Service, Submission, Submitted, internal, now_ms};
 use crate::sessions::{Bound, Manner, NewOpen, OpenSession};
 use crate::traces::Origin;
-use model::{Background, Language, LimitsPatch, Priority, RunId, RunResult, SessionId};
+use model::{Background, Language, LimitsPatch, Priority, RunId, RunResult, SessionId, TraceParent};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,6 +66,8 @@ pub struct Shared {
     pub seen: bool,
     /// What was used so far.
     pub spent: Mutex<Spent>,
+    /// Where it stands in a trace, if it is recorded.
+    pub place: Option<Place>,
 }
 
 /// What a request used.
@@ -142,18 +145,31 @@ pub struct Conversation {
     runs: Vec<RunId>,
     /// What was said in words in the turns before.
     text: String,
+    recording: Option<Recording>,
 }
 
 impl Conversation {
     /// A choice of this request.
     pub fn new(shared: Arc<Shared>, told: Option<mpsc::Sender<Told>>) -> Self {
         let session = shared.session.clone();
-        Self { shared, told, added: Vec::new(), session, runs: Vec::new(), text: String::new() }
+        Self {
+            shared,
+            told,
+            added: Vec::new(),
+            session,
+            runs: Vec::new(),
+            text: String::new(),
+            recording: None,
+        }
     }
 
     /// Has the conversation, to its end. A session that was opened for it ends with it, unless the client is to come back to it.
     pub async fn converse(mut self) -> Result<Choice, Wrong> {
+        self.recording = Recording::begin(&self.shared).await;
         let done = self.turns().await;
+        if let Some(recording) = self.recording.take() {
+            recording.end(&self.shared, done.as_ref().map(|choice| &choice.message)).await;
+        }
         let parted = matches!(&done, Ok(choice) if choice.message.contains_key("tool_calls"));
         if !parted
             && self.shared.session.is_none()
@@ -179,7 +195,12 @@ impl Conversation {
         }
         let mut fields = shared.asked.fields.clone();
         loop {
-            let turn = self.turn(&fields, &messages).await?;
+            let began_ms = now_ms();
+            let turn = self.turn(&fields, &messages).await;
+            if let Some(recording) = &self.recording {
+                recording.turn(&shared, began_ms, &messages, turn.as_ref()).await;
+            }
+            let turn = turn?;
             let (ours, theirs): (Vec<Call>, Vec<Call>) =
                 turn.calls.iter().cloned().partition(|call| call.name == tool::NAME);
             if ours.is_empty() && theirs.is_empty() {
@@ -193,7 +214,7 @@ impl Conversation {
             let mut new = vec![Value::Object(said)];
             for call in &ours {
                 let before = self.runs.len();
-                let content = self.use_tool(call).await?;
+                let content = self.use_recorded(call).await?;
                 self.tell_of_run(call, &content, before).await;
                 new.push(json!({"role": "tool", "tool_call_id": call.id, "content": content}));
             }
@@ -323,8 +344,20 @@ impl Conversation {
         self.shared.service.parted.keep(&self.shared.caller.tenant, &calls, hidden);
     }
 
+    /// Does what a call of our tool asks for, and records it.
+    async fn use_recorded(&mut self, call: &Call) -> Result<String, Wrong> {
+        let place = self.recording.as_ref().and_then(Recording::place_of_call);
+        let began_ms = now_ms();
+        let done = self.use_tool(call, place).await;
+        if let (Some(recording), Some(place)) = (&self.recording, place) {
+            let shown = done.as_ref().map(String::as_str);
+            recording.called(&self.shared, (place, began_ms), call, shown).await;
+        }
+        done
+    }
+
     /// Does what a call of our tool asks for; answers what the model is told.
-    async fn use_tool(&mut self, call: &Call) -> Result<String, Wrong> {
+    async fn use_tool(&mut self, call: &Call, place: Option<TraceParent>) -> Result<String, Wrong> {
         let mut request = match tool::run_of(&call.arguments) {
             Ok(request) => request,
             Err(why) => return Ok(why),
@@ -345,7 +378,7 @@ impl Conversation {
             batch: None,
             merge_output: false,
             told_late: true,
-            trace: Origin::default(),
+            trace: Origin::Caller(place),
         };
         let (id, live) = match service.submit(submission).await {
             Ok(Submitted::New { id, live }) => (id, live),

@@ -40,6 +40,11 @@ impl Wrong {
         Self { status, error, retry_after_s: None }
     }
 
+    /// What it says, for people.
+    pub fn message(&self) -> &str {
+        self.error["message"].as_str().unwrap_or_default()
+    }
+
     /// As the event of a stream that has begun.
     pub fn event(&self) -> Value {
         json!({"error": self.error})

@@ -3,12 +3,13 @@
 //! Whole, or as server-sent events: chunks of what is said as it is, at last of each choice its calls and why it ended, then `[DONE]`. Errors
 //! have OpenAI's shape ([`Wrong`]); one that comes when the stream has begun is its last event.
 
-use crate::chat::{Asked, Choice, Conversation, Shared, WAITING_MAX, Wrong};
+use crate::chat::{Asked, Choice, Conversation, Place, Shared, WAITING_MAX, Wrong};
 use crate::http::body;
 use crate::http::chat_stream::Streamed;
 use crate::http::guard::Caller;
 use crate::http::responses;
 use crate::http::sessions::{open_one, session_id};
+use crate::http::traceparent::{parent_of, with_trace};
 use crate::models::Asking;
 use crate::problem::Problem;
 use crate::service::{Service, draining, internal, now_ms};
@@ -149,7 +150,19 @@ async fn complete_chat(
     let leaving = stop.clone().drop_guard();
     let until = Instant::now() + Duration::from_millis(service.settings.model.time_ms);
     let (asking, spent) = (Asking { until, stop }, Default::default());
-    let shared = Arc::new(Shared { service, caller, model, asked, asking, session, seen: false, spent });
+    let traced = Place::new(&service, parent_of(&headers));
+    let own = traced.as_ref().map(Place::own);
+    let shared = Arc::new(Shared {
+        service,
+        caller,
+        model,
+        asked,
+        asking,
+        session,
+        seen: false,
+        spent,
+        place: traced,
+    });
     let id = chat_id()?;
     if !shared.asked.stream {
         let conversations = (0..shared.asked.choices).map(|_| {
@@ -163,7 +176,7 @@ async fn complete_chat(
             .into_iter()
             .map(|done| done.map_err(|error| Wrong::from(internal(error.to_string())))?)
             .collect::<Result<_, _>>()?;
-        return Ok(whole(id, choices, std::mem::take(&mut shared.spent().usage)));
+        return Ok(with_trace(own, whole(id, choices, std::mem::take(&mut shared.spent().usage))));
     }
     let (sender, mut chunks) = mpsc::channel(WAITING_MAX);
     tokio::spawn(Arc::new(Streamed::new(shared, id, sender)).tell());
@@ -184,7 +197,7 @@ async fn complete_chat(
         };
         Some((Ok::<_, Infallible>(Event::default().data(data)), (None, chunks, leaving, place)))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+    Ok(with_trace(own, Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()))
 }
 
 /// The session that a client names, if it names one.

@@ -3,10 +3,11 @@
 //! The same conversation as [`crate::http::chat`] has, in the other's words: what ran here is seen as calls of the code interpreter, whose container
 //! is the session. Answers are remembered for a while, so that `previous_response_id` goes on from one.
 
-use crate::chat::{Choice, Conversation, Hidden, Output, Shared, Told, WAITING_MAX, Wanted, Wrong};
+use crate::chat::{Choice, Conversation, Hidden, Output, Place, Shared, Told, WAITING_MAX, Wanted, Wrong};
 use crate::http::body;
 use crate::http::chat::{KEEP_ALIVE, SESSION, named_session};
 use crate::http::guard::Caller;
+use crate::http::traceparent::{parent_of, with_trace};
 use crate::models::Asking;
 use crate::service::{Service, draining, internal, now_ms};
 use axum::Json;
@@ -112,6 +113,8 @@ async fn create_response(
     base.insert("incomplete_details".to_owned(), Value::Null);
     base.insert("model".to_owned(), said.into());
     base.extend(wanted.echo);
+    let traced = Place::new(&service, parent_of(&headers));
+    let own = traced.as_ref().map(Place::own);
     let mut answer = Answer {
         id: id.clone(),
         kept: wanted.store.then(|| wanted.asked.messages[wanted.instructions..].to_vec()),
@@ -125,6 +128,7 @@ async fn create_response(
             session,
             seen: true,
             spent,
+            place: traced,
         }),
     };
     let streams = answer.shared.asked.stream;
@@ -148,7 +152,10 @@ async fn create_response(
             let event = Event::default().event(kind).data(event.to_string());
             Some((Ok::<_, Infallible>(event), (None, events, leaving, place)))
         });
-        return Ok(Sse::new(told).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response());
+        return Ok(with_trace(
+            own,
+            Sse::new(told).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response(),
+        ));
     }
     let mut last = first;
     while let Some(event) = events.recv().await {
@@ -157,7 +164,7 @@ async fn create_response(
     drop((leaving, place));
     match last["response"].take() {
         Value::Null => Err(internal("the answer has no end".to_owned()).into()),
-        response => Ok(Json(response).into_response()),
+        response => Ok(with_trace(own, Json(response).into_response())),
     }
 }
 

@@ -266,6 +266,10 @@ impl AigneSpan {
                 Value::Bool(_) | Value::Number(_) => {
                     span = span.with(&format!("aigne.{name}"), value.clone())
                 }
+                // In OpenTelemetry's own words.
+                Value::String(text) if name.starts_with("gen_ai.") => {
+                    span = span.with(name, showing.words(text));
+                }
                 Value::String(text) if !TEXTS.contains(&name.as_str()) => {
                     span = span.with(&format!("aigne.{name}"), showing.words(text));
                 }

@@ -16,11 +16,12 @@ mod task;
 mod timeline;
 mod tree;
 
+pub use aigne::AigneSpan;
 pub use notices::{Change, Notice, Notices};
 pub use record::{Beginning, alone, told_elsewhere};
 pub use redact::Redactor;
 pub use span::{Payload, Span, SpanEvent, SpanKind, SpanStatus, time};
-pub use timeline::{Timeline, Times};
+pub use timeline::{Timeline, Times, fresh_ids};
 
 use crate::http::aigne::Remembered;
 use crate::settings::TraceSettings;
