@@ -47,6 +47,11 @@ fn each_question_of_a_file_has_an_answer_of_its_own() {
     assert_eq!(parts("answer"), json!(["It is 2.", "It is not there.", null]));
     assert_eq!(parts("outcome"), json!(["answered", "answered", "failed"]));
     assert!(ran.stderr.contains("2 of 3 answered; ") && ran.stderr.contains("It is not there."), "{ran:?}");
+    // Each has a trace of its own.
+    let (_, traces) = server.get_json("/v1/traces?kind=task");
+    let outcomes: Vec<_> =
+        traces["items"].as_array().unwrap().iter().map(|item| item["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["failed", "answered", "answered"], "{traces}");
     // Nothing of it stays open.
     assert_eq!(server.get_json("/v1/sessions?state=open").1["items"], json!([]));
 }

@@ -168,3 +168,21 @@ fn a_question_of_the_command_line_leaves_a_trace() {
     assert_eq!((run.0, &run.1["stdout"]), (200, &json!("42\n")));
     assert!(!trace.to_string().contains(super::KEY));
 }
+
+/// What is tried and tried again: each pass is a span, with what was done in it.
+#[test]
+fn passes_are_spans() {
+    let server = Server::start(&[]);
+    let model = Model::of("mended_import");
+    let args = ["What is the mean of 1, 2, 3 and 6?", "--solution", "--no-packages"];
+    let ran = agent(&server, &model, "openai", &args, b"");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let (_, list) = server.get_json("/v1/traces?kind=task");
+    let (_, trace) = server.get_json(&format!("/v1/traces/{}", list["items"][0]["id"].as_str().unwrap()));
+    let root = &trace["tree"][0];
+    assert_eq!(names(root), ["pass-1", "pass-2"], "{root}");
+    for pass in root["children"].as_array().unwrap() {
+        assert!(names(pass)[0].starts_with("chat ") && names(pass).contains(&"execute_tool run"), "{pass}");
+    }
+    assert_eq!(root["attributes"]["fireclay.model.calls"], model.requests().len());
+}

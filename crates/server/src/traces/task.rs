@@ -30,6 +30,8 @@ struct Gathering<'a, 'b> {
     showing: &'a mut Showing<'b>,
     /// The code that is about to run, or runs.
     tool: Option<Span>,
+    /// How many spans there were when each pass began, and when that was.
+    passes: Vec<(usize, i64, u64)>,
 }
 
 /// The spans of a task by this model (`provider:model`).
@@ -41,12 +43,30 @@ pub fn told(model: &str, events: &[TaskEvent], showing: &mut Showing<'_>) -> Tol
         spent: Spent::default(),
         showing,
         tool: None,
+        passes: Vec::new(),
     };
     for event in events {
         gathering.take(event);
     }
     gathering.told.spans.extend(gathering.tool.take());
-    gathering.told
+    let Gathering { mut told, passes, since_us, .. } = gathering;
+    // From the last one on: what was done in a pass is below it.
+    let (mut end_us, mut whole) = (since_us, Vec::new());
+    for (from, start_us, number) in passes.into_iter().rev() {
+        let children = told.spans.split_off(from.min(told.spans.len()));
+        let failed = children.last().is_some_and(|last| last.status == SpanStatus::Error);
+        let status = if failed { SpanStatus::Error } else { SpanStatus::Ok };
+        let span = Span::between(format!("pass-{number}"), start_us, Some(end_us));
+        whole.insert(0, Span { children, status, ..span });
+        end_us = start_us;
+    }
+    told.spans.append(&mut whole);
+    told
+}
+
+/// How many requests to a model are among these spans.
+fn calls(spans: &[Span]) -> usize {
+    spans.iter().map(|span| usize::from(span.kind == SpanKind::Client) + calls(&span.children)).sum()
 }
 
 impl Gathering<'_, '_> {
@@ -111,6 +131,10 @@ impl Gathering<'_, '_> {
                 span.output = self.showing.payload("text/plain", text("answer"));
                 self.told.spans.push(Span { status: SpanStatus::Ok, ..span });
                 self.since_us = at_us;
+            }
+            "pass" => {
+                let number = data["pass"].as_u64().unwrap_or_default();
+                self.passes.push((self.told.spans.len(), at_us, number));
             }
             "settled" => self.settled(at_us, data),
             _ => {}
@@ -225,10 +249,7 @@ impl Gathering<'_, '_> {
 /// What a task as a whole adds to its own span.
 pub fn root(mut root: Span, model: &str, told: &Told, showing: &mut Showing<'_>) -> Span {
     root = root.with("gen_ai.operation.name", "invoke_agent").with("fireclay.model", model);
-    root.attributes.insert(
-        "fireclay.model.calls".to_owned(),
-        json!(told.spans.iter().filter(|span| span.kind == SpanKind::Client).count()),
-    );
+    root.attributes.insert("fireclay.model.calls".to_owned(), json!(calls(&told.spans)));
     root.input = showing.payload("text/markdown", &told.questions);
     root.output = showing.payload("text/markdown", &told.answer);
     root

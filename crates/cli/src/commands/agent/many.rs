@@ -3,6 +3,7 @@
 //! Each question has a desk, a conversation and sandboxes of its own, and its own budget. Answers are told as they come: who is stopped in the
 //! middle has all that were there.
 
+use super::recorded::Recorder;
 use super::report::Report;
 use super::sandboxes::{Interrupts, Sandboxes};
 use super::show::Show;
@@ -126,11 +127,14 @@ impl<'a> Many<'a> {
         let began = Instant::now();
         let mut bench = self.bench()?;
         let stop = || self.stopped();
-        let mut told = |_: agent::Told<'_>| {};
+        let chosen = &self.asking.chosen;
+        let recorder = Recorder::new(&item.input, chosen.redactor.clone());
+        let mut told = |told: agent::Told<'_>| recorder.tell(&told);
         let (ended, solution) = {
             let mut desk = self.asking.desk(&mut bench, &mut told, &stop);
             self.asking.answer(&mut desk, &item.input)
         };
+        recorder.send(&self.client, &chosen.provider.name(), &ended);
         if let Some(directory) = artifacts {
             bench.fetch(&directory.join(index.to_string()))?;
         }

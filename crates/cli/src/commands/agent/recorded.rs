@@ -74,7 +74,8 @@ impl Recorder {
                 });
                 self.happened("spent", data);
             }
-            Told::Pass(_) | Told::Waiting(..) | Told::Warning(_) | Told::Said(_) => {}
+            Told::Pass(number) => self.happened("pass", json!({ "pass": number })),
+            Told::Waiting(..) | Told::Warning(_) | Told::Said(_) => {}
         }
     }
 
