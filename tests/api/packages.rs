@@ -188,6 +188,64 @@ fn a_session_has_what_it_was_opened_with() {
     assert_eq!(run(&server, &session, &json!({"code": VERSION, "fresh": true}))["stdout"], "1.16.0 True\n");
 }
 
+/// What the command says of what is installed: each row of `fireclay cache list`.
+fn cached(data: &Data) -> Vec<Value> {
+    let listed = data.command(&["cache", "list", "--json"]).output().unwrap();
+    assert!(listed.status.success(), "{listed:?}");
+    String::from_utf8(listed.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Has what is installed be unused for so many hours.
+fn age(data: &Data, hours: u32) {
+    let refs = data.path().join("packages/local/refs");
+    let mut touch = std::process::Command::new("touch");
+    touch.args(["-d", &format!("{hours} hours ago")]);
+    touch.args(std::fs::read_dir(refs).unwrap().flatten().map(|entry| entry.path()));
+    assert!(touch.status().unwrap().success());
+}
+
+#[test]
+fn what_was_not_used_for_longest_goes_first() {
+    let data = Data::fresh();
+    let server = start(&data, &["packages.cache_bytes=1"]);
+    let install = |name: &str| {
+        completed(
+            &server,
+            &json!({"language": "python", "code": format!("import {name}"), "packages": [name]}),
+        );
+    };
+    let packages = || cached(&data).iter().map(|row| row["packages"].to_string()).collect::<Vec<_>>();
+    // What was used lately is not removed under a run, however little may be kept.
+    install("six");
+    install("colorama");
+    let listed = packages();
+    assert!(listed.len() == 2 && listed[0].contains("colorama") && listed[1].contains("six"), "{listed:?}");
+    assert!(
+        cached(&data).iter().all(|row| row["tenant"] == "local" && row["bytes"].as_u64().unwrap() > 1000)
+    );
+    age(&data, 2);
+    install("six");
+    install("idna");
+    let listed = packages();
+    assert!(listed.len() == 2 && listed[0].contains("idna") && listed[1].contains("six"), "{listed:?}");
+    // By hand: as much as may stay, then all. What is gone is installed again when it is asked for.
+    age(&data, 2);
+    install("six");
+    let keep = cached(&data)[0]["bytes"].to_string();
+    let pruned = data.command(&["cache", "prune", "--keep", &keep]).output().unwrap();
+    assert!(String::from_utf8_lossy(&pruned.stdout).starts_with("removed 1, "), "{pruned:?}");
+    assert!(packages()[0].contains("six"));
+    let pruned = data.command(&["cache", "prune"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&pruned.stdout).starts_with("removed 1, "), "{pruned:?}");
+    assert_eq!(packages(), Vec::<String>::new());
+    install("six");
+    assert_eq!(packages().len(), 1);
+}
+
 /// What a batch has for items that do not say it themselves.
 #[test]
 fn items_of_a_batch_have_what_its_command_says() {
