@@ -128,7 +128,7 @@ fn a_collector_that_is_not_there_holds_up_nothing() {
 
 #[test]
 fn an_address_that_cannot_be_used_is_said_at_the_start() {
-    for (endpoint, words) in [("https://c", "is not http://"), ("nothing", "is not")] {
+    for (endpoint, words) in [("ftp://c", "is not http://"), ("nothing", "is not")] {
         let setting = format!("traces.otlp.endpoint={endpoint}");
         let refused = Server::try_start_in(&Data::fresh(), &["--set", &setting]).err().unwrap();
         assert!(refused.contains("traces.otlp") && refused.contains(words), "{refused}");

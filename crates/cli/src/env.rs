@@ -55,9 +55,15 @@ pub fn key_in(name: &str) -> Option<String> {
 }
 
 /// The collector that OpenTelemetry's own variables name, and the headers for it (opentelemetry.io/docs/specs/otel/protocol/exporter): those for traces
-/// win, and name the whole address. One that is reached by TLS is none that we can send to.
+/// win, and name the whole address.
 pub fn collector() -> (Option<String>, String) {
     collector_of(key_in)
+}
+
+/// A file with certificates that the collector is checked by, besides those that the machine trusts.
+#[cfg(feature = "secrets")]
+pub fn certificates_of_collector() -> Option<String> {
+    key_in("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE").or_else(|| key_in("OTEL_EXPORTER_OTLP_CERTIFICATE"))
 }
 
 fn collector_of(said: impl Fn(&str) -> Option<String>) -> (Option<String>, String) {
@@ -65,7 +71,7 @@ fn collector_of(said: impl Fn(&str) -> Option<String>) -> (Option<String>, Strin
     let base = || Some(format!("{}/v1/traces", said("OTEL_EXPORTER_OTLP_ENDPOINT")?.trim_end_matches('/')));
     let is_wanted = said("OTEL_TRACES_EXPORTER").is_none_or(|exporter| exporter == "otlp")
         && said("OTEL_SDK_DISABLED").is_none_or(|disabled| !disabled.eq_ignore_ascii_case("true"));
-    let endpoint = whole.or_else(base).filter(|endpoint| is_wanted && endpoint.starts_with("http://"));
+    let endpoint = whole.or_else(base).filter(|_| is_wanted);
     let headers = said("OTEL_EXPORTER_OTLP_TRACES_HEADERS").or_else(|| said("OTEL_EXPORTER_OTLP_HEADERS"));
     (endpoint, headers.unwrap_or_default())
 }
@@ -141,6 +147,6 @@ mod tests {
         for off in [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_SDK_DISABLED", "true")] {
             assert_eq!(of(&[base, off]).0, None);
         }
-        assert_eq!(of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c")]).0, None);
+        assert_eq!(of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c")]).0.unwrap(), "https://c/v1/traces");
     }
 }

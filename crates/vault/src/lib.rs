@@ -6,4 +6,4 @@
 pub mod seal;
 mod terminate;
 
-pub use terminate::{Authority, Terminator, Unusable};
+pub use terminate::{Authority, Client, Terminator, Unusable};

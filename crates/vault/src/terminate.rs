@@ -13,6 +13,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// The only protocol spoken inside: what is read here is HTTP/1.1 (RFC 7301 §6).
@@ -68,19 +70,15 @@ fn params_of_authority() -> CertificateParams {
     params
 }
 
-/// Ends TLS for the hosts that secrets of one sandbox are for.
-pub struct Terminator {
-    issuer: Issuer<'static, KeyPair>,
-    authority: CertificateDer<'static>,
-    to_servers: Arc<ClientConfig>,
-}
+/// A client of servers that are checked by what the machine trusts.
+pub struct Client(Arc<ClientConfig>);
 
-impl Terminator {
-    /// One below this authority, that checks servers by what the machine trusts and by these certificates (PEM, perhaps empty) as well.
+impl Client {
+    /// One that trusts these certificates (PEM, perhaps none) as well.
     ///
     /// # Errors
     /// [`Unusable`].
-    pub fn new(authority: &Authority, more_roots: &str) -> Result<Self, Unusable> {
+    pub fn new(more_roots: &str) -> Result<Self, Unusable> {
         let mut roots = RootCertStore::empty();
         // One that cannot be read is not trusted.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -90,13 +88,43 @@ impl Terminator {
         if roots.is_empty() {
             return Err(Unusable::NoRoots);
         }
-        let mut to_servers = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        to_servers.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// TLS with the server of this name, a host or an address.
+    ///
+    /// # Errors
+    /// What the connection fails with, and a certificate that is not good for the name.
+    pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        name: &str,
+        stream: S,
+    ) -> io::Result<TlsStream<S>> {
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        TlsConnector::from(self.0.clone()).connect(name, stream).await
+    }
+}
+
+/// Ends TLS for the hosts that secrets of one sandbox are for.
+pub struct Terminator {
+    issuer: Issuer<'static, KeyPair>,
+    authority: CertificateDer<'static>,
+    to_servers: Client,
+}
+
+impl Terminator {
+    /// One below this authority, that checks servers by what the machine trusts and by these certificates (PEM, perhaps empty) as well.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn new(authority: &Authority, more_roots: &str) -> Result<Self, Unusable> {
         let certificate = CertificateDer::from_pem_slice(authority.certificate.as_bytes())?;
-        Ok(Self { issuer: authority.issuer()?, authority: certificate, to_servers: Arc::new(to_servers) })
+        Ok(Self { issuer: authority.issuer()?, authority: certificate, to_servers: Client::new(more_roots)? })
     }
 
     fn as_server(&self, name: &Name) -> Result<TlsAcceptor, Unusable> {
@@ -129,9 +157,7 @@ impl Terminate for Terminator {
 
     fn connect<'a>(&'a self, name: &'a Name, server: Box<dyn Stream + 'a>) -> Ended<'a> {
         Box::pin(async move {
-            let name = ServerName::try_from(name.to_string()).map_err(io::Error::other)?;
-            let connector = TlsConnector::from(self.to_servers.clone());
-            let ended: Box<dyn Stream + 'a> = Box::new(connector.connect(name, server).await?);
+            let ended: Box<dyn Stream + 'a> = Box::new(self.to_servers.connect(name.as_str(), server).await?);
             Ok(ended)
         })
     }

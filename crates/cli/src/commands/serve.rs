@@ -156,8 +156,8 @@ pub fn start(
     if settings.traces.otlp.endpoint.is_empty() {
         settings.traces.otlp.endpoint = collector.unwrap_or_default();
     }
-    let mut traces =
-        Traces::new(&settings.traces, &headers, model::keys(data)?).map_err(anyhow::Error::msg)?;
+    let mut traces = Traces::new(&settings.traces, (&headers, secrets::tls()?), model::keys(data)?)
+        .map_err(anyhow::Error::msg)?;
     traces.price = model::dollars;
     let service = Service::new(Parts {
         settings,

@@ -195,7 +195,7 @@ pub const TABLE: &[Row] = &[
     row(
         "traces.otlp.endpoint",
         "\"\"",
-        "The OpenTelemetry collector that traces are sent to when they end (OTLP/HTTP, Protocol Buffers), such as `http://127.0.0.1:4318`; empty is none. Headers for it, `NAME=VALUE,…`, are in the variable OTEL_EXPORTER_OTLP_HEADERS",
+        "The OpenTelemetry collector that traces are sent to when they end (OTLP/HTTP, Protocol Buffers), such as `http://127.0.0.1:4318`; empty is none. One at `https://` is checked by what the machine trusts, and by the file in OTEL_EXPORTER_OTLP_CERTIFICATE. Headers for it, `NAME=VALUE,…`, are in the variable OTEL_EXPORTER_OTLP_HEADERS",
     ),
     row("traces.max", "1000000", "How many traces are kept; the oldest go first"),
     row(

@@ -26,8 +26,8 @@ pub use timeline::{Timeline, Times, fresh_ids};
 use crate::http::aigne::Remembered;
 use crate::settings::TraceSettings;
 use model::TraceParent;
-use otlp::{Collector, Sent};
-use std::sync::OnceLock;
+use otlp::{Collector, Sent, Tls};
+use std::sync::{Arc, OnceLock};
 use store::TraceContent;
 use tokio_util::sync::CancellationToken;
 
@@ -74,12 +74,19 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// As the settings say. `headers` are for the collector, as [`Collector::new`] takes them; they and `secrets` are in no trace. Fails with words
+    /// As the settings say. `headers` and `tls` are for the collector, as [`Collector::new`] takes them; they and `secrets` are in no trace. Fails with words
     /// for whoever wrote the settings.
-    pub fn new(settings: &TraceSettings, headers: &str, mut secrets: Vec<String>) -> Result<Self, String> {
+    pub fn new(
+        settings: &TraceSettings,
+        (headers, tls): (&str, Option<Arc<dyn Tls>>),
+        mut secrets: Vec<String>,
+    ) -> Result<Self, String> {
         let collector = match settings.otlp.endpoint.as_str() {
             "" => None,
-            endpoint => Some(Collector::new(endpoint, headers).map_err(|why| format!("traces.otlp: {why}"))?),
+            endpoint => {
+                let collector = Collector::new(endpoint, headers, tls);
+                Some(collector.map_err(|why| format!("traces.otlp: {why}"))?)
+            }
         };
         secrets.extend(collector.iter().flat_map(Collector::secrets));
         Ok(Self {

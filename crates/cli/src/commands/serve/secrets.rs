@@ -1,11 +1,19 @@
 //! Secrets by reference: the key that seals them, and the authority below which the proxies put them in.
 
+use crate::env;
 use anyhow::Context;
 use server::secrets::{Seal, Secrets};
 use server::settings::Settings;
+use server::traces::otlp::{Stream, Tls};
+use std::fmt;
+use std::future::Future;
+use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use store::Store;
+use tokio::net::TcpStream;
+use vault::Client;
 use vault::seal::Sealer;
 use worker::proxies::{Keeper, Proxies};
 
@@ -45,4 +53,35 @@ pub fn open(
         Err(error) => eprintln!("fireclay: secrets cannot be used: {error}"),
     }
     Ok(Some(secrets))
+}
+
+/// TLS to a collector of traces.
+struct ToCollector(Client);
+
+impl fmt::Debug for ToCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ToCollector")
+    }
+}
+
+impl Tls for ToCollector {
+    fn secure<'a>(
+        &'a self,
+        host: &'a str,
+        stream: TcpStream,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>> {
+        Box::pin(async move {
+            let secured: Box<dyn Stream> = Box::new(self.0.connect(host, stream).await?);
+            Ok(secured)
+        })
+    }
+}
+
+/// What speaks TLS to a collector of traces; nothing on a machine that trusts nobody.
+pub fn tls() -> anyhow::Result<Option<Arc<dyn Tls>>> {
+    let roots = match env::certificates_of_collector() {
+        None => String::new(),
+        Some(path) => std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?,
+    };
+    Ok(Client::new(&roots).ok().map(|client| Arc::new(ToCollector(client)) as Arc<dyn Tls>))
 }

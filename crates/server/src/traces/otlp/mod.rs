@@ -14,10 +14,15 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use model::TraceId;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::Scope;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -35,9 +40,25 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Where collectors take traces, if the address names no path.
 const PATH: &str = "/v1/traces";
 
+/// A connection with TLS around it.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// What speaks TLS to a collector, and checks that it is the one that was named.
+pub trait Tls: Send + Sync + fmt::Debug {
+    /// The connection, secured.
+    fn secure<'a>(
+        &'a self,
+        host: &'a str,
+        stream: TcpStream,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>>;
+}
+
 /// Where to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Collector {
+    tls: Option<Arc<dyn Tls>>,
     host: String,
     port: u16,
     path: String,
@@ -45,15 +66,22 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// The one at this address, `http://HOST[:PORT][/PATH]`, asked with these headers, `NAME=VALUE,…` with values percent-encoded as in
+    /// The one at this address, `http[s]://HOST[:PORT][/PATH]`, with `tls` for the latter, asked with these headers, `NAME=VALUE,…` with values percent-encoded as in
     /// `OTEL_EXPORTER_OTLP_HEADERS`. Fails with words for whoever wrote the settings.
-    pub fn new(endpoint: &str, headers: &str) -> Result<Self, String> {
+    pub fn new(endpoint: &str, headers: &str, tls: Option<Arc<dyn Tls>>) -> Result<Self, String> {
         let uri: Uri = endpoint.parse().map_err(|_| format!("{endpoint:?} is not an address"))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(format!(
-                "{endpoint:?} is not http://…; send to a collector on this machine or in this network, which sends on by TLS"
-            ));
-        }
+        let (tls, port) = match uri.scheme_str() {
+            Some("http") => (None, 80),
+            Some("https") => {
+                let none = || {
+                    format!(
+                        "{endpoint:?} needs TLS, which this build has not: build it with all its features"
+                    )
+                };
+                (Some(tls.ok_or_else(none)?), 443)
+            }
+            _ => return Err(format!("{endpoint:?} is not http://… or https://…")),
+        };
         let host = uri
             .host()
             .filter(|host| !host.is_empty())
@@ -61,8 +89,9 @@ impl Collector {
         let path = Some(uri.path()).filter(|path| *path != "/" && !path.is_empty()).unwrap_or(PATH);
         let headers = headers.split(',').filter(|pair| !pair.trim().is_empty()).map(header);
         Ok(Self {
+            tls,
             host: host.to_owned(),
-            port: uri.port_u16().unwrap_or(80),
+            port: uri.port_u16().unwrap_or(port),
             path: path.to_owned(),
             headers: headers.collect::<Result<_, _>>()?,
         })
@@ -78,6 +107,10 @@ impl Collector {
     async fn send(&self, body: Bytes) -> Result<(StatusCode, Option<Duration>), String> {
         let host = self.host.trim_matches(['[', ']']);
         let stream = TcpStream::connect((host, self.port)).await.map_err(|error| error.to_string())?;
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => tls.secure(host, stream).await.map_err(|error| error.to_string())?,
+        };
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         let driving = tokio::spawn(connection);
@@ -226,7 +259,7 @@ mod tests {
 
     #[test]
     fn an_address_is_read_or_refused_in_words() {
-        let read = |endpoint: &str| Collector::new(endpoint, "").map(|at| (at.host, at.port, at.path));
+        let read = |endpoint: &str| Collector::new(endpoint, "", None).map(|at| (at.host, at.port, at.path));
         assert_eq!(read("http://c:4318").unwrap(), ("c".into(), 4318, PATH.into()));
         assert_eq!(read("http://c/own/path").unwrap(), ("c".into(), 80, "/own/path".into()));
         assert_eq!(read("http://[::1]:9/").unwrap(), ("[::1]".into(), 9, PATH.into()));
@@ -237,11 +270,11 @@ mod tests {
 
     #[test]
     fn headers_are_read_as_opentelemetry_spells_them() {
-        let collector = Collector::new("http://c", "authorization=Bearer%20x%3D, x-two = 2").unwrap();
+        let collector = Collector::new("http://c", "authorization=Bearer%20x%3D, x-two = 2", None).unwrap();
         let headers: Vec<_> =
             collector.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         assert_eq!(headers, [("authorization", "Bearer x="), ("x-two", "2")]);
-        assert!(Collector::new("http://c", "nothing").is_err());
-        assert!(Collector::new("http://c", "a b=1").is_err());
+        assert!(Collector::new("http://c", "nothing", None).is_err());
+        assert!(Collector::new("http://c", "a b=1", None).is_err());
     }
 }
