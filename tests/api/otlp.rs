@@ -39,9 +39,13 @@ struct Collector {
 impl Collector {
     /// One that refuses so many requests before it takes the next.
     fn start(refusals: u32) -> Self {
+        Self::start_with(&[refusals.to_string()])
+    }
+
+    fn start_with(args: &[String]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/api/otlp_receiver.py");
         let mut command = Command::new(python());
-        let mut child = command.arg(script).arg(refusals.to_string()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.arg(script).args(args).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let port = lines.next().unwrap().unwrap();
         Self { child, lines, port }
@@ -112,6 +116,34 @@ fn a_run_is_sent_when_it_has_ended_and_again_when_it_was_refused() {
     let next = collector.next();
     assert_ne!(span(&next, "python run")["trace"], root["trace"]);
     server.wait_for_metric("fireclay_otlp_traces_total{result=\"taken\"}", 2.0);
+}
+
+/// By OpenTelemetry's own variables; and one that is not who it should be gets nothing.
+#[test]
+fn a_collector_is_reached_by_tls_if_it_is_the_one_that_was_named() {
+    let place = tempfile::tempdir().unwrap();
+    super::secrets::certificates(place.path());
+    let path = |name: &str| place.path().join(name).display().to_string();
+    let mut collector = Collector::start_with(&["0".to_owned(), path("server.pem")]);
+    let endpoint = format!("https://localhost:{}", collector.port);
+    let (own, headers) = (path("ca.pem"), "authorization=Bearer%20x");
+    let started = |more: &[(&str, &str)]| {
+        let env = [
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_HEADERS", headers)],
+            more,
+        ]
+        .concat();
+        Server::try_start_with(&Data::fresh(), &[], &env).unwrap()
+    };
+    let strange = started(&[]);
+    strange.run(&json!({"language": "python", "code": "1"}));
+    let server = started(&[("OTEL_EXPORTER_OTLP_CERTIFICATE", own.as_str())]);
+    server.run(&json!({"language": "bash", "code": "echo secured"}));
+    let request = collector.next();
+    assert_eq!((&request["path"], &request["authorization"]), (&json!("/v1/traces"), &json!("Bearer x")));
+    assert_eq!(span(&request, "bash run")["attributes"]["fireclay.input"], "echo secured");
+    server.wait_for_metric("fireclay_otlp_traces_total{result=\"taken\"}", 1.0);
+    assert_eq!(strange.metric("fireclay_otlp_traces_total{result=\"taken\"}"), 0.0);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 """A collector for a test: takes OTLP/HTTP, reads it with the official package, prints each request as one line of JSON.
 
-    python otlp_receiver.py REFUSALS     # answers the first so many with 503
+    python otlp_receiver.py REFUSALS [CERTIFICATE_AND_KEY]     # answers the first so many with 503; by TLS
 
 The first line is its port.
 """
 
 import base64
 import json
+import ssl
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -64,5 +65,10 @@ def span_of(span):
 
 
 server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+if len(sys.argv) > 2:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[2])
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.handle_error = lambda *_: None
 print(server.server_port, flush=True)
 server.serve_forever()

@@ -80,8 +80,8 @@ impl Tls {
     }
 }
 
-/// An authority, and a certificate below it for `localhost`.
-fn certificates(place: &Path) {
+/// An authority (`ca.pem`), and a certificate below it for `localhost` with its key (`server.pem`).
+pub fn certificates(place: &Path) {
     let openssl = |arguments: &str| {
         let mut command = Command::new("openssl");
         let done = command.current_dir(place).args(arguments.split_whitespace()).output().unwrap();

@@ -133,10 +133,16 @@ impl Server {
 
     /// Starts one on this data directory, or returns what it said instead.
     pub fn try_start_in(data: &Data, args: &[&str]) -> Result<Self, String> {
+        Self::try_start_with(data, args, &[])
+    }
+
+    /// The same with these variables.
+    pub fn try_start_with(data: &Data, args: &[&str], env: &[(&str, &str)]) -> Result<Self, String> {
         let log = File::options().append(true).create(true).open(data.log()).expect("the directory is ours");
         let mut command = data.command(&["serve", "--listen", "127.0.0.1:0"]);
         let mut child = command
             .args(args)
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
