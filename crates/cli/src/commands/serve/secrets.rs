@@ -4,12 +4,9 @@ use crate::env;
 use anyhow::Context;
 use server::secrets::{Seal, Secrets};
 use server::settings::Settings;
-use server::traces::otlp::{Stream, Tls};
+use server::traces::otlp::{Secured, Stream, Tls};
 use std::fmt;
-use std::future::Future;
-use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use store::Store;
 use tokio::net::TcpStream;
@@ -65,11 +62,7 @@ impl fmt::Debug for ToCollector {
 }
 
 impl Tls for ToCollector {
-    fn secure<'a>(
-        &'a self,
-        host: &'a str,
-        stream: TcpStream,
-    ) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>> {
+    fn secure<'a>(&'a self, host: &'a str, stream: TcpStream) -> Secured<'a> {
         Box::pin(async move {
             let secured: Box<dyn Stream> = Box::new(self.0.connect(host, stream).await?);
             Ok(secured)

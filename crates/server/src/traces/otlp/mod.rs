@@ -45,14 +45,13 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// A connection that is going to be secured.
+pub type Secured<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>>;
+
 /// What speaks TLS to a collector, and checks that it is the one that was named.
 pub trait Tls: Send + Sync + fmt::Debug {
     /// The connection, secured.
-    fn secure<'a>(
-        &'a self,
-        host: &'a str,
-        stream: TcpStream,
-    ) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>>;
+    fn secure<'a>(&'a self, host: &'a str, stream: TcpStream) -> Secured<'a>;
 }
 
 /// Where to send.
