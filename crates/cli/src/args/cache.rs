@@ -23,7 +23,7 @@ pub enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Remove what was not used for longest; what a sandbox uses stays
+    /// Remove what was not used for longest; what a sandbox uses stays, and while a service runs what one used within the last 15 minutes
     Prune {
         /// How much may stay
         #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes, default_value = "0")]

@@ -2,6 +2,7 @@
 
 use crate::args::{CacheArguments, CacheCommand};
 use crate::env::Settings;
+use crate::serving::Serving;
 use model::units;
 use serde_json::json;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,7 +14,11 @@ pub fn cache(arguments: &CacheArguments, settings: &Settings) -> anyhow::Result<
     match arguments.command {
         CacheCommand::List { json } => list(&store, json),
         CacheCommand::Prune { keep } => {
-            let (count, bytes) = store.prune(keep)?;
+            // A service has sandboxes that wait, of what was used lately.
+            let (count, bytes) = match Serving::read(&settings.data) {
+                Some(_) => store.prune(keep)?,
+                None => store.prune_at_rest(keep)?,
+            };
             println!("removed {count}, {}", units::format_bytes(bytes));
             Ok(0)
         }

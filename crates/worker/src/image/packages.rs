@@ -237,15 +237,24 @@ impl PackageStore {
         Ok(())
     }
 
-    /// Removes what was not used for longest until all hold at most so many bytes. What is in use, or was a moment ago, stays. Returns
-    /// how many are gone, and their bytes.
+    /// Removes what was not used for longest until all hold at most so many bytes. What is in use stays, and what was within a quarter of an
+    /// hour: sandboxes of it may wait, which hold nothing and go sooner than that. Returns how many are gone, and their bytes.
     pub fn prune(&self, most_bytes: u64) -> Result<(usize, u64), ImageError> {
+        self.remove_until(most_bytes, IN_USE)
+    }
+
+    /// The same where no service runs, and so no sandbox waits: of what is not in use nothing is spared.
+    pub fn prune_at_rest(&self, most_bytes: u64) -> Result<(usize, u64), ImageError> {
+        self.remove_until(most_bytes, Duration::ZERO)
+    }
+
+    fn remove_until(&self, most_bytes: u64, spared: Duration) -> Result<(usize, u64), ImageError> {
         let mut all = self.list()?;
         all.sort_by_key(|(_, _, used)| *used);
         let mut held: u64 = all.iter().map(|(_, layer, _)| layer.manifest.bytes).sum();
         let (mut count, mut bytes) = (0, 0);
         for (tenant, layer, used) in all {
-            let young = used.elapsed().is_ok_and(|age| age < IN_USE) && most_bytes > 0;
+            let young = used.elapsed().is_ok_and(|age| age < spared);
             if held <= most_bytes || young {
                 continue;
             }
