@@ -125,7 +125,14 @@ async fn hear(socket: &UnixStream, words: UnboundedSender<Word>) -> io::Result<(
                 let teller = Teller { number, words: words.clone() };
                 match listener.ok_or(io::ErrorKind::InvalidData.into()).and_then(listening) {
                     Ok(listener) => {
-                        let proxy = proxy_of(open, teller)?;
+                        // One that cannot be served is not: the others go on.
+                        let proxy = match proxy_of(open, teller) {
+                            Ok(proxy) => proxy,
+                            Err(error) => {
+                                crate::log::warn(format_args!("egress: {error}"));
+                                continue;
+                            }
+                        };
                         let serving = async move {
                             if let Err(error) = proxy.serve(listener).await {
                                 crate::log::warn(format_args!("egress: accept in a sandbox: {error}"));
