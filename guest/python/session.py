@@ -20,6 +20,7 @@ DEPTH_MIN = 500  # Frames that this file and the formatting of tracebacks need, 
 DISPLAYS_MAX, DISPLAYS_BYTES_MAX = 64, 32 << 20
 PACKAGES = "/tmp/.packages"  # Where the service puts what runs of a session ask for.
 SIGINT = 2
+SIGURG = 23
 # Names that only make sense while an event loop runs, and names that refuse to work while one does.
 WANTS_LOOP = frozenset(("create_task", "ensure_future", "get_running_loop", "current_task", "all_tasks"))
 BRINGS_LOOP = frozenset(("run", "run_until_complete", "run_forever", "Runner"))
@@ -127,6 +128,12 @@ class Interrupts:
         self.on, self.missed = False, False
         self.theirs = _signal.default_int_handler
         _signal.signal(SIGINT, self.note)
+        # An interruption that comes between the interpreter's last look and a call that waits is not seen until that ends. The keeper
+        # sends this one after it, which does nothing but end the call (signal(7), EINTR): then the interruption is looked for.
+        _signal.signal(SIGURG, self.nothing)
+
+    def nothing(self, number, frame):
+        pass
 
     def note(self, number, frame):
         self.missed = self.on

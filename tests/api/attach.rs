@@ -103,6 +103,15 @@ fn an_interrupt_is_the_prompts_and_a_cancel_is_the_end() {
     assert_eq!(wire.until("stdout")["text"], "caught\n");
     typed(&mut wire, "still here\n");
     assert_eq!(settled(&mut wire)["stdout"], "1\ncaught\nstill here\n");
+    // One that comes after the interpreter's last look, and before the call that waits, is seen all the same: `sigtimedwait` looks at
+    // its first argument for a second or two, and only then waits.
+    let late = "import itertools, signal\nprint('on', flush=True)\nsignal.sigtimedwait(itertools.repeat(10, 200_000_000), 600)";
+    start(&mut wire, &json!({"code": late}));
+    wire.until("stdout");
+    wire.say(&json!({"type": "interrupt"}));
+    let result = settled(&mut wire);
+    assert_eq!(result["error"]["name"], "KeyboardInterrupt", "{result}");
+    assert_eq!(result["outcome"], "failed", "{result}");
     // One that waits for its turn is taken back.
     let first = start(&mut wire, &json!({"code": "input()"}));
     let second = start(&mut wire, &json!({"code": "x = 2"}));

@@ -336,6 +336,7 @@ impl Keeper {
             match self.runs.get(&number).map(|run| run.phase) {
                 Some(Phase::Interrupted { until, .. }) if until <= now => self.kill_run(number),
                 Some(Phase::Interrupted { .. }) => self.interrupt(number),
+                Some(Phase::Running) if self.remind(number, now) => {}
                 Some(Phase::Running) => self.stop(number, Stop::TimedOut),
                 _ => {}
             }

@@ -24,6 +24,8 @@ pub(super) struct Run {
     pub wall: Option<Duration>,
     /// Why the keeper ends it, if it does.
     pub stop: Option<Stop>,
+    /// When its interpreter is reminded of an interruption, and how long after the last time that is.
+    pub reminder: Option<(Instant, Duration)>,
     /// Whether the scratch file system was found full.
     pub disk_full: bool,
     /// What the job had used and met before this run.
@@ -91,6 +93,7 @@ impl Run {
             began,
             wall: None,
             stop: None,
+            reminder: None,
             disk_full: false,
             before,
         }
@@ -112,7 +115,8 @@ impl Run {
     pub fn due(&self) -> Option<Instant> {
         match self.phase {
             Phase::Running => {
-                Some(self.began + Duration::from_millis(self.session.job.spec.limits.timeout_ms))
+                let end = self.began + Duration::from_millis(self.session.job.spec.limits.timeout_ms);
+                Some(self.reminder.map_or(end, |(at, _)| at.min(end)))
             }
             Phase::Interrupted { again, until } => Some(again.min(until)),
             Phase::Waiting | Phase::Killed => None,
