@@ -318,6 +318,11 @@ impl Templates {
         self.known().contains_key(&spec.template)
     }
 
+    /// The image of a template, if anything was made from that.
+    pub fn image_of(&self, name: &str) -> Option<sandbox::Image> {
+        self.known().get(name).map(|known| known.image.clone())
+    }
+
     /// What a run is made from, or what is wrong with its template. Packages that were installed since they were last asked for are
     /// found.
     pub fn of(&self, spec: &RunSpec) -> Result<Arc<Prepared>, NotReady> {
