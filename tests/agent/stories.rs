@@ -69,13 +69,14 @@ fn the_move_of_a_share_from_a_server_of_data() {
     let opened = index().replacen('[', "[\"127.0.0.1/32\",", 1);
     let server = Server::start(&["--set", &opened]);
     let code = |host: &str| {
+        // A host of this name is reached without a proxy, if nobody says otherwise.
         format!(
-            "import requests, tabulate\nrows = requests.get('http://{host}/prices?symbol=CLAY').json()\n\
+            "import os, requests, tabulate\nfor name in 'no_proxy', 'NO_PROXY': os.environ.pop(name, None)\nrows = requests.get('http://{host}/prices?symbol=CLAY').json()\n\
              first, last = rows[0]['close'], rows[-1]['close']\nprint(tabulate.tabulate(rows, headers='keys'))\n\
              print(f'{{100 * (last - first) / first:+.2f}} %')"
         )
     };
-    let (elsewhere, host) = (code("127.0.0.1:9"), format!("127.0.0.1:{}", prices.port));
+    let (elsewhere, host) = (code("localhost:9"), format!("localhost:{}", prices.port));
     let calls = |code: &str| json!([{"name": "run_code", "arguments": {"code": code}}]);
     let model = Model::saying(&json!([
         {"expect": ["CLAY"], "calls": calls(&elsewhere)},

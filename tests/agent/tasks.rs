@@ -130,6 +130,59 @@ fn events_come_as_they_happen_and_are_the_same_when_told_again() {
     }
 }
 
+/// A whole program: its imports are tried first, then all of it, in sandboxes of their own; what failed goes back.
+#[test]
+fn a_solution_is_written_anew_until_it_runs() {
+    let said = |imports: &str, expect: Value| {
+        let text = json!({"prefix": "Counts pairs.", "imports": imports, "code": "print(math.comb(5, 2))"})
+            .to_string();
+        json!({"text": text, "expect": expect})
+    };
+    let wrong = said("import maths", json!([]));
+    let turns = json!([wrong, said("import math", json!(["maths", "pairs"])), wrong]);
+    let model = Model::saying(&turns);
+    let server = with(&model, &[]);
+    let asked = |passes: u32| {
+        let solution = json!({"max_iterations": passes});
+        ask(
+            &server,
+            &json!({"question": "How many pairs of five?", "solution": solution, "auto_packages": false}),
+        )
+    };
+    let task = asked(3);
+    assert_eq!((&task["state"], &task["session"]), (&json!("answered"), &Value::Null), "{task}");
+    let found = &task["questions"][0]["solution"];
+    assert_eq!((&found["imports"], &found["output"]), (&json!("import math"), &json!("10\n")), "{task}");
+    assert!(task["answer"].as_str().unwrap().contains("print(math.comb(5, 2))"), "{task}");
+    let outcomes: Vec<_> = task["attempts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|attempt| attempt["outcome"].as_str().unwrap())
+        .collect();
+    assert_eq!(outcomes, ["failed", "completed", "completed"], "{task}");
+    let (_, run) = server.get_json(&format!("/v1/runs/{}", task["attempts"][2]["run"].as_str().unwrap()));
+    assert_eq!((&run["session"], &run["stdout"]), (&Value::Null, &json!("10\n")), "{run}");
+    let (_, traces) = server.get_json("/v1/traces?kind=task");
+    let (_, trace) = server.get_json(&format!("/v1/traces/{}", traces["items"][0]["id"].as_str().unwrap()));
+    let passes: Vec<_> =
+        trace["tree"][0]["children"].as_array().unwrap().iter().map(|span| span["name"].clone()).collect();
+    assert!(passes.contains(&json!("pass-1")) && passes.contains(&json!("pass-2")), "{trace}");
+    let task = asked(1);
+    assert_eq!((&task["state"], &task["answer"]), (&json!("failed"), &Value::Null), "{task}");
+    assert!(task["error"].as_str().unwrap().contains("maths"), "{task}");
+    let (_, session) = server.post_json("/v1/sessions", &json!({}));
+    for (body, field) in [
+        (json!({"solution": {"max_iterations": 0}}), "solution"),
+        (json!({"solution": {}, "session": session["id"]}), "session"),
+    ] {
+        let mut whole = json!({"question": "?"});
+        whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        let (status, problem) = server.post_json(TASKS, &whole);
+        assert_eq!((status, &problem["field"]), (422, &json!(field)), "{problem}");
+    }
+}
+
 #[test]
 fn a_person_lets_code_run_mends_it_or_says_no() {
     let turns = json!([

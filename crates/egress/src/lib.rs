@@ -16,6 +16,7 @@ mod attempt;
 mod body;
 mod dial;
 mod flow;
+mod guests;
 pub mod hello;
 mod limits;
 mod proxy;

@@ -3,14 +3,16 @@
 use crate::address::Private;
 use crate::attempt::{Ledger, Sink, Totals};
 use crate::dial::Resolve;
+use crate::guests::Guests;
 use crate::limits::Limits;
 use crate::rules::Rules;
 use crate::secret::Secrets;
 use crate::visit::{turn_away, visit};
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -18,6 +20,9 @@ use tokio::task::JoinSet;
 
 /// Most connections that are being told that there are too many; more are closed without a word.
 const TURNED_AWAY_MAX: usize = 16;
+
+/// How often it is looked whether all is told.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// How long to wait when the process has no descriptor left for a connection.
 const BREATH: Duration = Duration::from_millis(50);
@@ -30,12 +35,13 @@ pub struct Proxy {
     pub(crate) resolver: Box<dyn Resolve>,
     pub(crate) ledger: Ledger,
     pub(crate) secrets: Option<Secrets>,
+    guests: Guests,
 }
 
 /// A listener that can be served: TCP in the sandbox's network, or a Unix socket.
-pub trait Listen: Send {
+pub trait Listen: AsFd + Send {
     /// What it accepts.
-    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    type Stream: AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static;
 
     /// Returns the next connection.
     fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
@@ -68,7 +74,8 @@ impl Proxy {
         sink: Sink,
     ) -> Self {
         let ledger = Ledger::new(sink, &limits);
-        Self { rules, private, limits, resolver, ledger, secrets: None }
+        let guests = Guests::default();
+        Self { rules, private, limits, resolver, ledger, secrets: None, guests }
     }
 
     /// Reads what goes to the hosts that these are for, and puts them in.
@@ -85,6 +92,7 @@ impl Proxy {
         let places = Arc::new(Semaphore::new(self.limits.connections_max));
         let doors = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
         let mut visits = JoinSet::new();
+        self.guests.come_from(&listener);
         loop {
             let stream = match listener.next().await {
                 Ok(stream) => stream,
@@ -99,13 +107,15 @@ impl Proxy {
             let proxy = Arc::clone(&self);
             if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
                 visits.spawn(async move {
+                    let guest = proxy.guests.enter(&stream);
                     visit(&proxy, stream).await;
-                    drop(place);
+                    drop((guest, place));
                 });
             } else if let Ok(door) = Arc::clone(&doors).try_acquire_owned() {
                 visits.spawn(async move {
+                    let guest = proxy.guests.enter(&stream);
                     turn_away(&proxy, stream).await;
-                    drop(door);
+                    drop((guest, door));
                 });
             }
         }
@@ -114,6 +124,15 @@ impl Proxy {
     /// Serves one connection to its end. It is not counted among the connections at once: whoever calls this bounds them.
     pub async fn attend<S: AsyncRead + AsyncWrite + Send + Unpin>(&self, stream: S) {
         visit(self, stream).await;
+    }
+
+    /// Returns when all is told that those tried who say no more, or after `patience`. What a connection tried that goes on is told when it
+    /// ends.
+    pub async fn caught_up(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        while self.guests.is_behind() && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Returns the sums over all connections that have ended, and the bytes of those that have not.

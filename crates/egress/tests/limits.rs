@@ -220,3 +220,22 @@ async fn a_unix_listener_and_the_system_resolver() {
         std::fs::remove_file(&path).unwrap();
     }
 }
+
+/// Whoever left has been told of when it is asked for, also where nobody was let in yet; who stays is not waited for.
+#[tokio::test]
+async fn what_was_tried_so_far_is_told() {
+    let mut world = limited(Limits::default()).world().await;
+    world.names.set("ok.test", &[&["127.0.0.1"]]);
+    let stays = std::net::TcpStream::connect(world.at).unwrap();
+    for path in ["/hello.txt", "/missing"] {
+        let mut leaves = std::net::TcpStream::connect(world.at).unwrap();
+        std::io::Write::write_all(&mut leaves, &get(path)).unwrap();
+        leaves.shutdown(std::net::Shutdown::Write).unwrap();
+        // The control: nothing ran in between.
+        assert!(world.told().is_none());
+        world.proxy.caught_up(Duration::from_secs(60)).await;
+        assert_eq!(world.told().map(|attempt| attempt.verdict), Some(Verdict::Allowed), "{path}");
+        assert!(world.told().is_none());
+    }
+    drop(stays);
+}

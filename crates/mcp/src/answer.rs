@@ -3,7 +3,7 @@
 use crate::api::Refusal;
 use crate::resources::artifact_uri;
 use model::result::MimeBundle;
-use model::{Outcome, RunResult};
+use model::{Outcome, RunResult, Severity};
 use rmcp::model::{CallToolResult, ContentBlock, Resource};
 use serde_json::{Map, Value, json};
 
@@ -68,6 +68,11 @@ pub fn of_run(run: &RunResult, opened: bool) -> CallToolResult {
             error.traceback.clone()
         };
         parts.push(format!("[error]\n{}", cut(&text)));
+    }
+    if run.outcome == Some(Outcome::Denied) {
+        let grave = run.findings.iter().filter(|found| found.severity > Severity::Low);
+        let reasons: Vec<_> = grave.map(|found| format!("- {}", found.reason)).collect();
+        parts.push(cut(&format!("It was not run:\n{}", reasons.join("\n"))).to_owned());
     }
     let ending = ending_of(run);
     parts.extend(ending.clone().map(|text| format!("[{text}]")));

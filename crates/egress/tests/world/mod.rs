@@ -95,6 +95,11 @@ impl Drop for World {
 
 impl World {
     /// The next attempt that is told.
+    /// What was told and not read, without waiting.
+    pub fn told(&mut self) -> Option<Attempt> {
+        self.attempts.try_recv().ok()
+    }
+
     pub async fn attempt(&mut self) -> Attempt {
         timeout(PATIENCE, self.attempts.recv()).await.unwrap().unwrap()
     }

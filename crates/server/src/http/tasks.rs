@@ -30,6 +30,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use view::{TaskList, TaskSummary, TaskView, asked_of};
 
+/// The most passes of a solution.
+const ITERATIONS_MAX: u32 = 25;
+
 /// The routes.
 pub fn routes() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::new()
@@ -85,6 +88,16 @@ async fn create(
         let field = if said.packages.is_empty() { "egress" } else { "packages" };
         return Err(reject(field, "what a session has is said when it is opened", "leave it out"));
     }
+    if let Some(solving) = &said.solution {
+        if said.session.is_some() {
+            let hint = "leave it out: its sandboxes are fresh";
+            return Err(reject("session", "a solution is tried in no session", hint));
+        }
+        if !(1..=ITERATIONS_MAX).contains(&solving.max_iterations) {
+            let message = format!("solution.max_iterations is not from 1 to {ITERATIONS_MAX}");
+            return Err(reject("solution", &message, "leave it out for 3"));
+        }
+    }
     let budget = budget_of(said.budget, &service.settings.model)?;
     let model = service.models.model("model")?.name();
     let session = match &said.session {
@@ -102,6 +115,7 @@ async fn create(
         packages: said.packages,
         auto_packages: said.auto_packages.unwrap_or(true),
         egress: said.egress,
+        solution: said.solution,
         review: said.review,
         ask: said.ask,
         model,

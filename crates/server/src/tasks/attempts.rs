@@ -1,6 +1,6 @@
 //! What a task has come to, as its events tell it: its questions, and each piece of code with what became of it. Pure.
 
-use crate::tasks::{Budget, Code, Spent};
+use crate::tasks::{Budget, Code, Solution, Spent};
 use model::{Language, RunId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -62,6 +62,9 @@ pub struct Exchange {
     pub limit: Option<String>,
     /// What it used, so far.
     pub usage: Spent,
+    /// The program that was found, if one was asked for and there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub solution: Option<Solution>,
     /// The last code, and what the model was told of it, of a question without an answer.
     pub last: Option<Last>,
 }
@@ -94,6 +97,9 @@ pub struct Settled {
     /// What was used up.
     #[serde(default)]
     pub limit: Option<String>,
+    /// The program that was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solution: Option<Solution>,
     /// What was used.
     #[serde(default)]
     pub usage: Option<Spent>,
@@ -231,6 +237,7 @@ impl Story {
         last.settled_at = Some(worker::run::time(at_ms));
         last.state = Some(settled.state);
         last.answer = settled.answer;
+        last.solution = settled.solution;
         last.error = settled.error;
         last.limit = settled.limit;
         last.usage = settled.usage.unwrap_or(last.usage);
@@ -249,6 +256,7 @@ fn question(at_ms: i64, data: &Value) -> Option<Exchange> {
         error: None,
         limit: None,
         usage: Spent::default(),
+        solution: None,
         last: None,
     })
 }

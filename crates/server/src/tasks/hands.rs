@@ -127,34 +127,56 @@ impl TaskHands {
         self.runtime.block_on(files).map_err(failed)
     }
 
+    /// Code as a run of this long at most: of the task's session, or of a fresh sandbox with all that the session would have.
+    async fn request_of(
+        &self,
+        open: Option<&Arc<OpenSession>>,
+        code: &Code,
+        left_ms: u64,
+    ) -> Result<RunRequest, NotDone> {
+        let request = RunRequest {
+            language: Some(code.language),
+            code: code.code.clone(),
+            stdin: code.stdin.clone(),
+            packages: code.packages.clone(),
+            auto_packages: self.auto_packages && code.language == Language::Python,
+            metadata: [("task".to_owned(), self.task.id.to_string())].into(),
+            ..RunRequest::default()
+        };
+        if let Some(open) = open {
+            let timeout_ms = Some(open.limits.timeout_ms.min(left_ms));
+            return Ok(RunRequest {
+                limits: LimitsPatch { timeout_ms, ..LimitsPatch::default() },
+                ..request
+            });
+        }
+        let policy = self.service.policy_of(&self.task.tenant).await.map_err(failed)?;
+        let timeout_ms = self.new.limits.timeout_ms.unwrap_or(policy.limits.timeout_ms).min(left_ms);
+        Ok(RunRequest {
+            template: Some(self.new.template.clone()),
+            files: self.state().files.clone(),
+            packages: [self.new.packages.clone(), code.packages.clone()].concat(),
+            egress: self.new.egress.clone(),
+            limits: LimitsPatch { timeout_ms: Some(timeout_ms), ..self.new.limits },
+            ..request
+        })
+    }
+
     /// Submits a run, and again if there was no room for it and there is time.
     async fn submit(
         &self,
-        open: &Arc<OpenSession>,
+        open: Option<&Arc<OpenSession>>,
         code: &Code,
         until: Instant,
     ) -> Result<Submitted, NotDone> {
         loop {
             let left = until.saturating_duration_since(Instant::now()).as_millis();
             let left_ms = u64::try_from(left).unwrap_or(u64::MAX).max(1);
-            let limits = LimitsPatch {
-                timeout_ms: Some(open.limits.timeout_ms.min(left_ms)),
-                ..LimitsPatch::default()
-            };
-            let request = RunRequest {
-                language: Some(code.language),
-                code: code.code.clone(),
-                stdin: code.stdin.clone(),
-                packages: code.packages.clone(),
-                auto_packages: self.auto_packages && code.language == Language::Python,
-                limits,
-                metadata: [("task".to_owned(), self.task.id.to_string())].into(),
-                ..RunRequest::default()
-            };
+            let request = self.request_of(open, code, left_ms).await?;
             let submission = Submission {
                 tenant: self.task.tenant.clone(),
                 environment: None,
-                session: Some(Bound::new(open, &request, Manner::default())),
+                session: open.map(|open| Bound::new(open, &request, Manner::default())),
                 request,
                 idempotency: None,
                 batch: None,
@@ -182,7 +204,7 @@ impl TaskHands {
 
     async fn run_in(
         &self,
-        open: &Arc<OpenSession>,
+        open: Option<&Arc<OpenSession>>,
         code: &Code,
         time_left: Duration,
     ) -> Result<Arc<RunResult>, NotDone> {
@@ -208,6 +230,27 @@ impl TaskHands {
                 live.cancel();
                 // Before its session ends: then it was cancelled, not interrupted.
                 live.finished().await.map_err(failed)
+            }
+        }
+    }
+
+    /// Records what became of a run.
+    fn told(&self, ran: Result<Arc<RunResult>, NotDone>) -> Result<RunResult, NotDone> {
+        let attempt = self.state().attempt;
+        match ran {
+            Ok(result) => {
+                let data = json!({
+                    "attempt": attempt, "run": result.id, "outcome": result.outcome,
+                    "error": error_of(&result), "output": bounded(self.model.shown(&result)),
+                });
+                self.tell("ran", data);
+                if self.stopped() { Err(NotDone::Stopped) } else { Ok((*result).clone()) }
+            }
+            Err(not) => {
+                if let NotDone::Refused(why) | NotDone::Failed(why) = &not {
+                    self.tell("refused", json!({"attempt": attempt, "reason": why}));
+                }
+                Err(not)
             }
         }
     }
@@ -259,24 +302,13 @@ fn error_of(result: &RunResult) -> Option<String> {
 
 impl Hands for TaskHands {
     fn run(&self, code: &Code, time_left: Duration) -> Result<RunResult, NotDone> {
-        let ran = self.session().and_then(|open| self.runtime.block_on(self.run_in(&open, code, time_left)));
-        let attempt = self.state().attempt;
-        match ran {
-            Ok(result) => {
-                let data = json!({
-                    "attempt": attempt, "run": result.id, "outcome": result.outcome,
-                    "error": error_of(&result), "output": bounded(self.model.shown(&result)),
-                });
-                self.tell("ran", data);
-                if self.stopped() { Err(NotDone::Stopped) } else { Ok((*result).clone()) }
-            }
-            Err(not) => {
-                if let NotDone::Refused(why) | NotDone::Failed(why) = &not {
-                    self.tell("refused", json!({"attempt": attempt, "reason": why}));
-                }
-                Err(not)
-            }
-        }
+        self.told(
+            self.session().and_then(|open| self.runtime.block_on(self.run_in(Some(&open), code, time_left))),
+        )
+    }
+
+    fn run_fresh(&self, code: &Code, time_left: Duration) -> Result<RunResult, NotDone> {
+        self.told(self.runtime.block_on(self.run_in(None, code, time_left)))
     }
 
     fn read_file(&self, path: &str) -> Result<Vec<u8>, NotDone> {
@@ -357,6 +389,7 @@ impl Hands for TaskHands {
             }
             Happened::Warning(text) => self.tell("warning", json!({"text": text})),
             Happened::Spent(spent) => self.tell("spent", json!(spent)),
+            Happened::Pass(pass) => self.tell("pass", json!({"pass": pass})),
             Happened::Said(conversation) => {
                 self.record(TaskStep { conversation: Some(conversation), ..TaskStep::default() });
             }

@@ -13,7 +13,9 @@ mod work;
 pub use attempts::{Attempt, Exchange, Story};
 pub use live::{Decision, LiveTask, Tasks, Undecided};
 pub use perform::{Asked, Beginning};
-pub use work::{Approval, Budget, Code, End, Hands, Happened, NotDone, Question, Spent, Worked};
+pub use work::{
+    Approval, Budget, Code, End, Hands, Happened, NotDone, Question, Solution, Solving, Spent, Worked,
+};
 
 /// Longest question, in bytes.
 pub const QUESTION_BYTES_MAX: usize = 256 << 10;

@@ -9,7 +9,7 @@ use crate::sessions::{Busy, NewOpen, OpenSession};
 use crate::tasks::attempts::{Last, Settled};
 use crate::tasks::hands::{State, TaskHands, bounded};
 use crate::tasks::live::{LiveTask, Stopped};
-use crate::tasks::{Budget, Code, EVENTS_MAX, End, QUESTIONS_MAX, Question, Worked};
+use crate::tasks::{Budget, Code, EVENTS_MAX, End, QUESTIONS_MAX, Question, Solving, Worked};
 use crate::traces::Beginning as TraceBeginning;
 use model::{Background, Egress, InputFile, Language, LimitsPatch, Priority, SessionId, TaskId, TraceParent};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,9 @@ pub struct Asked {
     /// What the session may reach.
     #[serde(default)]
     pub egress: Option<Egress>,
+    /// Whether a whole program is wanted.
+    #[serde(default)]
+    pub solution: Option<Solving>,
     /// Whether a model reads code before it runs.
     pub review: bool,
     /// Whether a person approves each run.
@@ -222,6 +225,7 @@ impl Service {
             language: asked.language,
             review: asked.review,
             ask: asked.ask,
+            solution: asked.solution,
             budget,
         };
         let named = asked.session.is_some();
@@ -346,10 +350,10 @@ fn session_of(caller: &Caller, asked: &Asked, task: &TaskId) -> NewOpen {
 
 /// How a question ended: as it was stopped, if it was, else as the model's work did.
 fn settled_of(task: &LiveTask, worked: Result<Worked, Problem>) -> Settled {
-    let (end, last, usage) = match worked {
-        Ok(Worked { end, last, spent }) => (end, last, Some(spent)),
+    let (end, last, solution, usage) = match worked {
+        Ok(Worked { end, last, solution, spent }) => (end, last, solution, Some(spent)),
         // The thread has ended by a panic: what it was doing is in the log.
-        Err(problem) => (End::Failed(problem.to_string()), None, None),
+        Err(problem) => (End::Failed(problem.to_string()), None, None, None),
     };
     let last = last.map(|(Code { language, code, stdin, .. }, output)| Last {
         language,
@@ -357,13 +361,21 @@ fn settled_of(task: &LiveTask, worked: Result<Worked, Problem>) -> Settled {
         stdin,
         output: bounded(output),
     });
-    let ended = |state| Settled { state, answer: None, error: None, limit: None, usage, last: last.clone() };
+    let ended = |state| Settled {
+        state,
+        answer: None,
+        error: None,
+        limit: None,
+        solution: None,
+        usage,
+        last: last.clone(),
+    };
     let failed = |why: String| Settled { error: Some(why), ..ended(TaskState::Failed) };
     match (task.why(), end) {
         (Some(Stopped::Cancelled), _) => ended(TaskState::Cancelled),
         (Some(Stopped::Broken(why)), _) => failed(why),
         (_, End::Answered(answer)) => {
-            Settled { answer: Some(answer), last: None, ..ended(TaskState::Answered) }
+            Settled { answer: Some(answer), solution, last: None, ..ended(TaskState::Answered) }
         }
         (_, End::Exceeded(limit)) => Settled {
             limit: Some(limit.to_owned()),

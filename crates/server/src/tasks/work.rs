@@ -21,8 +21,46 @@ pub struct Question {
     pub review: bool,
     /// Whether a person approves each run.
     pub ask: bool,
+    /// Whether a whole program is wanted for an answer, and how it is found.
+    pub solution: Option<Solving>,
     /// How much it may use.
     pub budget: Budget,
+}
+
+/// How a program is found: the model writes it whole, its imports are tried first, then all of it, each in a fresh sandbox; what failed goes
+/// back to the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = TaskSolving)]
+pub struct Solving {
+    /// How often it is written at most, 3 if nothing is said.
+    #[schema(minimum = 1, maximum = 25)]
+    pub max_iterations: u32,
+    /// Whether the model writes tests too, which it must pass.
+    pub tests: bool,
+}
+
+impl Default for Solving {
+    fn default() -> Self {
+        Self { max_iterations: 3, tests: false }
+    }
+}
+
+/// A program that was found, and what it printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = TaskSolution)]
+pub struct Solution {
+    /// What it does, in words.
+    pub prefix: String,
+    /// Its imports.
+    pub imports: String,
+    /// All of it but its imports.
+    pub code: String,
+    /// Tests that it passes, if they were asked for.
+    #[serde(default)]
+    pub tests: String,
+    /// What it printed.
+    pub output: String,
 }
 
 /// How much one question may use. Kept outside of the model.
@@ -101,6 +139,8 @@ pub enum Happened<'a> {
     Warning(&'a str),
     /// All that was used so far.
     Spent(Spent),
+    /// The program is written for this time.
+    Pass(u32),
     /// All that was said so far, to go on from: JSON that only the model reads.
     Said(String),
 }
@@ -120,6 +160,9 @@ pub enum NotDone {
 pub trait Hands {
     /// Runs code in the task's session.
     fn run(&self, code: &Code, time_left: Duration) -> Result<RunResult, NotDone>;
+
+    /// Runs code in a sandbox that is gone afterwards, with the task's files.
+    fn run_fresh(&self, code: &Code, time_left: Duration) -> Result<RunResult, NotDone>;
 
     /// Reads a file of the task's session.
     fn read_file(&self, path: &str) -> Result<Vec<u8>, NotDone>;
@@ -160,6 +203,8 @@ pub struct Worked {
     pub end: End,
     /// The last code that ran or was to run, and what the model was told of it.
     pub last: Option<(Code, String)>,
+    /// The program that was found, if one was wanted.
+    pub solution: Option<Solution>,
     /// What it used.
     pub spent: Spent,
 }

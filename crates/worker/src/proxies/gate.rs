@@ -1,6 +1,6 @@
 //! The proxy process as the service sees it: started, given listeners, heard.
 
-use super::{ATTEMPT, CLOSE, EgressPolicy, Keeper, OPEN, Open, Told};
+use super::{ASK, ATTEMPT, CLOSE, EgressPolicy, Keeper, OPEN, Open, SO_FAR, Told};
 use crate::json;
 use crate::pool::SpawnerCommand;
 use model::{Egress, EgressAttempt, Fault, FaultCode, Rejection};
@@ -33,7 +33,16 @@ struct State {
 }
 
 /// Who hears of attempts, by number. Dropped with the thread that reads: then all that wait see their end.
-type Listeners = Arc<Mutex<BTreeMap<u32, UnboundedSender<EgressAttempt>>>>;
+type Listeners = Arc<Mutex<BTreeMap<u32, UnboundedSender<Heard>>>>;
+
+/// What the process says of one gate.
+#[derive(Debug)]
+enum Heard {
+    /// This was tried.
+    Attempt(EgressAttempt),
+    /// Nothing that was tried before it was asked is untold.
+    SoFar,
+}
 
 #[derive(Debug)]
 struct Process {
@@ -95,10 +104,16 @@ fn hear(socket: &OwnedFd, listeners: &Listeners) {
                 Ok(Told { number, attempt }) => {
                     let listener = locked(listeners).get(&number).cloned();
                     // One whose run is over may have been told already.
-                    drop(listener.map(|listener| listener.send(attempt)));
+                    drop(listener.map(|listener| listener.send(Heard::Attempt(attempt))));
                 }
                 Err(error) => crate::log::warn(format_args!("what a proxy tells cannot be read: {error}")),
             },
+            [SO_FAR, _, number @ ..] => {
+                let number = number.try_into().map(u32::from_le_bytes).unwrap_or_default();
+                let listener = locked(listeners).get(&number).cloned();
+                // One that is closed waits for no answer.
+                drop(listener.map(|listener| listener.send(Heard::SoFar)));
+            }
             [CLOSE, _, number @ ..] => {
                 let number = number.try_into().map(u32::from_le_bytes).unwrap_or_default();
                 locked(listeners).remove(&number);
@@ -178,10 +193,10 @@ impl Proxies {
         let number = state.last;
         let Some(process) = &mut state.process else { return Err(failed(&"there is no process")) };
         process.have_heard().map_err(|error| failed(&error))?;
-        let (sender, attempts) = unbounded_channel();
+        let (sender, heard) = unbounded_channel();
         locked(&process.listeners).insert(number, sender);
         let open = Open { number, asked: asked.clone(), policy, secrets };
-        let gate = Gate { number, socket: Arc::clone(&process.socket), attempts, closing: false };
+        let gate = Gate { number, socket: Arc::clone(&process.socket), heard, closing: false };
         let said = json::memory(c"egress", &open).map_err(|error| failed(&error))?;
         let sent = sys::socket::send(process.socket.as_fd(), &[OPEN], &[listener.as_fd(), said.as_fd()]);
         sent.map(|()| gate).map_err(|error| failed(&error))
@@ -215,26 +230,37 @@ fn checked(listener: &OwnedFd) -> Result<(), Fault> {
 pub struct Gate {
     number: u32,
     socket: Arc<OwnedFd>,
-    attempts: UnboundedReceiver<EgressAttempt>,
+    heard: UnboundedReceiver<Heard>,
     closing: bool,
 }
 
 impl Gate {
     /// Waits for what is tried next; `None` when nothing can be any more. Safe to drop between.
     pub async fn next(&mut self) -> Option<EgressAttempt> {
-        self.attempts.recv().await
+        loop {
+            match self.heard.recv().await? {
+                Heard::Attempt(attempt) => return Some(attempt),
+                Heard::SoFar => {}
+            }
+        }
     }
 
-    /// What has been told so far and not been read.
-    pub fn told(&mut self) -> Vec<EgressAttempt> {
-        std::iter::from_fn(|| self.attempts.try_recv().ok()).collect()
+    /// What was tried so far and has not been read: all that those tried who say no more.
+    pub async fn told(&mut self) -> Vec<EgressAttempt> {
+        let mut told = Vec::new();
+        if self.say(ASK) {
+            while let Some(Heard::Attempt(attempt)) = self.heard.recv().await {
+                told.push(attempt);
+            }
+        }
+        told
     }
 
     /// Ends all connections; returns what was not read of what was tried.
     pub async fn close(mut self) -> Vec<EgressAttempt> {
         self.ask_to_close();
         let mut rest = Vec::new();
-        while let Some(attempt) = self.attempts.recv().await {
+        while let Some(attempt) = self.next().await {
             rest.push(attempt);
         }
         rest
@@ -244,24 +270,32 @@ impl Gate {
     pub fn close_and_wait(mut self) -> Vec<EgressAttempt> {
         self.ask_to_close();
         let mut rest = Vec::new();
-        while let Some(attempt) = self.attempts.blocking_recv() {
-            rest.push(attempt);
+        while let Some(heard) = self.heard.blocking_recv() {
+            if let Heard::Attempt(attempt) = heard {
+                rest.push(attempt);
+            }
         }
         rest
     }
 
     fn ask_to_close(&mut self) {
-        if std::mem::replace(&mut self.closing, true) {
-            return;
+        if !std::mem::replace(&mut self.closing, true) {
+            self.say(CLOSE);
         }
-        let mut packet = vec![CLOSE];
+    }
+
+    /// Says something about this gate; false to a process that is gone, which serves nobody.
+    fn say(&self, what: u8) -> bool {
+        let mut packet = vec![what];
         packet.extend(self.number.to_le_bytes());
         match sys::socket::send(self.socket.as_fd(), &packet, &[]) {
-            // A process that is gone serves nobody.
-            Err(error) if !matches!(error.errno, libc::EPIPE | libc::ECONNRESET) => {
-                crate::log::warn(format_args!("close the way out of a sandbox: {error}"));
+            Ok(()) => true,
+            Err(error) => {
+                if !matches!(error.errno, libc::EPIPE | libc::ECONNRESET) {
+                    crate::log::warn(format_args!("tell the proxy of a sandbox: {error}"));
+                }
+                false
             }
-            _ => {}
         }
     }
 }

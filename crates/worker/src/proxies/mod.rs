@@ -34,6 +34,10 @@ const OPEN: u8 = b'o';
 const CLOSE: u8 = b'c';
 /// From the process: a [`Told`].
 const ATTEMPT: u8 = b'a';
+/// The service asks to be told what was tried so far; answered by [`SO_FAR`].
+const ASK: u8 = b'q';
+/// All that was tried before it was asked for is told.
+const SO_FAR: u8 = b's';
 
 /// What the operator says of egress; a request only narrows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! The process that serves proxies: confined, then one thread that waits for the service and for all connections.
 
 use super::secrets::with;
-use super::{ATTEMPT, CLOSE, OPEN, Open, Told, rules_of};
+use super::{ASK, ATTEMPT, CLOSE, OPEN, Open, SO_FAR, Told, rules_of};
 use crate::json;
 use egress::address::Private;
 use egress::rules::Rules;
@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use sys::landlock::Rights;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, UnixStream};
@@ -22,6 +24,8 @@ use tokio::task::{AbortHandle, LocalSet};
 const RESOLVERS_MAX: usize = 32;
 /// Most memory of its own that it may have, in bytes.
 const DATA_BYTES: u64 = 2 << 30;
+/// How long an answer waits for connections that are at their end.
+const CAUGHT_UP: Duration = Duration::from_millis(500);
 /// Longest packet from the service: a tag and a number.
 const PACKET_BYTES: usize = 8;
 /// What the resolver reads, and where a link of it may lead.
@@ -69,6 +73,7 @@ fn confine() -> io::Result<()> {
 /// What is to be said to the service.
 enum Word {
     Attempt(Told),
+    SoFar(u32),
     Closed(u32),
 }
 
@@ -112,7 +117,7 @@ async fn serve(socket: OwnedFd) -> io::Result<()> {
 /// Obeys the service until it is gone.
 async fn hear(socket: &UnixStream, words: UnboundedSender<Word>) -> io::Result<()> {
     let mut packet = [0; PACKET_BYTES];
-    let mut served: BTreeMap<u32, AbortHandle> = BTreeMap::new();
+    let mut served: BTreeMap<u32, (AbortHandle, Weak<Proxy>)> = BTreeMap::new();
     loop {
         let receive = || Ok(sys::socket::receive(socket.as_fd(), &mut packet)?);
         let (length, descriptors) = socket.async_io(Interest::READABLE, receive).await?;
@@ -133,21 +138,34 @@ async fn hear(socket: &UnixStream, words: UnboundedSender<Word>) -> io::Result<(
                                 continue;
                             }
                         };
+                        let weak = Arc::downgrade(&proxy);
                         let serving = async move {
                             if let Err(error) = proxy.serve(listener).await {
                                 crate::log::warn(format_args!("egress: accept in a sandbox: {error}"));
                             }
                         };
-                        served.insert(number, tokio::task::spawn_local(serving).abort_handle());
+                        served.insert(number, (tokio::task::spawn_local(serving).abort_handle(), weak));
                     }
                     Err(error) => crate::log::warn(format_args!("egress: {error}")),
                 }
             }
             (Some([CLOSE, number @ ..]), []) => {
                 let number = number.try_into().map(u32::from_le_bytes).unwrap_or_default();
-                if let Some(serving) = served.remove(&number) {
+                if let Some((serving, _)) = served.remove(&number) {
                     serving.abort();
                 }
+            }
+            (Some([ASK, number @ ..]), []) => {
+                let number = number.try_into().map(u32::from_le_bytes).unwrap_or_default();
+                let (proxy, words) =
+                    (served.get(&number).and_then(|(_, proxy)| proxy.upgrade()), words.clone());
+                tokio::task::spawn_local(async move {
+                    if let Some(proxy) = proxy {
+                        proxy.caught_up(CAUGHT_UP).await;
+                    }
+                    // A service that is gone hears nothing.
+                    drop(words.send(Word::SoFar(number)));
+                });
             }
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
@@ -159,7 +177,7 @@ fn listening(listener: OwnedFd) -> io::Result<TcpListener> {
 }
 
 /// The service looked at all of this before it was admitted: what cannot be read here allows nothing.
-fn proxy_of(Open { asked, policy, secrets, .. }: Open, teller: Teller) -> io::Result<std::sync::Arc<Proxy>> {
+fn proxy_of(Open { asked, policy, secrets, .. }: Open, teller: Teller) -> io::Result<Arc<Proxy>> {
     let wrong = |what: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, what.to_string());
     let rules = rules_of(&asked, &policy.tunnels).map_err(|(_, bad)| wrong(&bad))?;
     let rules = match policy.within.is_empty() {
@@ -175,7 +193,13 @@ fn proxy_of(Open { asked, policy, secrets, .. }: Open, teller: Teller) -> io::Re
     };
     let proxy =
         Proxy::new(rules, private, limits, Box::new(System), Box::new(move |attempt| teller.tell(attempt)));
-    Ok(std::sync::Arc::new(with(proxy, secrets)?))
+    Ok(Arc::new(with(proxy, secrets)?))
+}
+
+fn numbered(tag: u8, number: u32) -> Vec<u8> {
+    let mut packet = vec![tag, 0];
+    packet.extend(number.to_le_bytes());
+    packet
 }
 
 /// Says all that is to be said.
@@ -183,11 +207,8 @@ async fn speak(socket: &UnixStream, mut said: UnboundedReceiver<Word>) -> io::Re
     while let Some(word) = said.recv().await {
         let (packet, file) = match word {
             Word::Attempt(told) => json::packet([ATTEMPT, 0], &told)?,
-            Word::Closed(number) => {
-                let mut packet = vec![CLOSE, 0];
-                packet.extend(number.to_le_bytes());
-                (packet, None)
-            }
+            Word::SoFar(number) => (numbered(SO_FAR, number), None),
+            Word::Closed(number) => (numbered(CLOSE, number), None),
         };
         let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
         let send = || Ok(sys::socket::send(socket.as_fd(), &packet, &files)?);

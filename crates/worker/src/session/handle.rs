@@ -362,7 +362,7 @@ impl Session {
                 let told: SessionTold = json::read(packet, files.first()).map_err(wrong)?;
                 let SessionTold { number, mut result, measured } = told;
                 result.session = Some(self.inner.id.to_string());
-                result.egress = self.state().gate.as_mut().map(Gate::told).unwrap_or_default();
+                result.egress = self.tried().await;
                 for attempt in &result.egress {
                     self.pass(Some(number), SessionHappened::Egress(attempt.clone())).await;
                 }
@@ -381,6 +381,18 @@ impl Session {
             _ => return Err("its keeper said something unknown".to_owned()),
         }
         Ok(())
+    }
+
+    /// What its code tried to reach since this was asked last.
+    async fn tried(&self) -> Vec<EgressAttempt> {
+        // Nobody else asks: all that the keeper says is heard in one place.
+        let gate = self.state().gate.take();
+        let Some(mut gate) = gate else { return Vec::new() };
+        let told = gate.told().await;
+        if !matches!(self.standing(), Standing::Ended(_)) {
+            self.state().gate = Some(gate);
+        }
+        told
     }
 
     /// Has its listener served, where it was opened with hosts to reach.

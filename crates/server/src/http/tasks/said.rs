@@ -2,7 +2,7 @@
 
 use crate::problem::Problem;
 use crate::settings::ModelSettings;
-use crate::tasks::Budget;
+use crate::tasks::{Budget, Solving};
 use model::{Egress, InputFile, Language, LimitsPatch, Rejection, SessionId, object};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -66,6 +66,10 @@ pub struct CreateTask {
     /// How much the question may use.
     #[serde(default, deserialize_with = "object::deserialize")]
     pub budget: BudgetSaid,
+    /// A whole program is wanted, in parts: what it does, its imports, its code. The imports are tried first, then all of it, each in a fresh
+    /// sandbox, and it is written anew when it fails.
+    #[serde(default)]
+    pub solution: Option<Solving>,
     /// Whether a language model reads code before it runs; what it finds unsafe is not run, and goes back to the model.
     #[serde(default)]
     pub review: bool,

@@ -1,11 +1,11 @@
 //! The loop of `fireclay agent` with the hands of the service: each speaks of the same things in words of its own.
 
 use agent::{
-    Approval, BenchError, Budget, Chat, Desk, Ended, Program, Provider, Redactor, Reviewer, Told, ToolStyle,
-    Workbench, escaped,
+    Approval, BenchError, Budget, Chat, Desk, Ended, Problem, Program, Provider, Redactor, Reviewer, Told,
+    ToolStyle, Workbench, escaped,
 };
 use model::RunResult;
-use server::tasks::{self, Code, End, Hands, Happened, NotDone, Question, Spent, Worked};
+use server::tasks::{self, Code, End, Hands, Happened, NotDone, Question, Solution, Spent, Worked};
 use std::time::Duration;
 
 /// Works on a question until it has an answer, or there will be none.
@@ -25,7 +25,7 @@ pub fn work(
         Ok(chat) => chat,
         Err(error) => {
             let end = End::Failed(format!("the conversation cannot be read: {error}"));
-            return Worked { end, last: None, spent: Spent::default() };
+            return Worked { end, last: None, solution: None, spent: Spent::default() };
         }
     };
     let mut bench = Bench(hands);
@@ -44,10 +44,21 @@ pub fn work(
     desk.approve = question.ask.then_some(&mut approve as &mut dyn FnMut(&Program) -> Approval);
     let tasks::Budget { turns, tokens, dollars, time_ms, runs } = question.budget;
     desk.budget = Budget { turns, tokens, dollars, time: Duration::from_millis(time_ms), runs };
-    worked(chat.ask(&mut desk, &question.text), redactor)
+    let Some(solving) = question.solution else {
+        return worked(chat.ask(&mut desk, &question.text), None, redactor);
+    };
+    let problem = Problem {
+        question: &question.text,
+        language: question.language,
+        instructions: question.instructions.as_deref(),
+        passes: solving.max_iterations,
+        tests: solving.tests,
+    };
+    let (ended, solution) = agent::solve(&mut desk, &problem);
+    worked(ended, solution, redactor)
 }
 
-/// Sandboxes of a task. It has no fresh ones: a conversation asks for none.
+/// Sandboxes of a task.
 struct Bench<'a>(&'a dyn Hands);
 
 fn not_done(not: NotDone) -> BenchError {
@@ -63,8 +74,8 @@ impl Workbench for Bench<'_> {
         self.0.run(&code_of(program), time_left).map_err(not_done)
     }
 
-    fn run_fresh(&mut self, _: &Program, _: Duration) -> Result<RunResult, BenchError> {
-        Err(BenchError::Failed("a task of the service has no fresh sandboxes".to_owned()))
+    fn run_fresh(&mut self, program: &Program, time_left: Duration) -> Result<RunResult, BenchError> {
+        self.0.run_fresh(&code_of(program), time_left).map_err(not_done)
     }
 
     fn read_file(&mut self, path: &str) -> Result<Vec<u8>, BenchError> {
@@ -85,7 +96,7 @@ fn code_of(program: &Program) -> Code {
     }
 }
 
-/// What the service records of what happens. What runs is its own doing; passes belong to another loop.
+/// What the service records of what happens. What runs is its own doing.
 fn tell(hands: &dyn Hands, redactor: &Redactor, told: Told<'_>) {
     let shown = |text: &str| redactor.redact(text);
     hands.happened(match told {
@@ -97,8 +108,9 @@ fn tell(hands: &dyn Hands, redactor: &Redactor, told: Told<'_>) {
         Told::Warning(text) => Happened::Warning(text),
         Told::Spent(spent) => Happened::Spent(spent_of(spent)),
         Told::Said(chat) => Happened::Said(chat.saved()),
+        Told::Pass(pass) => Happened::Pass(pass),
         // No tools of others are beside a task of the service.
-        Told::Ran(_) | Told::Pass(_) | Told::Called(..) => return,
+        Told::Ran(_) | Told::Called(..) => return,
     });
 }
 
@@ -117,7 +129,7 @@ fn spent_of(spent: &agent::Spent) -> Spent {
     }
 }
 
-fn worked(ended: Ended, redactor: &Redactor) -> Worked {
+fn worked(ended: Ended, solution: Option<agent::Solution>, redactor: &Redactor) -> Worked {
     let end = match ended.end {
         agent::End::Answered(answer) => End::Answered(redactor.redact(&answer)),
         agent::End::Exceeded(limit) => End::Exceeded(match limit {
@@ -131,5 +143,12 @@ fn worked(ended: Ended, redactor: &Redactor) -> Worked {
         agent::End::Stopped => End::Stopped,
     };
     let last = ended.last.map(|(program, output)| (redacted(&program, redactor), output));
-    Worked { end, last, spent: spent_of(&ended.spent) }
+    let solution = solution.map(|found| Solution {
+        prefix: redactor.redact(&found.prefix),
+        imports: redactor.redact(&found.imports),
+        code: redactor.redact(&found.code),
+        tests: redactor.redact(&found.tests),
+        output: redactor.redact(&found.output),
+    });
+    Worked { end, last, solution, spent: spent_of(&ended.spent) }
 }
