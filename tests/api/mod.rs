@@ -25,7 +25,7 @@ mod logs;
 mod mcp;
 mod metrics;
 mod otlp;
-mod packages;
+pub mod packages;
 mod packages_npm;
 mod ports;
 mod problems;
