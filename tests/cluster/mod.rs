@@ -3,6 +3,7 @@
 mod chaos;
 mod figures;
 mod lab;
+mod layers;
 mod runs;
 mod sessions;
 mod tls;

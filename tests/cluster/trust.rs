@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// One who speaks to the bus as nobody's fireclay does.
-struct Attacker {
+pub struct Attacker {
     runtime: tokio::runtime::Runtime,
     client: Client,
     /// What the server said against it.
@@ -25,7 +25,7 @@ struct Attacker {
 
 impl Attacker {
     /// One who has a node's credential.
-    fn with(lab: &Lab, node: &str) -> Self {
+    pub fn with(lab: &Lab, node: &str) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().unwrap();
         let identity = Identity::read(&lab.credential(node)).unwrap();
@@ -45,14 +45,14 @@ impl Attacker {
         Self { runtime, client, said, identity }
     }
 
-    fn publish(&self, subject: &str, headers: HeaderMap, payload: Vec<u8>) {
+    pub fn publish(&self, subject: &str, headers: HeaderMap, payload: Vec<u8>) {
         self.runtime.block_on(async {
             self.client.publish_with_headers(subject.to_owned(), headers, payload.into()).await.unwrap();
             self.client.flush().await.unwrap();
         });
     }
 
-    fn request(&self, subject: &str, payload: &str) -> Result<async_nats::Message, String> {
+    pub fn request(&self, subject: &str, payload: &str) -> Result<async_nats::Message, String> {
         let asked = self.client.request(subject.to_owned(), payload.to_owned().into());
         self.runtime.block_on(asked).map_err(|error| error.to_string())
     }
@@ -175,6 +175,8 @@ fn who_has_no_credential_is_nobody_and_a_workers_is_for_work() {
         "fc.runs.normal.python.g1.run_x",
         "fc.cancel.run_x",
         "fc.in.x.0",
+        "fc.layer.x.0",
+        "fc.layer.x.end",
         "fc.res.w2.g1.run_x.1",
         "$KV.FC_NODES.g1",
         "$KV.FC_CONTROL.w1",
@@ -222,6 +224,8 @@ fn who_has_no_credential_is_nobody_and_a_workers_is_for_work() {
     // The controls: what each may.
     let beats = worker.request("$KV.FC_NODES.w1", "{}").unwrap();
     assert!(String::from_utf8_lossy(&beats.payload).contains("\"stream\":\"KV_FC_NODES\""));
+    let layer = worker.request("$JS.API.DIRECT.GET.FC_LAYERS.fc.layer.x.0", "").unwrap();
+    assert_eq!(layer.status.map(|status| status.as_u16()), Some(404));
     let ends = worker.request("$KV.FC_SESSIONS.end.w1.ses_x", "{}").unwrap();
     assert!(String::from_utf8_lossy(&ends.payload).contains("\"stream\":\"KV_FC_SESSIONS\""));
     let operator = Attacker::with(&lab, "operator-operator");

@@ -270,8 +270,8 @@ mod tests {
 
     #[test]
     fn another_schema_is_refused_by_name() {
-        check_schema(b"1").unwrap();
-        let said = check_schema(b"2").unwrap_err().to_string();
-        assert!(said.contains("schema 2") && said.contains("speaks schema 1"), "{said}");
+        check_schema(b"2").unwrap();
+        let said = check_schema(b"1").unwrap_err().to_string();
+        assert!(said.contains("schema 1") && said.contains("speaks schema 2"), "{said}");
     }
 }

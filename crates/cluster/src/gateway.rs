@@ -7,8 +7,9 @@ use crate::body::{self, Body, Place};
 use crate::bus::{Bus, ClusterError, Stored, failed};
 use crate::identity::Role;
 use crate::layout::{self, WAIT_MAX};
-use crate::names::{self, META, Name, PRIORITIES, RESULTS, RUNS, SCHEMA};
+use crate::names::{self, META, Name, RESULTS, RUNS, SCHEMA};
 use crate::nodes::{self, Node, NodeState};
+use crate::parcels::{Depot, Freight};
 use crate::work::{Cancel, Envelope, SIGNATURE, Task};
 use crate::{LEASE, now_ms};
 use async_nats::HeaderMap;
@@ -21,7 +22,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+mod depth;
 mod hearing;
+
+pub use depth::Depth;
 
 /// How many things that happened may wait for the one who listens; more of what is only shown is dropped.
 const NEWS_MAX: usize = 256;
@@ -55,6 +59,8 @@ pub struct Outgoing {
     pub task: Task,
     /// Whether it may have been sent before, by the process before this.
     pub again: bool,
+    /// The layers that it needs, each stored before it is sent.
+    pub freight: Vec<Freight>,
 }
 
 /// What happens to a run that was sent: started at most once, then shown things, then one of the last three.
@@ -94,19 +100,6 @@ pub struct Canceller {
     run: Arc<Sent>,
 }
 
-/// How much there is to do in the cluster.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Depth {
-    /// Runs that no worker has.
-    pub waiting: u64,
-    /// Runs that one has.
-    pub taken: u64,
-    /// How long the oldest that is not settled is there, in seconds.
-    pub oldest_s: f64,
-    /// Places of ready workers that nothing runs in.
-    pub free: u64,
-}
-
 /// One gateway.
 #[derive(Debug)]
 pub struct Gateway {
@@ -115,6 +108,7 @@ pub struct Gateway {
     epoch: u64,
     sent: Mutex<HashMap<RunId, Arc<Sent>>>,
     refused: AtomicU64,
+    depot: Depot,
 }
 
 /// What is known of a run that is not settled.
@@ -173,7 +167,8 @@ impl Gateway {
         }
         layout::make(&bus).await?;
         let epoch = next_epoch(&bus).await?;
-        Ok(Arc::new(Self { bus, epoch, sent: Mutex::default(), refused: AtomicU64::new(0) }))
+        let (sent, refused, depot) = (Mutex::default(), AtomicU64::new(0), Depot::default());
+        Ok(Arc::new(Self { bus, epoch, sent, refused, depot }))
     }
 
     /// Its name.
@@ -202,12 +197,7 @@ impl Gateway {
     /// Sends a run. It is on its way when this returns, whether NATS answers now or not: it is tried until it is stored or taken back.
     pub fn send(self: &Arc<Self>, outgoing: Outgoing) -> Result<Away, ClusterError> {
         let refused = |what: String| ClusterError::Refused(what);
-        let template: Name = outgoing
-            .task
-            .spec
-            .template
-            .parse()
-            .map_err(|_| refused("a template that is no name".to_owned()))?;
+        let template = names::template(&outgoing.task.spec.template);
         let body = serde_json::to_vec(&outgoing.task).map_err(failed("write the run"))?;
         if body.len() > body::BODY_MAX {
             return Err(refused(format!(
@@ -263,6 +253,11 @@ impl Gateway {
                     known.heard = Instant::now();
                     return;
                 }
+                // Neither a layer nor a body of its own will do better another time.
+                Err(ClusterError::Refused(why)) => {
+                    let fault = Fault::new(FaultCode::ResourcesExhausted, why);
+                    return self.end(run, None, News::Fault(fault)).await;
+                }
                 Err(error) => eprintln!("fireclay: {}: send it: {error}", run.outgoing.run),
             }
             tokio::time::sleep(PAUSE).await;
@@ -272,6 +267,9 @@ impl Gateway {
     async fn try_dispatch(&self, run: &Arc<Sent>) -> Result<(), ClusterError> {
         let outgoing = &run.outgoing;
         let (body, issued_ms, epoch) = (Body::of(&run.body), now_ms(), run.known().epoch);
+        for freight in &outgoing.freight {
+            self.depot.offer(&self.bus, freight).await?;
+        }
         body::put(&self.bus, Place::In, &body, &run.body).await?;
         let inline = if body.is_inline() { run.body.as_slice() } else { b"" };
         let envelope = Envelope {
@@ -409,28 +407,6 @@ impl Gateway {
     /// Says what a node is to do from now on.
     pub async fn want(&self, node: &Name, state: NodeState) -> Result<(), ClusterError> {
         nodes::want(&self.bus, node, state).await
-    }
-
-    /// How much there is to do.
-    pub async fn depth(&self) -> Result<Depth, ClusterError> {
-        let doing = "ask how much waits";
-        let stream = self.bus.js.get_stream(RUNS).await.map_err(failed(doing))?;
-        let state = &stream.cached_info().state;
-        let mut depth = Depth::default();
-        for priority in PRIORITIES {
-            let info = stream.consumer_info(names::word(priority)).await.map_err(failed(doing))?;
-            depth.waiting += info.num_pending;
-            depth.taken += info.num_ack_pending as u64;
-        }
-        if state.messages > 0 {
-            let since_ms = state.first_timestamp.unix_timestamp_nanos() / 1_000_000;
-            depth.oldest_s = (i128::from(now_ms()) - since_ms).max(0) as f64 / 1000.0;
-        }
-        let ready = |node: &&Node| node.worker && node.state == NodeState::Ready;
-        let nodes = self.nodes().await?;
-        let free = nodes.iter().filter(ready).map(|node| node.places.saturating_sub(node.running) as u64);
-        depth.free = free.sum();
-        Ok(depth)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use crate::bus::{Bus, ClusterError, check_schema, failed};
 use crate::names::{
-    self, BLOBS, CLAIMS, CONTROL, DEAD, META, NODES, PRIORITIES, RESULTS, RUNS, SCHEMA, SESSIONS,
+    self, BLOBS, CLAIMS, CONTROL, DEAD, LAYERS, META, NODES, PRIORITIES, RESULTS, RUNS, SCHEMA, SESSIONS,
 };
 use crate::nodes::NODE_TTL;
-use crate::{DELIVERIES_MAX, LEASE};
+use crate::{DELIVERIES_MAX, LEASE, parcels};
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
@@ -78,7 +78,7 @@ async fn try_make(bus: &Bus) -> Result<(), ClusterError> {
     Ok(())
 }
 
-fn streams(replicas: usize) -> [Config; 5] {
+fn streams(replicas: usize) -> [Config; 6] {
     let plain = |name: &str, subjects: &[&str]| Config {
         name: name.to_owned(),
         subjects: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
@@ -102,6 +102,12 @@ fn streams(replicas: usize) -> [Config; 5] {
         once(queue(plain(RESULTS, &["fc.res.>"]))),
         once(plain(CLAIMS, &["fc.claim.*"])),
         Config { max_age: KEEP_DEAD, max_messages: DEAD_MAX, ..plain(DEAD, &["fc.dead.>"]) },
+        Config {
+            max_age: parcels::KEEP,
+            max_bytes: parcels::LAYERS_MAX,
+            max_messages_per_subject: 1,
+            ..plain(LAYERS, &["fc.layer.>"])
+        },
         Config { max_messages_per_subject: 1, ..plain(BLOBS, &["fc.in.>", "fc.out.>"]) },
     ]
 }

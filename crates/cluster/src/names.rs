@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Version of all that is named and sent here. Nodes of different versions refuse each other.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Runs that are not settled: a work queue.
 pub const RUNS: &str = "FC_RUNS";
@@ -16,6 +16,8 @@ pub const RESULTS: &str = "FC_RESULTS";
 pub const DEAD: &str = "FC_DEAD";
 /// Bodies that are too large for one message, in chunks.
 pub const BLOBS: &str = "FC_BLOBS";
+/// Layers that runs need, in chunks.
+pub const LAYERS: &str = "FC_LAYERS";
 /// Who began a run that may begin but once.
 pub const CLAIMS: &str = "FC_CLAIMS";
 /// Key-value bucket of the schema's version and of gateways' epochs.
@@ -82,6 +84,14 @@ pub fn word(priority: Priority) -> &'static str {
     }
 }
 
+/// A template as a token: without its version, and with `-` for what a [`Name`] does not have. It is for people to read.
+pub fn template(name: &str) -> Name {
+    let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
+    let token: String =
+        name.split('@').next().unwrap_or_default().chars().map(plain).take(NAME_BYTES_MAX).collect();
+    token.parse().unwrap_or_else(|_| Name("other".to_owned()))
+}
+
 /// Where a run waits.
 pub fn run(priority: Priority, template: &Name, gateway: &Name, run: &RunId) -> String {
     format!("fc.runs.{}.{template}.{gateway}.{run}", word(priority))
@@ -128,6 +138,16 @@ pub const CANCELS: &str = "fc.cancel.*";
 /// Where a worker claims a run that may begin but once.
 pub fn claim(run: &RunId) -> String {
     format!("fc.claim.{run}")
+}
+
+/// Where the n-th chunk of a layer lies.
+pub fn layer(hex: &str, n: u64) -> String {
+    format!("fc.layer.{hex}.{n}")
+}
+
+/// Where it is said that a layer is whole.
+pub fn layer_end(hex: &str) -> String {
+    format!("fc.layer.{hex}.end")
 }
 
 /// Where a worker tells of a message that it gave up. Its sequence in the stream names it: what it says of itself is not believed.

@@ -195,6 +195,7 @@ fn publishes(role: Role, name: &Name) -> Vec<String> {
                 "fc.claim.*".to_owned(),
                 format!("$KV.FC_NODES.{name}"),
                 "$JS.API.DIRECT.GET.FC_BLOBS.fc.in.>".to_owned(),
+                "$JS.API.DIRECT.GET.FC_LAYERS.fc.layer.>".to_owned(),
                 "$JS.API.DIRECT.GET.KV_FC_META.$KV.FC_META.schema".to_owned(),
                 format!("$JS.API.DIRECT.GET.KV_FC_CONTROL.$KV.FC_CONTROL.{name}"),
                 format!("$JS.API.DIRECT.GET.KV_FC_NODES.$KV.FC_NODES.{name}"),

@@ -31,6 +31,9 @@ pub struct Task {
     pub packages: Vec<String>,
     /// Whether packages are also found by what it imports.
     pub auto_packages: bool,
+    /// What it needs besides an image, as its gateway has it: layers by digest, which travel as [`crate::parcels`] says. Read by hands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub luggage: Option<String>,
 }
 
 /// What a gateway signs.
@@ -263,7 +266,7 @@ mod tests {
         open(&us, &subject, Some(&signature), &payload, 900_000).unwrap_err();
         let other_token = String::from_utf8_lossy(&payload).replace("secret", "sexret").into_bytes();
         open(&us, &subject, Some(&signature), &other_token, 1_500_000).unwrap_err();
-        let other_schema = Envelope { schema: 2, ..envelope };
+        let other_schema = Envelope { schema: SCHEMA + 1, ..envelope };
         let (payload, signature) = other_schema.sealed(&us, &subject, b"");
         let wrong = open(&us, &subject, Some(&signature), &payload, 1_500_000).unwrap_err();
         assert!(matches!(wrong, ClusterError::Schema { .. }), "{wrong}");

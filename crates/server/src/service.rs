@@ -287,8 +287,6 @@ impl Service {
             spec.environment = match (environment, &session) {
                 (Some(installed), _) => Some(installed),
                 (None, Some(bound)) => self.install_in((&tenant, bound), &mut spec, needs).await?,
-                // Who runs it installs what it needs.
-                (None, None) if elsewhere.is_some() => None,
                 (None, None) => self.install(&tenant, &spec.template, &needs).await?,
             };
             let is_here = elsewhere.is_none() && session.is_none();

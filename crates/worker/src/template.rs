@@ -3,6 +3,7 @@
 
 mod build;
 pub mod declared;
+pub mod luggage;
 mod own;
 mod shipped;
 
@@ -279,6 +280,8 @@ pub struct Templates {
     packages: PackageStore,
     store: TemplateStore,
     prepared: Mutex<BTreeMap<String, Arc<Prepared>>>,
+    /// What layers are on their way to other machines, by digest.
+    parcels: Mutex<BTreeMap<String, crate::image::parcel::Parcel>>,
 }
 
 impl Templates {
@@ -289,7 +292,8 @@ impl Templates {
         packages: PackageStore,
         store: TemplateStore,
     ) -> Self {
-        Self { image, environments, packages, store, prepared: Mutex::default() }
+        let (prepared, parcels) = (Mutex::default(), Mutex::default());
+        Self { image, environments, packages, store, prepared, parcels }
     }
 
     /// Whether a template can be prepared.

@@ -67,7 +67,12 @@ impl Gateway {
             return;
         }
         match self.read_result(&run, &message).await {
-            Ok(news) => self.end(&run, Some(message), news).await,
+            Ok(news) => {
+                if let News::Fault(_) = news {
+                    self.depot.doubt(&run.outgoing.freight);
+                }
+                self.end(&run, Some(message), news).await;
+            }
             Err(ClusterError::Refused(why)) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 eprintln!("fireclay: a result at {} is refused: {why}", message.subject);

@@ -1,11 +1,12 @@
 //! This machine as the hands of a worker: runs of others go the way of its own, from its queue on.
 
+use super::luggage::Turns;
 use crate::needs::Needs;
 use crate::problem::Problem;
 use crate::service::{Service, internal};
 use cluster::work::Envelope;
 use cluster::worker::{Later, Load};
-use cluster::{Doing, Hands, Happening, Task};
+use cluster::{Bus, Doing, Hands, Happening, Task};
 use model::{Fault, FaultCode, RunId};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,26 +22,52 @@ const HAPPENED_MAX: usize = 64;
 /// The machine of a service.
 pub struct MachineHands {
     service: Arc<Service>,
+    bus: Bus,
+    turns: Turns,
 }
 
 impl MachineHands {
     /// Those of this service's machine.
-    pub fn new(service: Arc<Service>) -> Self {
-        Self { service }
+    pub fn new(service: Arc<Service>, bus: Bus) -> Self {
+        if let Err(error) = service.machine.stock().sweep_arrivals() {
+            worker::log::warn(format_args!("{error}"));
+        }
+        Self { service, bus, turns: Turns::default() }
+    }
+
+    /// Whose machine it is.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// Where layers come from.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Who brings what.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     async fn begin_one(&self, envelope: &Envelope, task: Task) -> Result<Doing, Fault> {
         let service = &self.service;
         let mut spec = task.spec;
+        let is_complete = match &task.luggage {
+            Some(luggage) => self.unpack(&envelope.tenant, luggage, &mut spec).await?,
+            None => false,
+        };
         let ready = service.machine.have_toolchain(&spec).await;
         ready
             .and_then(|()| service.machine.check(envelope.tenant.as_str(), &spec))
             .map_err(|not| fault(&Problem::from(not)))?;
-        let needs =
-            Needs::of(&task.packages, task.auto_packages, &spec, service.machine.installer().python_minor())
-                .map_err(|rejection| fault(&rejection.into()))?;
-        let installed = service.install(&envelope.tenant, &spec.template, &needs).await;
-        spec.environment = installed.map_err(|problem| fault(&problem))?;
+        if !is_complete {
+            let minor = service.machine.installer().python_minor();
+            let needs = Needs::of(&task.packages, task.auto_packages, &spec, minor);
+            let needs = needs.map_err(|rejection| fault(&rejection.into()))?;
+            let installed = service.install(&envelope.tenant, &spec.template, &needs).await;
+            spec.environment = installed.map_err(|problem| fault(&problem))?;
+        }
         let refused = service.compile(&envelope.tenant, &mut spec).await;
         let refused = refused.map_err(|problem| fault(&problem))?;
         let order = Order {

@@ -1,38 +1,33 @@
 //! Other nodes: a service sends its runs to them, and a machine does those of others.
 
+mod adopt;
 mod door;
 mod hands;
+mod luggage;
 mod relay;
 
 pub use hands::MachineHands;
 pub use relay::relay;
 
 use crate::http::nodes::{NodeRow, NodeWish};
-use crate::live::LiveRun;
 use crate::problem::{Kind, Problem};
-use crate::service::{Service, internal, read};
+use crate::service::{Service, internal};
 use crate::sessions::Ends;
 use crate::settings::ClusterSettings;
-use crate::way::Way;
 use cluster::gateway::{Canceller, Outgoing};
 use cluster::{
     Away, Bus, ClusterError, Directory, End, Gateway, Identity, Links, Name, News, NodeState, Task, Worker,
 };
 use door::NodeDoor;
-use model::result::RunState;
-use model::{Outcome, RunId, RunRequest, RunResult, RunSpec, TenantId};
+use model::{Outcome, RunId, RunRequest, RunResult, TenantId};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use store::{Filter, Page, Reader, Scope};
 use tokio::signal::unix::{SignalKind, signal};
 use worker::machine::{Event, Machine, Order};
 use worker::pool::Stream;
 use worker::queue::Share;
-
-/// Runs that are read at once when the service starts.
-const PAGE: usize = 500;
 
 /// What becomes of runs that are handed to other nodes.
 #[derive(Debug)]
@@ -119,6 +114,7 @@ impl Elsewhere {
         wanted: &Wanted,
         again: bool,
     ) -> Result<There, String> {
+        let (luggage, freight) = luggage::of(&self.machine, tenant, &order.spec)?;
         let outgoing = Outgoing {
             run: order.id.clone(),
             created_at: order.created_at.clone(),
@@ -131,8 +127,10 @@ impl Elsewhere {
                 allow_missing: order.allow_missing.clone(),
                 packages: wanted.packages.clone(),
                 auto_packages: wanted.auto_packages,
+                luggage,
             },
             again,
+            freight,
         };
         let count = self.count(tenant);
         count.fetch_add(1, Ordering::Relaxed);
@@ -327,7 +325,7 @@ pub async fn work(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
     let bus = connect(settings).await?;
     let name = bus.identity.name.to_string();
-    let hands = Arc::new(MachineHands::new(service.clone()));
+    let hands = Arc::new(MachineHands::new(service.clone(), bus.clone()));
     let worker = tokio::select! {
         worker = Worker::join(bus.clone(), hands, (false, true)) => worker?,
         _ = terminate.recv() => return Ok(()),
@@ -411,7 +409,7 @@ fn tell_ends(service: &Service, bus: Bus) {
 pub async fn join(service: &Arc<Service>) -> Result<BTreeSet<RunId>, JoinError> {
     let bus = connect(&service.settings.cluster).await?;
     let gateway = Gateway::join(bus.clone()).await?;
-    let hands = Arc::new(MachineHands::new(service.clone()));
+    let hands = Arc::new(MachineHands::new(service.clone(), bus.clone()));
     let worker = Worker::join(bus.clone(), hands, (true, service.settings.cluster.worker)).await?;
     let directory = Directory::watch(bus.clone()).await?;
     let links = Links::listen(bus.clone(), NodeDoor::new(service.clone()), true).await?;
@@ -431,7 +429,7 @@ pub async fn join(service: &Arc<Service>) -> Result<BTreeSet<RunId>, JoinError> 
     if service.elsewhere.set(elsewhere).is_err() {
         return Err(internal("the service has joined before".to_owned()).into());
     }
-    let adopted = adopt(service).await?;
+    let adopted = adopt::adopt(service).await?;
     gateway.listen().await?;
     Ok(adopted)
 }
@@ -442,51 +440,4 @@ async fn told(service: Arc<Service>, work: impl Future<Output = Result<(), Clust
         worker::log::warn(format_args!("{error}"));
         service.drain();
     }
-}
-
-/// Follows again what the process before had sent. Runs of sessions and batches ended with it.
-async fn adopt(service: &Arc<Service>) -> Result<BTreeSet<RunId>, Problem> {
-    let mut adopted = BTreeSet::new();
-    for state in [RunState::Queued, RunState::Running] {
-        let mut cursor = None;
-        loop {
-            let filter = Filter { state: Some(state), ..Filter::default() };
-            let page = Page { limit: PAGE, cursor };
-            let listed =
-                read(&service.reader, move |reader| reader.runs(&Scope::Admin, &filter, &page)).await?;
-            for row in listed.items {
-                if row.session.is_none() && row.batch.is_none() && adopt_one(service, &row.id).await.is_some()
-                {
-                    adopted.insert(row.id);
-                }
-            }
-            cursor = listed.next;
-            if cursor.is_none() {
-                break;
-            }
-        }
-    }
-    Ok(adopted)
-}
-
-/// `None` if what was asked cannot be asked any more: then it is interrupted, as everything is that a service leaves.
-async fn adopt_one(service: &Arc<Service>, id: &RunId) -> Option<()> {
-    let wanted_id = id.clone();
-    let record =
-        read(&service.reader, move |reader: &Reader| reader.run(&Scope::Admin, &wanted_id)).await.ok()??;
-    let request: RunRequest = serde_json::from_str(&record.request).ok()?;
-    let tenant = record.row.tenant;
-    let wanted = Wanted::of(&request);
-    let spec: RunSpec = service.admit(&tenant, request).await.ok()?;
-    let share = service.quotas.of(&service.reader, &tenant).await.ok()?.share;
-    let created_at = worker::run::time(record.row.created_at_ms);
-    let order = Order { id: id.clone(), created_at, spec, allow_missing: service.allow_missing() };
-    let elsewhere = service.elsewhere.get()?;
-    let there = elsewhere.send(&tenant, share, order, &wanted, true).ok()?;
-    let live = LiveRun::new(tenant, None);
-    service.live.insert(id.as_str(), live.clone());
-    live.can_be_cancelled_by(crate::way::TakeBack::There(there.canceller()));
-    live.is_taken_in();
-    tokio::spawn(service.clone().follow(id.clone(), live, Way::There(there), None, None));
-    Some(())
 }

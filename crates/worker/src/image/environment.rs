@@ -24,6 +24,8 @@ use super::loader::Loader;
 use super::vault::{self, Vault, check_name, hex_of, make_directory, read, remove_tree, write_file};
 use super::{HostProgram, Image, ImageError, Phase, Progress, Runtime, at, check, uv, write};
 
+mod arrived;
+
 /// The version of the layout and content of environments; one of another version counts as not built.
 const SCHEMA: u32 = 1;
 

@@ -23,6 +23,7 @@ mod listing;
 mod loader;
 mod locale;
 pub mod packages;
+pub mod parcel;
 mod store;
 pub mod toolchain;
 mod tools;

@@ -26,6 +26,8 @@ use super::listing::{Listing, digest};
 use super::vault::{self, Vault, check_name, hex_of, make_directory, read, write_file};
 use super::{Image, ImageError, at, uv, write};
 
+mod arrived;
+
 /// Most files and directories of one environment.
 pub const ENTRIES_MAX: usize = 200_000;
 /// One that was used so lately is not removed: a sandbox may wait that is made of it.

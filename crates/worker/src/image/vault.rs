@@ -74,7 +74,13 @@ impl Vault {
     }
 
     /// Gives a filled directory its digest as name, and the name its digest.
-    fn settle(&self, building: &Path, name: &str, hex: &str, is_there: bool) -> Result<(), ImageError> {
+    pub(super) fn settle(
+        &self,
+        building: &Path,
+        name: &str,
+        hex: &str,
+        is_there: bool,
+    ) -> Result<(), ImageError> {
         let place = self.place(hex);
         if is_there {
             remove_tree(building)?;
@@ -91,7 +97,7 @@ impl Vault {
     }
 
     /// Removes the trees that no name stands for and no sandbox uses: those that newer ones replaced.
-    fn prune(&self) -> Result<(), ImageError> {
+    pub(super) fn prune(&self) -> Result<(), ImageError> {
         let names = self.names()?;
         for hex in self.digests()?.iter().filter(|hex| !names.values().any(|at| at == *hex)) {
             // One that is in use stays until the next build.

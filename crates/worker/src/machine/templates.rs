@@ -5,7 +5,7 @@ use crate::installer::compile::Refused;
 use crate::pool::Waiting;
 use crate::run::result_of_refused;
 use crate::spawner::Shape;
-use crate::template::{NotReady, Template, TemplateStore};
+use crate::template::{NotReady, Template, TemplateStore, Templates};
 use model::{Fault, FaultCode, Language, RunResult, RunSpec};
 
 impl Machine {
@@ -60,6 +60,11 @@ impl Machine {
     /// Forgets what was prepared of an operator's template, so that nothing new is made from it.
     pub fn forget_template(&self, name: &str) {
         self.inner.templates.forget(name);
+    }
+
+    /// What runs need besides an image, for other machines and from them.
+    pub fn stock(&self) -> &Templates {
+        &self.inner.templates
     }
 
     /// The templates that there are.

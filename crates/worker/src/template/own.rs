@@ -20,6 +20,8 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+mod arrived;
+
 /// How many digits of a digest name a version.
 const VERSION_DIGITS: usize = 12;
 
