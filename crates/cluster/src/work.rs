@@ -31,6 +31,9 @@ pub struct Task {
     pub packages: Vec<String>,
     /// Whether packages are also found by what it imports.
     pub auto_packages: bool,
+    /// Whether only packages that the worker has will do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
 }
 
 /// What a gateway signs.

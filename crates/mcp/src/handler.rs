@@ -84,6 +84,10 @@ impl Call {
     /// Adds what is usual to a request that does not say it, as far as it is wanted there.
     pub fn complete(&self, request: &mut Value, wanted: impl Fn(&str) -> bool) {
         let Value::Object(fields) = request else { return };
+        // Only programs of these have one.
+        let has_python =
+            matches!(fields.get("language").and_then(Value::as_str), None | Some("python" | "bash"));
+        let wanted = |name: &str| wanted(name) && (has_python || name != "python");
         for (name, value) in self.usual.iter().filter(|(name, _)| wanted(name)) {
             fields.entry(name.clone()).or_insert_with(|| value.clone());
         }

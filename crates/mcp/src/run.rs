@@ -95,7 +95,7 @@ impl Call {
                 ("/v1/runs".to_owned(), false)
             }
             Place::Session { id, opened } => {
-                self.complete(&mut request, |name| name == "auto_packages");
+                self.complete(&mut request, |name| matches!(name, "auto_packages" | "offline"));
                 (format!("/v1/sessions/{id}/runs"), *opened)
             }
         };

@@ -10,6 +10,7 @@ use model::{Fault, FaultCode, RunId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use worker::installer::Over;
 use worker::machine::{Event, Order, Ticket};
 use worker::pool::Stream;
 use worker::queue::Share;
@@ -32,14 +33,21 @@ impl MachineHands {
     async fn begin_one(&self, envelope: &Envelope, task: Task) -> Result<Doing, Fault> {
         let service = &self.service;
         let mut spec = task.spec;
+        // Chosen by its gateway: this very version, or none.
+        spec.python = service.have_python(&spec).await.map_err(|problem| fault(&problem))?;
         let ready = service.machine.have_toolchain(&spec).await;
         ready
             .and_then(|()| service.machine.check(envelope.tenant.as_str(), &spec))
             .map_err(|not| fault(&Problem::from(not)))?;
-        let needs =
-            Needs::of(&task.packages, task.auto_packages, &spec, service.machine.installer().python_minor())
-                .map_err(|rejection| fault(&rejection.into()))?;
-        let installed = service.install(&envelope.tenant, &spec.template, &needs).await;
+        let needs = Needs::of(
+            &task.packages,
+            task.auto_packages,
+            &spec,
+            service.machine.installer().python_minor(spec.python.as_deref()),
+        )
+        .map(|needs| needs.only_there(task.offline))
+        .map_err(|rejection| fault(&rejection.into()))?;
+        let installed = service.install(&envelope.tenant, Over::from(&spec), &needs).await;
         spec.environment = installed.map_err(|problem| fault(&problem))?;
         let refused = service.compile(&envelope.tenant, &mut spec).await;
         let refused = refused.map_err(|problem| fault(&problem))?;

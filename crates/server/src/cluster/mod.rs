@@ -56,6 +56,7 @@ pub struct Elsewhere {
 pub struct Wanted {
     packages: Vec<String>,
     auto_packages: bool,
+    offline: bool,
     repeatable: bool,
 }
 
@@ -87,6 +88,7 @@ impl Wanted {
         Self {
             packages: request.packages.clone(),
             auto_packages: request.auto_packages,
+            offline: request.offline,
             repeatable: request.repeatable.unwrap_or(true),
         }
     }
@@ -131,6 +133,7 @@ impl Elsewhere {
                 allow_missing: order.allow_missing.clone(),
                 packages: wanted.packages.clone(),
                 auto_packages: wanted.auto_packages,
+                offline: wanted.offline,
             },
             again,
         };

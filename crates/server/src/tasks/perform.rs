@@ -323,6 +323,8 @@ fn session_of(caller: &Caller, asked: &Asked, task: &TaskId) -> NewOpen {
         background: Background::default(),
         ports: false,
         packages: Vec::new(),
+        offline: false,
+        python: None,
         egress: None,
         priority: Priority::default(),
         idle_ttl_ms: None,

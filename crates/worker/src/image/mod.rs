@@ -23,6 +23,7 @@ mod listing;
 mod loader;
 mod locale;
 pub mod packages;
+pub mod pythons;
 mod store;
 pub mod toolchain;
 mod tools;
