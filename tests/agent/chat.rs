@@ -4,6 +4,7 @@
 use super::KEY;
 use super::model::Model;
 use super::reviews::with;
+use fireclay_tests::run::feed;
 use fireclay_tests::server::PATIENCE;
 use fireclay_tests::{Data, Server, http};
 use serde_json::{Value, json};
@@ -153,15 +154,30 @@ fn an_answer_is_remembered_for_its_own_tenant_if_it_may_be() {
     assert_eq!((status, &strange["error"]["param"]), (400, &json!("previous_response_id")), "{strange}");
 }
 
+/// Those whose own format is another take chat completions beside it.
 #[test]
-fn a_model_of_another_format_says_what_would_do() {
-    let data = Data::fresh();
-    let model = Model::saying(&json!([]));
-    let base_url = format!("model.base_url={}", model.base_url("anthropic"));
-    let server = Server::start_in(&data, &["--set", "model.name=anthropic", "--set", &base_url]);
-    let (status, answer) = server.post_json(CHAT, &asked());
-    assert_eq!(status, 400, "{answer}");
-    assert!(answer["error"]["message"].as_str().unwrap().contains("provider that speaks them"), "{answer}");
+fn every_provider_takes_chat_completions() {
+    let calls = json!([{"name": "run_code", "arguments": {"code": "print(6 * 7)"}}]);
+    for (provider, path, variable) in [
+        ("anthropic", "/v1/chat/completions", "ANTHROPIC_API_KEY"),
+        ("gemini", "/v1beta/openai/chat/completions", "GEMINI_API_KEY"),
+        ("openai-responses", "/v1/chat/completions", "OPENAI_API_KEY"),
+    ] {
+        let data = Data::fresh();
+        let kept = feed(&mut data.command(&["secret", "set", variable]), KEY.as_bytes());
+        assert_eq!(kept.code, 0, "{kept:?}");
+        let model = Model::saying(&json!([{"calls": calls}, {"expect": ["42"], "text": "It is 42."}]));
+        let base_url = format!("model.base_url={}", model.base_url(provider));
+        let name = format!("model.name={provider}");
+        let server = Server::start_in(&data, &["--set", &name, "--set", &base_url]);
+        let (status, answer) = server.post_json(CHAT, &asked());
+        assert_eq!(status, 200, "{provider}: {answer}");
+        assert_eq!(answer["choices"][0]["message"]["content"], "It is 42.", "{provider}: {answer}");
+        for request in model.requests() {
+            assert_eq!(request["path"], path, "{provider}");
+            assert_eq!(request["headers"]["authorization"], format!("Bearer {KEY}"), "{provider}");
+        }
+    }
 }
 
 #[test]

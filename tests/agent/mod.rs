@@ -7,6 +7,7 @@ mod docs;
 mod many;
 mod model;
 mod others;
+mod packages;
 mod person;
 mod reviews;
 mod secrets;

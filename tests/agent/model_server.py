@@ -394,7 +394,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         headers = {name.lower(): value for name, value in self.headers.items()}
         path, _, query = self.path.partition("?")
-        formats: Json = {"/v1/chat/completions": Chat(), "/v1/responses": Responses(), "/v1/messages": Messages()}
+        formats: Json = {"/v1/chat/completions": Chat(), "/v1beta/openai/chat/completions": Chat(), "/v1/responses": Responses(), "/v1/messages": Messages()}
         is_gemini = path.startswith("/v1beta/models/") and path.rpartition(":")[2] in ("generateContent", "streamGenerateContent")
         form: Any = formats.get(path, Gemini() if is_gemini else None)
         stream = body.get("stream", False) or (path.endswith(":streamGenerateContent") and query == "alt=sse")

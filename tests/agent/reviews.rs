@@ -2,6 +2,7 @@
 
 use super::KEY;
 use super::model::Model;
+use crate::api::mcp::Pipes;
 use fireclay_tests::run::feed;
 use fireclay_tests::{Data, Server};
 use serde_json::{Value, json};
@@ -121,4 +122,34 @@ fn a_service_does_not_start_with_a_model_that_it_cannot_ask() {
             .unwrap_or_default()
             .contains("no place for a secret")
     );
+}
+
+/// The model that writes code asks for it, or whoever set the tool up; what those said, it cannot take back.
+#[test]
+fn code_of_an_mcp_client_is_checked_and_reviewed() {
+    let (harmful, plain) = ("import shutil; shutil.rmtree('/')", "print('plain')");
+    let model = Model::saying(&json!([
+        verdict(false, &["it says too little"]),
+        verdict(true, &[]),
+        verdict(false, &["it is the same again"]),
+    ]));
+    let server = with(&model, &[]);
+    let text = |said: Value| said["content"][0]["text"].as_str().unwrap().to_owned();
+    let mut free = Pipes::start(&server.data, &[]);
+    // Nothing is asked for: it runs. The sandbox is what holds it.
+    assert!(!text(free.call(&json!({"code": harmful, "session": "fresh"}))).contains("denied"));
+    assert!(text(free.call(&json!({"code": harmful, "check": "deny"}))).contains("denied"));
+    let reviewed = text(free.call(&json!({"code": plain, "review": true})));
+    assert!(reviewed.contains("denied") && reviewed.contains("it says too little"), "{reviewed}");
+    let mut bound = Pipes::start(&server.data, &["--check", "deny", "--review"]);
+    for session in ["bound", "fresh"] {
+        let asked = json!({"code": harmful, "check": "off", "review": false, "session": session});
+        assert!(text(bound.call(&asked)).contains("denied"), "{session}");
+    }
+    assert_eq!(text(bound.call(&json!({"code": "print('good')"}))), "good\n");
+    let again = text(bound.call(&json!({"code": "print('again')", "session": "fresh"})));
+    assert!(again.contains("it is the same again"), "{again}");
+    assert_eq!(model.requests().len(), 3);
+    free.end();
+    bound.end();
 }

@@ -2,8 +2,10 @@
 
 use super::model::Model;
 use super::{KEY, agent};
+use crate::api::egress::Web;
+use crate::api::packages::index;
 use fireclay_tests::Server;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Flame, AgentRun, Mirascope: a model that sums by code. The same conversation in every format.
 #[test]
@@ -57,6 +59,33 @@ fn a_factorial_in_javascript() {
     // Nothing is left behind.
     let (_, sessions) = server.get_json("/v1/sessions?state=open");
     assert_eq!(sessions["items"], Value::Array(Vec::new()));
+}
+
+/// AgentRun: how much a share moved, from a host that is named, by packages that the code imports. The first try asks another host.
+#[test]
+fn the_move_of_a_share_from_a_server_of_data() {
+    let closes = json!([{"day": "2026-11-19", "close": 50.0}, {"day": "2026-11-20", "close": 52.1}]);
+    let prices = Web::saying(Some(closes.to_string()));
+    let opened = index().replacen('[', "[\"127.0.0.1/32\",", 1);
+    let server = Server::start(&["--set", &opened]);
+    let code = |host: &str| {
+        format!(
+            "import requests, tabulate\nrows = requests.get('http://{host}/prices?symbol=CLAY').json()\n\
+             first, last = rows[0]['close'], rows[-1]['close']\nprint(tabulate.tabulate(rows, headers='keys'))\n\
+             print(f'{{100 * (last - first) / first:+.2f}} %')"
+        )
+    };
+    let (elsewhere, host) = (code("127.0.0.1:9"), format!("127.0.0.1:{}", prices.port));
+    let calls = |code: &str| json!([{"name": "run_code", "arguments": {"code": code}}]);
+    let model = Model::saying(&json!([
+        {"expect": ["CLAY"], "calls": calls(&elsewhere)},
+        {"expect": ["403"], "calls": calls(&code(&host))},
+        {"expect": ["+4.20 %"], "text": "CLAY rose by 4.20 %."},
+    ]));
+    let args = ["How did the share CLAY move?", "--allow-host", &host];
+    let ran = agent(&server, &model, "openai", &args, b"");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "CLAY rose by 4.20 %.\n"), "{ran:?}");
+    assert_eq!(prices.seen(), ["GET /prices?symbol=CLAY HTTP/1.1"]);
 }
 
 /// Flyte: imports first, then all of it; a failing import is mended by reflection, and the question is not lost on the way.

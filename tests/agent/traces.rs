@@ -3,6 +3,7 @@
 use super::agent;
 use super::model::Model;
 use super::reviews::with;
+use crate::api::otlp::Collector;
 use fireclay_tests::Server;
 use serde_json::{Value, json};
 
@@ -121,6 +122,29 @@ fn a_chat_is_a_trace_of_turns_and_calls() {
         assert_eq!(failed["tree"][0]["status"], "error", "{failed}");
         assert_eq!(failed["tree"][0]["children"][0]["status"], "error", "{failed}");
     }
+}
+
+/// To a collector each span goes once: those of a whole with it, but for what ends and is sent before.
+#[test]
+fn a_chat_and_a_task_are_sent_on_span_by_span() {
+    let calls = json!([{"name": "run_code", "arguments": {"code": "print(6 * 7)"}}]);
+    let model =
+        Model::saying(&json!([{"calls": calls}, {"text": "It is 42."}, {"calls": calls}, {"text": "42."}]));
+    let mut collector = Collector::start(0);
+    let server = with(&model, &["--set", &collector.setting()]);
+    let asked = json!({"messages": [{"role": "user", "content": "What is 6 * 7?"}]});
+    assert_eq!(server.post_json("/v1/chat/completions", &asked).0, 200);
+    let (status, task) = server.post_json("/v1/tasks", &json!({"question": "What is 6 * 7?", "wait": true}));
+    assert_eq!((status, &task["state"]), (200, &json!("answered")), "{task}");
+    let spans = collector.spans_until(&["chat", "agent task"]);
+    let called = |name: &str| spans.iter().filter(|span| span["name"] == name).collect::<Vec<_>>();
+    let (chats, turns, runs) = (called("chat"), called("chat gpt-5-mini"), called("python run"));
+    assert_eq!((chats.len(), turns.len(), runs.len()), (1, 4, 2), "{spans:?}");
+    for (run, tool) in runs.iter().zip([called("run_code"), called("execute_tool run")]) {
+        assert_eq!((&run["parent"], &run["trace"]), (&tool[0]["id"], &tool[0]["trace"]), "{spans:?}");
+    }
+    assert_eq!(turns.iter().filter(|turn| turn["parent"] == chats[0]["id"]).count(), 2, "{spans:?}");
+    assert!(!json!(spans).to_string().contains(super::KEY));
 }
 
 #[test]

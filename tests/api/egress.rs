@@ -11,31 +11,36 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// A web server of this machine, on loopback: says what it was asked.
-struct Web {
-    port: u16,
+pub struct Web {
+    pub port: u16,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Web {
     fn start() -> Self {
+        Self::saying(None)
+    }
+
+    /// One that answers everything with this; else with what it was asked.
+    pub fn saying(body: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, seen) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
         let told = Arc::clone(&seen);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let told = Arc::clone(&told);
-                std::thread::spawn(move || answer(stream, &told));
+                let (told, body) = (Arc::clone(&told), body.clone());
+                std::thread::spawn(move || answer(stream, &told, body));
             }
         });
         Self { port, seen }
     }
 
-    fn seen(&self) -> Vec<String> {
+    pub fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 }
 
-fn answer(stream: TcpStream, told: &Mutex<Vec<String>>) {
+fn answer(stream: TcpStream, told: &Mutex<Vec<String>>, body: Option<String>) {
     let mut lines = BufReader::new(&stream);
     let (mut head, mut first) = (String::new(), String::new());
     lines.read_line(&mut first).unwrap_or_default();
@@ -46,7 +51,7 @@ fn answer(stream: TcpStream, told: &Mutex<Vec<String>>) {
         }
     }
     told.lock().unwrap().push(first.trim().to_owned());
-    let body = format!("seen: {}", first.trim());
+    let body = body.unwrap_or_else(|| format!("seen: {}", first.trim()));
     let text =
         format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
     drop((&stream).write_all(text.as_bytes()));

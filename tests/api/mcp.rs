@@ -375,13 +375,13 @@ fn no_page_of_another_origin_gets_through() {
 }
 
 /// A client that speaks over pipes.
-struct Pipes {
+pub struct Pipes {
     child: std::process::Child,
     from: BufReader<std::process::ChildStdout>,
 }
 
 impl Pipes {
-    fn start(data: &Data, args: &[&str]) -> Self {
+    pub fn start(data: &Data, args: &[&str]) -> Self {
         let mut command = data.command(&[&["mcp"], args].concat());
         let log =
             std::fs::File::options().append(true).create(true).open(data.path().join("stderr")).unwrap();
@@ -407,11 +407,16 @@ impl Pipes {
     }
 
     fn run(&mut self, code: &str) -> Value {
-        self.ask("tools/call", &json!({"name": "run_code", "arguments": {"code": code}}))["result"].clone()
+        self.call(&json!({"code": code}))
+    }
+
+    /// Calls `run_code`.
+    pub fn call(&mut self, arguments: &Value) -> Value {
+        self.ask("tools/call", &json!({"name": "run_code", "arguments": arguments}))["result"].clone()
     }
 
     /// Closes its input and waits for its end.
-    fn end(mut self) {
+    pub fn end(mut self) {
         drop(self.child.stdin.take());
         assert!(self.child.wait().unwrap().success());
     }
@@ -446,8 +451,7 @@ fn over_pipes_packages_come_by_flags_imports_and_calls() {
     assert_eq!(said["content"][0]["text"], "1.16.0 colorama\n", "{said}");
     let mut call = |session: &str| {
         let code = "import idna\nprint(idna.__name__)";
-        let arguments = json!({"code": code, "packages": ["idna"], "session": session});
-        pipes.ask("tools/call", &json!({"name": "run_code", "arguments": arguments}))["result"].clone()
+        pipes.call(&json!({"code": code, "packages": ["idna"], "session": session}))
     };
     for session in ["fresh", "other"] {
         let said = call(session);

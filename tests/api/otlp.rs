@@ -30,7 +30,7 @@ fn run(command: &mut Command) {
 }
 
 /// A collector that is there as long as this is.
-struct Collector {
+pub struct Collector {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     port: String,
@@ -38,7 +38,7 @@ struct Collector {
 
 impl Collector {
     /// One that refuses so many requests before it takes the next.
-    fn start(refusals: u32) -> Self {
+    pub fn start(refusals: u32) -> Self {
         Self::start_with(&[refusals.to_string()])
     }
 
@@ -56,9 +56,26 @@ impl Collector {
         serde_json::from_str(&self.lines.next().expect("the collector ended").unwrap()).unwrap()
     }
 
+    /// The spans that it takes from now on, until it has taken all of these names: none is sent twice.
+    pub fn spans_until(&mut self, names: &[&str]) -> Vec<Value> {
+        let mut spans: Vec<Value> = Vec::new();
+        while !names.iter().all(|name| spans.iter().any(|span| span["name"] == *name)) {
+            for span in self.next()["spans"].as_array().unwrap() {
+                assert!(spans.iter().all(|known| known["id"] != span["id"]), "twice: {span}");
+                spans.push(span.clone());
+            }
+        }
+        spans
+    }
+
+    /// The setting that has a service send to it.
+    pub fn setting(&self) -> String {
+        format!("traces.otlp.endpoint=http://127.0.0.1:{}", self.port)
+    }
+
     /// A service that sends to it.
     fn service(&self) -> Server {
-        Server::start(&["--set", &format!("traces.otlp.endpoint=http://127.0.0.1:{}", self.port)])
+        Server::start(&["--set", &self.setting()])
     }
 }
 
@@ -116,6 +133,33 @@ fn a_run_is_sent_when_it_has_ended_and_again_when_it_was_refused() {
     let next = collector.next();
     assert_ne!(span(&next, "python run")["trace"], root["trace"]);
     server.wait_for_metric("fireclay_otlp_traces_total{result=\"taken\"}", 2.0);
+}
+
+/// What a program tells in AIGNE's way goes on to the collector when it is over, and once, though it is told again.
+#[test]
+fn spans_that_were_told_are_sent_when_they_are_over() {
+    let mut collector = Collector::start(0);
+    let server = collector.service();
+    let told = |end: i64| {
+        json!([{"id": "00f067aa0ba902b9", "rootId": &PARENT[3..35], "name": "coder", "startTime": 1_700_000_000_000_i64, "endTime": end,
+            "status": {"code": i32::from(end > 0)}, "attributes": {"agentTag": "AIAgent", "input": {"message": "10! = ?"}}}])
+    };
+    for end in [0, 1_700_000_000_500, 1_700_000_000_500] {
+        let (status, said) = server.post_json("/api/trace/tree", &told(end));
+        assert_eq!((status, &said["code"]), (200, &json!(0)), "{said}");
+    }
+    server.run(&json!({"language": "python", "code": "1"}));
+    let spans = collector.spans_until(&["python run"]);
+    let own: Vec<_> = spans.iter().filter(|span| span["name"] == "coder").collect();
+    assert_eq!(own.len(), 1, "{spans:?}");
+    assert_eq!(
+        (&own[0]["trace"], &own[0]["id"], &own[0]["status"]),
+        (&json!(&PARENT[3..35]), &json!("00f067aa0ba902b9"), &json!(1))
+    );
+    assert_eq!(
+        own[0]["attributes"]["fireclay.input"].as_str().map(|text| text.contains("10! = ?")),
+        Some(true)
+    );
 }
 
 /// By OpenTelemetry's own variables; and one that is not who it should be gets nothing.

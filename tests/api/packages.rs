@@ -9,7 +9,7 @@ use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 
 /// The index, which may be at an address of this network.
-fn index() -> String {
+pub fn index() -> String {
     opened_for(&["pypi.org", "files.pythonhosted.org"])
 }
 

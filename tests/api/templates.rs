@@ -56,6 +56,16 @@ fn a_run_has_the_packages_of_its_template_and_a_warm_interpreter() {
     assert_eq!(forked.isolation, cold.isolation);
     let plain = completed(&server, &json!({"language": "python", "code": "1"}));
     assert_ne!(forked.digests.image, plain.digests.image);
+    // What it costs to have that ready is said, and only of what was needed.
+    let (_, shown) = server.get_json("/v1/templates/python-data");
+    assert!(shown["waiting"].as_u64().unwrap() + shown["leased"].as_u64().unwrap() > 0, "{shown}");
+    assert_eq!(
+        shown["memory_bytes"].as_u64().unwrap() > 0,
+        shown["waiting"].as_u64().unwrap() > 0,
+        "{shown}"
+    );
+    let (_, unused) = server.get_json("/v1/templates/node");
+    assert_eq!((&unused["waiting"], &unused["memory_bytes"]), (&json!(0), &json!(0)), "{unused}");
     let none = server.run(&json!({"language": "python", "code": "import pandas"}));
     assert_eq!(none.error.map(|error| error.name).as_deref(), Some("ModuleNotFoundError"));
     let shell = json!({"language": "bash", "template": "python-data", "code": "python3 -c 'import pandas; print(1)' && python3 -m numpy.f2py -v"});

@@ -440,6 +440,22 @@ try {
     await one.context.close();
   });
 
+  await step("templates: what is there, what it costs, how to mend what is not ready", async () => {
+    const one = await person();
+    await login(one.page);
+    await api("POST", "/v1/runs", { language: "python", code: "1", wait: true });
+    await open(one.page, "/templates");
+    const { items } = (await api("GET", "/v1/templates")).json;
+    const row = (name) => one.page.getByRole("row").filter({ has: one.page.getByRole("cell", { name: new RegExp(`^${name}\\b`) }) }).first();
+    await row("python").waitFor();
+    assert.equal(await one.page.locator("tbody tr").count(), items.length);
+    const python = items.find((item) => item.name === "python");
+    assert.ok(python.waiting + python.leased > 0 && python.memory_bytes >= 0, JSON.stringify(python));
+    for (const item of items.filter((item) => !item.ready)) assert.match(await row(item.name).textContent(), /not ready/);
+    await one.page.screenshot({ path: `${pictures}/templates-real.png` });
+    await one.context.close();
+  });
+
   await step("an error of the service is said, and can be tried again", async () => {
     const one = await person();
     await login(one.page);

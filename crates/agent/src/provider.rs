@@ -38,6 +38,9 @@ pub struct Row {
     /// The model that is asked if none is said.
     pub default_model: &'static str,
     pub(crate) shapes: Shapes,
+    /// Where it takes chat completions as others wrote them: Anthropic and Gemini do so beside their own formats
+    /// (docs.anthropic.com/en/api/openai-sdk, ai.google.dev/gemini-api/docs/openai), with the key as OpenAI has it.
+    chat_path: &'static str,
     /// Whether it must be asked to tell the tokens of a stream; others tell them unasked, or refuse a field that they do not know.
     pub(crate) tells_tokens_when_asked: bool,
 }
@@ -58,6 +61,7 @@ const fn chat(
         key_variables,
         default_model,
         shapes,
+        chat_path: "/chat/completions",
         tells_tokens_when_asked,
     }
 }
@@ -72,6 +76,7 @@ static ROWS: [Row; 10] = [
     },
     Row {
         wire: &Messages,
+        chat_path: "/v1/chat/completions",
         ..chat(
             "anthropic",
             "https://api.anthropic.com",
@@ -82,6 +87,7 @@ static ROWS: [Row; 10] = [
     },
     Row {
         wire: &GenerateContent,
+        chat_path: "/v1beta/openai/chat/completions",
         ..chat(
             "gemini",
             "https://generativelanguage.googleapis.com",
@@ -224,11 +230,6 @@ impl Provider {
             .map_err(|failed| failed.error)
     }
 
-    /// Whether it speaks chat completions, as [`Provider::pass`] needs it to.
-    pub fn passes(&self) -> bool {
-        self.row.wire.path(&self.model) == ChatCompletions.path("")
-    }
-
     /// Sends a request of chat completions as somebody else wrote it, and hands on each event of the answer. A model that it names is this
     /// provider's; else it is this one. Once an event was handed on, nothing is asked again.
     pub fn pass(
@@ -243,11 +244,10 @@ impl Provider {
             body.insert("stream_options".to_owned(), json!({"include_usage": true}));
         }
         let body = Value::Object(body).to_string();
-        let headers = self.row.wire.headers(self.key.as_ref(), &Sampling::default());
-        let path = self.row.wire.path(&self.model);
+        let headers = ChatCompletions.headers(self.key.as_ref(), &Sampling::default());
         let mut begun = false;
         let passed = patiently(PASS_ATTEMPTS, watch, |watch| {
-            let passed = self.exchange.post(&path, &headers, body.clone(), watch, |event| {
+            let passed = self.exchange.post(self.row.chat_path, &headers, body.clone(), watch, |event| {
                 if !event["error"].is_null() {
                     let error = ModelError::of_answer(0, None, &event.to_string());
                     return Err(Failed { error, answer: Some(Box::new((0, event.clone()))), begun });

@@ -91,6 +91,30 @@ pub struct Limits {
     pub processes: Option<u64>,
 }
 
+/// What is done about findings of the static check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// Nothing is checked.
+    Off,
+    /// They are told with the result.
+    Warn,
+    /// What looks harmful is not run.
+    Deny,
+}
+
+/// Whether code is read before it is run.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Reading {
+    /// What is done about findings of the static check; left out, what the service does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+    /// Whether the service's own language model reads it first; what that finds unsafe is not run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub review: bool,
+}
+
 /// Arguments of `run_code`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct RunCode {
@@ -113,6 +137,8 @@ pub struct RunCode {
     /// How much it may use.
     #[serde(default)]
     pub limits: Limits,
+    #[serde(flatten)]
+    pub reading: Reading,
     /// Where to run: the name or id of a session, which is opened if there is none of that name. Left out, it is your own default
     /// session: variables, imports and files are still there in the next call. `fresh` is a new sandbox for this call alone.
     pub session: Option<String>,
@@ -128,6 +154,8 @@ pub struct RunShell {
     /// How much it may use.
     #[serde(default)]
     pub limits: Limits,
+    #[serde(flatten)]
+    pub reading: Reading,
     /// Where to run, as for `run_code`.
     pub session: Option<String>,
 }

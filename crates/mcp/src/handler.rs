@@ -80,8 +80,14 @@ fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Refusa
     })
 }
 
+/// What runs have of their own, in a session too.
+pub const OF_RUNS: [&str; 4] = ["auto_packages", "check", "offline", "review"];
+/// How code is read before it is run.
+const OF_READING: [&str; 2] = ["check", "review"];
+
 impl Call {
-    /// Adds what is usual to a request that does not say it, as far as it is wanted there.
+    /// Adds what is usual to a request that does not say it, as far as it is wanted there. How code is read before it is run is for whoever
+    /// set this up to say, if they said anything, and not for the model.
     pub fn complete(&self, request: &mut Value, wanted: impl Fn(&str) -> bool) {
         let Value::Object(fields) = request else { return };
         // Only programs of these have one.
@@ -89,7 +95,9 @@ impl Call {
             matches!(fields.get("language").and_then(Value::as_str), None | Some("python" | "bash"));
         let wanted = |name: &str| wanted(name) && (has_python || name != "python");
         for (name, value) in self.usual.iter().filter(|(name, _)| wanted(name)) {
-            fields.entry(name.clone()).or_insert_with(|| value.clone());
+            if OF_READING.contains(&name.as_str()) || !fields.contains_key(name) {
+                fields.insert(name.clone(), value.clone());
+            }
         }
     }
 

@@ -2,9 +2,9 @@
 
 use crate::answer::of_run;
 use crate::api::{Asker, Refusal, object};
-use crate::arguments::{File, Language, Limits, RunCode, RunShell};
+use crate::arguments::{File, Language, Limits, Reading, RunCode, RunShell};
 use crate::events::{Event, Events};
-use crate::handler::Call;
+use crate::handler::{Call, OF_RUNS};
 use crate::sessions::Place;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
@@ -38,15 +38,19 @@ impl Asked {
         files: &[File],
         limits: Limits,
         (session, template): (Option<String>, Option<String>),
+        reading: Reading,
     ) -> Self {
         let limits = Limits { output_bytes: limits.output_bytes.or(Some(OUTPUT_BYTES)), ..limits };
-        let request = object(&[
+        let mut request = object(&[
             ("language", json!(language)),
             ("code", json!(code)),
             ("stdin", json!(stdin)),
             ("files", json!(files)),
             ("limits", json!(limits)),
         ]);
+        if let (Value::Object(request), Value::Object(reading)) = (&mut request, json!(reading)) {
+            request.extend(reading);
+        }
         let fresh = language.is_always_fresh() && session.is_none();
         Self { request, session, template, fresh }
     }
@@ -55,8 +59,9 @@ impl Asked {
 impl Call {
     /// `run_code`.
     pub async fn run_code(&self, asked: RunCode) -> Result<CallToolResult, Refusal> {
-        let RunCode { code, language, stdin, files, packages, template, limits, session } = asked;
-        let mut asked = Asked::new((language, code), stdin, &files, limits, (session, template));
+        let RunCode { code, language, stdin, files, packages, template, limits, reading, session } = asked;
+        let place = (session, template);
+        let mut asked = Asked::new((language, code), stdin, &files, limits, place, reading);
         if !packages.is_empty() {
             asked.request["packages"] = json!(packages);
         }
@@ -65,8 +70,8 @@ impl Call {
 
     /// `run_shell`.
     pub async fn run_shell(&self, asked: RunShell) -> Result<CallToolResult, Refusal> {
-        let RunShell { command, stdin, limits, session } = asked;
-        self.run(Asked::new((Language::Bash, command), stdin, &[], limits, (session, None))).await
+        let RunShell { command, stdin, limits, reading, session } = asked;
+        self.run(Asked::new((Language::Bash, command), stdin, &[], limits, (session, None), reading)).await
     }
 
     async fn run(&self, asked: Asked) -> Result<CallToolResult, Refusal> {
@@ -95,7 +100,7 @@ impl Call {
                 ("/v1/runs".to_owned(), false)
             }
             Place::Session { id, opened } => {
-                self.complete(&mut request, |name| matches!(name, "auto_packages" | "offline"));
+                self.complete(&mut request, |name| OF_RUNS.contains(&name));
                 (format!("/v1/sessions/{id}/runs"), *opened)
             }
         };

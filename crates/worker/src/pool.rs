@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-pub use crate::shelf::{PoolLoad, PoolSize};
+pub use crate::shelf::{PoolLoad, PoolSize, Waiting};
 
 /// How a spawner is started.
 #[derive(Debug, Clone)]
@@ -168,6 +168,11 @@ impl Pool {
     /// How full it is.
     pub fn load(&self) -> PoolLoad {
         self.shelves().load()
+    }
+
+    /// What is ready of some shapes.
+    pub fn waiting(&self, of: impl Fn(&Shape) -> bool) -> Waiting {
+        self.shelves().waiting(of)
     }
 
     /// Leases a sandbox of this shape: one that waits, else one that is only now built.

@@ -43,6 +43,17 @@ pub struct PoolLoad {
     pub cold: u64,
 }
 
+/// What is kept ready for some runs, and what that holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Sandboxes that wait, built or being built.
+    pub idle: usize,
+    /// Sandboxes in use.
+    pub leased: usize,
+    /// Bytes of memory that those that wait hold, rounded up from what was measured.
+    pub memory_bytes: u64,
+}
+
 /// A keeper that nobody has leased.
 #[derive(Debug)]
 pub struct Idle {
@@ -271,6 +282,18 @@ impl Shelves {
             warm: self.warm,
             cold: self.cold,
         }
+    }
+
+    /// What is ready of some shapes.
+    pub fn waiting(&self, of: impl Fn(&Shape) -> bool) -> Waiting {
+        self.shelves.iter().filter(|shelf| of(&shelf.shape)).fold(Waiting::default(), |sum, shelf| {
+            let idle = shelf.idle.len() + shelf.coming;
+            Waiting {
+                idle: sum.idle + idle,
+                leased: sum.leased + shelf.leased,
+                memory_bytes: sum.memory_bytes + idle as u64 * shelf.shape.idle_bytes(),
+            }
+        })
     }
 
     fn named(&mut self, number: u64) -> Option<&mut Shelf> {

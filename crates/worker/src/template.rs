@@ -344,6 +344,14 @@ impl Templates {
         self.known().contains_key(&key_of(&spec.template, spec.python.as_deref()))
     }
 
+    /// The image of a template, if anything was made from that.
+    pub fn image_of(&self, template: &Template) -> Option<sandbox::Image> {
+        let own = template.own.as_ref();
+        let name = own.map_or_else(|| template.name.clone(), |own| own.reference());
+        let key = key_of(&name, own.and_then(|own| own.python.as_deref()));
+        self.known().get(&key).map(|known| known.image.clone())
+    }
+
     /// What a run is made from, or what is wrong with its template. Packages that were installed since they were last asked for are
     /// found.
     pub fn of(&self, spec: &RunSpec) -> Result<Arc<Prepared>, NotReady> {

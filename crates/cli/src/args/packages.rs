@@ -1,9 +1,9 @@
 //! Arguments of commands that bring packages.
 
 use clap::{Args, ValueHint};
-use model::Rejection;
+use model::{CheckMode, Rejection};
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 /// Which packages code has.
 #[derive(Debug, Clone, Default, Args)]
@@ -34,6 +34,12 @@ pub struct UsualArguments {
     /// Hosts and secrets.
     #[command(flatten)]
     pub egress: super::EgressArguments,
+    /// What the static check does: off, warn or deny [default: as the service is set]
+    #[arg(long, value_name = "MODE", value_parser = CheckMode::from_str)]
+    pub check: Option<CheckMode>,
+    /// Have the language model of the service (`model.name`) read code first; what it finds unsafe is not run
+    #[arg(long)]
+    pub review: bool,
 }
 
 impl UsualArguments {
@@ -55,6 +61,12 @@ impl UsualArguments {
         }
         if let Some(egress) = self.egress.of() {
             fields.insert("egress".to_owned(), json!(egress));
+        }
+        if let Some(check) = self.check {
+            fields.insert("check".to_owned(), json!(check));
+        }
+        if self.review {
+            fields.insert("review".to_owned(), json!(true));
         }
         Ok(fields)
     }

@@ -6,7 +6,7 @@ use super::conversation::Shared;
 use super::turn::{Call, Turn};
 use super::wrong::Wrong;
 use crate::service::{Service, now_ms};
-use crate::traces::{AigneSpan, Change, fresh_ids};
+use crate::traces::{AigneSpan, fresh_ids};
 use model::{SpanId, TraceId, TraceParent};
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,15 +129,9 @@ impl Recording {
     async fn tell(&self, shared: &Shared, span: AigneSpan) {
         let (service, id) = (shared.service.clone(), span.id.clone());
         let tenant = &shared.caller.tenant;
-        let own = service.clone();
-        let told = service.store.tell_span(tenant, &id, move |_| {
-            let (traces, span) = (&own.traces, span.clone());
-            Some(span.kept(traces, &traces.price).told(traces.content, false))
-        });
-        match told.await {
-            Ok(Some(trace)) => service.traces.notices.tell(tenant, trace, Change::Told),
-            Ok(None) => {}
-            Err(error) => worker::log::warn(format_args!("record a chat: {error}")),
+        let told = service.keep_span(tenant, (&id, false), move |_| Some(span.clone()));
+        if let Err(error) = told.await {
+            worker::log::warn(format_args!("record a chat: {error}"));
         }
     }
 }

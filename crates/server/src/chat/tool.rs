@@ -14,7 +14,8 @@ pub fn description() -> Value {
     json!({"type": "function", "function": {
         "name": NAME,
         "description": "Runs a program in a sandbox without network and returns what it printed, the value of its last expression and how it \
-            ended. Variables, imports and files stay from call to call. Print what you want to see.",
+            ended. Variables, imports and files stay from call to call; packages that Python code imports are installed. Print what you want to \
+            see.",
         "parameters": {
             "type": "object",
             "properties": {
@@ -24,6 +25,7 @@ pub fn description() -> Value {
                 },
                 "code": {"type": "string", "description": "The program."},
                 "stdin": {"type": "string", "description": "What it reads on standard input."},
+                "packages": {"type": "array", "items": {"type": "string"}, "description": "Packages that Python code needs in some version, such as pandas>=2."},
             },
             "required": ["code"],
         },
@@ -35,17 +37,21 @@ struct RunCode {
     language: Option<Language>,
     code: String,
     stdin: Option<String>,
+    packages: Option<Vec<String>>,
 }
 
 /// The run that a call asks for, or what is wrong with it so that the model can do better. Keys that are not known are passed over.
 pub fn run_of(arguments: &str) -> Result<RunRequest, String> {
-    let RunCode { language, code, stdin } = serde_json::from_str(arguments).map_err(|error| {
+    let RunCode { language, code, stdin, packages } = serde_json::from_str(arguments).map_err(|error| {
         format!("the arguments of {NAME} cannot be used: {error}; call it again with whole JSON")
     })?;
+    let language = language.unwrap_or(Language::Python);
     Ok(RunRequest {
-        language: Some(language.unwrap_or(Language::Python)),
+        language: Some(language),
         code,
         stdin,
+        packages: packages.unwrap_or_default(),
+        auto_packages: language == Language::Python,
         limits: LimitsPatch { output_bytes: Some(OUTPUT_BYTES), ..LimitsPatch::default() },
         ..RunRequest::default()
     })

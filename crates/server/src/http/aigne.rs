@@ -16,8 +16,8 @@ use crate::http::guard::Caller;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, now_ms, read};
 use crate::settings::Serve;
+use crate::traces::Change;
 use crate::traces::aigne::{AigneSpan, AigneUpdate, issues};
-use crate::traces::{Change, Traces};
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -173,26 +173,6 @@ fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Wrong> {
         .map_err(|error| Wrong::with(wrong(StatusCode::BAD_REQUEST, &error.to_string())))
 }
 
-/// Takes in a span, or more of one; says whose trace changed.
-async fn keep(
-    service: &Arc<Service>,
-    tenant: &TenantId,
-    (id, imported): (&str, bool),
-    change: impl Fn(Option<&str>) -> Option<AigneSpan> + Send + 'static,
-) -> Result<bool, StoreError> {
-    let own = service.clone();
-    let told = service.store.tell_span(tenant, id, move |before| {
-        let traces: &Traces = &own.traces;
-        let price = traces.price;
-        change(before).map(|span| span.kept(traces, &price).told(traces.content, imported))
-    });
-    let trace = told.await?;
-    if let Some(trace) = trace {
-        service.traces.notices.tell(tenant, trace, Change::Told);
-    }
-    Ok(trace.is_some())
-}
-
 /// Spans, each new or told before.
 async fn tell(
     State(service): State<Arc<Service>>,
@@ -211,8 +191,8 @@ async fn tell(
     if service.traces.enabled {
         for span in spans_of(said)? {
             let id = span.id.clone();
-            keep(&service, &caller.tenant, (&id, false), move |before| Some(span.clone().after(before)))
-                .await?;
+            let change = move |before: Option<&str>| Some(span.clone().after(before));
+            service.keep_span(&caller.tenant, (&id, false), change).await?;
         }
     }
     Ok(done("ok"))
@@ -235,7 +215,7 @@ async fn update(
         let span: AigneSpan = serde_json::from_str(before?).ok()?;
         Some(span.with(&update, now_ms()))
     };
-    keep(&service, &caller.tenant, (&id, false), change).await?;
+    service.keep_span(&caller.tenant, (&id, false), change).await?;
     Ok(done("ok"))
 }
 

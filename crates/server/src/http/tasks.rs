@@ -81,6 +81,10 @@ async fn create(
     if said.session.is_some() && said.template.is_some() {
         return Err(reject("template", "a session has one template", "leave it out"));
     }
+    if said.session.is_some() && (!said.packages.is_empty() || said.egress.is_some()) {
+        let field = if said.packages.is_empty() { "egress" } else { "packages" };
+        return Err(reject(field, "what a session has is said when it is opened", "leave it out"));
+    }
     let budget = budget_of(said.budget, &service.settings.model)?;
     let model = service.models.model("model")?.name();
     let session = match &said.session {
@@ -95,6 +99,9 @@ async fn create(
         template: said.template.unwrap_or_else(|| language.default_template().to_owned()),
         session: said.session,
         limits: said.limits,
+        packages: said.packages,
+        auto_packages: said.auto_packages.unwrap_or(true),
+        egress: said.egress,
         review: said.review,
         ask: said.ask,
         model,

@@ -63,6 +63,12 @@ struct TemplateView {
     bytes: Option<u64>,
     /// When it was built.
     created_at: Option<String>,
+    /// Sandboxes that wait for its runs, on this machine.
+    waiting: u64,
+    /// Sandboxes in which its runs are.
+    leased: u64,
+    /// Bytes of memory that those that wait hold, rounded up from what was measured.
+    memory_bytes: u64,
 }
 
 /// The templates.
@@ -107,6 +113,7 @@ impl Service {
     fn view_of_template(&self, template: Template) -> TemplateView {
         let not = self.machine.is_ready(&template).err();
         let own = template.own.as_deref();
+        let waiting = self.machine.waiting_of(&template);
         TemplateView {
             languages: template.languages.iter().map(|row| row.name).collect(),
             packages: template.packages.iter().map(|row| row.name.clone()).collect(),
@@ -120,6 +127,9 @@ impl Service {
             digest: own.map(|own| own.digest.clone()),
             bytes: own.map(|own| own.bytes),
             created_at: own.map(|own| own.created_at.clone()),
+            waiting: waiting.idle as u64,
+            leased: waiting.leased as u64,
+            memory_bytes: waiting.memory_bytes,
             name: template.name,
             purpose: template.purpose,
         }

@@ -8,7 +8,7 @@ use crate::tasks::live::{LiveTask, Stopped};
 use crate::tasks::{Approval, Code, Decision, EVENTS_MAX, Hands, Happened, NotDone};
 use crate::traces::Origin;
 use model::spec::check_path;
-use model::{InputFile, LimitsPatch, RunRequest, RunResult};
+use model::{InputFile, Language, LimitsPatch, RunRequest, RunResult};
 use serde_json::{Value, json};
 use std::any::Any;
 use std::io::Read;
@@ -35,6 +35,8 @@ pub struct TaskHands {
     pub new: NewOpen,
     /// Whether the session is the client's own: then no other is opened.
     pub named: bool,
+    /// Whether what code imports is installed.
+    pub auto_packages: bool,
     /// Where the asynchronous part of the service runs.
     pub runtime: Handle,
     /// What changes.
@@ -144,6 +146,7 @@ impl TaskHands {
                 code: code.code.clone(),
                 stdin: code.stdin.clone(),
                 packages: code.packages.clone(),
+                auto_packages: self.auto_packages && code.language == Language::Python,
                 limits,
                 metadata: [("task".to_owned(), self.task.id.to_string())].into(),
                 ..RunRequest::default()

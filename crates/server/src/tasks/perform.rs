@@ -11,7 +11,7 @@ use crate::tasks::hands::{State, TaskHands, bounded};
 use crate::tasks::live::{LiveTask, Stopped};
 use crate::tasks::{Budget, Code, EVENTS_MAX, End, QUESTIONS_MAX, Question, Worked};
 use crate::traces::Beginning as TraceBeginning;
-use model::{Background, InputFile, Language, LimitsPatch, Priority, SessionId, TaskId, TraceParent};
+use model::{Background, Egress, InputFile, Language, LimitsPatch, Priority, SessionId, TaskId, TraceParent};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -38,6 +38,15 @@ pub struct Asked {
     pub session: Option<SessionId>,
     /// How much the session may use.
     pub limits: LimitsPatch,
+    /// Packages that the session has.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Whether what code imports is installed.
+    #[serde(default)]
+    pub auto_packages: bool,
+    /// What the session may reach.
+    #[serde(default)]
+    pub egress: Option<Egress>,
     /// Whether a model reads code before it runs.
     pub review: bool,
     /// Whether a person approves each run.
@@ -223,6 +232,7 @@ impl Service {
             model: model.clone(),
             new: session_of(&caller, &asked, &task.id),
             named,
+            auto_packages: asked.auto_packages,
             runtime: Handle::current(),
             state: Mutex::new(State { session, files, attempt, always: false }),
         });
@@ -310,8 +320,10 @@ fn question_of(beginning: &Beginning) -> TaskNews {
 
 /// The session of a task, as it is opened.
 fn session_of(caller: &Caller, asked: &Asked, task: &TaskId) -> NewOpen {
-    let request =
-        json!({"name": task, "template": asked.template, "language": asked.language, "limits": asked.limits});
+    let request = json!({
+        "name": task, "template": asked.template, "language": asked.language, "limits": asked.limits, "packages": asked.packages,
+        "egress": asked.egress,
+    });
     NewOpen {
         tenant: caller.tenant.clone(),
         actor: caller.actor.clone(),
@@ -322,10 +334,10 @@ fn session_of(caller: &Caller, asked: &Asked, task: &TaskId) -> NewOpen {
         env: BTreeMap::new(),
         background: Background::default(),
         ports: false,
-        packages: Vec::new(),
+        packages: asked.packages.clone(),
         offline: false,
         python: None,
-        egress: None,
+        egress: asked.egress.clone(),
         priority: Priority::default(),
         idle_ttl_ms: None,
         ttl_ms: None,

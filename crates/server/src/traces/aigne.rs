@@ -104,7 +104,8 @@ pub fn trace_of(root: &str) -> TraceId {
     })
 }
 
-fn span_id_of(id: &str) -> SpanId {
+/// The same for a span.
+pub fn span_id_of(id: &str) -> SpanId {
     id.parse().unwrap_or_else(|_| {
         let digest: [u8; 32] = Sha256::digest(id.as_bytes()).into();
         SpanId::from_random(digest.first_chunk().copied().unwrap_or([1; 8]))
@@ -204,6 +205,11 @@ impl AigneSpan {
         self.tag().contains("Model") || self.tokens().is_some()
     }
 
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        self.end_time > 0
+    }
+
     fn is_failed(&self) -> bool {
         self.status.get("code").and_then(Value::as_i64) == Some(2)
     }
@@ -248,6 +254,7 @@ impl AigneSpan {
             .with("service.name", self.component_id.as_deref())
             .with("fireclay.cost_usd", told.cost_usd);
         span.id = span_id_of(&self.id).to_string();
+        span.apart = true;
         span.parent = told.parent.as_deref().map(|parent| span_id_of(parent).to_string());
         if self.is_model() {
             span.kind = SpanKind::Client;

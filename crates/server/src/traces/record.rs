@@ -1,5 +1,6 @@
 //! How the service has traces begin and end: of runs by way of their settlement, of all else by writes of its own.
 
+use super::aigne::{AigneSpan, span_id_of};
 use super::span::Showing;
 use super::timeline::{fresh_ids, now_us};
 use super::{Change, Redactor, Span, SpanStatus, Timeline, Times, Traces, run, task, tree};
@@ -7,8 +8,11 @@ use crate::problem::Problem;
 use crate::service::{Service, read};
 use model::{RunResult, TaskId, TenantId, TraceId, TraceParent};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::{
-    ForeignTrace, NewTrace, Scope, TaskEvent, TaskState, TraceContent, TraceEnd, TraceKind, TraceRow,
+    ForeignTrace, NewTrace, Scope, StoreError, TaskEvent, TaskState, TraceContent, TraceEnd, TraceKind,
+    TraceRow,
 };
 
 /// What begins a trace, besides a run.
@@ -122,7 +126,7 @@ impl Service {
 
     /// A whole trace of the scope.
     pub async fn whole_trace(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         scope: Scope,
         id: TraceId,
     ) -> Result<(TraceRow, Vec<Span>), Problem> {
@@ -135,6 +139,30 @@ impl Service {
         })
         .await?
         .ok_or_else(|| Problem::not_found("trace", &id.to_string()))
+    }
+
+    /// Keeps a span that a program tells, or more of one: `change` makes it of what was told before. Returns whether there was anything to keep.
+    pub async fn keep_span(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        (id, imported): (&str, bool),
+        change: impl Fn(Option<&str>) -> Option<AigneSpan> + Send + 'static,
+    ) -> Result<bool, StoreError> {
+        let (service, ended) = (self.clone(), Arc::new(AtomicBool::new(false)));
+        let is_news = ended.clone();
+        let told = self.store.tell_span(tenant, id, move |before| {
+            let traces = &service.traces;
+            let price = traces.price;
+            let span = change(before)?.kept(traces, &price);
+            let known = before.and_then(|text| serde_json::from_str::<AigneSpan>(text).ok());
+            is_news.store(span.is_over() && known.as_ref() != Some(&span), Ordering::Relaxed);
+            Some(span.told(traces.content, imported))
+        });
+        let Some(trace) = told.await? else { return Ok(false) };
+        let is_sent = ended.load(Ordering::Relaxed) && !imported;
+        let change = if is_sent { Change::Ended(span_id_of(id)) } else { Change::Told };
+        self.traces.notices.tell(tenant, trace, change);
+        Ok(true)
     }
 
     /// Takes in a trace that came from elsewhere. Returns whether it is new.

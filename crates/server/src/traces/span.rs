@@ -48,6 +48,9 @@ pub struct Span {
     /// What was done for it.
     #[schema(no_recursion)]
     pub children: Vec<Span>,
+    /// Whether it is told on its own when it ends, and not with what it was done for.
+    #[serde(skip)]
+    pub apart: bool,
     /// When it began, microseconds since 1970.
     #[serde(skip)]
     pub start_us: i64,
@@ -197,6 +200,13 @@ impl Span {
     pub fn failed_as(mut self, words: Option<String>) -> Self {
         self.status = SpanStatus::Error;
         self.message = words;
+        self
+    }
+
+    /// Without what is told on its own.
+    pub fn alone(mut self) -> Self {
+        self.children.retain(|child| !child.apart);
+        self.children = std::mem::take(&mut self.children).into_iter().map(Span::alone).collect();
         self
     }
 

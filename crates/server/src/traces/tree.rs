@@ -35,11 +35,11 @@ pub fn spans_of(
     let (own, inner): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.within.is_none());
     let mut wholes = Vec::new();
     for part in own {
-        let span = span_of((reader, live, &scope), &row, &part, &mut showing)?;
+        let span = part_of((reader, live, &scope), &row, &part, &mut showing)?;
         wholes.push((part.object, span));
     }
     for part in inner {
-        let span = span_of((reader, live, &scope), &row, &part, &mut showing)?;
+        let span = part_of((reader, live, &scope), &row, &part, &mut showing)?;
         within.entry(part.within.unwrap_or_default()).or_default().push(span);
     }
     for (object, mut span) in wholes {
@@ -93,6 +93,16 @@ fn bare(span: &mut Span) {
         payload.truncated = true;
     }
     span.children.iter_mut().for_each(bare);
+}
+
+fn part_of(
+    reading: (&Reader, &Live, &Scope),
+    row: &TraceRow,
+    part: &TracePart,
+    showing: &mut Showing<'_>,
+) -> Result<Span, StoreError> {
+    let span = span_of(reading, row, part, showing)?;
+    Ok(Span { apart: true, ..span })
 }
 
 fn span_of(

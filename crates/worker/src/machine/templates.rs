@@ -2,6 +2,7 @@
 
 use super::{Machine, Order};
 use crate::installer::compile::Refused;
+use crate::pool::Waiting;
 use crate::run::result_of_refused;
 use crate::spawner::Shape;
 use crate::template::{NotReady, Template, TemplateStore};
@@ -74,6 +75,14 @@ impl Machine {
     /// Whether sandboxes can be made from a template now.
     pub fn is_ready(&self, template: &Template) -> Result<(), NotReady> {
         self.inner.templates.is_ready(template)
+    }
+
+    /// What is kept ready for runs of a template. Where several are of one image, each has those in which its languages wait.
+    pub fn waiting_of(&self, template: &Template) -> Waiting {
+        let Some(image) = self.inner.templates.image_of(template) else { return Waiting::default() };
+        self.inner.pool.waiting(|shape| {
+            shape.image.digest == image.digest && shape.ahead.is_none_or(|language| template.runs(language))
+        })
     }
 
     /// Forgets what was prepared of an operator's template, so that nothing new is made from it.

@@ -2,7 +2,7 @@
 //! sends: one archive, one file, bounded.
 
 use super::view::{full, spans_of};
-use super::{IDS_MAX, Wrong, ids_of, json_of, keep, mistake, parsed};
+use super::{IDS_MAX, Wrong, ids_of, json_of, mistake, parsed};
 use crate::http::body;
 use crate::http::guard::Caller;
 use crate::service::{Service, read};
@@ -105,7 +105,7 @@ pub async fn upload(
             skipped += 1;
             continue;
         }
-        match keep(&service, &caller.tenant, (&id, true), move |_| Some(span.clone())).await {
+        match service.keep_span(&caller.tenant, (&id, true), move |_| Some(span.clone())).await {
             Ok(_) => success += 1,
             Err(_) => failed += 1,
         }

@@ -3,7 +3,7 @@
 use crate::problem::Problem;
 use crate::settings::ModelSettings;
 use crate::tasks::Budget;
-use model::{InputFile, Language, LimitsPatch, Rejection, SessionId, object};
+use model::{Egress, InputFile, Language, LimitsPatch, Rejection, SessionId, object};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -47,6 +47,15 @@ pub struct CreateTask {
     /// A session of yours that code runs in, instead of one of the task's own. It stays when the task goes.
     #[serde(default)]
     pub session: Option<SessionId>,
+    /// Packages that all code of the task has, as `pandas>=2`.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Whether what Python code imports is installed before it runs; absent means yes.
+    #[serde(default)]
+    pub auto_packages: Option<bool>,
+    /// Which hosts code may reach, through a proxy; absent is none.
+    #[serde(default, deserialize_with = "Egress::deserialize")]
+    pub egress: Option<Egress>,
     /// Files that the session begins with.
     #[serde(default)]
     #[schema(value_type = Vec<model::request::InputFileSaid>)]

@@ -202,13 +202,13 @@ pub async fn export(service: Arc<Service>, collector: Collector, ending: Cancell
     }
 }
 
-/// The span that ended, with all within it.
+/// The span that ended, with all within it that is not sent when it ends itself.
 async fn span_of(service: &Arc<Service>, notice: &Notice) -> Option<(TraceId, String, Span)> {
     let Change::Ended(own) = notice.change else { return None };
     let (own, scope) = (own.to_string(), Scope::Tenant(notice.tenant.clone()));
     let (_, roots) = service.whole_trace(scope, notice.id).await.ok()?;
     let root = roots.into_iter().find_map(|root| taken_from(root, &own))?;
-    Some((notice.id, notice.tenant.to_string(), root))
+    Some((notice.id, notice.tenant.to_string(), root.alone()))
 }
 
 /// The span of this id: a root, or below a span that a program of the caller told.

@@ -100,15 +100,6 @@ impl Model for Provided {
         asking: &Asking,
         take: &mut dyn FnMut(Value) -> bool,
     ) -> Result<(), Unanswered> {
-        if !self.provider.passes() {
-            let message = format!(
-                "the model of this service, {}, is asked in another format than chat completions; whoever runs it sets `model.name` to a \
-                provider that speaks them, such as openai with `model.base_url`",
-                self.provider.name()
-            );
-            let error = json!({"message": message, "type": "invalid_request_error", "param": "model"});
-            return Err(Unanswered::Refused { status: 400, error });
-        }
         watched(asking, |watch| self.provider.pass(body, watch, take)).map_err(refused)
     }
 
