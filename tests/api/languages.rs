@@ -271,6 +271,17 @@ fn tenants_have_what_they_compiled_apart_and_the_same_is_compiled_once() {
         tenants.map(|entry| kept(data.path(), entry.unwrap().file_name().to_str().unwrap())).collect();
     kept.sort_unstable();
     assert_eq!(kept, [1, 1], "each tenant has its own");
+    // A toolchain that nobody uses may be removed, and is copied again when it is needed.
+    let toolchains = || {
+        let entries = std::fs::read_dir(data.path().join("toolchains")).unwrap().flatten();
+        entries.filter(|entry| entry.path().join("manifest.json").exists()).count()
+    };
+    assert_eq!(toolchains(), 1);
+    let pruned = data.command(&["cache", "prune"]).output().unwrap();
+    assert!(pruned.status.success() && pruned.stdout.starts_with(b"removed 1, "), "{pruned:?}");
+    assert_eq!(toolchains(), 0);
+    let (status, again) = tenancy.tell(&tenancy.b, "POST", "/v1/runs", &c("int main() { return 0; }"));
+    assert_eq!((status, again["outcome"].as_str(), toolchains()), (200, Some("completed"), 1), "{again}");
 }
 
 #[test]

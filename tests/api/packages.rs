@@ -136,7 +136,7 @@ fn what_cannot_be_had_is_told_in_the_resolvers_words() {
         &server,
         &json!({"language": "python", "code": "# /// script\n# requires-python = \"<3.5\"\n# ///\n1"}),
     );
-    assert!(python["detail"].as_str().unwrap().contains("is here"), "{python}");
+    assert!(python["detail"].as_str().unwrap().contains(" here"), "{python}");
     let other = rejected(&server, &json!({"language": "bash", "code": "1", "packages": ["six"]}));
     assert!(other["detail"].as_str().unwrap().contains("bash"), "{other}");
 }
@@ -296,6 +296,64 @@ fn a_run_of_a_session_brings_its_own() {
     assert_eq!((status, problem["field"].as_str()), (422, Some("packages")), "{problem}");
 }
 
+/// A directory with an index (PEP 503) that has one package, which is data and no code of anybody's.
+const MAKE_INDEX: &str = "import sys, zipfile, pathlib\n\
+    root = pathlib.Path(sys.argv[1]) / 'simple' / 'six'; root.mkdir(parents=True)\n\
+    name = 'six-0.0.1-py3-none-any.whl'; info = 'six-0.0.1.dist-info/'\n\
+    with zipfile.ZipFile(root / name, 'w') as wheel:\n\
+    \x20   wheel.writestr('six.py', 'PY3 = 2\\n')\n\
+    \x20   wheel.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: six\\nVersion: 0.0.1\\n')\n\
+    \x20   wheel.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\\nGenerator: us\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n\
+    \x20   wheel.writestr(info + 'RECORD', 'six.py,,\\n' + ''.join(f'{info}{file},,\\n' for file in ('METADATA', 'WHEEL', 'RECORD')))\n\
+    import hashlib\n\
+    digest = hashlib.sha256((root / name).read_bytes()).hexdigest()\n\
+    (root / 'index.html').write_text(f'<a href=\"{name}#sha256={digest}\">{name}</a>')\n\
+    import http.server, functools\n\
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])\n\
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)\n\
+    print(server.server_port, flush=True)\n\
+    server.serve_forever()\n";
+
+/// What is ended with this.
+struct Index(std::process::Child);
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Of several indexes the first that knows a name is the one it comes from, whatever newer release another has; what it does not know comes from the next. Source is
+/// built only where the operator says so.
+#[test]
+fn an_operators_indexes_come_first_and_source_is_built_where_it_may_be() {
+    use std::io::{BufRead, BufReader};
+    let data = Data::fresh();
+    let place = data.path().join("index");
+    let mut child = std::process::Command::new("python3")
+        .args(["-c", MAKE_INDEX])
+        .arg(&place)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let _index = Index(child);
+    let address = format!("localhost:{}", port.trim());
+    let indexes = format!("packages.indexes=[\"http://{address}/simple\"]");
+    let hosts = format!("packages.hosts=[\"{address}\", \"pypi.org\", \"files.pythonhosted.org\"]");
+    let opened = index().replace("]", ",\"127.0.0.0/8\",\"::1/128\"]");
+    let settings = [indexes.as_str(), hosts.as_str(), opened.as_str(), "packages.source=true"];
+    let arguments: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
+    let server = Server::start_in(&data, &arguments);
+    let code = "import six, idna, docopt; print(six.PY3, idna.__name__, docopt.__version__)";
+    // The last has no wheel anywhere; without the setting it is refused, as another test has it.
+    let request = json!({"language": "python", "code": code, "packages": ["six", "idna", "docopt==0.6.2"]});
+    assert_eq!(completed(&server, &request).stdout, "2 idna 0.6.2\n");
+}
+
 #[test]
 fn agentruns_route_installs_what_is_imported_and_says_its_words() {
     let server = start(&Data::fresh(), &[]);
@@ -383,4 +441,49 @@ fn a_cell_of_a_session_installs_what_it_names() {
         "import os, socket\ntry: socket.create_connection(('pypi.org', 443), 3)\nexcept OSError: print('closed', 'https_proxy' in os.environ)",
     );
     assert_eq!(out, "closed False\n");
+}
+
+/// AgentRun's own story: a model's program asks a host for the price of a stock by a package that nobody has installed. The host is one of ours.
+#[test]
+fn agentruns_stock_story_is_told_by_a_host_that_the_operator_names() {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(&stream);
+            let (mut first, mut line) = (String::new(), String::from("x"));
+            lines.read_line(&mut first).unwrap_or_default();
+            while !line.trim().is_empty() {
+                line.clear();
+                lines.read_line(&mut line).unwrap_or_default();
+            }
+            let price = if first.contains("/AAPL?") { "189.84" } else { "null" };
+            let body =
+                format!("{{\"chart\":{{\"result\":[{{\"meta\":{{\"regularMarketPrice\":{price}}}}}]}}}}");
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+            let text = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            drop((&stream).write_all(text.as_bytes()));
+        }
+    });
+    // With a dot it is not the word in `no_proxy`, as no host of a real story is.
+    let code = format!(
+        "import requests\n\ndef get_stock_price(symbol):\n    url = f'http://localhost.:{port}/v8/finance/chart/{{symbol}}'\n    \
+         response = requests.get(url, params={{'interval': '1d'}}, timeout=20)\n    response.raise_for_status()\n    \
+         return response.json()['chart']['result'][0]['meta']['regularMarketPrice']\n\nprint(f\"Apple: ${{get_stock_price('AAPL')}}\")\n"
+    );
+    let told = |settings: &[&str]| {
+        let server = start(&Data::fresh(), settings);
+        let (status, answer) = server.post_json("/v1/run/", &json!({"code": code}));
+        assert_eq!(status, 200, "{answer}");
+        answer["output"].as_str().unwrap().to_owned()
+    };
+    let opened = index().replace(']', ",\"127.0.0.0/8\"]");
+    let host = format!("agentrun.egress=[\"localhost:{port}\"]");
+    assert_eq!(told(&[&opened, &host]), "Apple: $189.84\n");
+    // Without the operator's word there is no way to it; nor by the list alone, the address being private.
+    for settings in [vec![opened.as_str()], vec![host.as_str()]] {
+        let output = told(&settings);
+        assert!(output.contains("Error") && !output.contains("189.84"), "{settings:?}: {output}");
+    }
 }

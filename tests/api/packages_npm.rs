@@ -71,6 +71,10 @@ fn however_they_are_named_they_are_there_and_installed_once() {
     let without = server.run(&json!({"language": "javascript", "code": "import 'zod'"}));
     assert!(without.stderr.contains("zod"), "{without:?}");
     assert_ne!(without.outcome, Some(Outcome::Completed));
+    // Programs that packages bring are found by their names.
+    let program = json!({"language": "javascript", "packages": ["semver@7.6.0"],
+        "code": "console.log(require('child_process').execSync('semver -r ^1.0.0 1.2.3 2.0.0').toString().trim())"});
+    assert_eq!(completed(&server, &program).stdout, "1.2.3\n");
     drop(server);
     let offline = Server::start_in(&data, &["--set", "packages.offline=true"]);
     let said = json!({"language": "javascript", "code": required, "packages": ["is-odd@3.0.1"]});

@@ -163,22 +163,98 @@ fn what_cannot_be_built_is_told_by_its_field_and_leaves_nothing() {
 }
 
 #[test]
-fn only_an_administrator_builds_and_removes_and_all_tenants_use_it() {
+fn an_administrators_is_everybodys_and_a_tenants_is_its_own() {
     let data = Data::fresh();
-    let tenancy = Tenancy::start_in(&data, &[]);
-    let definition = json!({"name": "shared", "env": {"WORD": "clay"}});
-    for key in [&tenancy.a, &tenancy.b] {
-        let (status, _) = tenancy.tell(key, "POST", "/v1/templates", &definition);
-        assert_eq!(status, 403);
-    }
-    let (status, built) = tenancy.tell(&tenancy.admin, "POST", "/v1/templates", &definition);
-    assert_eq!(status, 201, "{built}");
-    for key in [&tenancy.a, &tenancy.b] {
-        let request = of("shared", "import os; print(os.environ['WORD'])");
+    let tenancy = Tenancy::start_in(&data, &["--set", "templates.tenant_max=2"]);
+    let word = |key: &str, template: &str| {
+        let request = of(template, "import os; print(os.environ['WORD'])");
         let (status, result) = tenancy.tell(key, "POST", "/v1/runs", &request);
-        assert_eq!((status, result["stdout"].as_str()), (200, Some("clay\n")), "{result}");
-        assert_eq!(tenancy.tell(key, "DELETE", "/v1/templates/shared", &json!({})).0, 403);
+        match status {
+            200 => result["stdout"].as_str().unwrap().trim().to_owned(),
+            _ => format!("{status} {}", result["detail"].as_str().unwrap()),
+        }
+    };
+    let build = |key: &str, name: &str, word: &str| {
+        let definition = json!({"name": name, "env": {"WORD": word}, "files": [{"path": "a", "text": word}]});
+        tenancy.tell(key, "POST", "/v1/templates", &definition)
+    };
+    let names = |key: &str| {
+        let (_, listed) = tenancy.ask(key, "GET", "/v1/templates");
+        let items = listed["items"].as_array().unwrap().clone();
+        let own = items.iter().filter(|item| item["shipped"] == false);
+        own.map(|item| format!("{} {}", item["name"].as_str().unwrap(), item["own"])).collect::<Vec<_>>()
+    };
+    let (status, built) = build(&tenancy.admin, "shared", "everybody's");
+    assert_eq!((status, &built["own"]), (201, &json!(false)), "{built}");
+    let (status, built) = build(&tenancy.a, "mine", "of a");
+    assert_eq!((status, &built["own"]), (201, &json!(true)), "{built}");
+    // Each sees its own and everybody's, and no other, by no name.
+    assert_eq!(
+        (word(&tenancy.a, "mine").as_str(), word(&tenancy.b, "shared").as_str()),
+        ("of a", "everybody's")
+    );
+    assert!(word(&tenancy.b, "mine").starts_with("422 there is no template"), "{}", word(&tenancy.b, "mine"));
+    let (version, place) = (format!("mine@{}", built["version"].as_str().unwrap()), "a/mine");
+    for name in [version.as_str(), place, "a mine"] {
+        assert!(word(&tenancy.b, name).starts_with("422 "), "{name}");
     }
+    assert_eq!(word(&tenancy.a, &version), "of a");
+    let place = std::fs::read_dir(data.path().join("definitions")).unwrap().flatten();
+    let place =
+        place.map(|entry| entry.file_name().into_string().unwrap()).find(|name| name != "shared").unwrap();
+    for path in ["mine", &version, "a%2Fmine", &place] {
+        assert_eq!(tenancy.ask(&tenancy.b, "GET", &format!("/v1/templates/{path}")).0, 404, "{path}");
+        assert_eq!(
+            tenancy.tell(&tenancy.b, "DELETE", &format!("/v1/templates/{path}"), &json!({})).0,
+            404,
+            "{path}"
+        );
+    }
+    assert_eq!(
+        (names(&tenancy.a), names(&tenancy.b)),
+        (vec!["mine true".to_owned(), "shared false".to_owned()], vec!["shared false".to_owned()])
+    );
+    // A session of it, too.
+    let (status, session) = tenancy.tell(&tenancy.a, "POST", "/v1/sessions", &json!({"template": "mine"}));
+    assert_eq!((status, &session["template"]), (201, &json!("mine")), "{session}");
+    let path = format!("/v1/sessions/{}/runs", session["id"].as_str().unwrap());
+    let code = json!({"code": "print(open('/opt/template/a').read())"});
+    let (_, result) = tenancy.tell(&tenancy.a, "POST", &path, &code);
+    assert_eq!(result["stdout"], "of a\n", "{result}");
+    assert_eq!(tenancy.tell(&tenancy.b, "POST", "/v1/sessions", &json!({"template": "mine"})).0, 422);
+    // Its own goes before everybody's of the same name, for itself alone; what is everybody's only an administrator removes.
+    assert_eq!(tenancy.tell(&tenancy.a, "DELETE", "/v1/templates/shared", &json!({})).0, 403);
+    assert_eq!(build(&tenancy.a, "shared", "of a, too").0, 201);
+    assert_eq!(
+        (word(&tenancy.a, "shared").as_str(), word(&tenancy.b, "shared").as_str()),
+        ("of a, too", "everybody's")
+    );
+    // No more than it may have; another version of one is none more.
+    let (status, problem) = build(&tenancy.a, "third", "no");
+    assert!(status == 422 && problem["detail"].as_str().unwrap().contains("2 may be"), "{problem}");
+    assert_eq!(build(&tenancy.a, "shared", "of a, again").0, 201);
+    assert_eq!(tenancy.tell(&tenancy.a, "DELETE", "/v1/templates/shared", &json!({})).0, 204);
+    assert_eq!(
+        (word(&tenancy.a, "shared").as_str(), word(&tenancy.b, "shared").as_str()),
+        ("everybody's", "everybody's")
+    );
+    assert_eq!(build(&tenancy.a, "third", "now").0, 201);
+}
+
+#[test]
+fn templates_take_no_more_than_they_may() {
+    let server =
+        Server::start_in(&Data::fresh(), &["--set", "templates.max=2", "--set", "templates.bytes=\"1MiB\""]);
+    let made =
+        |name: &str, bytes: usize| json!({"name": name, "files": [{"path": "a", "text": "x".repeat(bytes)}]});
+    build(&server, &made("a", 10));
+    build(&server, &made("b", 2 << 20));
+    let (field, detail) = refused(&server, &made("c", 10));
+    assert!(field == "name" && detail.contains("2 may be"), "{detail}");
+    let (field, detail) = refused(&server, &made("a", 20));
+    assert!(field == "name" && detail.contains("bytes"), "{detail}");
+    assert_eq!(server.send("DELETE", "/v1/templates/b", &[], b"").status, 204);
+    build(&server, &made("a", 20));
 }
 
 /// What commands do has no way out, unless the template says which; and nothing of it is in the sandboxes of others.

@@ -47,11 +47,13 @@ pub enum Scenario {
     Batch,
     /// Sandboxes that stay.
     Sessions,
+    /// Packages that runs ask for.
+    Packages,
 }
 
 impl Scenario {
     /// All, in the order in which they are measured.
-    pub const ALL: [Scenario; 8] = [
+    pub const ALL: [Scenario; 9] = [
         Self::Cold,
         Self::Warm,
         Self::Rivals,
@@ -60,6 +62,7 @@ impl Scenario {
         Self::Fork,
         Self::Batch,
         Self::Sessions,
+        Self::Packages,
     ];
 
     /// Its name on the command line and in JSON.
@@ -73,6 +76,7 @@ impl Scenario {
             Self::Fork => "fork",
             Self::Batch => "batch",
             Self::Sessions => "sessions",
+            Self::Packages => "packages",
         }
     }
 }
@@ -135,8 +139,8 @@ pub fn run(options: Options, show: &mut dyn FnMut(&Table)) -> anyhow::Result<()>
     Ok(())
 }
 
-/// What is linked from the user's data directory: what runs see, and nothing that they leave.
-const LINKED: [&str; 2] = ["images", "environments"];
+/// What is linked from the user's data directory: what runs see and what is brought for them, and nothing that they leave.
+const LINKED: [&str; 3] = ["images", "environments", "tools"];
 
 /// What every scenario is given.
 struct Bench {

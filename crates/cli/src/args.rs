@@ -456,7 +456,7 @@ pub enum TemplateCommand {
     },
     /// Build a template of your own from a file, or install a shipped one's packages
     #[command(after_help = "\
-A file is TOML: name, purpose, base, packages, modules, files (path, and text, base64 or source), setup, setup_egress, env, limits, egress;
+A file is TOML: name, purpose, base, python, packages, modules, files (path, and text, base64 or source), setup, setup_egress, env, limits, egress;
 docs/templates.md explains them. A server builds it, and is started if there is none; every run can name it from then on.
 
 For a shipped template, packages come from PyPI by uv, which is looked for on PATH, and else brought into the data directory. No code of

@@ -34,6 +34,9 @@ pub struct Task {
     /// What it needs besides an image, as its gateway has it: layers by digest, which travel as [`crate::parcels`] says. Read by hands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub luggage: Option<String>,
+    /// Whether only packages that the worker has will do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
 }
 
 /// What a gateway signs.

@@ -81,7 +81,7 @@ fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Refusa
 }
 
 /// What runs have of their own, in a session too.
-pub const OF_RUNS: [&str; 3] = ["auto_packages", "check", "review"];
+pub const OF_RUNS: [&str; 4] = ["auto_packages", "check", "offline", "review"];
 /// How code is read before it is run.
 const OF_READING: [&str; 2] = ["check", "review"];
 
@@ -90,6 +90,10 @@ impl Call {
     /// set this up to say, if they said anything, and not for the model.
     pub fn complete(&self, request: &mut Value, wanted: impl Fn(&str) -> bool) {
         let Value::Object(fields) = request else { return };
+        // Only programs of these have one.
+        let has_python =
+            matches!(fields.get("language").and_then(Value::as_str), None | Some("python" | "bash"));
+        let wanted = |name: &str| wanted(name) && (has_python || name != "python");
         for (name, value) in self.usual.iter().filter(|(name, _)| wanted(name)) {
             if OF_READING.contains(&name.as_str()) || !fields.contains_key(name) {
                 fields.insert(name.clone(), value.clone());

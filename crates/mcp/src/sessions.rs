@@ -111,7 +111,7 @@ impl Call {
             return Err(ended_refusal(&ended));
         }
         let mut asked = object(&[("name", json!(name)), ("template", json!(template))]);
-        self.complete(&mut asked, |name| !OF_RUNS.contains(&name));
+        self.complete(&mut asked, |name| name == "offline" || !OF_RUNS.contains(&name));
         let opened: Value = self.asker.json("POST", "/v1/sessions", Some(&asked)).await?;
         Ok(Place::Session { id: text(&opened, "id"), opened: true })
     }
@@ -151,7 +151,7 @@ impl Call {
             ("env", json!(env)),
             ("idle_ttl_ms", json!(idle_ttl_ms)),
         ]);
-        self.complete(&mut asked, |name| !OF_RUNS.contains(&name));
+        self.complete(&mut asked, |name| name == "offline" || !OF_RUNS.contains(&name));
         let opened: Value = self.asker.json("POST", "/v1/sessions", Some(&asked)).await?;
         let view = view_of(&opened);
         let word = view["session"].as_str().unwrap_or_default();

@@ -35,6 +35,13 @@ pub struct RunRequest {
     pub packages: Vec<String>,
     /// Whether packages are also found by what it imports.
     pub auto_packages: bool,
+    /// Whether only packages that are installed already may be used: then nothing is fetched.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
+    /// The version of Python that runs it, as `3.13` or `3.13.1`; absent means that of the image, or else the newest that `requires-python` in its
+    /// script block (PEP 723) or `pyproject.toml` allows. One that is not there is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python: Option<String>,
     /// Which hosts it may reach, through a proxy; absent is none.
     #[serde(deserialize_with = "Egress::deserialize")]
     pub egress: Option<Egress>,

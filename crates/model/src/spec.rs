@@ -34,6 +34,9 @@ pub struct RunSpec {
     /// The environment of packages that is laid over its template, by the digest of its content in hexadecimal; none is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
+    /// The version of Python that it has, if that is not the image's. What was asked for until the machine has chosen; then whole, as `3.13.1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<String>,
     /// Which hosts it may reach; `None` is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
@@ -87,6 +90,10 @@ impl RunSpec {
             Some(ref name) => check_template(name).map(|()| name.clone())?,
             None => language.default_template().to_owned(),
         };
+        if request.python.is_some() && !matches!(language, Language::Python | Language::Bash) {
+            let hint = "leave it out; programs of Python and bash have one";
+            return Err(Rejection::new("python", format!("{language} is not run by Python"), hint));
+        }
         let limits = policy.limits.narrowed(&request.limits, &policy.ceiling);
         check_room(&request, limits.disk_bytes)?;
         Ok(RunSpec {
@@ -95,6 +102,7 @@ impl RunSpec {
             file_name,
             cwd,
             environment: None,
+            python: request.python,
             egress,
             limits,
             stdin: request.stdin.unwrap_or_default().into_bytes(),

@@ -23,6 +23,9 @@ pub struct TemplateDefinition {
     pub purpose: String,
     /// The shipped template that it begins with: `python` if nothing is said.
     pub base: String,
+    /// The version of Python that it is built for and its runs have, as `3.13`; absent means the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python: Option<String>,
     /// Packages that it has, as `pandas>=2`: of PyPI, or of npm for a template of Node. They are resolved once, and stay as they are.
     pub packages: Vec<String>,
     /// Python modules that its warm interpreter has imported.

@@ -7,6 +7,7 @@
 
 pub mod agentrun;
 pub mod distributions;
+pub mod interpreter;
 pub mod javascript;
 pub mod lock;
 pub mod magic;

@@ -56,13 +56,13 @@ impl Image {
         Self { digest: String::new(), rootfs, skeleton, layers, path, env, python, node, bash, programs }
     }
 
-    /// Whether the other is this one with one layer more, the uppermost.
+    /// Whether the other is this one with more layers, which lie over all of this one's.
     pub fn is_below(&self, other: &Image) -> bool {
-        let Some((_, below)) = other.layers.split_first() else { return false };
+        let more = other.layers.len() > self.layers.len();
         let same = |image: &Image| {
             (image.rootfs.clone(), image.env.clone(), image.python.clone(), image.path.clone())
         };
-        below == self.layers && same(self) == same(other)
+        more && other.layers.ends_with(&self.layers) && same(self) == same(other)
     }
 
     /// Every directory of the overlay, the uppermost first: the empty one, the layers, the root.

@@ -68,6 +68,9 @@ pub struct Settled {
     pub collecting: Duration,
 }
 
+/// What a waiting interpreter is told before the names of modules, in place of its command (guest/python/zygote.py).
+const IMPORT: &[u8] = b"import ";
+
 /// Plans the isolation of a run, or of a sandbox for several shapes of job.
 pub fn plan_of(needs: &Needs, host: &Host) -> Result<Plan, Fault> {
     plan(needs, host).map_err(|lack| {
@@ -161,12 +164,16 @@ impl Place {
                 sandbox.start_ahead(plan, errand.as_fd(), borrowed(&ends), theirs.as_fd())?;
                 None
             }
-            Ahead::Fork(zygote) => {
+            Ahead::Fork(zygote, _) => {
                 let forked = sandbox.fork_ahead(*zygote, plan, borrowed(&ends), theirs.as_fd());
                 Some(forked.map_err(|(NotJoined::NoFork(fault) | NotJoined::Failed(fault))| fault)?)
             }
         };
-        self.waiting = Some(Waiting { socket, streams: Some(streams), pid });
+        let modules = match ahead {
+            Ahead::Fork(_, modules) if !modules.is_empty() => Some(modules.join(" ")),
+            _ => None,
+        };
+        self.waiting = Some(Waiting { socket, streams: Some(streams), pid, modules });
         Ok(())
     }
 
@@ -175,12 +182,19 @@ impl Place {
         self.waiting.as_ref().map(|waiting| waiting.socket.as_fd())
     }
 
-    /// Hears what it said; fails if it is gone.
-    pub fn hear_waiting(&self) -> Result<(), Fault> {
+    /// Hears what it said: true if it is ready, false if it is told only now what to import, and will say so again. Fails if it is gone.
+    pub fn hear_waiting(&mut self) -> Result<bool, Fault> {
         let gone = || Fault::new(FaultCode::Interrupted, "the interpreter ended before its program came");
-        let waiting = self.waiting.as_ref().ok_or_else(gone)?;
+        let waiting = self.waiting.as_mut().ok_or_else(gone)?;
         match sys::socket::receive(waiting.socket.as_fd(), &mut [0; 16]) {
-            Ok((1.., _)) => Ok(()),
+            Ok((1.., _)) => match waiting.modules.take() {
+                None => Ok(true),
+                Some(modules) => {
+                    let order = [IMPORT, modules.as_bytes()].concat();
+                    sys::socket::send(waiting.socket.as_fd(), &order, &[]).map_err(exhausted)?;
+                    Ok(false)
+                }
+            },
             _ => Err(gone()),
         }
     }
@@ -267,7 +281,7 @@ impl Place {
     ) -> Result<(Streams, Result<(), Fault>), Fault> {
         let Self { plan, sandbox, streams, waiting, untouched } = self;
         let errand = errand::write(command, inputs).map_err(exhausted)?;
-        if let Some(Waiting { socket, streams, pid }) = waiting
+        if let Some(Waiting { socket, streams, pid, .. }) = waiting
             && let Some(streams) = streams.take()
         {
             // It reads what it is to be while init writes the files.
@@ -312,8 +326,8 @@ fn exhausted(error: sys::Error) -> Fault {
 pub enum Ahead<'a> {
     /// By this command of [`Command::ahead`].
     Start(Command),
-    /// As a fork of the zygote behind this socket.
-    Fork(BorrowedFd<'a>),
+    /// As a fork of the zygote behind this socket, which imports these modules while it waits.
+    Fork(BorrowedFd<'a>, &'a [String]),
 }
 
 /// An interpreter that was started before its program is known.
@@ -325,4 +339,6 @@ struct Waiting {
     streams: Option<Streams>,
     /// Of one that was forked: init learns then that it is its job.
     pid: Option<i32>,
+    /// What it is to import, between blanks, until it is told.
+    modules: Option<String>,
 }

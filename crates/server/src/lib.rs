@@ -19,7 +19,7 @@ mod listen;
 pub mod live;
 pub mod local;
 pub mod models;
-mod needs;
+pub mod needs;
 pub mod ports;
 pub mod problem;
 pub mod pulse;

@@ -5,6 +5,7 @@ use crate::service::Service;
 use crate::sessions::{Bound, PLACE};
 use model::{Fault, FaultCode, InputFile, Language, Rejection, RunSpec, TenantId};
 use packages::agentrun::{Whitelist, not_installed};
+use packages::interpreter::{Condition, wish};
 use packages::magic::Cell;
 use packages::pyproject::{self, Project};
 use packages::python::{self, Need};
@@ -14,7 +15,7 @@ use packages::version::{Specifiers, Version};
 use packages::{javascript, npm, package_json, requirements_txt, script};
 use std::str::FromStr;
 use worker::image::packages::PackageLayer;
-use worker::installer::{Asked, Installer, Wanted};
+use worker::installer::{Asked, Installer, Over, Wanted};
 
 /// What a run needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +30,29 @@ pub struct Needs {
     imports: Vec<Need>,
     /// What it is a cell of a session with, if it has lines that install.
     cell: Option<Cell>,
+    /// Whether only what is there will do.
+    offline: bool,
 }
+
+/// What a run and its program say of the version of its Python. What cannot be read says nothing here: [`Needs::of`] refuses it.
+pub fn conditions(spec: &RunSpec) -> Result<Vec<Condition>, Rejection> {
+    let mut all = Vec::new();
+    if spec.language == Language::Python {
+        let block = script::parse(&spec.code).ok().flatten().and_then(|project| project.requires_python);
+        all.extend(block.map(|wanted| (IN_CODE, wanted)));
+        let file = spec.files.iter().find(|file| file.path == "pyproject.toml");
+        let project = file.and_then(|file| pyproject::parse(&text_of(file).ok()?).ok()?.requires_python);
+        all.extend(project.map(|wanted| (IN_PROJECT, wanted)));
+    }
+    // What is asked for by its name comes last: it is at fault where these contradict each other.
+    all.extend(spec.python.as_deref().map(wish).transpose()?.map(|wanted| ("python", wanted)));
+    Ok(all)
+}
+
+/// Where a program's block says which Python it needs.
+const IN_CODE: &str = "requires-python in code";
+/// Where a project's file does.
+const IN_PROJECT: &str = "requires-python in pyproject.toml";
 
 impl Needs {
     /// What a session whose first language is this asks for; it has no program yet.
@@ -97,7 +120,7 @@ impl Needs {
 
     fn add_python(&mut self, auto: bool, spec: &RunSpec, minor: Option<u8>) -> Result<(), Rejection> {
         if let Some(project) = script::parse(&spec.code).map_err(|wrong| wrong.rejection("code"))? {
-            self.add("requires-python in code", project);
+            self.add(IN_CODE, project);
         }
         for file in &spec.files {
             let refused = |wrong: Refused| wrong.rejection(&format!("files: {}", file.path));
@@ -107,10 +130,7 @@ impl Needs {
                     self.requirements.extend(entries.into_iter().map(|entry| entry.requirement));
                 }
                 "pyproject.toml" => {
-                    self.add(
-                        "requires-python in pyproject.toml",
-                        pyproject::parse(&text_of(file)?).map_err(refused)?,
-                    );
+                    self.add(IN_PROJECT, pyproject::parse(&text_of(file)?).map_err(refused)?);
                 }
                 _ => {}
             }
@@ -155,9 +175,15 @@ impl Needs {
         self.python.extend(project.requires_python.map(|wanted| (place, wanted)));
     }
 
-    /// Says whether the Python that is there will do.
-    fn check_python(&self, installer: &Installer) -> Result<(), Rejection> {
-        let Some(present) = installer.python_version() else { return Ok(()) };
+    /// The same, of nothing but what is there.
+    #[must_use]
+    pub fn only_there(self, offline: bool) -> Self {
+        Self { offline, ..self }
+    }
+
+    /// Says whether the Python that was chosen will do: another node may have chosen it.
+    fn check_python(&self, installer: &Installer, python: Option<&str>) -> Result<(), Rejection> {
+        let Some(present) = python.or_else(|| installer.pythons().own_version()) else { return Ok(()) };
         let version = Version::from_str(present);
         let Ok(version) = version else { return Ok(()) };
         match self.python.iter().find(|(_, wanted)| !wanted.allow(&version)) {
@@ -198,11 +224,11 @@ impl Service {
     pub async fn install(
         &self,
         tenant: &TenantId,
-        template: &str,
+        over: Over<'_>,
         needs: &Needs,
     ) -> Result<Option<String>, Problem> {
         let installer = self.machine.installer();
-        needs.check_python(installer)?;
+        needs.check_python(installer, over.python)?;
         let found =
             needs.imports.iter().filter(|need| !need.optional).filter_map(|need| need.requirement.clone());
         let mut requirements = needs.requirements.clone();
@@ -214,21 +240,22 @@ impl Service {
         }
         if !needs.node.is_empty() {
             let wanted = Wanted::Node(needs.node.clone());
-            let asked = Asked { tenant: tenant.as_str(), template, wanted: &wanted, any: false };
+            let (tenant, offline) = (tenant.as_str(), needs.offline);
+            let asked = Asked { tenant, over, wanted: &wanted, any: false, offline };
             let layer = installer.install(&asked).await?;
             return Ok(Some(layer.hex));
         }
-        self.install_all(tenant, template, requirements, false).await
+        self.install_all(tenant, over, requirements, (false, needs.offline)).await
     }
 
     async fn install_all(
         &self,
         tenant: &TenantId,
-        template: &str,
+        over: Over<'_>,
         requirements: Vec<Requirement>,
-        any: bool,
+        how: (bool, bool),
     ) -> Result<Option<String>, Problem> {
-        Ok(self.layer_of(tenant, template, requirements, any).await?.map(|layer| layer.hex))
+        Ok(self.layer_of(tenant, over, requirements, how).await?.map(|layer| layer.hex))
     }
 
     /// Installs what a cell of a session asks for, puts it where the session's Python finds it, and has the cell tell it so. The
@@ -239,6 +266,7 @@ impl Service {
         spec: &mut RunSpec,
         needs: Needs,
     ) -> Result<Option<String>, Problem> {
+        let offline = needs.offline;
         let found = needs.imports.iter().filter_map(|need| need.requirement.clone());
         let mut beside = needs.requirements;
         for found in found {
@@ -248,10 +276,11 @@ impl Service {
         }
         if !beside.is_empty() {
             // The interpreter looks for itself whether something was put there.
-            self.lay((tenant, bound), &spec.template, beside).await?;
+            self.lay((tenant, bound), Over::from(&*spec), (beside, offline)).await?;
         }
         if let Some(cell) = needs.cell {
-            let statement = self.lay((tenant, bound), &spec.template, cell.requirements.clone()).await?;
+            let asked = (cell.requirements.clone(), offline);
+            let statement = self.lay((tenant, bound), Over::from(&*spec), asked).await?;
             spec.code = cell.code(&statement);
         }
         if spec.language == Language::Python && !bound.keeps_state() && bound.has_laid() {
@@ -263,14 +292,14 @@ impl Service {
     async fn lay(
         &self,
         (tenant, bound): (&TenantId, &Bound),
-        template: &str,
-        requirements: Vec<Requirement>,
+        over: Over<'_>,
+        (requirements, offline): (Vec<Requirement>, bool),
     ) -> Result<String, Problem> {
         // Beside what it was opened with, so that both are of one resolution.
         let opened =
             requirement::parse_list(bound.packages()).map_err(|wrong| wrong.rejection("packages"))?;
         let asked: Vec<Requirement> = opened.into_iter().chain(requirements).collect();
-        let Some(layer) = self.layer_of(tenant, template, asked, false).await? else {
+        let Some(layer) = self.layer_of(tenant, over, asked, (false, offline)).await? else {
             return Ok("print('Nothing to install: it is there already')".to_owned());
         };
         let named = layer.manifest.packages.join(", ");
@@ -284,14 +313,15 @@ impl Service {
     async fn layer_of(
         &self,
         tenant: &TenantId,
-        template: &str,
+        over: Over<'_>,
         mut requirements: Vec<Requirement>,
-        any: bool,
+        (any, offline): (bool, bool),
     ) -> Result<Option<PackageLayer>, Problem> {
         let installer = self.machine.installer();
         let wanted = Wanted::Python(requirements.clone());
-        installer.judge(&Asked { tenant: tenant.as_str(), template, wanted: &wanted, any })?;
-        let present = installer.present(template)?;
+        let tenant = tenant.as_str();
+        installer.judge(&Asked { tenant, over, wanted: &wanted, any, offline })?;
+        let present = installer.present(over)?;
         let is_there = |wanted: &Requirement| {
             let has = present.iter().find(|(name, _)| *name == wanted.name);
             has.is_some_and(|(_, version)| wanted.extras.is_empty() && wanted.specifiers.allow(version))
@@ -301,20 +331,25 @@ impl Service {
             return Ok(None);
         }
         let wanted = Wanted::Python(requirements);
-        let asked = Asked { tenant: tenant.as_str(), template, wanted: &wanted, any };
+        let asked = Asked { tenant, over, wanted: &wanted, any, offline };
         let layer = installer.install(&asked).await?;
         Ok(Some(layer))
+    }
+
+    /// Chooses the Python of a run by all that it says, and has its image; `None` is the machine's usual one.
+    pub async fn have_python(&self, spec: &RunSpec) -> Result<Option<String>, Problem> {
+        Ok(self.machine.have_python(conditions(spec)?).await?)
     }
 
     /// As AgentRun does it: everything that is imported, if its list has it, one failure told by its module's name.
     pub async fn install_as_agentrun(
         &self,
         tenant: &TenantId,
-        template: &str,
+        over: Over<'_>,
         code: &str,
         whitelist: &Whitelist,
     ) -> Result<Answered, Problem> {
-        let Some(minor) = self.machine.installer().python_minor() else {
+        let Some(minor) = self.machine.installer().python_minor(over.python) else {
             return Err(Fault::new(FaultCode::Internal, "the image has no Python").into());
         };
         let needs = python::needs(code, &[], minor).unwrap_or_default();
@@ -325,7 +360,7 @@ impl Service {
             return Ok(Answered::Words(not_installed(need.root())));
         }
         let all: Vec<Requirement> = needs.iter().filter_map(|need| need.requirement.clone()).collect();
-        let whole = self.install_all(tenant, template, all, true).await;
+        let whole = self.install_all(tenant, over, all, (true, false)).await;
         let Err(problem) = whole else { return whole.map(Answered::Environment) };
         if problem.status() != axum::http::StatusCode::UNPROCESSABLE_ENTITY {
             return Err(problem);
@@ -333,7 +368,7 @@ impl Service {
         // Which it is that cannot be had is known when it is alone.
         for need in &needs {
             let Some(requirement) = need.requirement.clone() else { continue };
-            if self.install_all(tenant, template, vec![requirement], true).await.is_err() {
+            if self.install_all(tenant, over, vec![requirement], (true, false)).await.is_err() {
                 return Ok(Answered::Words(not_installed(need.root())));
             }
         }

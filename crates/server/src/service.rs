@@ -29,6 +29,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{Admission, Idempotency, NewRun, Reader, Scope, Store};
+use worker::installer::Over;
 use worker::machine::{Event, Machine, Order};
 use worker::queue::Share;
 
@@ -253,19 +254,20 @@ impl Service {
         let text = serde_json::to_string(&request).map_err(|error| internal(error.to_string()))?;
         let metadata = request.metadata.clone();
         let (check, review) = (self.check_of(&request), request.review);
-        let (packages, auto) = (request.packages.clone(), request.auto_packages);
-        let wanted = Wanted::of(&request);
+        let (packages, auto, offline) = (request.packages.clone(), request.auto_packages, request.offline);
+        let (wanted, names_python) = (Wanted::of(&request), request.python.is_some());
         let spec = match &session {
             Some(bound) => bound.admit(request, &self.policy_of(&tenant).await?)?,
             None => self.admit(&tenant, request).await?,
         };
         let mut spec = RunSpec { merge_output, ..spec };
-        let minor = self.machine.installer().python_minor();
+        let minor = self.machine.installer().python_minor(spec.python.as_deref());
         let needs = match (&session, &environment) {
             (None, None) => Needs::of(&packages, auto, &spec, minor)?,
             (Some(bound), _) => Needs::of_session(&packages, auto, (bound, &mut spec), minor)?,
             _ => Needs::default(),
         };
+        let needs = needs.only_there(offline);
         // A batch is one submission.
         if batch.is_none() {
             self.quotas.spend(&tenant)?;
@@ -275,6 +277,10 @@ impl Service {
         // Secrets are on the machine that keeps them.
         let elsewhere =
             elsewhere.filter(|_| spec.egress.as_ref().is_none_or(|egress| egress.secrets.is_empty()));
+        if elsewhere.is_some() && names_python && spec.python.is_none() {
+            // The usual one of another machine may be another.
+            spec.python = self.machine.installer().pythons().own_version().map(str::to_owned);
+        }
         match elsewhere {
             Some(elsewhere) => elsewhere.room(&tenant, share),
             None => self.machine.room(tenant.as_str(), share).map_err(|full| full.to_string()),
@@ -287,7 +293,7 @@ impl Service {
             spec.environment = match (environment, &session) {
                 (Some(installed), _) => Some(installed),
                 (None, Some(bound)) => self.install_in((&tenant, bound), &mut spec, needs).await?,
-                (None, None) => self.install(&tenant, &spec.template, &needs).await?,
+                (None, None) => self.install(&tenant, Over::from(&spec), &needs).await?,
             };
             let is_here = elsewhere.is_none() && session.is_none();
             refused = if is_here { self.compile(&tenant, &mut spec).await? } else { None };

@@ -16,6 +16,7 @@ use std::time::Duration;
 use store::{Actor, NewSession, TraceKind};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
+use worker::installer::Over;
 use worker::session::{Session, Standing, Why};
 
 mod afterwards;
@@ -58,6 +59,10 @@ pub struct NewOpen {
     pub ports: bool,
     /// Packages of all that runs in it.
     pub packages: Vec<String>,
+    /// Whether only those that are there will do.
+    pub offline: bool,
+    /// The version of its Python; absent is the image's.
+    pub python: Option<String>,
     /// Which hosts what runs in it may reach; absent is none.
     pub egress: Option<Egress>,
     /// Which of the tenant's runs its own come before.
@@ -81,10 +86,14 @@ pub struct OpenSession {
     pub name: String,
     /// What its sandbox is made from.
     pub template: String,
+    /// What the machine calls that.
+    pub reference: String,
     /// The language of runs that name none.
     pub language: Language,
     /// The packages that it was opened with.
     pub packages: Vec<String>,
+    /// The version of its Python, if that is not the image's.
+    pub python: Option<String>,
     /// The layers that lie in it.
     laid: Mutex<BTreeSet<String>>,
     /// What it may use.
@@ -329,7 +338,8 @@ impl Service {
         }
         let (own_max, all_max) = (self.settings.tenant.sessions, self.settings.session.max);
         let opening = self.sessions.enter(&new.tenant, own_max, all_max)?;
-        let template = self.machine.templates().find(&new.template)?;
+        let reference = self.machine.templates().for_tenant(new.tenant.as_str(), &new.template);
+        let template = self.machine.templates().find(&reference)?;
         let own = template.languages.first().map(|row| row.name);
         let own = own.ok_or_else(|| internal("a template runs nothing".to_owned()))?;
         let language = new.language.unwrap_or(own);
@@ -345,15 +355,18 @@ impl Service {
             env: new.env.clone(),
             limits: new.limits,
             egress: new.egress,
+            python: new.python,
             ..RunRequest::default()
         };
-        let trial = self.machine.templates().fill(trial);
+        let trial = self.machine.templates().fill(new.tenant.as_str(), trial);
         let mut spec = RunSpec::admit(trial, &policy)?;
+        spec.template.clone_from(&reference);
+        spec.python = self.have_python(&spec).await?;
         self.machine.check(new.tenant.as_str(), &spec)?;
         // Once it is known to be possible, as a run.
         self.quotas.spend(&new.tenant)?;
-        spec.environment =
-            self.install(&new.tenant, &new.template, &Needs::of_list(&new.packages, own)?).await?;
+        let needs = Needs::of_list(&new.packages, own)?.only_there(new.offline);
+        spec.environment = self.install(&new.tenant, Over::from(&spec), &needs).await?;
         let id = SessionId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let missing = new.allow_missing.unwrap_or_else(|| self.allow_missing());
         let session =
@@ -374,6 +387,8 @@ impl Service {
             template: new.template,
             language,
             packages: new.packages,
+            python: spec.python,
+            reference,
             laid: Mutex::default(),
             limits: spec.limits,
             priority: new.priority,

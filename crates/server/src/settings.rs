@@ -17,9 +17,9 @@ mod table;
 mod values;
 
 pub use beside::{
-    AgentRunSettings, AigneSettings, CheckSettings, ClusterSettings, EgressSettings, LocalSettings,
-    LogRequests, LogSettings, ModelSettings, PackageSettings, PortsSettings, RetentionSettings, Serve,
-    TaskSettings, TenantSettings, TraceSettings,
+    AgentRunSettings, AigneSettings, CheckSettings, ClusterSettings, EgressSettings, InterpreterSettings,
+    LocalSettings, LogRequests, LogSettings, ModelSettings, PackageSettings, PortsSettings,
+    RetentionSettings, Serve, TaskSettings, TemplateSettings, TenantSettings, TraceSettings,
 };
 pub use table::TABLE;
 pub use values::WarmTemplate;
@@ -68,6 +68,10 @@ pub struct Settings {
     pub ports: PortsSettings,
     /// What can be installed.
     pub packages: PackageSettings,
+    /// Templates that are not shipped.
+    pub templates: TemplateSettings,
+    /// Other Pythons than the image's.
+    pub python: InterpreterSettings,
     /// The way out of sandboxes.
     pub egress: EgressSettings,
     /// Defaults of limits.

@@ -10,12 +10,14 @@ pub(crate) mod site;
 
 use crate::image::environment::EnvironmentStore;
 use crate::image::packages::{Found, PackageLayer, PackageStore};
+use crate::image::pythons::Pythons;
 use crate::image::{Image, Runtime};
 use crate::pool::Pool;
 use crate::proxies::{EgressPolicy, Proxies};
 use crate::run::hex;
 use crate::template::{NotReady, Template, TemplateStore};
-use model::{Fault, FaultCode, Layer, Limits, Rejection};
+use model::{Fault, FaultCode, Layer, Limits, Rejection, RunSpec};
+use packages::interpreter::Condition;
 use packages::name::Name;
 use packages::npm;
 use packages::requirement::Requirement;
@@ -27,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OnceCell, Semaphore};
 
 /// The version of what is installed and how: one of another is another environment.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// Builds at once.
 const BUILDS_MAX: usize = 2;
 
@@ -38,6 +40,10 @@ pub struct InstallSettings {
     pub policy: packages::policy::Policy,
     /// The index, as uv takes it.
     pub index: String,
+    /// Indexes that are asked before it, in this order.
+    pub indexes: Vec<String>,
+    /// Whether packages without a wheel are built from their source.
+    pub source: bool,
     /// Hosts that it, and what it lists, are at.
     pub hosts: Vec<String>,
     /// The registry of npm.
@@ -88,12 +94,29 @@ impl Wanted {
 pub struct Asked<'a> {
     /// Whose it is.
     pub tenant: &'a str,
-    /// The template that it is laid over.
-    pub template: &'a str,
+    /// What it is laid over.
+    pub over: Over<'a>,
     /// What it needs.
     pub wanted: &'a Wanted,
     /// Whether the operator's list of what may be asked for counts; what nothing may bring counts always.
     pub any: bool,
+    /// Whether only what is there will do.
+    pub offline: bool,
+}
+
+/// What packages are laid over.
+#[derive(Debug, Clone, Copy)]
+pub struct Over<'a> {
+    /// The template.
+    pub template: &'a str,
+    /// The version of its Python, if that is not the image's.
+    pub python: Option<&'a str>,
+}
+
+impl<'a> From<&'a RunSpec> for Over<'a> {
+    fn from(spec: &'a RunSpec) -> Self {
+        Self { template: &spec.template, python: spec.python.as_deref() }
+    }
 }
 
 /// Installs packages for one machine. Cheap to clone; all clones are the same.
@@ -107,7 +130,7 @@ type Building = Arc<OnceCell<Result<PackageLayer, NotReady>>>;
 
 #[derive(Debug)]
 struct Inner {
-    image: Image,
+    pythons: Pythons,
     store: PackageStore,
     environments: EnvironmentStore,
     templates: TemplateStore,
@@ -121,14 +144,14 @@ struct Inner {
     refused: Mutex<compile::RefusedBefore>,
     /// By tenant and key.
     building: Mutex<BTreeMap<(String, String), Building>>,
-    /// uv, and where the image's Python looks for packages.
-    tool: OnceCell<(PathBuf, PathBuf)>,
+    /// uv, and where the Python of an image looks for packages, by the image's digest.
+    tools: tokio::sync::Mutex<BTreeMap<String, (PathBuf, PathBuf)>>,
 }
 
 impl Installer {
-    /// One for this image. `proxies` are the service's: the builds have a policy of their own.
+    /// One for the images of these Pythons. `proxies` are the service's: the builds have a policy of their own.
     pub fn new(
-        image: Image,
+        pythons: Pythons,
         (store, environments, templates): (PackageStore, EnvironmentStore, TemplateStore),
         (pool, proxies): (Pool, &Proxies),
         settings: InstallSettings,
@@ -138,9 +161,9 @@ impl Installer {
         let policy =
             EgressPolicy { private, bytes_down: settings.limits.disk_bytes, ..EgressPolicy::default() };
         let proxies = proxies.under(policy);
-        let (places, building, tool) = (Semaphore::new(BUILDS_MAX), Mutex::default(), OnceCell::new());
+        let (places, building) = (Semaphore::new(BUILDS_MAX), Mutex::default());
         let inner = Inner {
-            image,
+            pythons,
             store,
             environments,
             templates,
@@ -152,7 +175,7 @@ impl Installer {
             compilers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             refused: Mutex::default(),
             building,
-            tool,
+            tools: tokio::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -164,11 +187,11 @@ impl Installer {
 
     /// One that keeps what it installs elsewhere, for good.
     pub(crate) fn keeping_in(&self, store: &PackageStore) -> Self {
-        let Inner { image, environments, templates, pool, proxies, settings, allow_missing, .. } =
+        let Inner { pythons, environments, templates, pool, proxies, settings, allow_missing, .. } =
             &*self.inner;
         let settings = InstallSettings { cache_bytes: u64::MAX, ..settings.clone() };
         let inner = Inner {
-            image: image.clone(),
+            pythons: pythons.clone(),
             store: store.clone(),
             environments: environments.clone(),
             templates: templates.clone(),
@@ -180,7 +203,7 @@ impl Installer {
             compilers: Semaphore::new(1),
             refused: Mutex::default(),
             building: Mutex::default(),
-            tool: OnceCell::new(),
+            tools: tokio::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -188,11 +211,11 @@ impl Installer {
     /// What a sandbox of a shipped template sees with these layers over it.
     pub(crate) fn image_of(
         &self,
-        base: &Template,
+        (base, python): (&Template, Option<&str>),
         layers: &[PackageLayer],
     ) -> Result<sandbox::Image, NotReady> {
-        let Inner { image, environments, templates, .. } = &*self.inner;
-        let mut image = base.clone().prepare(image, environments, templates)?.image;
+        let Inner { pythons, environments, templates, .. } = &*self.inner;
+        let mut image = base.clone().prepare(&pythons.image(python)?, environments, templates)?.image;
         image.layers.splice(0..0, layers.iter().map(|layer| layer.rootfs.clone()));
         image.digest = layers.iter().fold(image.digest, |digest, layer| format!("{digest}+{}", layer.hex));
         Ok(image)
@@ -208,20 +231,33 @@ impl Installer {
         &self.inner.settings
     }
 
-    /// The minor version of the image's Python.
-    pub fn python_minor(&self) -> Option<u8> {
-        self.inner.image.manifest.runtimes.python.as_ref()?.version.split('.').nth(1)?.parse().ok()
+    /// The Pythons that there are.
+    pub fn pythons(&self) -> &Pythons {
+        &self.inner.pythons
     }
 
-    /// The version of the image's Python.
-    pub fn python_version(&self) -> Option<&str> {
-        self.inner.image.manifest.runtimes.python.as_ref().map(|python| python.version.as_str())
+    /// The minor version of a run's Python.
+    pub fn python_minor(&self, python: Option<&str>) -> Option<u8> {
+        python.or_else(|| self.inner.pythons.own_version())?.split('.').nth(1)?.parse().ok()
+    }
+
+    /// The image that has everything but other Pythons.
+    fn own_image(&self) -> Result<Image, NotReady> {
+        Ok(self.inner.pythons.image(None)?)
+    }
+
+    /// As [`crate::machine::Machine::have_python`].
+    pub(crate) async fn have_python(&self, conditions: Vec<Condition>) -> Result<Option<String>, NotReady> {
+        let pythons = self.inner.pythons.clone();
+        let having = tokio::task::spawn_blocking(move || pythons.have(&conditions));
+        Ok(having.await.map_err(failed)??)
     }
 
     /// What a template has already, as it is installed here.
-    pub fn present(&self, template: &str) -> Result<Vec<(Name, Version)>, NotReady> {
-        let Some(python) = &self.inner.image.manifest.runtimes.python else { return Ok(Vec::new()) };
-        let template = self.inner.templates.find(template)?;
+    pub fn present(&self, over: Over<'_>) -> Result<Vec<(Name, Version)>, NotReady> {
+        let image = self.inner.pythons.image(over.python)?;
+        let Some(python) = &image.manifest.runtimes.python else { return Ok(Vec::new()) };
+        let template = self.inner.templates.find(over.template)?;
         let found = template.with_recipe(|recipe| self.inner.environments.find(recipe, python));
         let environment = found.transpose().map_err(failed)?.flatten();
         let own =
@@ -264,22 +300,31 @@ impl Installer {
         if let Some(layer) = self.inner.store.find(asked.tenant, &key).map_err(failed)? {
             return Ok(layer);
         }
-        if self.inner.settings.offline {
-            let hint =
-                "name packages that are there (`fireclay cache list`), or have `packages.offline` unset";
-            let rejection =
-                Rejection::new("packages", "they are not installed, and the service is offline", hint);
+        if asked.offline || self.inner.settings.offline {
+            let (who, hint) = match asked.offline {
+                true => (
+                    "this is asked for `offline`",
+                    "name packages that are there (`fireclay cache list`), or leave `offline` out",
+                ),
+                false => (
+                    "the service is offline",
+                    "name packages that are there (`fireclay cache list`), or have `packages.offline` unset",
+                ),
+            };
+            let rejection = Rejection::new("packages", format!("they are not installed, and {who}"), hint);
             return Err(rejection.into());
         }
         let name = (asked.tenant.to_owned(), key.clone());
         let building = self.building().entry(name.clone()).or_default().clone();
         // In a task of its own: a client that breaks off leaves it to those who wait as well.
         let (installer, tenant, template) =
-            (self.clone(), asked.tenant.to_owned(), asked.template.to_owned());
+            (self.clone(), asked.tenant.to_owned(), asked.over.template.to_owned());
+        let python = asked.over.python.map(str::to_owned);
         let wanted = asked.wanted.clone();
         let task = tokio::spawn(async move {
             let any = true;
-            let asked = Asked { tenant: &tenant, template: &template, wanted: &wanted, any };
+            let over = Over { template: &template, python: python.as_deref() };
+            let asked = Asked { tenant: &tenant, over, wanted: &wanted, any, offline: false };
             let built = building.get_or_init(|| installer.build(&asked, &key)).await.clone();
             installer.building().remove(&name);
             built
@@ -297,23 +342,26 @@ impl Installer {
 
     /// What is asked for is called so: the same for the same, in whatever order.
     fn key(&self, asked: &Asked<'_>) -> Result<String, NotReady> {
-        let InstallSettings { index, registry, min_age_ms, .. } = &self.inner.settings;
+        let InstallSettings { index, indexes, source, registry, min_age_ms, .. } = &self.inner.settings;
+        // Names of before there were several stay.
+        let others: String = indexes.iter().map(|index| format!(" {index}")).collect();
+        let index = &format!("{index}{others}{}", if *source { " source" } else { "" });
         let (runtime, from) = match asked.wanted {
-            Wanted::Python(_) => (self.python()?, index),
+            Wanted::Python(_) => (self.python(asked.over.python)?, index),
             Wanted::Node(_) => (self.npm()?.0, registry),
         };
         let wanted = asked.wanted.words().into_iter().collect::<Vec<_>>().join("\n");
         let (path, version) = (runtime.path.display(), &runtime.version);
         // A template of an operator's may be another tomorrow.
-        let template = self.inner.templates.find(asked.template)?.address();
+        let template = self.inner.templates.find(asked.over.template)?.address();
         let text = format!("asked {SCHEMA}\n{path} {version}\n{template}\n{from} {min_age_ms}\n{wanted}");
         Ok(hex(&Sha256::digest(text)))
     }
 
-    fn python(&self) -> Result<&Runtime, Rejection> {
+    fn python(&self, version: Option<&str>) -> Result<Runtime, NotReady> {
         let hint = "install it on the host and run `fireclay image build`";
-        let python = self.inner.image.manifest.runtimes.python.as_ref();
-        python.ok_or_else(|| Rejection::new("packages", "the image has no Python", hint))
+        let python = self.inner.pythons.image(version)?.manifest.runtimes.python;
+        Ok(python.ok_or_else(|| Rejection::new("packages", "the image has no Python", hint))?)
     }
 
     async fn build(&self, asked: &Asked<'_>, key: &str) -> Result<PackageLayer, NotReady> {

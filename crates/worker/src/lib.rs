@@ -2,6 +2,7 @@
 
 pub mod artifacts;
 pub mod battery;
+mod habits;
 pub mod image;
 pub mod installer;
 mod json;

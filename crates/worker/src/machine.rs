@@ -1,8 +1,10 @@
 //! One machine at work: takes runs in, gives each its turn and a sandbox, and tells what happens to it.
 
+use crate::habits::Habits;
 use crate::image::Image;
 use crate::image::environment::EnvironmentStore;
 use crate::image::packages::PackageStore;
+use crate::image::pythons::Pythons;
 use crate::installer::{InstallSettings, Installer};
 use crate::lanes::Lanes;
 use crate::phases::{Measured, Phase, Phases};
@@ -45,6 +47,8 @@ pub struct Parts {
     pub pool: Pool,
     /// What they see.
     pub image: Image,
+    /// The same with other Pythons.
+    pub pythons: Pythons,
     /// By whom they reach hosts.
     pub proxies: Proxies,
     /// What some see laid over it.
@@ -99,6 +103,7 @@ struct Inner {
     lanes: Mutex<Lanes<Pending>>,
     idle: Notify,
     phases: Phases,
+    habits: Habits,
 }
 
 #[derive(Debug)]
@@ -173,7 +178,7 @@ fn shape_of(
     egress: bool,
 ) -> Shape {
     let limits = Limits { timeout_ms: 0, output_bytes: 0, ..*limits };
-    Shape { image, limits, allow_missing, ahead, egress }
+    Shape { image, limits, allow_missing, ahead, modules: Vec::new(), egress }
 }
 
 /// What was found when it was checked may be gone.
@@ -191,13 +196,13 @@ impl Machine {
         let (waiting_max, waiting_bytes_max) = (parts.waiting_max, parts.waiting_bytes_max);
         let queue = Mutex::new(FairQueue::new(places, waiting_max, waiting_bytes_max));
         let installer = Installer::new(
-            image.clone(),
+            parts.pythons.clone(),
             (parts.packages.clone(), environments.clone(), parts.templates.clone()),
             (pool.clone(), &proxies),
             parts.install,
             parts.allow_missing.clone(),
         );
-        let templates = Templates::new(image.clone(), environments, parts.packages, parts.templates);
+        let templates = Templates::new(parts.pythons, environments, parts.packages, parts.templates);
         let image = root_of(&image);
         let warm = Warm { image: image.clone(), modules: Vec::new(), rehearsals: Vec::new() };
         let shape = |ahead| shape_of(image.clone(), &parts.limits, parts.allow_missing.clone(), ahead, false);
@@ -225,6 +230,7 @@ impl Machine {
                 lanes,
                 idle,
                 phases,
+                habits: Habits::default(),
             }),
         }
     }
@@ -244,8 +250,8 @@ impl Machine {
     }
 
     fn have_warm(&self, prepared: &Prepared) {
-        // That of the image alone is warm from the start.
-        if prepared.image != self.inner.image {
+        // That of the image alone is warm from the start, and what a tenant chose to have is imported in no zygote.
+        if prepared.image != self.inner.image && !prepared.template.is_tenants() {
             let Prepared { image, template, .. } = prepared;
             let (modules, rehearsals) = (template.modules(), template.rehearsals());
             self.inner.pool.have_warm(Warm { image: image.clone(), modules, rehearsals });
@@ -290,13 +296,9 @@ impl Machine {
         let (prepared, egress) = (self.inner.templates.of_tenant(tenant, &spec), spec.egress.is_some());
         let hold = prepared.as_ref().ok().cloned();
         let shape = |prepared: Arc<Prepared>| {
-            Box::new(shape_of(
-                self.trusting(&prepared.image, &spec),
-                &spec.limits,
-                allow_missing,
-                ahead,
-                egress,
-            ))
+            let image = self.trusting(&prepared.image, &spec);
+            let shape = shape_of(image, &spec.limits, allow_missing, ahead, egress);
+            Box::new(self.with_habits(shape, &spec, &prepared.template))
         };
         let shape = prepared.map(shape).map_err(fault_of);
         let job = Job { artifacts: self.artifacts_of(&id), id, created_at, spec };

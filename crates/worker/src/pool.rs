@@ -84,7 +84,8 @@ impl Spawner {
         let numbered = || self.warm.iter().zip(0..);
         let place = numbered().find(|(warm, _)| warm.image == shape.image);
         // A tenant's packages lie over what it has warm, and change none of that.
-        let place = place.or_else(|| numbered().find(|(warm, _)| warm.image.is_below(&shape.image)));
+        let below = numbered().filter(|(warm, _)| warm.image.is_below(&shape.image));
+        let place = place.or_else(|| below.max_by_key(|(warm, _)| warm.image.layers.len()));
         place.map_or(NO_ZYGOTE, |(_, number)| number)
     }
 
@@ -138,6 +139,11 @@ impl Pool {
     pub fn keep(&self, shape: &Shape, min: usize) {
         self.shelves().keep(shape, min);
         self.fill();
+    }
+
+    /// Has one sandbox of this shape wait from the next lease on, until it was not needed for a while; of a few shapes at once.
+    pub fn keep_for_a_while(&self, shape: &Shape) {
+        self.shelves().keep_for_a_while(shape);
     }
 
     /// Has a zygote started, unless there is one for this image. Beyond [`ZYGOTES_MAX`] of them programs are executed.

@@ -8,6 +8,10 @@ use tokio::net::UnixStream;
 
 /// Most shapes that are kept ready; the one that was not needed for longest gives way.
 const SHAPES_MAX: usize = 8;
+/// Most shapes of which one sandbox is kept for a while.
+const FOR_A_WHILE_MAX: usize = 4;
+/// How long that is, from their last use.
+const WHILE: Duration = Duration::from_secs(600);
 /// Every so often a quarter of what lately was needed at most is forgotten.
 const FORGET: Duration = Duration::from_secs(5);
 /// A sandbox that waited for longer is replaced: the zygote it was to be filled from serves no more.
@@ -107,6 +111,8 @@ struct Shelf {
     peak: usize,
     forgotten: Instant,
     used: Instant,
+    /// Whether one waits until it was not used for a while.
+    for_a_while: bool,
 }
 
 impl Shelf {
@@ -122,12 +128,13 @@ impl Shelf {
             peak: 0,
             forgotten: now,
             used: now,
+            for_a_while: false,
         }
     }
 
     /// How many there should be, those in use included: for each that is in use one that is being built.
     fn target(&self) -> usize {
-        (2 * self.peak).max(self.min)
+        (2 * self.peak).max(self.min).max(usize::from(self.for_a_while))
     }
 
     fn count(&self) -> usize {
@@ -135,6 +142,7 @@ impl Shelf {
     }
 
     fn forget(&mut self, now: Instant) {
+        self.for_a_while &= now.duration_since(self.used) < WHILE;
         let times = now.duration_since(self.forgotten).as_secs() / FORGET.as_secs();
         for _ in 0..times.min(32) {
             self.peak = (self.peak * 3 / 4).max(self.leased);
@@ -159,6 +167,22 @@ impl Shelves {
         let number = self.number_of(shape);
         if let Some(shelf) = self.named(number) {
             shelf.min = min;
+        }
+    }
+
+    /// Says of a shape that one waits until it was not used for a while. Of many such the one that was not used for longest gives way.
+    pub fn keep_for_a_while(&mut self, shape: &Shape) {
+        let number = self.number_of(shape);
+        let others = self.shelves.iter_mut().filter(|shelf| shelf.for_a_while && shelf.number != number);
+        let mut others: Vec<&mut Shelf> = others.collect();
+        if others.len() >= FOR_A_WHILE_MAX
+            && let Some(oldest) = others.iter_mut().min_by_key(|shelf| shelf.used)
+        {
+            oldest.for_a_while = false;
+        }
+        if let Some(shelf) = self.named(number) {
+            shelf.for_a_while = true;
+            shelf.used = Instant::now();
         }
     }
 
@@ -284,8 +308,11 @@ impl Shelves {
 
     fn add(&mut self, shape: Shape) -> u64 {
         if self.shelves.len() >= SHAPES_MAX {
-            let unused =
-                self.shelves.iter().enumerate().filter(|(_, shelf)| shelf.min == 0 && shelf.leased == 0);
+            let unused = self
+                .shelves
+                .iter()
+                .enumerate()
+                .filter(|(_, shelf)| shelf.min == 0 && shelf.leased == 0 && !shelf.for_a_while);
             if let Some((index, _)) = unused.min_by_key(|(_, shelf)| shelf.used) {
                 self.shelves.remove(index);
             }

@@ -9,7 +9,8 @@ mod shipped;
 
 use crate::image::environment::{Environment, EnvironmentStore, Recipe};
 use crate::image::packages::{PackageLayer, PackageStore};
-use crate::image::{Image, ImageError};
+use crate::image::pythons::Pythons;
+use crate::image::{DEFAULT_NAME, Image, ImageError};
 use crate::run::root_of;
 use declared::Declared;
 use model::{Fault, FaultCode, Language, Rejection, RunSpec};
@@ -20,6 +21,9 @@ use shipped::FILES;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Where programs lie that packages of npm bring.
+const NODE_PROGRAMS: &str = "/node_modules/.bin";
 
 /// What sandboxes are made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -144,7 +148,8 @@ impl Template {
         if template.runs(spec.language) {
             return Ok(template);
         }
-        let able = store.all()?.into_iter().filter(|other| other.runs(spec.language));
+        let tenant = spec.template.split_once('/').map(|(tenant, _)| tenant);
+        let able = store.all(tenant)?.into_iter().filter(|other| other.runs(spec.language));
         let names: Vec<String> = able.map(|other| other.name).collect();
         let message = format!("{:?} does not run {}", template.name, spec.language);
         Err(Rejection::new("template", message, format!("use one of: {}", names.join(", "))).into())
@@ -155,10 +160,15 @@ impl Template {
         self.own.as_ref().map_or(&self.name, |own| &own.definition.base)
     }
 
+    /// Whether it is one tenant's own.
+    pub fn is_tenants(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.tenant.is_some())
+    }
+
     /// What makes it another than one of the same name: its name, and the version if it has one.
     pub fn address(&self) -> String {
         match &self.own {
-            Some(own) => format!("{}@{}", self.name, own.version()),
+            Some(own) => format!("{}@{}", own.reference(), own.version()),
             None => self.name.clone(),
         }
     }
@@ -237,6 +247,9 @@ impl Template {
     ) -> Result<Prepared, NotReady> {
         let mut prepared = self.prepare(image, environments, store)?;
         prepared.image.digest = digest_of_both(&prepared.image.digest, &format!("sha256:{}", layer.hex));
+        if layer.rootfs.join(NODE_PROGRAMS.trim_start_matches('/')).is_dir() {
+            prepared.image.path = format!("{NODE_PROGRAMS}:{}", prepared.image.path);
+        }
         prepared.image.layers.insert(0, layer.rootfs.clone());
         prepared._hold.push(hold);
         Ok(prepared)
@@ -261,7 +274,11 @@ impl Template {
             }
         }
         let message = format!("the packages of {name:?} are not installed for Python {}", python.version);
-        let hint = format!("run `fireclay template build {name}` on the machine that runs it");
+        let of = match image.manifest.name.as_str() {
+            DEFAULT_NAME => String::new(),
+            other => format!(" --image {other}"),
+        };
+        let hint = format!("run `fireclay template build {name}{of}` on the machine that runs it");
         Err(Rejection::new("template", message, hint).into())
     }
 }
@@ -275,7 +292,7 @@ fn digest_of_both(image: &str, environment: &str) -> String {
 /// The templates of one machine, each prepared when it is first asked for, and kept.
 #[derive(Debug)]
 pub struct Templates {
-    image: Image,
+    pythons: Pythons,
     environments: EnvironmentStore,
     packages: PackageStore,
     store: TemplateStore,
@@ -285,15 +302,15 @@ pub struct Templates {
 }
 
 impl Templates {
-    /// Over this image, with the packages that are found here.
+    /// Over the images of these Pythons, with the packages that are found here.
     pub fn new(
-        image: Image,
+        pythons: Pythons,
         environments: EnvironmentStore,
         packages: PackageStore,
         store: TemplateStore,
     ) -> Self {
         let (prepared, parcels) = (Mutex::default(), Mutex::default());
-        Self { image, environments, packages, store, prepared, parcels }
+        Self { pythons, environments, packages, store, prepared, parcels }
     }
 
     /// Whether a template can be prepared.
@@ -302,13 +319,22 @@ impl Templates {
             // What is copied at the first use is there if the machine has it.
             return Ok(self.store.toolchains().check(template, declared)?);
         }
-        template.clone().prepare(&self.image, &self.environments, &self.store).map(drop)
+        let python = template.own.as_ref().and_then(|own| own.python.as_deref());
+        let image = match python {
+            // One that was not made yet is made by the first run.
+            Some(version) => match self.pythons.made(version) {
+                Some(image) => image,
+                None => return Ok(()),
+            },
+            None => self.pythons.image(None)?,
+        };
+        template.clone().prepare(&image, &self.environments, &self.store).map(drop)
     }
 
     /// Forgets what was prepared of a name and of its versions.
     pub fn forget(&self, name: &str) {
         self.known().retain(|known, prepared| {
-            prepared.template.own.is_none() || known.split('@').next() != Some(name)
+            prepared.template.own.is_none() || known.split(['@', ' ']).next() != Some(name)
         });
     }
 
@@ -319,21 +345,25 @@ impl Templates {
 
     /// Whether what a run is made from was prepared before.
     pub fn is_known(&self, spec: &RunSpec) -> bool {
-        self.known().contains_key(&spec.template)
+        self.known().contains_key(&key_of(&spec.template, spec.python.as_deref()))
     }
 
     /// The image of a template, if anything was made from that.
-    pub fn image_of(&self, name: &str) -> Option<sandbox::Image> {
-        self.known().get(name).map(|known| known.image.clone())
+    pub fn image_of(&self, template: &Template) -> Option<sandbox::Image> {
+        let own = template.own.as_ref();
+        let name = own.map_or_else(|| template.name.clone(), |own| own.reference());
+        let key = key_of(&name, own.and_then(|own| own.python.as_deref()));
+        self.known().get(&key).map(|known| known.image.clone())
     }
 
     /// What a run is made from, or what is wrong with its template. Packages that were installed since they were last asked for are
     /// found.
     pub fn of(&self, spec: &RunSpec) -> Result<Arc<Prepared>, NotReady> {
-        let known = self.known().get(&spec.template).cloned();
+        let python = spec.python.as_deref();
+        let known = self.known().get(&key_of(&spec.template, python)).cloned();
         match known.filter(|known| known.template.runs(spec.language) && self.is_newest(known, spec)) {
             Some(known) => Ok(known),
-            None => self.prepare(&spec.template, Template::of(spec, &self.store)?),
+            None => self.prepare(&spec.template, python, Template::of(spec, &self.store)?),
         }
     }
 
@@ -350,7 +380,8 @@ impl Templates {
         };
         let template = Template::of(spec, &self.store)?;
         let from = (&self.environments, &self.store);
-        Ok(Arc::new(template.prepare_with(&self.image, from, (&layer, hold))?))
+        let image = self.pythons.image(spec.python.as_deref())?;
+        Ok(Arc::new(template.prepare_with(&image, from, (&layer, hold))?))
     }
 
     /// Whether a name still stands for what was prepared; one that names its version does.
@@ -360,19 +391,26 @@ impl Templates {
         spec.template.contains('@') || newest().is_some_and(|newest| newest == own.version())
     }
 
-    /// The same by its name.
-    pub fn by_name(&self, name: &str) -> Result<Arc<Prepared>, NotReady> {
-        self.prepare(name, self.store.find(name)?)
+    /// The same by its name, with the Python of this version or with its own.
+    pub fn by_name(&self, name: &str, python: Option<&str>) -> Result<Arc<Prepared>, NotReady> {
+        self.prepare(name, python, self.store.find(name)?)
     }
 
-    fn prepare(&self, name: &str, template: Template) -> Result<Arc<Prepared>, NotReady> {
-        let prepared = Arc::new(template.prepare(&self.image, &self.environments, &self.store)?);
+    fn prepare(
+        &self,
+        name: &str,
+        python: Option<&str>,
+        template: Template,
+    ) -> Result<Arc<Prepared>, NotReady> {
+        let image = self.pythons.image(python)?;
+        let prepared = Arc::new(template.prepare(&image, &self.environments, &self.store)?);
+        let key = key_of(name, python);
         let mut known = self.known();
-        match known.get(name) {
+        match known.get(&key) {
             // Of two that prepared it at once, both have the same.
             Some(known) if known.image == prepared.image => Ok(known.clone()),
             _ => {
-                known.insert(name.to_owned(), prepared.clone());
+                known.insert(key, prepared.clone());
                 Ok(prepared)
             }
         }
@@ -381,6 +419,11 @@ impl Templates {
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Prepared>>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a template with a Python is known by.
+fn key_of(name: &str, python: Option<&str>) -> String {
+    python.map_or_else(|| name.to_owned(), |version| format!("{name} {version}"))
 }
 
 fn parse(text: &str) -> Template {

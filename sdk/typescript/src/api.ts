@@ -1183,7 +1183,7 @@ export interface paths {
         put?: never;
         /**
          * Build a template
-         * @description Needs the role admin: it is there for every tenant. Packages are resolved and installed once, files and what commands leave are kept, each
+         * @description With the role admin it is there for every tenant, else for the caller's own alone, and goes before one of the same name. Packages are resolved and installed once, files and what commands leave are kept, each
          *     in a sandbox and each as a layer. Answers when it is built; with `Accept: text/event-stream` with events: `line` for what is done and said
          *     (`{"text": …}`), then `built` with the template, or `problem`. A name stands for its newest version, and runs that go on keep theirs.
          */
@@ -1207,7 +1207,7 @@ export interface paths {
         post?: never;
         /**
          * Remove a template
-         * @description Needs the role admin. One that comes with fireclay stays; one of which sandboxes wait or run is refused.
+         * @description Everybody's with the role admin, else the caller's own. One that comes with fireclay stays; one of which sandboxes wait or run is refused.
          */
         delete: operations["remove_template"];
         options?: never;
@@ -1771,6 +1771,16 @@ export interface components {
              * @default []
              */
             packages?: string[];
+            /**
+             * @description Whether only packages that are installed already may be used.
+             * @default false
+             */
+            offline?: boolean;
+            /**
+             * @description The version of its Python, as `3.13` or `3.13.1`; absent means the image's. One that is not there is refused.
+             * @default null
+             */
+            python?: string | null;
             /** @default null */
             egress?: components["schemas"]["Egress"] | null;
             /**
@@ -2628,6 +2638,17 @@ export interface components {
              * @default false
              */
             auto_packages?: boolean;
+            /**
+             * @description Whether only packages that are installed already may be used: then nothing is fetched.
+             * @default false
+             */
+            offline?: boolean;
+            /**
+             * @description The version of Python that runs it, as `3.13` or `3.13.1`; absent means that of the image, or else the newest that `requires-python` in its
+             *     script block (PEP 723) or `pyproject.toml` allows. One that is not there is refused.
+             * @default null
+             */
+            python?: string | null;
             /** @default null */
             egress?: components["schemas"]["Egress"] | null;
             /**
@@ -2810,6 +2831,8 @@ export interface components {
             ports: boolean;
             /** @description Packages that its Python was opened with. */
             packages: string[];
+            /** @description The version of Python that it asked for; absent is the image's. */
+            python?: string | null;
             egress?: components["schemas"]["EgressView"] | null;
             /** @description Which of the tenant's runs its own come before. */
             priority: components["schemas"]["Priority"];
@@ -2935,6 +2958,17 @@ export interface components {
              * @default false
              */
             auto_packages?: boolean;
+            /**
+             * @description Whether only packages that are installed already may be used: then nothing is fetched.
+             * @default false
+             */
+            offline?: boolean;
+            /**
+             * @description The version of Python that runs it, as `3.13` or `3.13.1`; absent means that of the image, or else the newest that `requires-python` in its
+             *     script block (PEP 723) or `pyproject.toml` allows. One that is not there is refused.
+             * @default null
+             */
+            python?: string | null;
             /** @default null */
             egress?: components["schemas"]["Egress"] | null;
             /**
@@ -3029,6 +3063,17 @@ export interface components {
              * @default false
              */
             auto_packages?: boolean;
+            /**
+             * @description Whether only packages that are installed already may be used: then nothing is fetched.
+             * @default false
+             */
+            offline?: boolean;
+            /**
+             * @description The version of Python that runs it, as `3.13` or `3.13.1`; absent means that of the image, or else the newest that `requires-python` in its
+             *     script block (PEP 723) or `pyproject.toml` allows. One that is not there is refused.
+             * @default null
+             */
+            python?: string | null;
             /** @default null */
             egress?: components["schemas"]["Egress"] | null;
             /**
@@ -3378,6 +3423,11 @@ export interface components {
              */
             base?: string;
             /**
+             * @description The version of Python that it is built for and its runs have, as `3.13`; absent means the image's.
+             * @default null
+             */
+            python?: string | null;
+            /**
              * @description Packages that it has, as `pandas>=2`: of PyPI, or of npm for a template of Node. They are resolved once, and stay as they are.
              * @default []
              */
@@ -3445,6 +3495,8 @@ export interface components {
             shipped: boolean;
             /** @description The shipped one that it begins with. */
             base?: string | null;
+            /** @description Whether it is the caller's own alone. */
+            own: boolean;
             /** @description The version that its name stands for: `NAME@VERSION` is always this one. */
             version?: string | null;
             /** @description The digest of what was asked for and what was built, in hexadecimal. */

@@ -5,6 +5,7 @@ mod cold;
 mod fork;
 mod layers;
 mod memory;
+mod packages;
 mod sessions;
 mod warm;
 
@@ -28,6 +29,7 @@ pub(crate) fn measure(scenario: Scenario, bench: &Bench) -> anyhow::Result<Vec<T
         Scenario::Layers => one(layers::measure(bench)),
         Scenario::Fork => one(fork::measure(bench)),
         Scenario::Batch => one(batch::measure(bench)),
+        Scenario::Packages => packages::measure(bench),
     }
 }
 

@@ -7,7 +7,8 @@ use model::units;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Packages that runs and sessions asked for are installed once and kept, each tenant's apart, in the data directory. Those that were not
-used for longest go by themselves when all take more than `packages.cache_bytes`.")]
+used for longest go by themselves when all take more than `packages.cache_bytes`. Toolchains of declared languages are removed with all packages, if
+no service uses them.")]
 pub struct CacheArguments {
     /// What to do with them.
     #[command(subcommand)]

@@ -14,6 +14,12 @@ pub struct PackageArguments {
     /// A file with packages, one a line, as pip takes it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub requirements: Option<PathBuf>,
+    /// Use only packages that are installed already
+    #[arg(long)]
+    pub offline: bool,
+    /// The version of Python that code has, as 3.13 or 3.13.1
+    #[arg(long, value_name = "VERSION")]
+    pub python: Option<String>,
 }
 
 /// What items of a batch, or runs for a model, have that say nothing of it themselves.
@@ -46,6 +52,12 @@ impl UsualArguments {
         }
         if self.auto_packages {
             fields.insert("auto_packages".to_owned(), json!(true));
+        }
+        if self.packages.offline {
+            fields.insert("offline".to_owned(), json!(true));
+        }
+        if let Some(python) = &self.packages.python {
+            fields.insert("python".to_owned(), json!(python));
         }
         if let Some(egress) = self.egress.of() {
             fields.insert("egress".to_owned(), json!(egress));

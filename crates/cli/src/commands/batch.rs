@@ -112,7 +112,10 @@ impl Lines {
             return;
         }
         let Ok(Value::Object(mut item)) = serde_json::from_slice(&self.line) else { return };
-        for (name, value) in &self.usual {
+        // Only these have one (`RunSpec::admit`).
+        let has_python =
+            matches!(item.get("language").and_then(Value::as_str), None | Some("python" | "bash"));
+        for (name, value) in self.usual.iter().filter(|(name, _)| has_python || *name != "python") {
             item.entry(name.clone()).or_insert_with(|| value.clone());
         }
         self.line = format!("{}\n", Value::Object(item)).into_bytes();

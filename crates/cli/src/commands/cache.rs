@@ -7,6 +7,7 @@ use model::units;
 use serde_json::json;
 use std::time::{SystemTime, UNIX_EPOCH};
 use worker::image::packages::PackageStore;
+use worker::image::toolchain::ToolchainStore;
 
 /// Carries out one command on installed packages.
 pub fn cache(arguments: &CacheArguments, settings: &Settings) -> anyhow::Result<u8> {
@@ -19,7 +20,10 @@ pub fn cache(arguments: &CacheArguments, settings: &Settings) -> anyhow::Result<
                 Some(_) => store.prune(keep)?,
                 None => store.prune_at_rest(keep)?,
             };
-            println!("removed {count}, {}", units::format_bytes(bytes));
+            // What declared languages need is copied again at its next use.
+            let toolchains = ToolchainStore::open(&settings.data, &settings.path);
+            let (others, their_bytes) = if keep == 0 { toolchains.prune()? } else { (0, 0) };
+            println!("removed {}, {}", count + others, units::format_bytes(bytes + their_bytes));
             Ok(0)
         }
     }

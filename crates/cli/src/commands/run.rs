@@ -14,7 +14,7 @@ use check::Report;
 use model::request::FileContent;
 use model::{
     CheckMode, CheckPolicy, InputFile, Language, Layer, Limits, LimitsPatch, Outcome, Policy, Rejection,
-    RunId, RunRequest, RunSpec, units,
+    RunId, RunRequest, RunSpec, TenantId, units,
 };
 use sandbox::forward::Live;
 use sandbox::host::Host;
@@ -22,6 +22,7 @@ use sandbox::plan::Needs;
 use sandbox::run::{Refused, Setting, Settled, plan_of};
 use sandbox::supervise::{Io, Stdin};
 use served::Served;
+use server::needs::conditions;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Seek, Write};
@@ -29,13 +30,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use way_out::WayOut;
 use worker::image::environment::EnvironmentStore;
-use worker::template::{Template, TemplateStore};
+use worker::image::pythons::{PythonSettings, Pythons};
+use worker::template::{NotReady, Template, TemplateStore};
 
 /// Runs the code; answers the exit code.
 pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> {
     let templates = TemplateStore::open(&settings.data, &settings.path);
-    let request = templates.fill(request_of(arguments)?);
-    let spec = RunSpec::admit(request.clone(), &Policy::DEFAULT)?;
+    let request = templates.fill(TenantId::local().as_str(), request_of(arguments)?);
+    let mut spec = RunSpec::admit(request.clone(), &Policy::DEFAULT)?;
     sys::signal::ignore_broken_pipes()?;
     let cancel = sys::signal::as_descriptor(&ENDING)?;
     let served = match wants_packages(&request, spec.language.is_declared())? {
@@ -74,6 +76,10 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     };
     let artifacts = arguments.artifacts.as_deref().map(open_artifacts).transpose()?;
     let (image, _hold) = ensure(&arguments.image, settings)?;
+    let others = PythonSettings { detect: true, ..PythonSettings::default() };
+    let pythons = Pythons::new(image, &settings.data, settings.path.clone(), others);
+    spec.python = pythons.have(&conditions(&spec)?).map_err(NotReady::from).map_err(Refused::from)?;
+    let image = pythons.image(spec.python.as_deref()).map_err(NotReady::from).map_err(Refused::from)?;
     let template = Template::of(&spec, &templates).map_err(Refused::from)?;
     let template = template.prepare(&image, &EnvironmentStore::open(&settings.data), &templates);
     let template = template.map_err(Refused::from)?;
@@ -218,6 +224,8 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
         },
         packages: arguments.packages.all()?,
         auto_packages: arguments.auto_packages,
+        offline: arguments.packages.offline,
+        python: arguments.packages.python.clone(),
         egress: arguments.egress.of(),
         check: arguments.check,
         review: arguments.review,

@@ -31,6 +31,7 @@ use store::{Durability, Options, Store, StoreError};
 use tokio::runtime::Runtime;
 use worker::image::environment::EnvironmentStore;
 use worker::image::packages::PackageStore;
+use worker::image::pythons::Pythons;
 use worker::log;
 use worker::machine::{self, Machine};
 use worker::pool::{Pool, SpawnerCommand};
@@ -121,7 +122,9 @@ pub fn start(
     let incoming = fresh_directory(&data.join(INCOMING))?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let secrets = secrets::open(data, &settings, (&store, &proxies), &image.rootfs)?;
+    let python = settings.python.pythons();
     let machine = Machine::new(machine::Parts {
+        pythons: Pythons::new(image.clone(), data, surroundings.path.clone(), python),
         pool,
         proxies,
         image,

@@ -122,6 +122,8 @@ fn open(client: &Client, create: &CreateArguments) -> anyhow::Result<Value> {
         // Left out by default: a service of before knows no such field.
         ("ports", create.ports.then(|| json!(true))),
         ("packages", (!packages.is_empty()).then(|| json!(packages))),
+        ("offline", create.packages.offline.then(|| json!(true))),
+        ("python", create.packages.python.as_ref().map(|version| json!(version))),
         ("egress", create.egress.of().map(|egress| json!(egress))),
         ("background", background.as_ref().map(|word| json!(word))),
         ("idle_ttl_ms", idle.map(|ms| json!(ms))),

@@ -182,7 +182,7 @@ fn list(
 ) -> anyhow::Result<u8> {
     let python = python(settings);
     let mut rows = Vec::new();
-    for template in templates.all()? {
+    for template in templates.all(None)? {
         let environment = installed(&template, store, python.as_ref())?;
         let state = match (&environment, template.lock()) {
             _ if template.own.is_some() => "built",

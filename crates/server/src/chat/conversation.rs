@@ -424,6 +424,8 @@ impl Conversation {
             priority: Priority::default(),
             ports: false,
             packages: Vec::new(),
+            offline: false,
+            python: None,
             egress: None,
             idle_ttl_ms: Some(PARTED_IDLE_MS),
             ttl_ms: None,

@@ -11,6 +11,7 @@ use model::{RunId, RunRequest, RunSpec};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{Filter, Page, Reader, Scope};
+use worker::installer::Over;
 use worker::machine::Order;
 
 /// Runs that are read at once when the service starts.
@@ -49,11 +50,13 @@ async fn adopt_one(service: &Arc<Service>, id: &RunId) -> Option<()> {
     let request: RunRequest = serde_json::from_str(&record.request).ok()?;
     let tenant = record.row.tenant;
     let wanted = Wanted::of(&request);
-    let minor = service.machine.installer().python_minor();
     let mut spec: RunSpec = service.admit(&tenant, request).await.ok()?;
-    let needs = Needs::of(&wanted.packages, wanted.auto_packages, &spec, minor).ok()?;
+    spec.python = service.have_python(&spec).await.ok()?;
+    let minor = service.machine.installer().python_minor(spec.python.as_deref());
+    let needs =
+        Needs::of(&wanted.packages, wanted.auto_packages, &spec, minor).ok()?.only_there(wanted.offline);
     // What cannot be installed any more was most likely sent before.
-    spec.environment = service.install(&tenant, &spec.template, &needs).await.ok().flatten();
+    spec.environment = service.install(&tenant, Over::from(&spec), &needs).await.ok().flatten();
     let share = service.quotas.of(&service.reader, &tenant).await.ok()?.share;
     let created_at = worker::run::time(record.row.created_at_ms);
     let order = Order { id: id.clone(), created_at, spec, allow_missing: service.allow_missing() };

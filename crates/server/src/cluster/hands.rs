@@ -11,6 +11,7 @@ use model::{Fault, FaultCode, RunId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use worker::installer::Over;
 use worker::machine::{Event, Order, Ticket};
 use worker::pool::Stream;
 use worker::queue::Share;
@@ -53,6 +54,8 @@ impl MachineHands {
     async fn begin_one(&self, envelope: &Envelope, task: Task) -> Result<Doing, Fault> {
         let service = &self.service;
         let mut spec = task.spec;
+        // Chosen by its gateway: this very version, or none.
+        spec.python = service.have_python(&spec).await.map_err(|problem| fault(&problem))?;
         let is_complete = match &task.luggage {
             Some(luggage) => self.unpack(&envelope.tenant, luggage, &mut spec).await?,
             None => false,
@@ -62,10 +65,11 @@ impl MachineHands {
             .and_then(|()| service.machine.check(envelope.tenant.as_str(), &spec))
             .map_err(|not| fault(&Problem::from(not)))?;
         if !is_complete {
-            let minor = service.machine.installer().python_minor();
-            let needs = Needs::of(&task.packages, task.auto_packages, &spec, minor);
-            let needs = needs.map_err(|rejection| fault(&rejection.into()))?;
-            let installed = service.install(&envelope.tenant, &spec.template, &needs).await;
+            let minor = service.machine.installer().python_minor(spec.python.as_deref());
+            let needs = Needs::of(&task.packages, task.auto_packages, &spec, minor)
+                .map(|needs| needs.only_there(task.offline))
+                .map_err(|rejection| fault(&rejection.into()))?;
+            let installed = service.install(&envelope.tenant, Over::from(&spec), &needs).await;
             spec.environment = installed.map_err(|problem| fault(&problem))?;
         }
         let refused = service.compile(&envelope.tenant, &mut spec).await;

@@ -51,6 +51,7 @@ pub struct Elsewhere {
 pub struct Wanted {
     packages: Vec<String>,
     auto_packages: bool,
+    offline: bool,
     repeatable: bool,
 }
 
@@ -82,6 +83,7 @@ impl Wanted {
         Self {
             packages: request.packages.clone(),
             auto_packages: request.auto_packages,
+            offline: request.offline,
             repeatable: request.repeatable.unwrap_or(true),
         }
     }
@@ -128,6 +130,7 @@ impl Elsewhere {
                 packages: wanted.packages.clone(),
                 auto_packages: wanted.auto_packages,
                 luggage,
+                offline: wanted.offline,
             },
             again,
             freight,

@@ -67,6 +67,12 @@ struct CreateSession {
     ports: bool,
     /// Packages that its Python has, as `pandas>=2`.
     packages: Vec<String>,
+    /// Whether only packages that are installed already may be used.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    offline: bool,
+    /// The version of its Python, as `3.13` or `3.13.1`; absent means the image's. One that is not there is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    python: Option<String>,
     /// Which hosts what runs in it may reach, through a proxy; absent is none.
     #[serde(deserialize_with = "Egress::deserialize")]
     egress: Option<Egress>,
@@ -119,6 +125,9 @@ struct SessionView {
     ports: bool,
     /// Packages that its Python was opened with.
     packages: Vec<String>,
+    /// The version of Python that it asked for; absent is the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    python: Option<String>,
     /// Which hosts what runs in it may reach; absent is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     egress: Option<EgressView>,
@@ -192,12 +201,15 @@ fn view(
         name: row.name,
         created_at: worker::run::time(row.created_at_ms),
         language: asked.language.or_else(|| {
-            service.machine.templates().find(&template).ok()?.languages.first().map(|row| row.name)
+            let templates = service.machine.templates();
+            let template = templates.find(&templates.for_tenant(row.tenant.as_str(), &template)).ok()?;
+            template.languages.first().map(|row| row.name)
         }),
         template,
         background: asked.background,
         ports: asked.ports,
         packages: asked.packages,
+        python: asked.python,
         egress: asked.egress.map(|Egress { allow, methods, secrets }| EgressView { allow, methods, secrets }),
         priority: asked.priority,
         limits: open.map(|open| open.limits),
@@ -268,7 +280,7 @@ async fn create(
     let request = serde_json::to_string(&asked)
         .map_err(|error| Problem::new(Kind::NotJson, error.to_string(), "send one JSON object"))?;
     let CreateSession { template, language, name, limits, env, background, ports, packages, .. } = asked;
-    let CreateSession { egress, priority, .. } = asked;
+    let CreateSession { egress, priority, offline, python, .. } = asked;
     let CreateSession { idle_ttl_ms, ttl_ms, .. } = asked;
     if name.chars().count() > NAME_CHARS_MAX {
         let what = format!("longer than {NAME_CHARS_MAX} characters");
@@ -285,6 +297,8 @@ async fn create(
         background,
         ports,
         packages,
+        offline,
+        python,
         egress,
         priority,
         idle_ttl_ms,

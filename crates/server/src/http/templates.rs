@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use model::{Language, RunRequest, TemplateDefinition};
+use model::{Language, Rejection, RunRequest, TemplateDefinition};
 use serde::Serialize;
 use serde_json::json;
 use std::convert::Infallible;
@@ -53,6 +53,8 @@ struct TemplateView {
     shipped: bool,
     /// The shipped one that it begins with.
     base: Option<String>,
+    /// Whether it is the caller's own alone.
+    own: bool,
     /// The version that its name stands for: `NAME@VERSION` is always this one.
     version: Option<String>,
     /// The digest of what was asked for and what was built, in hexadecimal.
@@ -77,6 +79,37 @@ struct TemplateList {
 }
 
 impl Service {
+    /// Says whether another template, or another version of this one, may be built: of one tenant, and of all.
+    fn has_room_for_template(&self, tenant: Option<&str>, name: &str) -> Result<(), Problem> {
+        let settings = &self.settings.templates;
+        let templates = self.machine.templates();
+        let reference = tenant.map_or_else(|| name.to_owned(), |tenant| format!("{tenant}/{name}"));
+        let is_new = templates.own(&reference)?.is_none();
+        let of_all = (templates.usage(None)?, settings.max, settings.bytes, "templates of this service");
+        let of_one = match tenant {
+            Some(tenant) => Some((
+                templates.usage(Some(tenant))?,
+                settings.tenant_max,
+                settings.tenant_bytes,
+                "templates of your own",
+            )),
+            None => None,
+        };
+        for ((count, bytes), most, bytes_most, whose) in of_one.into_iter().chain([of_all]) {
+            let wrong = if is_new && count >= most {
+                format!("there are {count} {whose}, and {most} may be")
+            } else if bytes >= bytes_most {
+                format!("{whose} take {bytes} bytes, and {bytes_most} may be")
+            } else {
+                continue;
+            };
+            let hint =
+                "remove one that is not needed, with all its versions: `fireclay template remove NAME`";
+            return Err(Rejection::new("name", wrong, hint).into());
+        }
+        Ok(())
+    }
+
     fn view_of_template(&self, template: Template) -> TemplateView {
         let not = self.machine.is_ready(&template).err();
         let own = template.own.as_deref();
@@ -89,6 +122,7 @@ impl Service {
             hint: not.map(|not| not.to_string()),
             shipped: own.is_none(),
             base: own.map(|own| own.definition.base.clone()),
+            own: own.is_some_and(|own| own.tenant.is_some()),
             version: own.map(|own| own.version().to_owned()),
             digest: own.map(|own| own.digest.clone()),
             bytes: own.map(|own| own.bytes),
@@ -108,10 +142,10 @@ impl Service {
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn list_templates(
     State(service): State<Arc<Service>>,
-    _caller: Caller,
+    caller: Caller,
 ) -> Result<Json<TemplateList>, Problem> {
     let items = blocking(move || {
-        let all = service.machine.templates().all()?;
+        let all = service.machine.templates().all(Some(caller.tenant.as_str()))?;
         Ok(all.into_iter().map(|template| service.view_of_template(template)).collect())
     });
     Ok(Json(TemplateList { items: items.await? }))
@@ -123,22 +157,25 @@ async fn list_templates(
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn show_template(
     State(service): State<Arc<Service>>,
-    _caller: Caller,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<TemplateView>, Problem> {
-    let view = blocking(move || match service.machine.templates().find(&name) {
-        Ok(template) => Ok(service.view_of_template(template)),
-        Err(NotReady::Rejected(rejection)) => {
-            Err(Problem::new(Kind::NotFound, rejection.message, rejection.hint))
+    let view = blocking(move || {
+        let templates = service.machine.templates();
+        match templates.find(&templates.for_tenant(caller.tenant.as_str(), &name)) {
+            Ok(template) => Ok(service.view_of_template(template)),
+            Err(NotReady::Rejected(rejection)) => {
+                Err(Problem::new(Kind::NotFound, rejection.message, rejection.hint))
+            }
+            Err(NotReady::Fault(fault)) => Err(fault.into()),
         }
-        Err(NotReady::Fault(fault)) => Err(fault.into()),
     });
     view.await.map(Json)
 }
 
 /// Build a template
 ///
-/// Needs the role admin: it is there for every tenant. Packages are resolved and installed once, files and what commands leave are kept, each
+/// With the role admin it is there for every tenant, else for the caller's own alone, and goes before one of the same name. Packages are resolved and installed once, files and what commands leave are kept, each
 /// in a sandbox and each as a layer. Answers when it is built; with `Accept: text/event-stream` with events: `line` for what is done and said
 /// (`{"text": …}`), then `built` with the template, or `problem`. A name stands for its newest version, and runs that go on keep theirs.
 #[utoipa::path(post, path = "/v1/templates", operation_id = "build_template", tag = "templates", request_body = TemplateDefinition,
@@ -149,7 +186,8 @@ async fn build_template(
     caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
-    caller.admin()?;
+    // What everybody uses is made by an administrator.
+    let tenant = caller.admin().is_err().then(|| caller.tenant.as_str().to_owned());
     body::is_json(request.headers())?;
     let streams = accepts_events(request.headers());
     let bytes = body::read_all(request.into_body(), &service).await?;
@@ -165,18 +203,19 @@ async fn build_template(
         ..RunRequest::default()
     };
     service.admit(&caller.tenant, trial).await?;
+    service.has_room_for_template(tenant.as_deref(), &definition.name)?;
     let (lines, mut said) = mpsc::channel(LINES_MAX);
     let building = tokio::spawn({
-        let service = service.clone();
+        let (service, tenant) = (service.clone(), tenant.clone());
         async move {
             // Nobody may be reading: then what is said is left out.
             let mut tell = |line: &str| drop(lines.try_send(line.to_owned()));
-            service.machine.installer().build_template(definition, &mut tell).await
+            service.machine.installer().build_template(definition, tenant, &mut tell).await
         }
     });
     let built = async move {
         let own: OwnTemplate = building.await.map_err(|error| lost(&error))??;
-        let name = own.definition.name;
+        let name = own.reference();
         blocking(move || {
             let template = service.machine.templates().find(&name)?;
             Ok(service.view_of_template(template))
@@ -219,7 +258,7 @@ async fn build_template(
 
 /// Remove a template
 ///
-/// Needs the role admin. One that comes with fireclay stays; one of which sandboxes wait or run is refused.
+/// Everybody's with the role admin, else the caller's own. One that comes with fireclay stays; one of which sandboxes wait or run is refused.
 #[utoipa::path(delete, path = "/v1/templates/{name}", operation_id = "remove_template", tag = "templates", params(("name" = String, Path, description = "Its name")),
     responses((status = 204, description = "It is gone"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
@@ -228,14 +267,21 @@ async fn remove_template(
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    caller.admin()?;
+    let tenant = caller.admin().is_err().then(|| caller.tenant.as_str().to_owned());
     blocking(move || {
         if Template::shipped(&name).is_some() {
             let hint = "leave it; what it has can be laid over with another name";
             return Err(Problem::new(Kind::Conflict, format!("{name:?} comes with fireclay"), hint));
         }
-        service.machine.forget_template(&name);
-        match service.machine.templates().remove(&name) {
+        if let (Some(tenant), Ok(Some(_))) = (&tenant, service.machine.templates().own(&name))
+            && service.machine.templates().for_tenant(tenant, &name) == name
+        {
+            // It is there, and an operator's.
+            return Err(caller.admin().expect_err("its tenant is told only of one who is none"));
+        }
+        let reference = tenant.map_or_else(|| name.clone(), |tenant| format!("{tenant}/{name}"));
+        service.machine.forget_template(&reference);
+        match service.machine.templates().remove(&reference) {
             Ok(true) => Ok(StatusCode::NO_CONTENT),
             Ok(false) => Err(Problem::new(
                 Kind::NotFound,

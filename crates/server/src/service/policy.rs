@@ -12,8 +12,10 @@ impl Service {
     /// Completes a request as it would be run for this tenant, or says what is wrong with it.
     pub async fn admit(&self, tenant: &TenantId, request: RunRequest) -> Result<RunSpec, Problem> {
         let quota = self.quotas.of(&self.reader, tenant).await?;
-        let request = self.machine.templates().fill(request);
-        let spec = RunSpec::admit(request, &quota.narrow(&self.policy))?;
+        let request = self.machine.templates().fill(tenant.as_str(), request);
+        let mut spec = RunSpec::admit(request, &quota.narrow(&self.policy))?;
+        spec.template = self.machine.templates().for_tenant(tenant.as_str(), &spec.template);
+        spec.python = self.have_python(&spec).await?;
         self.machine.have_toolchain(&spec).await?;
         self.machine.check(tenant.as_str(), &spec)?;
         Ok(spec)

@@ -70,6 +70,10 @@ impl Bound {
         if request.template.is_some() {
             return Err(reject("template", "a session has one template", "leave it out"));
         }
+        if request.python.is_some() {
+            let hint = "leave it out; the session is opened with `python`";
+            return Err(reject("python", "a session has one Python", hint));
+        }
         if request.egress.is_some() {
             let hint = "leave it out; the session is opened with `egress`";
             return Err(reject("egress", "what a session may reach is said when it is opened", hint));
@@ -100,7 +104,9 @@ impl Bound {
             output_bytes: policy.ceiling.output_bytes,
             ..*own
         };
-        Ok(RunSpec::admit(request, &Policy { limits: *own, ceiling })?)
+        let spec = RunSpec::admit(request, &Policy { limits: *own, ceiling })?;
+        let (python, template) = (self.open.python.clone(), self.open.reference.clone());
+        Ok(RunSpec { python, template, ..spec })
     }
 
     /// What the session was opened with.

@@ -6,7 +6,9 @@ use model::{CheckMode, CheckPolicy, Limits, LimitsPatch};
 use packages::policy::List;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use store::TraceContent;
+use worker::image::pythons::PythonSettings;
 use worker::installer::InstallSettings;
 use worker::proxies::EgressPolicy;
 
@@ -169,6 +171,10 @@ pub struct PackageSettings {
     pub deny: Vec<String>,
     /// From where.
     pub index: String,
+    /// From where before that.
+    pub indexes: Vec<String>,
+    /// Whether from source, too.
+    pub source: bool,
     /// Its hosts.
     pub hosts: Vec<String>,
     /// From where packages of npm come.
@@ -203,6 +209,42 @@ pub struct PackageSettings {
     pub compile_disk: u64,
 }
 
+/// Templates that are not shipped.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateSettings {
+    /// How many.
+    pub max: usize,
+    /// Of how much.
+    #[serde(deserialize_with = "bytes")]
+    pub bytes: u64,
+    /// How many of one tenant.
+    pub tenant_max: usize,
+    /// Of how much.
+    #[serde(deserialize_with = "bytes")]
+    pub tenant_bytes: u64,
+}
+
+/// Other Pythons than the image's.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterpreterSettings {
+    /// Programs.
+    pub paths: Vec<PathBuf>,
+    /// Whether others are looked for.
+    pub detect: bool,
+    /// Whether uv brings them.
+    pub download: bool,
+}
+
+impl InterpreterSettings {
+    /// As the worker takes them.
+    pub fn pythons(&self) -> PythonSettings {
+        let Self { paths, detect, download } = self.clone();
+        PythonSettings { paths, detect, download }
+    }
+}
+
 impl PackageSettings {
     /// As the installer takes it, if it can be read.
     pub fn install(&self) -> Result<InstallSettings, String> {
@@ -214,7 +256,8 @@ impl PackageSettings {
             ("index", &self.index, "https://pypi.org/simple"),
             ("registry", &self.registry, "https://registry.npmjs.org"),
         ];
-        for (name, place, such_as) in places {
+        let before = self.indexes.iter().map(|index| ("indexes", index, "https://pypi.example.org/simple"));
+        for (name, place, such_as) in places.into_iter().chain(before) {
             if !place.starts_with("http") || !place.bytes().all(plain) {
                 return Err(format!("packages.{name}: not an address, such as {such_as}"));
             }
@@ -242,6 +285,8 @@ impl PackageSettings {
             compile,
             policy,
             index: self.index.clone(),
+            indexes: self.indexes.clone(),
+            source: self.source,
             hosts: self.hosts.clone(),
             registry: self.registry.clone(),
             npm_hosts: self.npm_hosts.clone(),

@@ -98,6 +98,16 @@ pub const TABLE: &[Row] = &[
     row("packages.deny", "[]", "Packages that nothing may bring"),
     row("packages.index", "\"https://pypi.org/simple\"", "Where packages come from"),
     row(
+        "packages.indexes",
+        "[]",
+        "Indexes that are asked before it, such as a company's own; the first that has a package of that name is the only one it comes from. Their hosts go into `packages.hosts`",
+    ),
+    row(
+        "packages.source",
+        "false",
+        "Whether a package without a wheel is built from its source, which runs its code and fetches what that needs, in the sandbox of the build",
+    ),
+    row(
         "packages.hosts",
         "[\"pypi.org\", \"files.pythonhosted.org\"]",
         "Hosts of the index and of the files that it lists: all that a build reaches",
@@ -122,6 +132,33 @@ pub const TABLE: &[Row] = &[
         "packages.cache_bytes",
         "\"20GiB\"",
         "What installed packages may take together; those that were not used for longest go first",
+    ),
+    row("templates.max", "1000", "Templates that are not shipped, of all tenants and everybody's together"),
+    row(
+        "templates.bytes",
+        "\"50GiB\"",
+        "What their layers may take together, old versions too; when they take more, no other is built",
+    ),
+    row(
+        "templates.tenant_max",
+        "20",
+        "Templates of one tenant's own; 0 leaves building them to administrators",
+    ),
+    row("templates.tenant_bytes", "\"10GiB\"", "What the layers of one tenant's own may take"),
+    row(
+        "python.paths",
+        "[]",
+        "Pythons beside the image's that runs and sessions may ask for (`python`), as paths of programs; they come before those that are found",
+    ),
+    row(
+        "python.detect",
+        "true",
+        "Whether others are looked for: on PATH, in `/usr/bin` and `/usr/local/bin`, and where pyenv and uv keep theirs",
+    ),
+    row(
+        "python.download",
+        "false",
+        "Whether uv brings a Python that is asked for and not there (from GitHub), for all",
     ),
     row("packages.build_timeout_ms", "\"10m\"", "How long resolving and installing may take, each"),
     row("packages.build_memory", "\"2GiB\"", "Memory of a build"),

@@ -339,6 +339,8 @@ fn session_of(caller: &Caller, asked: &Asked, task: &TaskId) -> NewOpen {
         background: Background::default(),
         ports: false,
         packages: asked.packages.clone(),
+        offline: false,
+        python: None,
         egress: asked.egress.clone(),
         priority: Priority::default(),
         idle_ttl_ms: None,

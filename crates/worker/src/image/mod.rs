@@ -24,6 +24,7 @@ mod loader;
 mod locale;
 pub mod packages;
 pub mod parcel;
+pub mod pythons;
 mod store;
 pub mod toolchain;
 mod tools;

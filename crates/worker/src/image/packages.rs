@@ -81,6 +81,20 @@ fn site_below(rootfs: &Path) -> Result<PathBuf, ImageError> {
     Ok(site)
 }
 
+/// Whether a layer's packages have a module or package of this name at their top. What cannot be read has none.
+pub(crate) fn has_module(rootfs: &Path, name: &str) -> bool {
+    let Ok(site) = site_below(rootfs) else { return false };
+    if site.join(name).is_dir() || site.join(format!("{name}.py")).is_file() {
+        return true;
+    }
+    let native = |file: &OsStr| {
+        file.to_str().is_some_and(|file| {
+            file.ends_with(".so") && file.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
+        })
+    };
+    fs::read_dir(&site).is_ok_and(|entries| entries.flatten().any(|entry| native(&entry.file_name())))
+}
+
 fn refused(path: &Path, source: io::Error) -> ImageError {
     ImageError::Io { action: "take over", path: path.into(), source }
 }

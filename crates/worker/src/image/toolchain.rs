@@ -107,6 +107,24 @@ impl ToolchainStore {
         }
     }
 
+    /// Removes those that nobody holds; one that is asked for again is copied again. Answers how many, and of how many bytes.
+    pub fn prune(&self) -> Result<(usize, u64), ImageError> {
+        let _lock = self.vault.lock()?;
+        let names = self.vault.names()?;
+        let (mut count, mut bytes) = (0, 0);
+        for hex in self.vault.digests()? {
+            let size = self.load(&hex)?.map_or(0, |toolchain| toolchain.manifest.bytes);
+            if self.vault.discard(&hex)? {
+                names
+                    .iter()
+                    .filter(|(_, at)| **at == hex)
+                    .try_for_each(|(name, _)| self.vault.forget(name))?;
+                (count, bytes) = (count + 1, bytes + size);
+            }
+        }
+        Ok((count, bytes))
+    }
+
     fn find(&self, name: &str, recipe: &str) -> Result<Option<Toolchain>, ImageError> {
         let Some(hex) = self.vault.named(name)? else { return Ok(None) };
         let found = self.load(&hex)?.filter(|found| {

@@ -2,7 +2,7 @@
 //! has limits of its own. What it makes is kept as packages are, by all that it was made from, each tenant's apart.
 
 use super::site::Site;
-use super::{Asked, Installer, Wanted, failed};
+use super::{Asked, Installer, Over, Wanted, failed};
 use crate::image::packages::{Found, PackageLayer};
 use crate::run::hex;
 use crate::template::declared::Declared;
@@ -78,9 +78,10 @@ impl Installer {
                 let _place = installer.inner.compilers.acquire().await;
                 let asked = Asked {
                     tenant: &tenant,
-                    template: &spec.template,
+                    over: Over { template: &spec.template, python: None },
                     wanted: &Wanted::Python(Vec::new()),
                     any: true,
+                    offline: false,
                 };
                 installer.build_program(&asked, image, &command, &spec, &name.1).await
             });
@@ -103,7 +104,8 @@ impl Installer {
     ) -> Result<(sandbox::Image, (Prepared, File)), NotReady> {
         let installer = self.clone();
         let preparing = tokio::task::spawn_blocking(move || {
-            let super::Inner { image, environments, templates, .. } = &*installer.inner;
+            let super::Inner { environments, templates, .. } = &*installer.inner;
+            let image = &installer.own_image()?;
             let prepared = template.clone().prepare(image, environments, templates)?;
             let mut seen = prepared.image.clone();
             let (toolchain, hold) = templates.toolchains().have(&template, &declared, image)?;
@@ -161,7 +163,7 @@ impl Installer {
             lock: String::new(),
             runtime: spec.language.name().to_owned(),
             packages: vec![spec.file_name.clone()],
-            template: asked.template.to_owned(),
+            template: asked.over.template.to_owned(),
             most_bytes: self.inner.settings.compile.disk_bytes,
         };
         let (store, tenant, own_key) = (self.inner.store.clone(), asked.tenant.to_owned(), key.to_owned());

@@ -19,6 +19,29 @@ const OPTIONS: &str = "--ignore-scripts --no-bin-links --no-audit --no-fund --no
                        --fetch-retries 1 --fetch-retry-mintimeout 500 --fetch-timeout 60000";
 /// Where Node finds them, whatever directory a program lies in (nodejs.org/api/modules.html, "Loading from `node_modules` folders").
 const PLACE: &str = "/node_modules";
+/// Makes a program of each that a package brings (`bin` of its package.json): a file that executes it where it lies, since a layer has no links.
+const BINS: &str = r#"
+const fs = require('fs'), path = require('path');
+const made = new Set();
+const packages = fs.readdirSync('node_modules').filter(name => name[0] !== '.').flatMap(name =>
+  name[0] === '@' ? fs.readdirSync('node_modules/' + name).map(inner => name + '/' + inner) : [name]);
+for (const name of packages.sort()) {
+  let bin;
+  try { bin = JSON.parse(fs.readFileSync(`node_modules/${name}/package.json`, 'utf8')).bin; } catch { continue; }
+  if (typeof bin === 'string') bin = { [name.split('/').pop()]: bin };
+  for (const [word, file] of Object.entries(bin && typeof bin === 'object' ? bin : {})) {
+    const target = path.posix.normalize(`/node_modules/${name}/${file}`);
+    const plain = /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(word) && /^[A-Za-z0-9@._\/-]+$/.test(target);
+    if (!plain || made.has(word) || !target.startsWith(`/node_modules/${name}/`) || !fs.existsSync('.' + target)) continue;
+    made.add(word);
+    fs.mkdirSync('node_modules/.bin', { recursive: true });
+    const script = fs.readFileSync('.' + target, 'latin1').slice(0, 80).split('\n')[0];
+    const by = /^#!.*\bnode\b/.test(script) ? 'node ' : '';
+    if (!by) fs.chmodSync('.' + target, 0o755);
+    fs.writeFileSync('node_modules/.bin/' + word, `#!/bin/sh\nexec ${by}${target} "$@"\n`, { mode: 0o755 });
+  }
+}
+"#;
 /// What to do when npm refuses.
 const HINT: &str = "check names and versions; scripts of packages are not run";
 
@@ -31,8 +54,8 @@ impl Installer {
         key: &str,
     ) -> Result<PackageLayer, NotReady> {
         let (node, npm) = self.npm()?;
-        let site = Site::open(self, &self.inner.settings.npm_hosts).await?;
-        let built = self.build_node_in(&site, asked, requirements, key, (node, &npm)).await;
+        let site = Site::open(self, &self.own_image()?, &self.inner.settings.npm_hosts).await?;
+        let built = self.build_node_in(&site, asked, requirements, key, (&node, &npm)).await;
         site.close();
         built
     }
@@ -64,14 +87,17 @@ impl Installer {
             })?;
         }
         let platform = std::env::consts::ARCH;
-        let (version, template) = (&node.version, self.inner.templates.find(asked.template)?.address());
+        let (version, template) = (&node.version, self.inner.templates.find(asked.over.template)?.address());
         let form = format!("resolved {SCHEMA}\n{template}\nnode {version} {platform}\n{}", lock.canonical());
         let resolved = hex(&Sha256::digest(form));
         if let Some(layer) = self.inner.store.find(asked.tenant, &resolved).map_err(failed)? {
             self.inner.store.name(asked.tenant, key, &layer).map_err(failed)?;
             return Ok(layer);
         }
-        site.work(&format!("{npm} ci {options} && mkdir -p node_modules"), HINT).await?;
+        files.write("bins.cjs", BINS.as_bytes(), false).map_err(failed)?;
+        let node_path = node.path.display();
+        let install = format!("{npm} ci {options} && mkdir -p node_modules && {node_path} bins.cjs");
+        site.work(&install, HINT).await?;
         let found = Found {
             path: "node_modules",
             from: site.files()?,
@@ -79,23 +105,24 @@ impl Installer {
             runtime: format!("Node {version}"),
             packages: lock.packages(),
             lock: text,
-            template: asked.template.to_owned(),
+            template: asked.over.template.to_owned(),
             most_bytes: settings.limits.disk_bytes,
         };
         self.keep(asked, [key.to_owned(), resolved], found).await
     }
 
     /// The image's Node, and npm beside it.
-    pub(super) fn npm(&self) -> Result<(&Runtime, PathBuf), Rejection> {
+    pub(super) fn npm(&self) -> Result<(Runtime, PathBuf), NotReady> {
         let missing = |what: &str| {
             let hint = "install it on the host and run `fireclay image build`";
             Rejection::new("packages", format!("the image has no {what}"), hint)
         };
-        let node = self.inner.image.manifest.runtimes.node.as_ref().ok_or_else(|| missing("Node"))?;
+        let image = self.own_image()?;
+        let node = image.manifest.runtimes.node.clone().ok_or_else(|| missing("Node"))?;
         let npm = node.path.with_file_name("npm");
         let below = npm.strip_prefix("/").unwrap_or(&npm);
-        if self.inner.image.rootfs.join(below).symlink_metadata().is_err() {
-            return Err(missing("npm"));
+        if image.rootfs.join(below).symlink_metadata().is_err() {
+            return Err(missing("npm").into());
         }
         Ok((node, npm))
     }

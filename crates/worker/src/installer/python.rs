@@ -3,6 +3,7 @@
 
 use super::site::Site;
 use super::{Asked, Installer, SCHEMA, failed};
+use crate::image::Image;
 use crate::image::packages::{Found, PackageLayer};
 use crate::run::hex;
 use crate::template::NotReady;
@@ -13,7 +14,9 @@ use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
 /// Options of both steps: no settings of anybody, and nothing that would be built.
-const OPTIONS: &str = "--no-config --no-progress --color never --only-binary :all: --no-python-downloads";
+const OPTIONS: &str = "--no-config --no-progress --color never --no-python-downloads";
+/// Without it source distributions are built, which runs their code: in the sandbox that installs, which has nobody's files.
+const WHEELS_ONLY: &str = "--only-binary :all:";
 /// What to do when uv refuses.
 const HINT: &str = "check names and versions; only wheels for this Python are installed";
 
@@ -25,14 +28,10 @@ impl Installer {
         requirements: &[Requirement],
         key: &str,
     ) -> Result<PackageLayer, NotReady> {
-        let inner = self.inner.clone();
-        let tool = self.inner.tool.get_or_try_init(|| async move {
-            let found = tokio::task::spawn_blocking(move || inner.store.tool(&inner.image)).await;
-            found.map_err(failed)?.map_err(failed)
-        });
-        let (uv, packages) = tool.await.map_err(NotReady::Fault)?.clone();
-        let site = Site::open(self, &self.inner.settings.hosts).await?;
-        let built = self.build_python_in(&site, asked, requirements, key, (uv, packages)).await;
+        let image = self.inner.pythons.image(asked.over.python)?;
+        let tool = self.tool_for(&image).await?;
+        let site = Site::open(self, &image, &self.inner.settings.hosts).await?;
+        let built = self.build_python_in(&site, asked, requirements, key, (&image, tool)).await;
         site.close();
         built
     }
@@ -43,12 +42,12 @@ impl Installer {
         asked: &Asked<'_>,
         requirements: &[Requirement],
         key: &str,
-        (uv, packages): (PathBuf, PathBuf),
+        (image, (uv, packages)): (&Image, (PathBuf, PathBuf)),
     ) -> Result<PackageLayer, NotReady> {
-        let python = self.inner.image.manifest.runtimes.python.as_ref();
+        let python = image.manifest.runtimes.python.as_ref();
         let python = python.ok_or_else(|| failed("the image has no Python"))?;
         let program = python.path.display();
-        let present = self.present(asked.template)?;
+        let present = self.present(asked.over)?;
         let files = site.files()?;
         let write = |name: &str, text: &[u8], executable| files.write(name, text, executable).map_err(failed);
         write("uv", &std::fs::read(&uv).map_err(failed)?, true)?;
@@ -56,10 +55,10 @@ impl Installer {
         write("requirements.in", lines.as_bytes(), false)?;
         let lines: String = present.iter().map(|(name, version)| format!("{name}=={version}\n")).collect();
         write("constraints.txt", lines.as_bytes(), false)?;
-        let index = &self.inner.settings.index;
+        let OfIndex { index, built } = self.of_index();
         let newest = self.newest().map(|newest| format!("--exclude-newer {newest}")).unwrap_or_default();
         let resolve = format!(
-            "./uv pip compile --quiet {OPTIONS} --default-index {index} {newest} --python {program} --generate-hashes \
+            "./uv pip compile --quiet {OPTIONS} {built} {index} {newest} --python {program} --generate-hashes \
              --no-header --no-annotate --constraint constraints.txt --output-file lock.txt requirements.in"
         );
         site.work(&resolve, HINT).await?;
@@ -71,7 +70,11 @@ impl Installer {
                 Rejection::new("packages", denied.to_string(), "leave out what needs it")
             })?;
         }
-        let resolved = self.resolved(&self.inner.templates.find(asked.template)?.address(), &lock)?;
+        let resolved = self.resolved(
+            &self.inner.templates.find(asked.over.template)?.address(),
+            &python.version,
+            &lock,
+        )?;
         if let Some(layer) = self.inner.store.find(asked.tenant, &resolved).map_err(failed)? {
             self.inner.store.name(asked.tenant, key, &layer).map_err(failed)?;
             return Ok(layer);
@@ -91,7 +94,7 @@ impl Installer {
             .collect();
         write("install.txt", lines.as_bytes(), false)?;
         let install = format!(
-            "mkdir env && ./uv pip install --quiet {OPTIONS} --default-index {index} --python {program} --no-deps \
+            "mkdir env && ./uv pip install --quiet {OPTIONS} {built} {index} --python {program} --no-deps \
              --require-hashes --link-mode hardlink --no-compile-bytecode --target env --requirements install.txt && \
              {{ {program} -I -S -m compileall -q -j 2 --invalidation-mode unchecked-hash env || true; }}"
         );
@@ -103,15 +106,38 @@ impl Installer {
             lock: text,
             runtime: format!("Python {}", python.version),
             packages: lock.entries().iter().filter(|entry| !below(entry)).map(named).collect(),
-            template: asked.template.to_owned(),
+            template: asked.over.template.to_owned(),
             most_bytes: self.inner.settings.limits.disk_bytes,
         };
         self.keep(asked, [key.to_owned(), resolved], found).await
     }
 
+    /// What both steps are told of where packages come from. Of several indexes the first that knows a package is asked for it, and no other
+    /// (docs.astral.sh/uv/concepts/indexes, "first-index"): so nobody can slip a newer release of a name under another index.
+    fn of_index(&self) -> OfIndex {
+        let settings = &self.inner.settings;
+        let first: String = settings.indexes.iter().map(|index| format!("--index {index} ")).collect();
+        OfIndex {
+            index: format!("{first}--default-index {} --index-strategy first-index", settings.index),
+            built: if settings.source { "" } else { WHEELS_ONLY },
+        }
+    }
+
+    /// uv, and where the Python of this image looks for packages: looked for once for each.
+    async fn tool_for(&self, image: &Image) -> Result<(PathBuf, PathBuf), NotReady> {
+        let mut tools = self.inner.tools.lock().await;
+        if let Some(tool) = tools.get(&image.digest) {
+            return Ok(tool.clone());
+        }
+        let (store, of) = (self.inner.store.clone(), image.clone());
+        let found = tokio::task::spawn_blocking(move || store.tool(&of)).await;
+        let tool = found.map_err(failed)?.map_err(failed)?;
+        tools.insert(image.digest.clone(), tool.clone());
+        Ok(tool)
+    }
+
     /// What is resolved is called so.
-    fn resolved(&self, template: &str, lock: &Lock) -> Result<String, Fault> {
-        let version = self.python_version().unwrap_or_default();
+    fn resolved(&self, template: &str, version: &str, lock: &Lock) -> Result<String, Fault> {
         let short: String = version.split('.').take(2).collect();
         let platform = format!("linux_{}", std::env::consts::ARCH);
         let interpreter =
@@ -119,6 +145,12 @@ impl Installer {
         let form = Environment { interpreter: &interpreter, lock }.canonical();
         Ok(hex(&Sha256::digest(format!("resolved {SCHEMA}\n{template}\n{form}"))))
     }
+}
+
+/// Options of uv that the operator's settings make.
+struct OfIndex {
+    index: String,
+    built: &'static str,
 }
 
 /// A package as lists show it.

@@ -1,6 +1,7 @@
 //! The sandbox that installs: it stays for one build, has no file of a tenant and no secret, and reaches a registry alone.
 
 use super::{Inner, Installer, failed};
+use crate::image::Image;
 use crate::run::{now, root_of};
 use crate::session::{
     How, Kind, Session, SessionHappened, SessionParts, SessionShape, Standing, Why, Workspace,
@@ -32,9 +33,13 @@ pub(crate) struct Site {
 
 impl Site {
     /// Opens one that reaches these hosts.
-    pub(crate) async fn open(installer: &Installer, hosts: &[String]) -> Result<Self, NotReady> {
+    pub(crate) async fn open(
+        installer: &Installer,
+        image: &Image,
+        hosts: &[String],
+    ) -> Result<Self, NotReady> {
         let egress = Egress { allow: hosts.to_vec(), ..Egress::default() };
-        Self::open_on(installer, root_of(&installer.inner.image), egress, &BTreeMap::new()).await
+        Self::open_on(installer, root_of(image), egress, &BTreeMap::new()).await
     }
 
     /// Opens one that sees this image, reaches these hosts by these methods, and has these variables.
@@ -62,8 +67,14 @@ impl Site {
         if reaches {
             proxies.admit("", &asked)?;
         }
-        let shape =
-            Shape { image, limits, allow_missing: allow_missing.clone(), ahead: None, egress: reaches };
+        let shape = Shape {
+            image,
+            limits,
+            allow_missing: allow_missing.clone(),
+            ahead: None,
+            modules: Vec::new(),
+            egress: reaches,
+        };
         let own = [
             ("SSL_CERT_FILE", CERTIFICATES),
             ("UV_SYSTEM_CERTS", "true"),

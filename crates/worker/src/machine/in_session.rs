@@ -29,14 +29,15 @@ impl Machine {
     ) -> Result<Session, NotReady> {
         let prepared = match &spec.environment {
             Some(_) => self.inner.templates.of_tenant(tenant, spec)?,
-            None => self.inner.templates.by_name(&spec.template)?,
+            None => self.inner.templates.by_name(&spec.template, spec.python.as_deref())?,
         };
         spec.egress.iter().try_for_each(|asked| self.inner.proxies.admit(tenant, asked))?;
         self.have_warm(&prepared);
         let (image, reaches) = (self.trusting(&prepared.image, spec), spec.egress.is_some());
         let proxy = reaches.then(|| way_out_environment(&image)).into_iter().flatten();
         let proxy: Vec<_> = proxy.chain(spec.egress.iter().flat_map(model::Egress::placeholders)).collect();
-        let shape = Shape { image, limits: spec.limits, allow_missing, ahead: None, egress: reaches };
+        let (ahead, modules) = (None, Vec::new());
+        let shape = Shape { image, limits: spec.limits, allow_missing, ahead, modules, egress: reaches };
         // The session's own variables win.
         let env = proxy.into_iter().chain(spec.env.clone()).collect();
         let way_out = spec.egress.clone().map(|asked| (self.inner.proxies.clone(), tenant.to_owned(), asked));

@@ -7,12 +7,14 @@ use crate::run::result_of_refused;
 use crate::spawner::Shape;
 use crate::template::{NotReady, Template, TemplateStore, Templates};
 use model::{Fault, FaultCode, Language, RunResult, RunSpec};
+use packages::interpreter::Condition;
+use std::path::PathBuf;
 
 impl Machine {
     /// Has an interpreter of this template warm from now on, and of sandboxes with usual limits so many wait; `false` if its packages
     /// are not installed. An unknown name is an error.
     pub fn warm(&self, template: &str, waiting: usize) -> Result<bool, NotReady> {
-        match self.inner.templates.by_name(template) {
+        match self.inner.templates.by_name(template, None) {
             Ok(prepared) => {
                 self.have_warm(&prepared);
                 if waiting > 0 {
@@ -29,6 +31,14 @@ impl Machine {
         }
     }
 
+    /// Chooses the Python of a run by what it and its program ask for, in a thread that may wait; `None` is the image's own.
+    pub async fn have_python(&self, conditions: Vec<Condition>) -> Result<Option<String>, NotReady> {
+        match conditions.is_empty() {
+            true => Ok(None),
+            false => self.inner.installer.have_python(conditions).await,
+        }
+    }
+
     /// Copies what a declared language needs, if it is not there, in a thread that may wait.
     pub async fn have_toolchain(&self, spec: &RunSpec) -> Result<(), NotReady> {
         if !spec.language.is_declared() || self.inner.templates.is_known(spec) {
@@ -37,6 +47,24 @@ impl Machine {
         let (machine, spec) = (self.clone(), spec.clone());
         let preparing = tokio::task::spawn_blocking(move || machine.inner.templates.of(&spec).map(drop));
         preparing.await.map_err(|error| Fault::new(FaultCode::Internal, error.to_string()))?
+    }
+
+    /// The shape of a run whose environment was used before: its interpreters wait with what its programs import, and one always does for a while.
+    pub(super) fn with_habits(&self, shape: Shape, spec: &RunSpec, template: &Template) -> Shape {
+        let is_plain = shape.ahead == Some(Language::Python) && spec.env.is_empty() && !shape.egress;
+        let layer = shape.image.layers.first().filter(|_| is_plain && spec.environment.is_some());
+        let name = |layer: &PathBuf| format!("{} {}", layer.display(), shape.image.digest);
+        let habit = layer.and_then(|layer| self.inner.habits.of(&name(layer), layer, &spec.code));
+        let own = template.modules();
+        let modules = match habit {
+            Some(modules) => modules,
+            // A tenant's own says so itself.
+            None if is_plain && template.is_tenants() && !own.is_empty() => own,
+            None => return shape,
+        };
+        let shape = Shape { modules, ..shape };
+        self.inner.pool.keep_for_a_while(&shape);
+        shape
     }
 
     /// The result of a run whose program its compiler refused.
@@ -51,7 +79,7 @@ impl Machine {
 
     /// What is kept ready for runs of a template. Where several are of one image, each has those in which its languages wait.
     pub fn waiting_of(&self, template: &Template) -> Waiting {
-        let Some(image) = self.inner.templates.image_of(&template.name) else { return Waiting::default() };
+        let Some(image) = self.inner.templates.image_of(template) else { return Waiting::default() };
         self.inner.pool.waiting(|shape| {
             shape.image.digest == image.digest && shape.ahead.is_none_or(|language| template.runs(language))
         })

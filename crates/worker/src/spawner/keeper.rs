@@ -26,6 +26,9 @@ const BUILDING_NICE: i32 = 5;
 /// that gives way then takes very long.
 const LONG: Duration = Duration::from_millis(200);
 
+/// How long an interpreter that waits may import before it is given up.
+const IMPORTING: Duration = Duration::from_secs(60);
+
 /// Serves jobs over `socket`, each in a new sandbox of the shape in the memory file `shape`; returns the exit code of the process.
 pub fn live(socket: OwnedFd, shape: &OwnedFd, zygote: Option<OwnedFd>, host: &Host) -> i32 {
     let served = json::read_memory(shape).and_then(|shape| Keeper { shape, zygote, host }.serve(&socket));
@@ -44,13 +47,18 @@ struct Keeper<'a> {
     host: &'a Host,
 }
 
-/// Waits until somebody says something: the service, init, or what waits in the sandbox.
-fn poll(socket: &OwnedFd, place: &Result<Place, Fault>) -> std::io::Result<[bool; 3]> {
+/// Waits until somebody says something: the service, init, or what waits in the sandbox; or until so long nobody did.
+fn poll(
+    socket: &OwnedFd,
+    place: &Result<Place, Fault>,
+    patience: Option<Duration>,
+) -> std::io::Result<[bool; 3]> {
     let place = place.as_ref().ok();
     let sources = [Some(socket.as_fd()), place.map(Place::control), place.and_then(Place::waiting)];
     let mut polls: Vec<PollFd<'_>> =
         sources.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-    match rustix::event::poll(&mut polls, None) {
+    let patience = patience.and_then(|time| rustix::time::Timespec::try_from(time).ok());
+    match rustix::event::poll(&mut polls, patience.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(errno) => return Err(errno.into()),
     }
@@ -154,12 +162,22 @@ impl Keeper<'_> {
     fn wait(&self, socket: &OwnedFd, place: &mut Result<Place, Fault>) -> std::io::Result<Waited> {
         let (mut built, mut lost) = (None, false);
         let mut ahead = match self.shape.ahead {
-            Some(Language::Python) => self.zygote.as_ref().map(|zygote| Ahead::Fork(zygote.as_fd())),
+            Some(Language::Python) => {
+                self.zygote.as_ref().map(|zygote| Ahead::Fork(zygote.as_fd(), &self.shape.modules))
+            }
             Some(language) => Command::ahead(language, &self.shape.image).map(Ahead::Start),
             None => None,
         };
         loop {
-            let [spoken, init, waiting] = poll(socket, place)?;
+            // What it imports is a tenant's packages: they may take as long as they like in a run, not here.
+            let patience =
+                (ahead.is_some() && !self.shape.modules.is_empty() && built.is_none()).then_some(IMPORTING);
+            let [spoken, init, waiting] = poll(socket, place, patience)?;
+            if !(spoken || init || waiting) && patience.is_some() {
+                (ahead, lost) = (None, true);
+                self.replace(place)?;
+                continue;
+            }
             if spoken {
                 match receive(socket)? {
                     Some(came) => return Ok(Waited { came, built, lost }),
@@ -172,7 +190,7 @@ impl Keeper<'_> {
             }
             let Ok(made) = &mut *place else { continue };
             let ready = match (waiting, init, &ahead) {
-                (true, ..) => made.hear_waiting().map(|()| true),
+                (true, ..) => made.hear_waiting(),
                 (_, true, Some(ahead)) => made.have_waiting(ahead).map(|()| false),
                 (_, true, None) => made.await_built().map(|()| true),
                 _ => Ok(false),
@@ -190,12 +208,18 @@ impl Keeper<'_> {
                 // A sandbox where nothing waits serves as well, only slower; and if nothing can live in it, the run will say so.
                 (Err(_), true) => {
                     (ahead, built, lost) = (None, None, true);
-                    if let Ok(failed) = std::mem::replace(place, self.make(false, None)) {
-                        failed.destroy().map_err(std::io::Error::other)?;
-                    }
+                    self.replace(place)?;
                 }
                 (Err(fault), false) => *place = Err(fault),
             }
+        }
+    }
+
+    /// Makes another in which nothing waits.
+    fn replace(&self, place: &mut Result<Place, Fault>) -> std::io::Result<()> {
+        match std::mem::replace(place, self.make(false, None)) {
+            Ok(failed) => failed.destroy().map_err(std::io::Error::other),
+            Err(_) => Ok(()),
         }
     }
 

@@ -76,6 +76,9 @@ pub struct Shape {
     pub allow_missing: BTreeSet<Layer>,
     /// The language whose interpreter waits in it for its program, where there is such a one.
     pub ahead: Option<Language>,
+    /// What an interpreter of Python that waits in it has imported of the packages that lie uppermost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<String>,
     /// Whether what runs in it may reach hosts.
     pub egress: bool,
 }
@@ -85,6 +88,8 @@ impl Shape {
     pub fn idle_bytes(&self) -> u64 {
         match self.ahead {
             Some(Language::JavaScript | Language::TypeScript) => 48 << 20,
+            // What it imports in there is its own.
+            _ if !self.modules.is_empty() => 64 << 20,
             // A fork shares with its zygote what it has not touched.
             _ if !self.image.layers.is_empty() => 4 << 20,
             _ => 2 << 20,

@@ -1,12 +1,13 @@
 //! Builds a template of an operator's: its packages, then its files and what its commands leave, each in a sandbox, each a layer.
 
-use super::own::OwnTemplate;
+use super::own::{OwnTemplate, place_of};
 use super::{NotReady, Template};
 use crate::image::packages::{Found, PackageLayer};
 use crate::installer::site::{Shown, Site};
-use crate::installer::{Asked, Installer, Wanted};
+use crate::installer::{Asked, Installer, Over, Wanted};
 use crate::run::hex;
 use model::{Fault, FaultCode, Language, Rejection, TEMPLATE_DIRECTORY, TemplateDefinition};
+use packages::interpreter::wish;
 use packages::{npm, requirement};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -15,10 +16,11 @@ use std::path::PathBuf;
 const MADE: &str = "template";
 
 impl Installer {
-    /// Builds a template and keeps it; its name stands for it then. `tell` hears a line for each thing done and what commands say.
+    /// Builds a template, a tenant's own or everybody's, and keeps it; its name stands for it then. `tell` hears a line for each thing done and what commands say.
     pub async fn build_template(
         &self,
         mut definition: TemplateDefinition,
+        tenant: Option<String>,
         tell: &mut (dyn FnMut(&str) + Send),
     ) -> Result<OwnTemplate, NotReady> {
         if definition.base.is_empty() {
@@ -44,21 +46,39 @@ impl Installer {
             let message = format!("programs of {:?} are not compiled", definition.base);
             return Err(Rejection::new("compile", message, "leave it out, or take a base such as c").into());
         }
+        let python = match &definition.python {
+            Some(word) => self.have_python(vec![("python", wish(word)?)]).await?,
+            None => None,
+        };
         let store = self.templates();
+        let place = place_of(
+            &tenant
+                .as_ref()
+                .map_or_else(|| definition.name.clone(), |tenant| format!("{tenant}/{}", definition.name)),
+        )
+        .map_err(failed)?;
         let mut layers = Vec::new();
         if !wanted.is_empty() {
             tell(&format!("installing {}", definition.packages.join(", ")));
-            let asked = Asked { tenant: &definition.name, template: &base.name, wanted: &wanted, any: false };
+            let asked = Asked {
+                tenant: &place,
+                over: Over { template: &base.name, python: python.as_deref() },
+                wanted: &wanted,
+                any: false,
+                offline: false,
+            };
             let layer = self.keeping_in(store.layers()).install(&asked).await?;
             tell(&format!("installed {}", layer.manifest.packages.join(", ")));
             layers.push(layer);
         }
         let has_work = !definition.setup.is_empty() || !definition.files.is_empty();
         if has_work || !definition.modules.is_empty() {
-            let made = self.work_of_template(&definition, &base, &layers, tell).await?;
+            let made = self
+                .work_of_template((&definition, &place), (&base, python.as_deref()), &layers, tell)
+                .await?;
             layers.splice(0..0, made);
         }
-        let own = OwnTemplate::new(definition, &layers);
+        let own = OwnTemplate::new(definition, (tenant, python), &layers);
         store.keep(&own).map_err(failed)?;
         tell(&format!("built {}@{}", own.definition.name, own.version()));
         Ok(own)
@@ -67,15 +87,15 @@ impl Installer {
     /// Puts files down and has commands done, over the packages; returns what was made, if anything was.
     async fn work_of_template(
         &self,
-        definition: &TemplateDefinition,
-        base: &Template,
+        (definition, place): (&TemplateDefinition, &str),
+        base: (&Template, Option<&str>),
         layers: &[PackageLayer],
         tell: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Option<PackageLayer>, NotReady> {
         let image = self.image_of(base, layers)?;
         let egress = definition.setup_egress.clone().unwrap_or_default();
         let site = Site::open_on(self, image, egress, &definition.env).await?;
-        let made = self.work_in(&site, definition, tell).await;
+        let made = self.work_in(&site, (definition, place), tell).await;
         site.close();
         made
     }
@@ -83,7 +103,7 @@ impl Installer {
     async fn work_in(
         &self,
         site: &Site,
-        definition: &TemplateDefinition,
+        (definition, place): (&TemplateDefinition, &str),
         tell: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Option<PackageLayer>, NotReady> {
         let files = site.files()?;
@@ -127,7 +147,7 @@ impl Installer {
         };
         let said = serde_json::to_string(definition).map_err(failed)?;
         let key = hex(&Sha256::digest(format!("files {}\n{said}", jiff::Timestamp::now())));
-        let (store, name) = (self.templates().layers().clone(), definition.name.clone());
+        let (store, name) = (self.templates().layers().clone(), place.to_owned());
         let keeping = tokio::task::spawn_blocking(move || store.keep(&name, &[&key], &found));
         Ok(Some(keeping.await.map_err(failed)?.map_err(failed)?))
     }

@@ -89,10 +89,14 @@ impl Templates {
             return Ok((Luggage::default(), Vec::new()));
         }
         let template = self.store.find(&spec.template)?;
+        // What is made for another Python than the image's own is made where that Python is.
+        if spec.python.is_some() || template.own.as_ref().is_some_and(|own| own.python.is_some()) {
+            return Ok((Luggage::default(), Vec::new()));
+        }
         let mut luggage = Luggage { host: self.host(), ..Luggage::default() };
         let mut pieces = Vec::new();
-        let environment =
-            template.with_recipe(|recipe| template.environment(recipe, &self.image, &self.environments));
+        let environment = template
+            .with_recipe(|recipe| template.environment(recipe, self.pythons.own(), &self.environments));
         if let Some((environment, hold)) = environment.transpose()? {
             let parcel = self.parcel(&environment.digest, || environment.parcel())?;
             pieces.push(Piece {
@@ -104,7 +108,7 @@ impl Templates {
         }
         if let Some(own) = &template.own {
             let name = &own.definition.name;
-            for (hex, (rootfs, hold)) in own.layers.iter().zip(self.store.hold(own, &self.image)?) {
+            for (hex, (rootfs, hold)) in own.layers.iter().zip(self.store.hold(own, self.pythons.own())?) {
                 let layer = self.store.layers().get(name, hex).map_err(failed)?;
                 let layer = layer.ok_or_else(|| failed("a layer that is held is gone"))?;
                 let parcel = self.parcel(hex, || layer.parcel())?;
@@ -143,7 +147,7 @@ impl Templates {
 
     /// Of what machine layers are: interpreters by path and version, and the processor.
     fn host(&self) -> String {
-        let runtimes = &self.image.manifest.runtimes;
+        let runtimes = &self.pythons.own().manifest.runtimes;
         let named = [&runtimes.python, &runtimes.node].map(|runtime| {
             runtime.as_ref().map_or("-".to_owned(), |one| format!("{} {}", one.path.display(), one.version))
         });
@@ -187,7 +191,7 @@ impl Templates {
         with: impl FnOnce(&Recipe<'_>, &crate::image::Runtime) -> Result<T, ImageError>,
     ) -> Result<T, Fault> {
         let template = Template::shipped(&manifest.template);
-        let python = self.image.manifest.runtimes.python.as_ref();
+        let python = self.pythons.own().manifest.runtimes.python.as_ref();
         let (Some(template), Some(python)) = (template, python) else {
             return Err(failed(format!("there is no {:?} here", manifest.template)));
         };

@@ -78,6 +78,10 @@ class RunOptions(_AnyRunOptions, total=False):
     """Packages that its Python has, as `pandas>=2`: installed once, then kept."""
     auto_packages: bool
     """Whether packages are found by what it imports."""
+    offline: bool
+    """Whether only packages that are installed already may be used."""
+    python: Optional[str]
+    """The version of Python that runs it, as `3.13`; the image's if none is named."""
     egress: Optional[Egress]
     """Which hosts it may reach: `{"allow": ["api.github.com"]}`."""
 
@@ -121,6 +125,10 @@ class SessionOptions(TypedDict, total=False):
     (`slow`), or goes on (`running`)."""
     packages: Sequence[str]
     """Packages that its Python has, as `pandas>=2`."""
+    offline: bool
+    """Whether only packages that are installed already may be used."""
+    python: Optional[str]
+    """The version of its Python, as `3.13`; the image's if none is named."""
     egress: Optional[Egress]
     """Which hosts what runs in it may reach: `{"allow": ["api.github.com"]}`."""
     ports: bool

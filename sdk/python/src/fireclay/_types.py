@@ -638,6 +638,11 @@ class RunRequest(TypedDict, total=False):
     name are installed too."""
     auto_packages: bool
     """Whether packages are also found by what it imports."""
+    offline: bool
+    """Whether only packages that are installed already may be used: then nothing is fetched."""
+    python: Optional[str]
+    """The version of Python that runs it, as `3.13` or `3.13.1`; absent means that of the image, or else the newest that `requires-
+    python` in its script block (PEP 723) or `pyproject.toml` allows. One that is not there is refused."""
     egress: Optional[Egress]
     """Which hosts it may reach, through a proxy; absent is none."""
     limits: LimitsPatch
@@ -783,6 +788,8 @@ class SessionView:
     """Its runs. One that is waited for and just began may be missing for a tenth of a second."""
     language: Optional[Language] = None
     """The language of runs that name none."""
+    python: Optional[str] = None
+    """The version of Python that it asked for; absent is the image's."""
     egress: Optional[EgressView] = None
     """Which hosts what runs in it may reach; absent is none."""
     limits: Optional[Limits] = None

@@ -59,6 +59,8 @@ pub struct Sandboxes<'a> {
     timeout_ms: u64,
     /// What all of them have, and may reach.
     packages: Vec<String>,
+    offline: bool,
+    python: Option<String>,
     /// Whether what code imports is installed.
     auto: bool,
     egress: Option<Egress>,
@@ -85,6 +87,8 @@ impl<'a> Sandboxes<'a> {
             template: template.unwrap_or_else(|| arguments.language.default_template().to_owned()),
             timeout_ms: arguments.timeout,
             packages: arguments.packages.all()?,
+            offline: arguments.packages.offline,
+            python: arguments.packages.python.clone(),
             auto: !arguments.no_packages,
             egress: arguments.egress.of(),
             files,
@@ -115,6 +119,12 @@ impl<'a> Sandboxes<'a> {
         // Left out unless they are said: a service of before knows no such fields.
         if !self.packages.is_empty() {
             asked["packages"] = json!(self.packages);
+        }
+        if self.offline {
+            asked["offline"] = json!(true);
+        }
+        if let Some(python) = &self.python {
+            asked["python"] = json!(python);
         }
         if let Some(egress) = &self.egress {
             asked["egress"] = json!(egress);
@@ -219,6 +229,9 @@ impl Workbench for Sandboxes<'_> {
         if self.auto && program.language == Language::Python {
             body["auto_packages"] = json!(true);
         }
+        if self.offline {
+            body["offline"] = json!(true);
+        }
         if !program.packages.is_empty() {
             body["packages"] = json!(program.packages);
         }
@@ -235,6 +248,11 @@ impl Workbench for Sandboxes<'_> {
             files: self.files.clone(),
             packages: [self.packages.clone(), program.packages.clone()].concat(),
             auto_packages: self.auto,
+            offline: self.offline,
+            python: self
+                .python
+                .clone()
+                .filter(|_| matches!(program.language, Language::Python | Language::Bash)),
             egress: self.egress.clone(),
             limits: self.limits(time_left),
             ..RunRequest::default()

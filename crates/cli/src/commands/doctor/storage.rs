@@ -9,7 +9,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use worker::image::pythons::{PythonSettings, Pythons};
 use worker::image::{DEFAULT_NAME, Image, ImageStore};
+use worker::template::Template;
 
 /// Room that a new image and its making take, and more than an image that is there needs.
 const ROOM_BYTES: u64 = 1 << 30;
@@ -47,6 +49,7 @@ pub fn checks(settings: &Settings, may_build: bool) -> (Vec<Check>, Option<Image
         checks.extend([fresh(image), digest(&store, image), private(image)]);
     }
     checks.extend(languages(image.as_ref()));
+    checks.extend([others(image.as_ref(), settings), declared(settings)]);
     (checks, image)
 }
 
@@ -222,6 +225,42 @@ fn private(image: &Image) -> Check {
             "a kernel bug that writes to readable files would reach programs of the machine",
         )
         .found(found, |_| format!("fireclay image remove {} && fireclay image build", short(image)))
+}
+
+/// Pythons that runs may ask for besides the image's.
+fn others(image: Option<&Image>, settings: &Settings) -> Check {
+    let check = check("pythons", "other Pythons")
+        .needs("found on this machine")
+        .matters(Severity::Advice, "runs that ask for another version are rejected");
+    let Some(image) = image else { return check.not_tried("no image") };
+    let detected = PythonSettings { detect: true, ..PythonSettings::default() };
+    let pythons = Pythons::new(image.clone(), &settings.data, settings.path.clone(), detected);
+    let versions: Vec<String> = pythons.listed().into_iter().map(|python| python.version).collect();
+    let found = match versions.is_empty() {
+        true => Err(Failure::of("none besides the image's")),
+        false => Ok(versions.join(", ")),
+    };
+    check.found(found, |_| "install one, or name it in the setting python.paths".to_owned())
+}
+
+/// Declared languages whose tools are here.
+fn declared(settings: &Settings) -> Check {
+    let check = check("declared-languages", "compiled and other languages")
+        .needs("their tools on this machine")
+        .matters(Severity::Advice, "programs of the others are rejected");
+    let (mut here, mut packages) = (Vec::new(), Vec::new());
+    for template in Template::all() {
+        match &template.declared {
+            Some(declared) if declared.missing(&settings.path).is_empty() => here.push(template.name),
+            Some(declared) => packages.push(declared.debian.clone()),
+            None => {}
+        }
+    }
+    let found = match here.is_empty() {
+        true => Err(Failure::of("none")),
+        false => Ok(here.join(", ")),
+    };
+    check.found(found, |_| format!("apt-get install {} (or your system's way)", packages.join(" ")))
 }
 
 fn languages(image: Option<&Image>) -> Vec<Check> {

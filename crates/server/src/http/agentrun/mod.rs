@@ -29,6 +29,7 @@ use packages::agentrun::Whitelist;
 use python_json::{Code, Kind, Unreadable, quote};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use worker::installer::Over;
 
 /// What a run that took longer answers.
 const TIMED_OUT: &str = "Execution timed out.";
@@ -155,8 +156,8 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
     let mut environment = None;
     if !checked.denied {
         let whitelist = Whitelist::new(settings.whitelist.clone());
-        let template = &spec.template;
-        match service.install_as_agentrun(&caller.tenant, template, &spec.code, &whitelist).await? {
+        let over = Over::from(&spec);
+        match service.install_as_agentrun(&caller.tenant, over, &spec.code, &whitelist).await? {
             Answered::Words(words) => return Ok(words),
             Answered::Environment(hex) => environment = hex,
         }
