@@ -54,7 +54,8 @@ async fn adopt_one(service: &Arc<Service>, id: &RunId) -> Option<()> {
     let needs = Needs::of(&wanted.packages, wanted.auto_packages, &spec, minor).ok()?;
     // What cannot be installed any more was most likely sent before.
     spec.environment = service.install(&tenant, &spec.template, &needs).await.ok().flatten();
-    let share = service.quotas.of(&service.reader, &tenant).await.ok()?.share;
+    let quota = service.quotas.of(&service.reader, &tenant).await.ok()?;
+    let (share, wanted) = (quota.share, wanted.within(quota.everywhere));
     let created_at = worker::run::time(record.row.created_at_ms);
     let order = Order { id: id.clone(), created_at, spec, allow_missing: service.allow_missing() };
     let elsewhere = service.elsewhere.get()?;

@@ -50,7 +50,7 @@ impl OnBehalf {
     fn quota(&self) -> Complete {
         let Self { concurrency, waiting, .. } = *self;
         let share = Share { concurrency, waiting, priority: Priority::Normal };
-        Complete { ceiling: self.ceiling, share, rate_per_minute: self.rate_per_minute }
+        Complete { ceiling: self.ceiling, share, rate_per_minute: self.rate_per_minute, everywhere: None }
     }
 
     fn caller(&self) -> Caller {
@@ -80,7 +80,8 @@ impl NodeDoor {
 impl Door for NodeDoor {
     fn answer(&self, opening: Opening, stream: DuplexStream) {
         let Ok(behalf) = serde_json::from_str::<OnBehalf>(&opening.caller) else {
-            eprintln!("fireclay: {} asks for nobody that this version understands", opening.gateway);
+            let from = &opening.gateway;
+            worker::log::warn(format_args!("{from} asks for nobody that this version understands"));
             return;
         };
         self.service.quotas.learn(&behalf.tenant, behalf.quota());

@@ -116,6 +116,10 @@ impl Hands for MachineHands {
         (self.service.sessions.count(), most)
     }
 
+    fn templates(&self) -> Vec<String> {
+        self.service.machine.stock().prepared().into_iter().collect()
+    }
+
     fn cut_off(&self) {
         let detail = "its node could tell the cluster nothing for too long, and others took it for lost";
         self.service.sessions.end_all_as(Why::NodeLost, detail);
