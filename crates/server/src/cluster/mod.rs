@@ -19,6 +19,7 @@ use cluster::{
     Away, Bus, ClusterError, Directory, End, Gateway, Identity, Links, Name, News, NodeState, Task, Worker,
 };
 use door::NodeDoor;
+use luggage::Bringer;
 use model::{Outcome, RunId, RunRequest, RunResult, TenantId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -353,14 +354,15 @@ pub async fn work(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
     let bus = connect(settings).await?;
     let name = bus.identity.name.to_string();
-    let hands = Arc::new(MachineHands::new(service.clone(), bus.clone()));
+    let bringer = Bringer::new(service.machine.clone(), bus.clone());
+    let hands = Arc::new(MachineHands::new(service.clone(), bringer.clone()));
     let worker = tokio::select! {
         worker = Worker::join(bus.clone(), hands, (false, true)) => worker?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
     // Kept for as long as sessions may be reached.
-    let _links = Links::listen(bus.clone(), NodeDoor::new(service.clone()), false).await?;
+    let _links = Links::listen(bus.clone(), NodeDoor::new(service.clone(), bringer), false).await?;
     tell_ends(service, bus);
     let keeping = tokio::spawn(crate::keep_house(service.clone()));
     let relieving = tokio::spawn({
@@ -437,10 +439,11 @@ fn tell_ends(service: &Service, bus: Bus) {
 pub async fn join(service: &Arc<Service>) -> Result<BTreeSet<RunId>, JoinError> {
     let bus = connect(&service.settings.cluster).await?;
     let gateway = Gateway::join(bus.clone()).await?;
-    let hands = Arc::new(MachineHands::new(service.clone(), bus.clone()));
+    let bringer = Bringer::new(service.machine.clone(), bus.clone());
+    let hands = Arc::new(MachineHands::new(service.clone(), bringer.clone()));
     let worker = Worker::join(bus.clone(), hands, (true, service.settings.cluster.worker)).await?;
     let directory = Directory::watch(bus.clone()).await?;
-    let links = Links::listen(bus.clone(), NodeDoor::new(service.clone()), true).await?;
+    let links = Links::listen(bus.clone(), NodeDoor::new(service.clone(), bringer), true).await?;
     tell_ends(service, bus);
     tokio::spawn(told(service.clone(), worker.clone().work()));
     let settings = &service.settings;
