@@ -6,6 +6,7 @@ mod api;
 mod cli;
 mod cluster;
 mod compat;
+mod deploy;
 mod docs;
 mod escape;
 mod faults;

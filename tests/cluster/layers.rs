@@ -71,6 +71,16 @@ fn templates_and_packages_come_to_a_worker_that_never_built_them_once_for_all_th
     assert_eq!(layers.len(), 1);
     assert_eq!(came(&worker.data), layers, "it came, and once");
     assert_eq!(kept(&worker.data, "template-layers/mine-own"), layers);
+    // A session of it, with packages over it, which its node finds by what it asks.
+    let asked = json!({ "template": "mine-own", "packages": ["six==1.16.0"] });
+    let (status, session) = gateway.ask("POST", "/v1/sessions", &asked);
+    assert_eq!((status, &session["template"]), (201, &json!(format!("mine-own@{old}"))), "{session}");
+    let path = format!("/v1/sessions/{}", session["id"].as_str().unwrap());
+    let code = json!({ "code": "import six, os; print(six.__version__, os.environ['WORD'])" });
+    let (status, said) = gateway.ask("POST", &format!("{path}/runs"), &code);
+    assert_eq!((status, &said["stdout"]), (200, &json!("1.16.0 fire\n")), "{said}");
+    gateway.ask("DELETE", &path, &Value::Null);
+    assert_eq!(came(&worker.data).len(), 2, "{}", worker.data.said());
     // Packages over it.
     let mut more = of("mine-own", "import six, os; print(six.__version__, os.environ['WORD'])");
     more["packages"] = json!(["six==1.16.0"]);

@@ -150,7 +150,7 @@ fn count(operator: &Attacker, stream: &str) -> u64 {
     serde_json::from_slice::<Value>(&answer.payload).unwrap()["state"]["messages"].as_u64().unwrap()
 }
 
-fn wait_for_count(operator: &Attacker, stream: &str, wanted: u64) {
+pub fn wait_for_count(operator: &Attacker, stream: &str, wanted: u64) {
     let until = Instant::now() + PATIENCE;
     while count(operator, stream) != wanted {
         assert!(Instant::now() < until, "{stream} has {} for too long", count(operator, stream));
@@ -386,7 +386,7 @@ fn a_connection_is_a_gateways_to_open() {
     let ask = |signer: &Identity, key: &str, node: &str, age_ms: i64| {
         let subject = format!("fc.down.w1.g2.{key}");
         let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
-        let opening = json!({ "schema": 1, "gateway": "g2", "node": node, "issued_ms": now - age_ms, "caller":
+        let opening = json!({ "schema": cluster::names::SCHEMA, "gateway": "g2", "node": node, "issued_ms": now - age_ms, "caller":
             json!({ "tenant": "local", "actor": "local", "ceiling": {}, "concurrency": 1, "waiting": 1, "rate_per_minute": 0,
                 "allow_missing": [] }).to_string() });
         let text = opening.to_string();
@@ -482,7 +482,9 @@ fn another_schema_is_refused_with_a_clear_message() {
     let put = gateway.request("$KV.FC_META.schema", "7").unwrap();
     assert!(String::from_utf8_lossy(&put.payload).contains("KV_FC_META"));
     let said = lab.try_gateway(0, "g1", &data, &AWAY).map(drop).unwrap_err();
-    assert!(said.contains("the cluster has schema 7, and this fireclay speaks schema 1"), "{said}");
+    let own = cluster::names::SCHEMA;
+    let wanted = format!("the cluster has schema 7, and this fireclay speaks schema {own}");
+    assert!(said.contains(&wanted), "{said}");
 }
 
 /// CL-11: a server with published holes is refused by who would join, and by the doctor.

@@ -2,8 +2,11 @@
 
 use crate::identity::Identity;
 use crate::names::{self, META, SCHEMA};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, HeaderMap, ServerAddr};
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +17,7 @@ pub const SERVER_MIN: (u64, u64, u64) = (2, 12, 7);
 const ANSWER: Duration = Duration::from_secs(4);
 /// How long a first connection is tried.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks at something that another is to make.
+/// Between two tries to connect for the first time.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Why something did not work between nodes.
@@ -99,6 +102,8 @@ pub enum Stored {
     Yes {
         /// Whether it was there before.
         before: bool,
+        /// Its place in the stream.
+        place: u64,
     },
     /// Its subject has one already, and takes no other (JetStream error 10077).
     Taken,
@@ -120,6 +125,8 @@ struct Answer {
     error: Option<Wrong>,
     #[serde(default)]
     duplicate: bool,
+    #[serde(default)]
+    seq: u64,
 }
 
 #[derive(Deserialize)]
@@ -175,7 +182,7 @@ impl Bus {
         let answer = answer.map_err(failed(doing()))?;
         let answer: Answer = serde_json::from_slice(&answer.payload).map_err(failed(doing()))?;
         match answer.error {
-            None => Ok(Stored::Yes { before: answer.duplicate }),
+            None => Ok(Stored::Yes { before: answer.duplicate, place: answer.seq }),
             Some(wrong) if wrong.err_code == STORE_FAILED && wrong.description.contains("per subject") => {
                 Ok(Stored::Taken)
             }
@@ -201,20 +208,37 @@ impl Bus {
         Ok((!removed).then(|| answer.payload.to_vec()))
     }
 
+    /// The last message of a subject, from the stream's leader; `None` if that has none. For gateways: it asks JetStream's API.
+    pub(crate) async fn last_of_leader(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<StreamMessage>, ClusterError> {
+        let found = self.js.get_stream_no_info(stream).await.map_err(failed(format!("ask {stream}")))?;
+        match found.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(failed(format!("ask {stream}"))(error)),
+        }
+    }
+
     /// Waits until a gateway has made the streams, and refuses another version's.
     pub(crate) async fn wait_for_schema(&self) -> Result<(), ClusterError> {
         let subject = names::key(META, "schema");
+        // Heard from before the first look, so that nothing falls between.
+        let mut ready = self.client.subscribe(names::READY).await.map_err(failed("listen"))?;
         let mut told = false;
         loop {
             match self.last(&names::bucket_stream(META), &subject).await {
                 Ok(Some(theirs)) => return check_schema(&theirs),
                 _ if told => {}
                 _ => {
-                    eprintln!("fireclay: waiting for the first gateway of the cluster");
+                    crate::log::warn("waiting for the first gateway of the cluster");
                     told = true;
                 }
             }
-            tokio::time::sleep(LOOK).await;
+            // Without its word, which a connection that was lost may have missed, it is looked after now and then.
+            drop(tokio::time::timeout(ANSWER, ready.next()).await);
         }
     }
 

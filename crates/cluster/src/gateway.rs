@@ -7,23 +7,25 @@ use crate::body::{self, Body, Place};
 use crate::bus::{Bus, ClusterError, Stored, failed};
 use crate::identity::Role;
 use crate::layout::{self, WAIT_MAX};
-use crate::names::{self, META, Name, RESULTS, RUNS, SCHEMA};
+use crate::names::{self, META, Name, READY, RESULTS, RUNS, SCHEMA};
 use crate::nodes::{self, Node, NodeState};
 use crate::parcels::{Depot, Freight};
 use crate::work::{Cancel, Envelope, SIGNATURE, Task};
 use crate::{LEASE, now_ms};
 use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use model::{EgressAttempt, Fault, FaultCode, Priority, RunId, RunResult, TenantId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use turns::{Turn, Turns};
 
 mod depth;
 mod hearing;
+mod share;
+mod turns;
 
 pub use depth::Depth;
 
@@ -49,8 +51,8 @@ pub struct Outgoing {
     pub created_at: String,
     /// Whose it is.
     pub tenant: TenantId,
-    /// Runs at once of this tenant on one worker.
-    pub concurrency: usize,
+    /// Runs at once of this tenant in the whole cluster, if somebody said that.
+    pub ceiling: Option<usize>,
     /// Which of the tenant's come first.
     pub priority: Priority,
     /// Whether it may be begun again.
@@ -109,6 +111,7 @@ pub struct Gateway {
     sent: Mutex<HashMap<RunId, Arc<Sent>>>,
     refused: AtomicU64,
     depot: Depot,
+    turns: Turns,
 }
 
 /// What is known of a run that is not settled.
@@ -121,6 +124,8 @@ struct Sent {
     news: mpsc::Sender<News>,
     known: Mutex<Known>,
     cancelled: AtomicBool,
+    /// What it is sent by.
+    turn: Mutex<Option<Turn>>,
 }
 
 #[derive(Debug)]
@@ -166,9 +171,11 @@ impl Gateway {
             return Err(ClusterError::Role { name, is, wanted: Role::Gateway.name() });
         }
         layout::make(&bus).await?;
+        bus.client.publish(READY, Vec::new().into()).await.map_err(failed("say that all is there"))?;
         let epoch = next_epoch(&bus).await?;
-        let (sent, refused, depot) = (Mutex::default(), AtomicU64::new(0), Depot::default());
-        Ok(Arc::new(Self { bus, epoch, sent, refused, depot }))
+        let (sent, refused) = (Mutex::default(), AtomicU64::new(0));
+        let (depot, turns) = (Depot::default(), Turns::default());
+        Ok(Arc::new(Self { bus, epoch, sent, refused, depot, turns }))
     }
 
     /// Its name.
@@ -221,30 +228,31 @@ impl Gateway {
             ended: false,
             message: None,
         };
-        let (known, cancelled) = (Mutex::new(known), AtomicBool::new(false));
-        let run = Arc::new(Sent { outgoing, subject, token, body, news, known, cancelled });
+        let (known, cancelled, turn) = (Mutex::new(known), AtomicBool::new(false), Mutex::default());
+        let run = Arc::new(Sent { outgoing, subject, token, body, news, known, cancelled, turn });
         self.all().insert(run.outgoing.run.clone(), run.clone());
-        let sending = (self.clone(), run.clone());
-        tokio::spawn(async move {
-            let (gateway, run) = sending;
-            if run.outgoing.again {
-                gateway.look_for(&run).await;
-            } else {
-                gateway.dispatch(&run).await;
-            }
-        });
+        self.enters(&run);
+        if run.outgoing.again {
+            let (gateway, run) = (self.clone(), run.clone());
+            tokio::spawn(async move { gateway.look_for(&run).await });
+        } else {
+            self.line_up(run.clone());
+        }
         let canceller = Canceller { gateway: self.clone(), run };
         Ok(Away { news: told, is_over: false, canceller })
     }
 
-    /// Stores a run in the stream; returns when it is, or is over.
-    async fn dispatch(&self, run: &Arc<Sent>) {
+    /// Stores a run in the stream; returns when it is, or is over, or has to wait for its turn again.
+    async fn dispatch(self: &Arc<Self>, run: &Arc<Sent>) {
         loop {
             if run.is_ended() {
                 return;
             }
             if run.cancelled.load(Ordering::Relaxed) {
                 return self.end(run, None, News::Cancelled).await;
+            }
+            if !self.has_turn(run).await {
+                return self.line_up(run.clone());
             }
             match self.try_dispatch(run).await {
                 Ok(()) => {
@@ -258,7 +266,7 @@ impl Gateway {
                     let fault = Fault::new(FaultCode::ResourcesExhausted, why);
                     return self.end(run, None, News::Fault(fault)).await;
                 }
-                Err(error) => eprintln!("fireclay: {}: send it: {error}", run.outgoing.run),
+                Err(error) => crate::log::warn(format_args!("{}: send it: {error}", run.outgoing.run)),
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -267,9 +275,7 @@ impl Gateway {
     async fn try_dispatch(&self, run: &Arc<Sent>) -> Result<(), ClusterError> {
         let outgoing = &run.outgoing;
         let (body, issued_ms, epoch) = (Body::of(&run.body), now_ms(), run.known().epoch);
-        for freight in &outgoing.freight {
-            self.depot.offer(&self.bus, freight).await?;
-        }
+        self.offer(&outgoing.freight).await?;
         body::put(&self.bus, Place::In, &body, &run.body).await?;
         let inline = if body.is_inline() { run.body.as_slice() } else { b"" };
         let envelope = Envelope {
@@ -281,7 +287,7 @@ impl Gateway {
             expires_ms: issued_ms + i64::try_from(WAIT_MAX.as_millis()).unwrap_or(i64::MAX),
             created_at: outgoing.created_at.clone(),
             tenant: outgoing.tenant.clone(),
-            concurrency: outgoing.concurrency,
+            concurrency: outgoing.ceiling.unwrap_or(usize::MAX),
             priority: outgoing.priority,
             repeatable: outgoing.repeatable,
             token: run.token.clone(),
@@ -297,8 +303,16 @@ impl Gateway {
         }
     }
 
+    /// Sees that layers are on the bus, for a node that is to be asked for something that needs them.
+    pub async fn offer(&self, freight: &[Freight]) -> Result<(), ClusterError> {
+        for freight in freight {
+            self.depot.offer(&self.bus, freight).await?;
+        }
+        Ok(())
+    }
+
     /// Finds out where a run is of which nothing was heard; sends it again if it is nowhere.
-    async fn look_for(&self, run: &Arc<Sent>) {
+    async fn look_for(self: &Arc<Self>, run: &Arc<Sent>) {
         run.known().heard = Instant::now();
         loop {
             match self.is_somewhere(run).await {
@@ -307,7 +321,7 @@ impl Gateway {
                     return;
                 }
                 Ok(false) => break,
-                Err(error) => eprintln!("fireclay: {}: look for it: {error}", run.outgoing.run),
+                Err(error) => crate::log::warn(format_args!("{}: look for it: {error}", run.outgoing.run)),
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -324,7 +338,7 @@ impl Gateway {
             let message = format!("it was sent {SENDINGS_MAX} times and is in no queue");
             return self.end(run, None, News::Fault(Fault::new(FaultCode::Internal, message))).await;
         }
-        self.dispatch(run).await;
+        self.line_up(run.clone());
     }
 
     /// Whether it waits, is being run, or has a result that was not read yet. The queue is looked at first: what leaves it has one.
@@ -335,23 +349,22 @@ impl Gateway {
 
     /// Whether a stream has a message for a subject, by its leader.
     async fn has(&self, stream: &str, subject: &str) -> Result<bool, ClusterError> {
-        let found = self.bus.js.get_stream_no_info(stream).await.map_err(failed(format!("ask {stream}")))?;
-        match found.get_last_raw_message_by_subject(subject).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
-            Err(error) => Err(failed(format!("ask {stream}"))(error)),
-        }
+        Ok(self.bus.last_of_leader(stream, subject).await?.is_some())
     }
 
     /// Tells the end of a run, once.
-    async fn end(&self, run: &Arc<Sent>, message: Option<Message>, news: News) {
+    async fn end(self: &Arc<Self>, run: &Arc<Sent>, message: Option<Message>, news: News) {
         if run.end(message) {
+            self.has_ended(run);
             drop(run.news.send(news).await);
         }
     }
 
     /// What is done about a run that was taken back, until it is over.
-    async fn take_back(&self, run: &Arc<Sent>) {
+    async fn take_back(self: &Arc<Self>, run: &Arc<Sent>) {
+        if self.leaves(run).await {
+            return;
+        }
         let (is_begun, is_stored) = {
             let known = run.known();
             if known.ended {

@@ -3,6 +3,7 @@
 use crate::bus::{Bus, ClusterError, check_schema, failed};
 use crate::names::{
     self, BLOBS, CLAIMS, CONTROL, DEAD, LAYERS, META, NODES, PRIORITIES, RESULTS, RUNS, SCHEMA, SESSIONS,
+    SLOTS,
 };
 use crate::nodes::NODE_TTL;
 use crate::{DELIVERIES_MAX, LEASE, parcels};
@@ -78,7 +79,7 @@ async fn try_make(bus: &Bus) -> Result<(), ClusterError> {
     Ok(())
 }
 
-fn streams(replicas: usize) -> [Config; 6] {
+fn streams(replicas: usize) -> [Config; 7] {
     let plain = |name: &str, subjects: &[&str]| Config {
         name: name.to_owned(),
         subjects: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
@@ -101,6 +102,7 @@ fn streams(replicas: usize) -> [Config; 6] {
         once(queue(Config { max_age: 2 * WAIT_MAX, ..plain(RUNS, &["fc.runs.>"]) })),
         once(queue(plain(RESULTS, &["fc.res.>"]))),
         once(plain(CLAIMS, &["fc.claim.*"])),
+        once(plain(SLOTS, &["fc.slot.>"])),
         Config { max_age: KEEP_DEAD, max_messages: DEAD_MAX, ..plain(DEAD, &["fc.dead.>"]) },
         Config {
             max_age: parcels::KEEP,

@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod identity;
 pub mod layout;
 pub mod link;
+pub mod log;
 pub mod names;
 pub mod nodes;
 pub mod parcels;

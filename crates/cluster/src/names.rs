@@ -1,6 +1,6 @@
 //! Names of streams and subjects. A part of a subject is a [`Name`], a number or an id of `model`, never text that somebody sent.
 
-use model::{Priority, Rejection, RunId};
+use model::{Priority, Rejection, RunId, TenantId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +16,8 @@ pub const RESULTS: &str = "FC_RESULTS";
 pub const DEAD: &str = "FC_DEAD";
 /// Bodies that are too large for one message, in chunks.
 pub const BLOBS: &str = "FC_BLOBS";
+/// How many runs of a tenant are on their way: a message for each that has a slot.
+pub const SLOTS: &str = "FC_SLOTS";
 /// Layers that runs need, in chunks.
 pub const LAYERS: &str = "FC_LAYERS";
 /// Who began a run that may begin but once.
@@ -139,6 +141,35 @@ pub const CANCELS: &str = "fc.cancel.*";
 pub fn claim(run: &RunId) -> String {
     format!("fc.claim.{run}")
 }
+
+/// Where a gateway says that streams and buckets are there; not stored.
+pub const READY: &str = "fc.ready";
+
+/// Where a tenant's n-th slot is taken.
+pub fn slot(tenant: &TenantId, n: usize) -> String {
+    format!("fc.slot.{tenant}.{n}")
+}
+
+/// Where all slots of a tenant are.
+pub fn slots(tenant: &TenantId) -> String {
+    format!("fc.slot.{tenant}.*")
+}
+
+/// Where it is said that a slot of a tenant is free; not stored.
+pub fn freed(tenant: &TenantId) -> String {
+    format!("fc.freed.{tenant}")
+}
+
+/// Where that is heard.
+pub const FREED: &str = "fc.freed.*";
+
+/// Where a gateway tells others what it has to do; not stored.
+pub fn load(gateway: &Name) -> String {
+    format!("fc.load.{gateway}")
+}
+
+/// Where that is heard.
+pub const LOADS: &str = "fc.load.*";
 
 /// Where the n-th chunk of a layer lies.
 pub fn layer(hex: &str, n: u64) -> String {

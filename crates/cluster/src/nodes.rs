@@ -3,12 +3,14 @@
 use crate::bus::{Bus, ClusterError, failed};
 use crate::names::{self, CONTROL, NODES, Name};
 use async_nats::HeaderMap;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long a node is listed that says nothing any more.
 pub const NODE_TTL: Duration = Duration::from_secs(15);
+/// Nodes that are read at once.
+const READ_AT_ONCE: usize = 16;
 /// How often a node says how it is, and looks what is wanted of it.
 pub const BEAT: Duration = Duration::from_secs(2);
 /// A node whose word reached no server for so long ends its sessions.
@@ -64,6 +66,9 @@ pub struct Node {
     /// Sessions that may be.
     #[serde(default)]
     pub sessions_max: usize,
+    /// Templates that it has prepared, some of them if there are many.
+    #[serde(default)]
+    pub templates: Vec<String>,
     /// When its process began, milliseconds since 1970: sessions of the process before it are no more.
     #[serde(default)]
     pub started_ms: i64,
@@ -120,20 +125,22 @@ pub(crate) async fn wanted(bus: &Bus) -> Result<NodeState, ClusterError> {
     })
 }
 
-/// Every node that lives, by name.
+/// Every node that lives, by name. Makes no consumer: of those a stream has a thousand at most, and this is asked often.
 pub(crate) async fn all(bus: &Bus) -> Result<Vec<Node>, ClusterError> {
-    let bucket = bus.js.get_key_value(NODES).await.map_err(failed("read the nodes"))?;
-    let mut keys = bucket.keys().await.map_err(failed("read the nodes"))?;
+    let doing = "read the nodes";
+    let bucket = &names::bucket_stream(NODES);
+    let stream = bus.js.get_stream_no_info(bucket).await.map_err(failed(doing))?;
+    let subjects = stream.info_with_subjects(names::key(NODES, ">")).await.map_err(failed(doing))?;
+    let subjects: Vec<(String, usize)> = subjects.try_collect().await.map_err(failed(doing))?;
+    let mut texts = futures_util::stream::iter(subjects)
+        .map(|(subject, _)| async move { Ok((bus.last(bucket, &subject).await?, subject)) })
+        .buffer_unordered(READ_AT_ONCE);
     let mut nodes: Vec<Node> = Vec::new();
-    while let Some(key) = keys.next().await {
-        let key = key.map_err(failed("read the nodes"))?;
-        let Some(text) = bucket.get(&key).await.map_err(failed("read a node"))? else { continue };
+    while let Some(read) = texts.next().await {
+        let (text, subject): (Option<Vec<u8>>, String) = read?;
+        let node = text.and_then(|text| serde_json::from_slice::<Node>(&text).ok());
         // Where it is written says whose it is: NATS lets nobody write another's.
-        if let Some(node) =
-            serde_json::from_slice::<Node>(&text).ok().filter(|node| node.name.as_str() == key)
-        {
-            nodes.push(node);
-        }
+        nodes.extend(node.filter(|node| names::key(NODES, node.name.as_str()) == subject));
     }
     nodes.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(nodes)

@@ -8,7 +8,6 @@ use crate::bus::{Bus, ClusterError, Stored, failed};
 use crate::names::{self, LAYERS};
 use crate::now_ms;
 use async_nats::HeaderMap;
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::{Stream, StreamExt as _};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
@@ -120,12 +119,8 @@ async fn is_there(bus: &Bus, hex: &str) -> Result<bool, ClusterError> {
 
 /// The place of a subject's last message in the stream, and when it was stored, in milliseconds since 1970.
 async fn at(bus: &Bus, subject: &str) -> Result<Option<(u64, i128)>, ClusterError> {
-    let stream = bus.js.get_stream_no_info(LAYERS).await.map_err(failed("ask for layers"))?;
-    match stream.get_last_raw_message_by_subject(subject).await {
-        Ok(message) => Ok(Some((message.sequence, message.time.unix_timestamp_nanos() / 1_000_000))),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(failed("ask for layers")(error)),
-    }
+    let found = bus.last_of_leader(LAYERS, subject).await?;
+    Ok(found.map(|message| (message.sequence, message.time.unix_timestamp_nanos() / 1_000_000)))
 }
 
 async fn store(bus: &Bus, freight: &Freight) -> Result<(), ClusterError> {

@@ -106,7 +106,7 @@ impl Directory {
     async fn follow(self: Arc<Self>, bucket: &'static str) {
         loop {
             if let Err(error) = self.follow_once(bucket).await {
-                eprintln!("fireclay: {error}");
+                crate::log::warn(format_args!("{error}"));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -296,7 +296,7 @@ pub async fn tell_end(bus: &Bus, id: &SessionId, end: &End) {
         let stored = bus.store(subject.clone(), &format!("end.{id}"), HeaderMap::new(), text.clone()).await;
         match stored {
             Ok(_) => return,
-            Err(error) => eprintln!("fireclay: {id}: tell its end: {error}"),
+            Err(error) => crate::log::warn(format_args!("{id}: tell its end: {error}")),
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -3,7 +3,7 @@
 //! A second call with more names adds those: keys that are there are kept.
 
 use crate::identity::{Identity, Role};
-use crate::names::{Name, PRIORITIES, RUNS, word};
+use crate::names::{FREED, LOADS, Name, PRIORITIES, READY, RUNS, word};
 use nkeys::KeyPair;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -215,8 +215,13 @@ fn subscribes(role: Role, name: &Name) -> Vec<String> {
             "fc.cancel.*".to_owned(),
             format!("fc.down.{name}.>"),
             format!("fc.up.*.{name}.*"),
+            READY.to_owned(),
+            LOADS.to_owned(),
+            FREED.to_owned(),
         ],
-        Role::Worker => vec![own, "fc.cancel.*".to_owned(), format!("fc.down.{name}.>")],
+        Role::Worker => {
+            vec![own, "fc.cancel.*".to_owned(), format!("fc.down.{name}.>"), READY.to_owned()]
+        }
         Role::Operator => vec!["_INBOX.>".to_owned(), own],
     }
 }

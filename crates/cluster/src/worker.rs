@@ -28,6 +28,8 @@ mod telling;
 
 /// How long one question for runs stands.
 const PULL: Duration = Duration::from_secs(5);
+/// Templates that a node tells of.
+const TEMPLATES_MAX: usize = 64;
 /// After a failure of the bus.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -63,6 +65,8 @@ pub trait Hands: Send + Sync + 'static {
     fn begin<'a>(&'a self, envelope: &'a Envelope, task: Task) -> Later<'a, Result<Doing, Fault>>;
     /// Sessions that are open here, and how many may be.
     fn sessions(&self) -> (usize, usize);
+    /// Templates that are prepared here.
+    fn templates(&self) -> Vec<String>;
     /// Ends all sessions: nobody heard of this node for so long that others take them for lost.
     fn cut_off(&self);
     /// Where the artifacts of a settled run lie: the n-th of its result is the file `n` there.
@@ -210,6 +214,7 @@ impl Worker {
             queued,
             sessions,
             sessions_max,
+            templates: self.hands.templates().into_iter().take(TEMPLATES_MAX).collect(),
             started_ms: self.started_ms,
             at_ms: now_ms(),
         }
@@ -231,7 +236,7 @@ impl Worker {
             match told {
                 Ok(()) => came_through = sent,
                 Err(twin @ ClusterError::Twin { .. }) => return twin,
-                Err(error) => eprintln!("fireclay: {error}"),
+                Err(error) => crate::log::warn(format_args!("{error}")),
             }
             let wanted = nodes::wanted(&self.bus).await;
             let is_leaving = *self.leaving.borrow();
@@ -294,7 +299,7 @@ impl Worker {
             }
             drop(released);
             if let Err(error) = self.pull_some(priority, room, &mut consumer, &mut state).await {
-                eprintln!("fireclay: {error}");
+                crate::log::warn(format_args!("{error}"));
                 consumer = None;
                 tokio::time::sleep(PAUSE).await;
             }
@@ -341,7 +346,7 @@ impl Worker {
             Ok(opened) => opened,
             Err(error) => {
                 let run = names::part::<RunId>(&message.subject, 5);
-                eprintln!("fireclay: a message for {run:?} is given up: {error}");
+                crate::log::warn(format_args!("a message for {run:?} is given up: {error}"));
                 return self.bury(&message, sequence, delivery, &error.to_string()).await;
             }
         };
@@ -354,7 +359,7 @@ impl Worker {
         let lease = Lease::of(&self.bus, &message);
         tokio::select! {
             () = self.carry_out(&message, &envelope, inline, delivery, &told) => {}
-            () = lease.lost() => eprintln!("fireclay: {}: its lease is lost: it is stopped here", envelope.run),
+            () = lease.lost() => crate::log::warn(format_args!("{}: its lease is lost: it is stopped here", envelope.run)),
         }
         self.held().remove(&envelope.run);
         self.changed.send_replace(self.held().len());
@@ -380,7 +385,7 @@ impl Worker {
             self.bus.store(subject.clone(), &subject, HeaderMap::new(), text.to_string().into()).await;
         match stored {
             Ok(_) => drop(message.ack_with(AckKind::Term).await),
-            Err(error) => eprintln!("fireclay: {error}"),
+            Err(error) => crate::log::warn(format_args!("{error}")),
         }
     }
 
@@ -407,11 +412,11 @@ impl Worker {
         drop(tokio::fs::remove_dir_all(self.hands.artifacts(&envelope.run)).await);
         // As long as the lease is ours: after that it is another's to say.
         while let Err(error) = self.settle(envelope, delivery, &body).await {
-            eprintln!("fireclay: {}: settle it: {error}", envelope.run);
+            crate::log::warn(format_args!("{}: settle it: {error}", envelope.run));
             tokio::time::sleep(PAUSE).await;
         }
         while let Err(error) = message.double_ack().await {
-            eprintln!("fireclay: {}: acknowledge it: {error}", envelope.run);
+            crate::log::warn(format_args!("{}: acknowledge it: {error}", envelope.run));
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -467,7 +472,7 @@ impl Worker {
                 Ok(Stored::Yes { .. }) => return Ok(true),
                 Ok(Stored::Taken) => return Ok(false),
                 // What was stored may be ours: sent again, it has the same id.
-                Err(error) => eprintln!("fireclay: {error}"),
+                Err(error) => crate::log::warn(format_args!("{error}")),
             }
             tokio::time::sleep(PAUSE).await;
         }

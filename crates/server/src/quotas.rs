@@ -36,6 +36,8 @@ pub struct Complete {
     pub share: Share,
     /// Submissions in a minute; 0 is any number.
     pub rate_per_minute: u64,
+    /// Runs at once on all nodes together, if somebody said that: else as many as there is room for.
+    pub everywhere: Option<usize>,
 }
 
 impl Complete {
@@ -55,6 +57,7 @@ impl Complete {
                 priority: self.share.priority,
             },
             rate_per_minute: quota.rate_per_minute.map_or(self.rate_per_minute, u64::from),
+            everywhere: quota.concurrency.map(|said| said as usize).or(self.everywhere),
         }
     }
 }
@@ -80,6 +83,7 @@ impl Quotas {
             ceiling: tenant.ceiling,
             share: Share { concurrency, waiting: tenant.queue, priority: Priority::Normal },
             rate_per_minute: tenant.rate_per_minute,
+            everywhere: Some(tenant.concurrency).filter(|said| *said > 0),
         };
         Self { defaults, tenants: Mutex::default() }
     }

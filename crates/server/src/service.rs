@@ -13,7 +13,7 @@ use crate::models::{Model, Models, NoModel};
 use crate::needs::Needs;
 use crate::problem::Problem;
 use crate::pulse::Pulse;
-use crate::quotas::Quotas;
+use crate::quotas::{Complete, Quotas};
 use crate::receipts::Signer;
 use crate::secrets::Secrets;
 use crate::sessions::{Bound, Busy, Sessions};
@@ -272,7 +272,7 @@ impl Service {
         if batch.is_none() {
             self.quotas.spend(&tenant)?;
         }
-        let share = self.quotas.of(&self.reader, &tenant).await?.share;
+        let Complete { share, everywhere, .. } = self.quotas.of(&self.reader, &tenant).await?;
         let elsewhere = self.elsewhere.get().filter(|_| session.is_none() && environment.is_none());
         // Secrets are on the machine that keeps them.
         let elsewhere =
@@ -282,7 +282,7 @@ impl Service {
             spec.python = self.machine.installer().pythons().own_version().map(str::to_owned);
         }
         match elsewhere {
-            Some(elsewhere) => elsewhere.room(&tenant, share),
+            Some(elsewhere) => elsewhere.room(&tenant, share, everywhere),
             None => self.machine.room(tenant.as_str(), share).map_err(|full| full.to_string()),
         }
         .map_err(|full| Problem::too_many(full, RETRY_AFTER_S))?;
@@ -322,7 +322,7 @@ impl Service {
         let live = LiveRun::new(tenant.clone(), judge);
         live.noticed(checked.findings.clone());
         live.traced(timeline.clone());
-        let wanted = elsewhere.map(|_| wanted);
+        let wanted = elsewhere.map(|_| wanted.within(everywhere));
         if run.idempotency.is_none() {
             let place = (share, session, wanted);
             return self.clone().taken_in(run, order, place, live, told_late).await;

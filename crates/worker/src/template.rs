@@ -338,6 +338,11 @@ impl Templates {
         });
     }
 
+    /// The templates that were prepared, without versions: what runs next of one of them is made sooner.
+    pub fn prepared(&self) -> std::collections::BTreeSet<String> {
+        self.known().keys().filter_map(|name| name.split('@').next().map(str::to_owned)).collect()
+    }
+
     /// Where an operator's are.
     pub fn store(&self) -> &TemplateStore {
         &self.store

@@ -20,7 +20,13 @@ impl Gateway {
     pub async fn listen(self: &Arc<Self>) -> Result<(), ClusterError> {
         let events = names::events(self.name());
         let events = self.bus.client.subscribe(events).await.map_err(failed("listen for events"))?;
+        let mut others = Vec::new();
+        for subject in [names::LOADS, names::FREED] {
+            others.push(self.bus.client.subscribe(subject).await.map_err(failed("listen to gateways"))?);
+        }
         tokio::spawn(self.clone().hear_events(events));
+        tokio::spawn(self.clone().hear_others(futures_util::stream::select_all(others)));
+        tokio::spawn(self.clone().count());
         tokio::spawn(self.clone().hear_results());
         tokio::spawn(self.clone().look_after());
         Ok(())
@@ -40,7 +46,7 @@ impl Gateway {
     async fn hear_results(self: Arc<Self>) {
         loop {
             if let Err(error) = self.hear_some().await {
-                eprintln!("fireclay: hear results: {error}");
+                crate::log::warn(format_args!("hear results: {error}"));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -75,11 +81,11 @@ impl Gateway {
             }
             Err(ClusterError::Refused(why)) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
-                eprintln!("fireclay: a result at {} is refused: {why}", message.subject);
+                crate::log::warn(format_args!("a result at {} is refused: {why}", message.subject));
                 drop(message.ack().await);
             }
             // It comes again.
-            Err(error) => eprintln!("fireclay: read {}: {error}", message.subject),
+            Err(error) => crate::log::warn(format_args!("read {}: {error}", message.subject)),
         }
     }
 

@@ -57,7 +57,8 @@ async fn adopt_one(service: &Arc<Service>, id: &RunId) -> Option<()> {
         Needs::of(&wanted.packages, wanted.auto_packages, &spec, minor).ok()?.only_there(wanted.offline);
     // What cannot be installed any more was most likely sent before.
     spec.environment = service.install(&tenant, Over::from(&spec), &needs).await.ok().flatten();
-    let share = service.quotas.of(&service.reader, &tenant).await.ok()?.share;
+    let quota = service.quotas.of(&service.reader, &tenant).await.ok()?;
+    let (share, wanted) = (quota.share, wanted.within(quota.everywhere));
     let created_at = worker::run::time(record.row.created_at_ms);
     let order = Order { id: id.clone(), created_at, spec, allow_missing: service.allow_missing() };
     let elsewhere = service.elsewhere.get()?;

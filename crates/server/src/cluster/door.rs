@@ -1,5 +1,6 @@
 //! What this node answers to gateways: the API of sessions, for whom they say. And how a gateway says it.
 
+use super::luggage::Bringer;
 use crate::http::guard::Caller;
 use crate::http::node_router;
 use crate::http::sessions::Sent;
@@ -30,11 +31,19 @@ pub struct OnBehalf {
     waiting: usize,
     rate_per_minute: u64,
     allow_missing: BTreeSet<Layer>,
+    /// What a session that is to be opened needs besides an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    luggage: Option<String>,
 }
 
 impl OnBehalf {
     /// What this service knows of a caller, as the other reads it.
-    pub fn of(caller: &Caller, quota: &Complete, allow_missing: BTreeSet<Layer>) -> String {
+    pub fn of(
+        caller: &Caller,
+        quota: &Complete,
+        allow_missing: BTreeSet<Layer>,
+        luggage: Option<String>,
+    ) -> String {
         let behalf = Self {
             tenant: caller.tenant.clone(),
             actor: caller.actor.to_string(),
@@ -43,6 +52,7 @@ impl OnBehalf {
             waiting: quota.share.waiting,
             rate_per_minute: quota.rate_per_minute,
             allow_missing,
+            luggage,
         };
         serde_json::to_string(&behalf).expect("it is JSON")
     }
@@ -50,7 +60,7 @@ impl OnBehalf {
     fn quota(&self) -> Complete {
         let Self { concurrency, waiting, .. } = *self;
         let share = Share { concurrency, waiting, priority: Priority::Normal };
-        Complete { ceiling: self.ceiling, share, rate_per_minute: self.rate_per_minute }
+        Complete { ceiling: self.ceiling, share, rate_per_minute: self.rate_per_minute, everywhere: None }
     }
 
     fn caller(&self) -> Caller {
@@ -68,19 +78,21 @@ impl OnBehalf {
 pub struct NodeDoor {
     service: Arc<Service>,
     router: Router,
+    bringer: Arc<Bringer>,
 }
 
 impl NodeDoor {
     /// That of this service.
-    pub fn new(service: Arc<Service>) -> Arc<Self> {
-        Arc::new(Self { router: node_router(service.clone()), service })
+    pub fn new(service: Arc<Service>, bringer: Arc<Bringer>) -> Arc<Self> {
+        Arc::new(Self { router: node_router(service.clone()), service, bringer })
     }
 }
 
 impl Door for NodeDoor {
     fn answer(&self, opening: Opening, stream: DuplexStream) {
         let Ok(behalf) = serde_json::from_str::<OnBehalf>(&opening.caller) else {
-            eprintln!("fireclay: {} asks for nobody that this version understands", opening.gateway);
+            let from = &opening.gateway;
+            worker::log::warn(format_args!("{from} asks for nobody that this version understands"));
             return;
         };
         self.service.quotas.learn(&behalf.tenant, behalf.quota());
@@ -88,7 +100,14 @@ impl Door for NodeDoor {
         let router = self.router.clone();
         let router =
             router.layer(Extension(caller)).layer(Extension(Sent { allow_missing: behalf.allow_missing }));
+        let (bringer, tenant) = (self.bringer.clone(), behalf.tenant);
         tokio::spawn(async move {
+            if let Some(luggage) = &behalf.luggage
+                && let Err(fault) = bringer.bring_all(&tenant, luggage).await
+            {
+                // Who asks is told what is missing.
+                worker::log::warn(format_args!("{}", fault.message));
+            }
             let serving = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
                 .with_upgrades();

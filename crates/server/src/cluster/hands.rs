@@ -1,12 +1,12 @@
 //! This machine as the hands of a worker: runs of others go the way of its own, from its queue on.
 
-use super::luggage::Turns;
+use super::luggage::Bringer;
 use crate::needs::Needs;
 use crate::problem::Problem;
 use crate::service::{Service, internal};
 use cluster::work::Envelope;
 use cluster::worker::{Later, Load};
-use cluster::{Bus, Doing, Hands, Happening, Task};
+use cluster::{Doing, Hands, Happening, Task};
 use model::{Fault, FaultCode, RunId};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,32 +23,13 @@ const HAPPENED_MAX: usize = 64;
 /// The machine of a service.
 pub struct MachineHands {
     service: Arc<Service>,
-    bus: Bus,
-    turns: Turns,
+    bringer: Arc<Bringer>,
 }
 
 impl MachineHands {
     /// Those of this service's machine.
-    pub fn new(service: Arc<Service>, bus: Bus) -> Self {
-        if let Err(error) = service.machine.stock().sweep_arrivals() {
-            worker::log::warn(format_args!("{error}"));
-        }
-        Self { service, bus, turns: Turns::default() }
-    }
-
-    /// Whose machine it is.
-    pub fn service(&self) -> &Arc<Service> {
-        &self.service
-    }
-
-    /// Where layers come from.
-    pub fn bus(&self) -> &Bus {
-        &self.bus
-    }
-
-    /// Who brings what.
-    pub fn turns(&self) -> &Turns {
-        &self.turns
+    pub fn new(service: Arc<Service>, bringer: Arc<Bringer>) -> Self {
+        Self { service, bringer }
     }
 
     async fn begin_one(&self, envelope: &Envelope, task: Task) -> Result<Doing, Fault> {
@@ -57,7 +38,7 @@ impl MachineHands {
         // Chosen by its gateway: this very version, or none.
         spec.python = service.have_python(&spec).await.map_err(|problem| fault(&problem))?;
         let is_complete = match &task.luggage {
-            Some(luggage) => self.unpack(&envelope.tenant, luggage, &mut spec).await?,
+            Some(luggage) => self.bringer.unpack(&envelope.tenant, luggage, &mut spec).await?,
             None => false,
         };
         let ready = service.machine.have_toolchain(&spec).await;
@@ -118,6 +99,10 @@ impl Hands for MachineHands {
     fn sessions(&self) -> (usize, usize) {
         let most = if self.service.is_draining() { 0 } else { self.service.settings.session.max };
         (self.service.sessions.count(), most)
+    }
+
+    fn templates(&self) -> Vec<String> {
+        self.service.machine.stock().prepared().into_iter().collect()
     }
 
     fn cut_off(&self) {

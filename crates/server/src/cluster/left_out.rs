@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use model::{RunId, RunRequest, TenantId};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use worker::machine::{Event, Machine, Order};
@@ -32,11 +33,16 @@ impl Wanted {
     pub fn of(_: &RunRequest) -> Self {
         Self
     }
+
+    /// The same.
+    pub fn within(self, _: Option<usize>) -> Self {
+        self
+    }
 }
 
 impl Elsewhere {
     /// Never asked.
-    pub fn room(&self, _: &TenantId, _: Share) -> Result<(), String> {
+    pub fn room(&self, _: &TenantId, _: Share, _: Option<usize>) -> Result<(), String> {
         match *self {}
     }
 
@@ -71,7 +77,7 @@ impl Elsewhere {
     }
 
     /// Never asked.
-    pub async fn metrics(&self) -> Vec<(&'static str, &'static str, u64)> {
+    pub async fn metrics(&self) -> (Vec<(&'static str, &'static str, u64)>, BTreeMap<String, u64>) {
         match *self {}
     }
 }

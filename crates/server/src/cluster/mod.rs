@@ -19,8 +19,9 @@ use cluster::{
     Away, Bus, ClusterError, Directory, End, Gateway, Identity, Links, Name, News, NodeState, Task, Worker,
 };
 use door::NodeDoor;
+use luggage::Bringer;
 use model::{Outcome, RunId, RunRequest, RunResult, TenantId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,7 +38,7 @@ pub struct Elsewhere {
     /// Runs of all tenants that may be on their way.
     most: usize,
     /// Runs of each tenant that are.
-    tenants: std::sync::Mutex<std::collections::BTreeMap<TenantId, Arc<AtomicUsize>>>,
+    tenants: std::sync::Mutex<BTreeMap<TenantId, Arc<AtomicUsize>>>,
     /// What this machine does for all: says how it is, and does runs unless the settings say otherwise.
     worker: Arc<Worker>,
     /// Where sessions are.
@@ -53,6 +54,8 @@ pub struct Wanted {
     auto_packages: bool,
     offline: bool,
     repeatable: bool,
+    /// Runs of the tenant at once, on all nodes together.
+    everywhere: Option<usize>,
 }
 
 /// A run that other nodes have.
@@ -85,7 +88,13 @@ impl Wanted {
             auto_packages: request.auto_packages,
             offline: request.offline,
             repeatable: request.repeatable.unwrap_or(true),
+            everywhere: None,
         }
+    }
+
+    /// The same for a tenant that may have so many runs at once on all nodes together.
+    pub fn within(self, everywhere: Option<usize>) -> Self {
+        Self { everywhere, ..self }
     }
 }
 
@@ -95,13 +104,17 @@ impl Elsewhere {
         tenants.entry(tenant.clone()).or_default().clone()
     }
 
-    /// Says whether a run of this tenant would be taken in now: as many may be on their way from here as may wait and run here.
-    pub fn room(&self, tenant: &TenantId, share: Share) -> Result<(), String> {
+    /// Says whether a run of this tenant would be taken in now: as many may be on their way as may wait, and run on all nodes. What other
+    /// gateways have counts as they told lately.
+    pub fn room(&self, tenant: &TenantId, share: Share, everywhere: Option<usize>) -> Result<(), String> {
         if self.gateway.outstanding() >= self.most {
             return Err("the queue is full".to_owned());
         }
         let own = self.count(tenant).load(Ordering::Relaxed);
-        if own >= share.waiting.saturating_add(share.concurrency) {
+        let others = self.gateway.elsewhere(Some(tenant));
+        // A gateway that knows no worker yet takes itself for one.
+        let run = everywhere.unwrap_or_else(|| self.gateway.places().max(share.concurrency));
+        if own.saturating_add(others) >= share.waiting.saturating_add(run) {
             return Err("the tenant's queue is full".to_owned());
         }
         Ok(())
@@ -121,7 +134,7 @@ impl Elsewhere {
             run: order.id.clone(),
             created_at: order.created_at.clone(),
             tenant: tenant.clone(),
-            concurrency: share.concurrency,
+            ceiling: wanted.everywhere,
             priority: share.priority,
             repeatable: wanted.repeatable,
             task: Task {
@@ -179,8 +192,8 @@ impl Elsewhere {
         self.gateway.want(&name, state).await.map_err(problem)
     }
 
-    /// Rows for `/metrics`: name, meaning, value.
-    pub async fn metrics(&self) -> Vec<(&'static str, &'static str, u64)> {
+    /// Rows for `/metrics`: name, meaning, value; and by template, free places of workers that have it prepared.
+    pub async fn metrics(&self) -> (Vec<(&'static str, &'static str, u64)>, BTreeMap<String, u64>) {
         let mut rows = vec![
             (
                 "cluster_outstanding",
@@ -188,20 +201,35 @@ impl Elsewhere {
                 self.gateway.outstanding() as u64,
             ),
             (
+                "cluster_held",
+                "Runs that wait at this gateway for their tenant's turn",
+                self.gateway.held() as u64,
+            ),
+            (
+                "cluster_elsewhere",
+                "Runs of other gateways that are not settled, as those told lately",
+                self.gateway.elsewhere(None) as u64,
+            ),
+            (
                 "cluster_refused",
                 "Results and events that were refused, since the start",
                 self.gateway.refused(),
             ),
         ];
+        let mut prepared = BTreeMap::new();
         // Without an answer of NATS there is nothing to say.
         if let Ok(depth) = self.gateway.depth().await {
             rows.push(("cluster_waiting", "Runs in the cluster's queue that no worker has", depth.waiting));
             rows.push(("cluster_taken", "Runs that workers have", depth.taken));
             let oldest = depth.oldest_s as u64;
             rows.push(("cluster_oldest_seconds", "Age of the oldest run that is not settled", oldest));
+            let waits = depth.oldest_waiting_s as u64;
+            let help = "Age of the oldest run that no worker has, here or in the queue";
+            rows.push(("cluster_oldest_waiting_seconds", help, waits));
             rows.push(("cluster_free", "Places of ready workers that nothing runs in", depth.free));
+            prepared = depth.free_prepared;
         }
-        rows
+        (rows, prepared)
     }
 
     /// This machine takes no runs of others from now on.
@@ -215,7 +243,7 @@ impl Elsewhere {
             ends.passed_on().await;
         }
         if let Err(error) = self.worker.leave().await {
-            eprintln!("fireclay: {error}");
+            worker::log::warn(format_args!("{error}"));
         }
     }
 
@@ -312,6 +340,7 @@ impl From<Problem> for JoinError {
 
 /// Connects to the servers that the settings name, with the credential that they name.
 async fn connect(settings: &ClusterSettings) -> Result<Bus, ClusterError> {
+    cluster::log::heard_by(|message| worker::log::warn(message));
     let identity = Identity::read(std::path::Path::new(&settings.credentials))?;
     Bus::connect(&settings.url, identity).await
 }
@@ -328,14 +357,15 @@ pub async fn work(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
     let bus = connect(settings).await?;
     let name = bus.identity.name.to_string();
-    let hands = Arc::new(MachineHands::new(service.clone(), bus.clone()));
+    let bringer = Bringer::new(service.machine.clone(), bus.clone());
+    let hands = Arc::new(MachineHands::new(service.clone(), bringer.clone()));
     let worker = tokio::select! {
         worker = Worker::join(bus.clone(), hands, (false, true)) => worker?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
     // Kept for as long as sessions may be reached.
-    let _links = Links::listen(bus.clone(), NodeDoor::new(service.clone()), false).await?;
+    let _links = Links::listen(bus.clone(), NodeDoor::new(service.clone(), bringer), false).await?;
     tell_ends(service, bus);
     let keeping = tokio::spawn(crate::keep_house(service.clone()));
     let relieving = tokio::spawn({
@@ -412,10 +442,11 @@ fn tell_ends(service: &Service, bus: Bus) {
 pub async fn join(service: &Arc<Service>) -> Result<BTreeSet<RunId>, JoinError> {
     let bus = connect(&service.settings.cluster).await?;
     let gateway = Gateway::join(bus.clone()).await?;
-    let hands = Arc::new(MachineHands::new(service.clone(), bus.clone()));
+    let bringer = Bringer::new(service.machine.clone(), bus.clone());
+    let hands = Arc::new(MachineHands::new(service.clone(), bringer.clone()));
     let worker = Worker::join(bus.clone(), hands, (true, service.settings.cluster.worker)).await?;
     let directory = Directory::watch(bus.clone()).await?;
-    let links = Links::listen(bus.clone(), NodeDoor::new(service.clone()), true).await?;
+    let links = Links::listen(bus.clone(), NodeDoor::new(service.clone(), bringer), true).await?;
     tell_ends(service, bus);
     tokio::spawn(told(service.clone(), worker.clone().work()));
     let settings = &service.settings;

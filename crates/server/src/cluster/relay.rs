@@ -2,9 +2,10 @@
 //! too. A new session goes where there is room.
 
 use super::door::OnBehalf;
-use super::{Elsewhere, problem};
+use super::{Elsewhere, luggage, problem};
 use crate::http::guard::Caller;
 use crate::http::sessions::shown;
+use crate::needs::Needs;
 use crate::ports::headers::is_websocket;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, internal, now_ms};
@@ -17,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 use cluster::{End, Name, Placed, Standing};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use model::SessionId;
+use model::{Fault, FaultCode, Language, SessionId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -88,6 +89,17 @@ impl Asked {
     }
 }
 
+/// What is read of a request to open one.
+#[derive(Deserialize)]
+struct NewSession {
+    template: Option<String>,
+    #[serde(default)]
+    packages: Vec<String>,
+    python: Option<String>,
+    #[serde(default)]
+    offline: bool,
+}
+
 /// What is read of an answer to whoever opened a session.
 #[derive(Deserialize)]
 struct Opened {
@@ -99,9 +111,19 @@ struct Opened {
 
 impl Relay<'_> {
     /// Sends a request to a node, and returns its answer.
-    async fn ask(&self, node: &Name, mut request: Request) -> Result<Response, Problem> {
+    async fn ask(&self, node: &Name, request: Request) -> Result<Response, Problem> {
+        self.ask_with(node, request, None).await
+    }
+
+    /// The same with what a session that is to be opened needs.
+    async fn ask_with(
+        &self,
+        node: &Name,
+        mut request: Request,
+        luggage: Option<String>,
+    ) -> Result<Response, Problem> {
         let quota = self.service.quotas.of(&self.service.reader, &self.caller.tenant).await?;
-        let behalf = OnBehalf::of(self.caller, &quota, self.service.allow_missing());
+        let behalf = OnBehalf::of(self.caller, &quota, self.service.allow_missing(), luggage);
         let stream = self.elsewhere.links.connect(node, behalf).await.map_err(problem)?;
         let websocket = is_websocket(request.headers());
         let theirs = websocket.then(|| hyper::upgrade::on(&mut request));
@@ -149,17 +171,20 @@ impl Relay<'_> {
         if nodes.is_empty() && !must_be_here {
             return Err(Problem::too_many("no node has room for a session", 5));
         }
+        // Its own node has it anyway.
+        let is_away = nodes.iter().any(|node| node.name != *name);
+        let (luggage, theirs) =
+            if is_away { self.luggage(&asked, &body).await? } else { (None, body.clone()) };
         let mut next = Some(next);
         let mut last = None;
         for node in nodes {
             let _placing = self.elsewhere.directory.place(&node.name);
-            let request = again(&head, &body);
             let answered = match (node.name == *name, next.take()) {
-                (true, Some(next)) => next.run(request).await,
+                (true, Some(next)) => next.run(again(&head, &body)).await,
                 (true, None) => continue,
                 (false, kept) => {
                     next = kept;
-                    match self.ask(&node.name, request).await {
+                    match self.ask_with(&node.name, again(&head, &theirs), luggage.clone()).await {
                         Ok(answered) => answered,
                         Err(problem) => problem.into_response(),
                     }
@@ -178,6 +203,40 @@ impl Relay<'_> {
             (None, Some(next)) => Ok(next.run(again(&head, &body)).await),
             (None, None) => Err(Problem::too_many("no node has room for a session", 5)),
         }
+    }
+
+    /// What a session needs of this node, stored for the other; and the request as that reads it, with the version of its template.
+    async fn luggage(&self, asked: &Value, body: &Bytes) -> Result<(Option<String>, Bytes), Problem> {
+        let (tenant, machine) = (&self.caller.tenant, &self.service.machine);
+        // What is wrong with a request is told by the node that is asked.
+        let Ok(NewSession { template, packages, python, offline }) = serde_json::from_value(asked.clone())
+        else {
+            return Ok((None, body.clone()));
+        };
+        // What is made for another Python is made where that Python is, and what is not to be made is there or not.
+        if python.is_some() || offline {
+            return Ok((None, body.clone()));
+        }
+        let name = template.unwrap_or_else(|| Language::Python.default_template().to_owned());
+        let Ok(template) = machine.templates().find(&name) else { return Ok((None, body.clone())) };
+        let mut environment = None;
+        if let (Some(row), false) = (template.languages.first(), packages.is_empty()) {
+            let needs = Needs::of_list(&packages, row.name)?;
+            environment = self
+                .service
+                .install(tenant, worker::installer::Over { template: &name, python: None }, &needs)
+                .await?;
+        }
+        let found = luggage::of_session(machine, tenant, (&name, environment.as_deref()));
+        let (luggage, freight) =
+            found.map_err(|error| Problem::from(Fault::new(FaultCode::ResourcesExhausted, error)))?;
+        self.elsewhere.gateway.offer(&freight).await.map_err(problem)?;
+        if template.own.is_none() {
+            return Ok((luggage, body.clone()));
+        }
+        let mut asked = asked.clone();
+        asked["template"] = template.address().into();
+        Ok((luggage, asked.to_string().into()))
     }
 
     /// Writes where a session is before its owner hears of it.

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -92,7 +93,9 @@ async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Result<
         available_bytes(),
     );
     if let Some(elsewhere) = service.elsewhere.get() {
-        elsewhere.metrics().await.into_iter().for_each(|(name, help, value)| gauge(name, help, value));
+        let (rows, prepared) = elsewhere.metrics().await;
+        rows.into_iter().for_each(|(name, help, value)| gauge(name, help, value));
+        free_prepared(&mut text, &prepared);
     }
     writeln!(
         text,
@@ -138,4 +141,14 @@ fn kibibytes(file: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     number.unwrap_or(0) * 1024
+}
+
+/// Free places by template, of workers that have it prepared.
+fn free_prepared(text: &mut String, prepared: &BTreeMap<String, u64>) {
+    let name = "fireclay_cluster_free_prepared";
+    writeln!(text, "# HELP {name} Places of ready workers that nothing runs in and that have the template prepared\n# TYPE {name} gauge")
+        .expect("a String takes all");
+    for (template, free) in prepared {
+        writeln!(text, "{name}{{template={template:?}}} {free}").expect("a String takes all");
+    }
 }

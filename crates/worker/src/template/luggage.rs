@@ -36,8 +36,8 @@ enum Of {
     Environment(EnvironmentManifest),
     /// An operator's template's.
     Template(PackageManifest),
-    /// The run's.
-    Packages(PackageManifest),
+    /// The run's, or the session's with what it is asked for by.
+    Packages { manifest: PackageManifest, keys: Vec<String> },
 }
 
 /// A layer that is here, and stays as long as this lives.
@@ -75,7 +75,7 @@ impl Luggage {
 
     /// The digest of the run's packages.
     pub fn packages(&self) -> Option<&str> {
-        let of_run = |carried: &&Carried| matches!(carried.of, Of::Packages(_));
+        let of_run = |carried: &&Carried| matches!(carried.of, Of::Packages { .. });
         self.layers.iter().find(of_run).map(|carried| carried.parcel.hex.as_str())
     }
 }
@@ -83,21 +83,43 @@ impl Luggage {
 impl Templates {
     /// What of this machine a run of a tenant needs, and the layers of it, held.
     pub fn luggage(&self, tenant: &str, spec: &RunSpec) -> Result<(Luggage, Vec<Piece>), NotReady> {
-        let is_plain =
-            |(name, _, lock): &(&str, &str, Option<&str>)| *name == spec.template && lock.is_none();
-        if spec.environment.is_none() && FILES.iter().any(is_plain) {
+        if spec.python.is_some() {
             return Ok((Luggage::default(), Vec::new()));
         }
-        let template = self.store.find(&spec.template)?;
+        self.luggage_of(tenant, &spec.template, spec.environment.as_deref(), false)
+    }
+
+    /// The same of a session, whose node asks for its packages itself: it finds them by what it asks.
+    pub fn luggage_of_session(
+        &self,
+        tenant: &str,
+        template: &str,
+        environment: Option<&str>,
+    ) -> Result<(Luggage, Vec<Piece>), NotReady> {
+        self.luggage_of(tenant, template, environment, true)
+    }
+
+    fn luggage_of(
+        &self,
+        tenant: &str,
+        template: &str,
+        environment: Option<&str>,
+        with_keys: bool,
+    ) -> Result<(Luggage, Vec<Piece>), NotReady> {
+        let is_plain = |(name, _, lock): &(&str, &str, Option<&str>)| *name == template && lock.is_none();
+        if environment.is_none() && FILES.iter().any(is_plain) {
+            return Ok((Luggage::default(), Vec::new()));
+        }
+        let template = self.store.find(template)?;
         // What is made for another Python than the image's own is made where that Python is.
-        if spec.python.is_some() || template.own.as_ref().is_some_and(|own| own.python.is_some()) {
+        if template.own.as_ref().is_some_and(|own| own.python.is_some()) {
             return Ok((Luggage::default(), Vec::new()));
         }
         let mut luggage = Luggage { host: self.host(), ..Luggage::default() };
         let mut pieces = Vec::new();
-        let environment = template
+        let shipped = template
             .with_recipe(|recipe| template.environment(recipe, self.pythons.own(), &self.environments));
-        if let Some((environment, hold)) = environment.transpose()? {
+        if let Some((environment, hold)) = shipped.transpose()? {
             let parcel = self.parcel(&environment.digest, || environment.parcel())?;
             pieces.push(Piece {
                 parcel: parcel.clone(),
@@ -116,7 +138,7 @@ impl Templates {
                 luggage.layers.push(Carried { parcel, of: Of::Template(layer.manifest) });
             }
         }
-        if let Some(hex) = &spec.environment {
+        if let Some(hex) = environment {
             let layer = self.packages.get(tenant, hex).map_err(failed)?;
             let hold = layer.as_ref().map(|layer| self.packages.hold(layer)).transpose().map_err(failed)?;
             let (Some(layer), Some(hold)) = (layer, hold.flatten()) else {
@@ -124,7 +146,9 @@ impl Templates {
             };
             let parcel = self.parcel(hex, || layer.parcel())?;
             pieces.push(Piece { parcel: parcel.clone(), directory: beside(&layer.rootfs), _hold: hold });
-            luggage.layers.push(Carried { parcel, of: Of::Packages(layer.manifest) });
+            let keys =
+                if with_keys { self.packages.keys_of(tenant, hex).map_err(failed)? } else { Vec::new() };
+            luggage.layers.push(Carried { parcel, of: Of::Packages { manifest: layer.manifest, keys } });
         }
         luggage.template = template.own;
         Ok((luggage, pieces))
@@ -169,7 +193,7 @@ impl Templates {
                     Ok(self.environments.find(recipe, python)?.is_some())
                 })?,
                 Of::Template(_) => self.layer_of_template(luggage, hex)?,
-                Of::Packages(_) => self.packages.arrived(tenant, hex).map_err(failed)?.is_some(),
+                Of::Packages { .. } => self.packages.arrived(tenant, hex).map_err(failed)?.is_some(),
             };
             if !is_here {
                 lacks.push(carried);
@@ -220,7 +244,7 @@ impl Templates {
                     self.environments.take_over(recipe, arriving, manifest)
                 }),
             Of::Environment(_) => Err(failed("an environment that is not what it says")),
-            Of::Packages(manifest) => {
+            Of::Packages { manifest, .. } => {
                 self.packages.take_over(tenant, arriving, (hex, manifest)).map(drop).map_err(failed)
             }
             Of::Template(manifest) => {
@@ -244,8 +268,15 @@ impl Templates {
         self.packages.sweep_arrivals().map_err(failed)
     }
 
-    /// Has the operator's template of a run found by its version, once its layers are here.
-    pub fn unpack(&self, luggage: &Luggage) -> Result<(), Fault> {
+    /// Has the operator's template of a run found by its version, and packages by what they are asked for by, once their layers are here.
+    pub fn unpack(&self, tenant: &str, luggage: &Luggage) -> Result<(), Fault> {
+        for carried in &luggage.layers {
+            let Of::Packages { keys, .. } = &carried.of else { continue };
+            let layer = self.packages.arrived(tenant, &carried.parcel.hex).map_err(failed)?;
+            for (key, layer) in keys.iter().zip(layer.iter().cycle()) {
+                self.packages.name(tenant, key, layer).map_err(failed)?;
+            }
+        }
         luggage.template.iter().try_for_each(|own| self.store.take_over(own)).map_err(failed)
     }
 }

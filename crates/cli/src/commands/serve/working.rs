@@ -6,6 +6,7 @@ use crate::env::Settings as Surroundings;
 
 /// Works until it is told to end, or drained by an operator.
 pub fn worker(arguments: &WorkerArguments, surroundings: &Surroundings) -> anyhow::Result<u8> {
+    worker::log::of_a_service();
     sys::signal::unblock()?;
     let arguments = ServeArguments {
         listen: None,

@@ -43,6 +43,13 @@ impl PackageStore {
         }
     }
 
+    /// What a layer of a tenant is asked for by here: other machines of the same settings ask for it by the same.
+    pub fn keys_of(&self, tenant: &str, hex: &str) -> Result<Vec<String>, ImageError> {
+        let names = self.vault(tenant)?.names()?;
+        let of = |(name, at): (String, String)| (at == hex && name != name_of(hex)).then_some(name);
+        Ok(names.into_iter().filter_map(of).collect())
+    }
+
     /// Keeps a layer that has come.
     pub fn take_over(
         &self,
