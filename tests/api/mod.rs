@@ -27,6 +27,7 @@ pub mod mcp;
 mod metrics;
 pub mod otlp;
 pub mod packages;
+mod packages_attacks;
 mod packages_npm;
 mod ports;
 mod problems;

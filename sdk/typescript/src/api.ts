@@ -1811,6 +1811,11 @@ export interface components {
             /** @description What the task's session is made from; absent means the template of the language. */
             template?: string | null;
             session?: components["schemas"]["SessionId"] | null;
+            /** @description Packages that all code of the task has, as `pandas>=2`. */
+            packages?: string[];
+            /** @description Whether what Python code imports is installed before it runs; absent means yes. */
+            auto_packages?: boolean | null;
+            egress?: components["schemas"]["Egress"] | null;
             /** @description Files that the session begins with. */
             files?: components["schemas"]["InputFile"][];
             /** @description How much the session may use, and each of its runs. */
@@ -3508,6 +3513,21 @@ export interface components {
             bytes?: number | null;
             /** @description When it was built. */
             created_at?: string | null;
+            /**
+             * Format: u-int64
+             * @description Sandboxes that wait for its runs, on this machine.
+             */
+            waiting: number;
+            /**
+             * Format: u-int64
+             * @description Sandboxes in which its runs are.
+             */
+            leased: number;
+            /**
+             * Format: u-int64
+             * @description Bytes of memory that those that wait hold, rounded up from what was measured.
+             */
+            memory_bytes: number;
         };
         /** @description A tenant. */
         Tenant: {

@@ -67,15 +67,15 @@ fn ready(bench: &Bench, service: &Service, table: &mut Table) -> anyhow::Result<
     ];
     for (name, body) in rows {
         say(name);
-        let (mut ours, mut theirs) = (service.connect()?, service.connect()?);
+        // A connection for each: one that waits while packages are installed is closed.
         let plain = smallest(PYTHON);
         let mut with = || {
             service.wait_for_rest()?;
-            request(&mut ours, &body, "1")
+            request(&mut service.connect()?, &body, "1")
         };
         let mut without = || {
             service.wait_for_rest()?;
-            request(&mut theirs, &plain, "1")
+            request(&mut service.connect()?, &plain, "1")
         };
         let mut times = in_turns(rounds, SKIPPED, &mut [&mut with, &mut without])?;
         let without = times.pop().unwrap_or_default().p50();

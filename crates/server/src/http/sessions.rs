@@ -280,8 +280,7 @@ async fn create(
     let request = serde_json::to_string(&asked)
         .map_err(|error| Problem::new(Kind::NotJson, error.to_string(), "send one JSON object"))?;
     let CreateSession { template, language, name, limits, env, background, ports, packages, .. } = asked;
-    let CreateSession { egress, priority, offline, python, .. } = asked;
-    let CreateSession { idle_ttl_ms, ttl_ms, .. } = asked;
+    let CreateSession { egress, priority, offline, python, idle_ttl_ms, ttl_ms, .. } = asked;
     if name.chars().count() > NAME_CHARS_MAX {
         let what = format!("longer than {NAME_CHARS_MAX} characters");
         return Err(Rejection::new("name", what, "use a shorter one").into());
