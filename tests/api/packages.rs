@@ -466,10 +466,10 @@ fn agentruns_stock_story_is_told_by_a_host_that_the_operator_names() {
             drop((&stream).write_all(text.as_bytes()));
         }
     });
-    // With a dot it is not the word in `no_proxy`, as no host of a real story is.
+    // `no_proxy` names localhost, as it names no host of a real story.
     let code = format!(
-        "import requests\n\ndef get_stock_price(symbol):\n    url = f'http://localhost.:{port}/v8/finance/chart/{{symbol}}'\n    \
-         response = requests.get(url, params={{'interval': '1d'}}, timeout=20)\n    response.raise_for_status()\n    \
+        "import requests\n\ndef get_stock_price(symbol):\n    url = f'http://localhost:{port}/v8/finance/chart/{{symbol}}'\n    \
+         response = requests.get(url, params={{'interval': '1d'}}, timeout=20, proxies={{'no_proxy': ''}})\n    response.raise_for_status()\n    \
          return response.json()['chart']['result'][0]['meta']['regularMarketPrice']\n\nprint(f\"Apple: ${{get_stock_price('AAPL')}}\")\n"
     );
     let told = |settings: &[&str]| {

@@ -24,13 +24,7 @@ def reaches(url):
     except Exception as error:
         return "no way"
 
-def files(path):
-    try:
-        return sorted(os.listdir(path))
-    except OSError:
-        return []
-
-seen = dict(token=os.environ.get("TOKEN"), files=files("/workspace"), host=os.path.exists({str(root)!r}), other=reaches("http://localhost:{port}/"))
+seen = dict(token=os.environ.get("TOKEN"), secret=os.path.exists("/workspace/secret.txt"), host=os.path.exists({str(root)!r}), other=reaches("http://localhost:{port}/"))
 open("told.py", "w").write("SEEN = " + repr(seen))
 setup(name="told", version="0.0.1", py_modules=["told"])
 '''
@@ -130,7 +124,7 @@ fn what_is_built_sees_nothing_and_settings_of_a_run_change_nothing() {
     });
     let result = completed(&server, &request);
     assert_eq!(
-        result.stdout, "{'token': None, 'files': [], 'host': False, 'other': 'no way'}\n",
+        result.stdout, "{'token': None, 'secret': False, 'host': False, 'other': 'no way'}\n",
         "{result:?}"
     );
     // Controls: by plain uv the same build sees a variable, the machine and the other server; and such a setting is obeyed.

@@ -19,10 +19,7 @@ pub fn wish(word: &str) -> Result<Specifiers, Rejection> {
             && part.bytes().all(|byte| byte.is_ascii_digit())
             && (*part == "0" || !part.starts_with('0'))
     };
-    if word.len() > WORD_BYTES_MAX
-        || parts.first() != Some(&"3")
-        || !parts.iter().all(|part| is_number(&part))
-    {
+    if word.len() > WORD_BYTES_MAX || parts.first() != Some(&"3") || !parts.iter().all(is_number) {
         return Err(unreadable(word));
     }
     let text = match parts.len() {

@@ -68,9 +68,9 @@ impl Habits {
 fn imported(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in code.lines() {
-        let line = line.split('#').next().unwrap_or_default();
+        let line = line.split(['#', ';']).next().unwrap_or_default();
         let names: Vec<&str> = if let Some(rest) = line.strip_prefix("import ") {
-            rest.split([',', ';']).map(|part| part.split_whitespace().next().unwrap_or_default()).collect()
+            rest.split(',').map(|part| part.split_whitespace().next().unwrap_or_default()).collect()
         } else if let Some((module, _)) =
             line.strip_prefix("from ").and_then(|rest| rest.split_once(" import "))
         {
