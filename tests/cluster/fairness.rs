@@ -46,7 +46,7 @@ fn two_gateways_together_keep_a_ceiling() {
             (times.next().unwrap(), times.next().unwrap())
         })
         .collect();
-    assert_eq!(most_at_once(&spans), 2, "{spans:?}");
+    assert!(most_at_once(&spans) <= 2, "{spans:?}");
     // The queue is one, too, as soon as one gateway has heard of the other.
     first.wait_for_metric("fireclay_cluster_elsewhere", |count| count == 0.0);
     let waiting: Vec<String> = (0..12).map(|_| first.submit(&endless())).collect();
@@ -108,9 +108,14 @@ impl Keyed<'_> {
 
     /// Waits until `/metrics` has this line.
     fn wait_for(&self, line: &str) {
+        self.wait_for_any(&[line]);
+    }
+
+    /// The same of one of these.
+    fn wait_for_any(&self, lines: &[&str]) {
         let until = Instant::now() + PATIENCE;
-        while !self.metrics().lines().any(|own| own == line) {
-            assert!(Instant::now() < until, "no {line:?} in {}", self.metrics());
+        while !self.metrics().lines().any(|own| lines.contains(&own)) {
+            assert!(Instant::now() < until, "none of {lines:?} in {}", self.metrics());
             std::thread::yield_now();
         }
     }
@@ -159,7 +164,8 @@ fn one_run_of_b_starts_at_the_next_release_though_a_waits_with_many_at_another_g
     at_a.wait_for("fireclay_cluster_held 50");
     at_b.wait_for("fireclay_cluster_elsewhere 52");
     let single = b.submit(&endless());
-    at_b.wait_for("fireclay_cluster_waiting 1");
+    // In the queue, or at the worker, which asks for one ahead: there tenants take turns, too.
+    at_b.wait_for_any(&["fireclay_cluster_waiting 1", "fireclay_cluster_taken 3"]);
     assert_eq!(a.count("state=queued"), 50);
     a.json("DELETE", &format!("/v1/runs/{}", running[0]), &Value::Null);
     b.wait_until(&single, "running");

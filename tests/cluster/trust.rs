@@ -177,6 +177,11 @@ fn who_has_no_credential_is_nobody_and_a_workers_is_for_work() {
         "fc.in.x.0",
         "fc.layer.x.0",
         "fc.layer.x.end",
+        // Tenants' turns, and what gateways say to each other.
+        "fc.slot.local.0",
+        "fc.freed.local",
+        "fc.load.g1",
+        "fc.ready",
         "fc.res.w2.g1.run_x.1",
         "$KV.FC_NODES.g1",
         "$KV.FC_CONTROL.w1",

@@ -175,6 +175,10 @@ impl Relay<'_> {
         let is_away = nodes.iter().any(|node| node.name != *name);
         let (luggage, theirs) =
             if is_away { self.luggage(&asked, &body).await? } else { (None, body.clone()) };
+        let mut away = head.clone();
+        if head.headers.contains_key(header::CONTENT_LENGTH) {
+            away.headers.insert(header::CONTENT_LENGTH, theirs.len().into());
+        }
         let mut next = Some(next);
         let mut last = None;
         for node in nodes {
@@ -184,7 +188,7 @@ impl Relay<'_> {
                 (true, None) => continue,
                 (false, kept) => {
                     next = kept;
-                    match self.ask_with(&node.name, again(&head, &theirs), luggage.clone()).await {
+                    match self.ask_with(&node.name, again(&away, &theirs), luggage.clone()).await {
                         Ok(answered) => answered,
                         Err(problem) => problem.into_response(),
                     }
