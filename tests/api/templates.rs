@@ -56,7 +56,8 @@ fn a_run_has_the_packages_of_its_template_and_a_warm_interpreter() {
     assert_eq!(forked.isolation, cold.isolation);
     let plain = completed(&server, &json!({"language": "python", "code": "1"}));
     assert_ne!(forked.digests.image, plain.digests.image);
-    // What it costs to have that ready is said, and only of what was needed.
+    // What it costs to have that ready is said, and only of what was needed just now.
+    completed(&server, &data("1"));
     let (_, shown) = server.get_json("/v1/templates/python-data");
     assert!(shown["waiting"].as_u64().unwrap() + shown["leased"].as_u64().unwrap() > 0, "{shown}");
     assert_eq!(

@@ -109,6 +109,7 @@ pub enum Check {
 pub struct Reading {
     /// What is done about findings of the static check; left out, what the service does.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Check")]
     pub check: Option<Check>,
     /// Whether the service's own language model reads it first; what that finds unsafe is not run.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

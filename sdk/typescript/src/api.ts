@@ -1822,6 +1822,7 @@ export interface components {
             limits?: components["schemas"]["LimitsPatch"];
             /** @description How much the question may use. */
             budget?: components["schemas"]["TaskBudgetSaid"];
+            solution?: components["schemas"]["TaskSolving"] | null;
             /** @description Whether a language model reads code before it runs; what it finds unsafe is not run, and goes back to the model. */
             review?: boolean;
             /** @description Whether each run waits for a person: `POST /v1/tasks/{id}/approvals/{n}`. */
@@ -3307,14 +3308,45 @@ export interface components {
             limit?: string | null;
             /** @description What it used, so far. */
             usage: components["schemas"]["TaskUsage"];
+            solution?: components["schemas"]["TaskSolution"] | null;
             last?: components["schemas"]["TaskLastCode"] | null;
+        };
+        /** @description A program that was found, and what it printed. */
+        TaskSolution: {
+            /** @description What it does, in words. */
+            prefix: string;
+            /** @description Its imports. */
+            imports: string;
+            /** @description All of it but its imports. */
+            code: string;
+            /** @description Tests that it passes, if they were asked for. */
+            tests?: string;
+            /** @description What it printed. */
+            output: string;
+        };
+        /**
+         * @description How a program is found: the model writes it whole, its imports are tried first, then all of it, each in a fresh sandbox; what failed goes
+         *     back to the model.
+         */
+        TaskSolving: {
+            /**
+             * Format: u-int32
+             * @description How often it is written at most, 3 if nothing is said.
+             * @default 3
+             */
+            max_iterations?: number;
+            /**
+             * @description Whether the model writes tests too, which it must pass.
+             * @default false
+             */
+            tests?: boolean;
         };
         /** @description One event of a task's stream, as its fields. */
         TaskStreamEvent: {
             /** @description Its number in the task, from 1 on: what `Last-Event-ID` takes. */
             id: string;
             /**
-             * @description `question`, `thought`, `code`, `approval`, `decided`, `running`, `ran`, `refused`, `denied`, `file`, `retrying`, `warning`, `spent`,
+             * @description `question`, `thought`, `code`, `approval`, `decided`, `running`, `ran`, `refused`, `denied`, `file`, `retrying`, `warning`, `pass`, `spent`,
              *     `settled`; or `problem` when events could not be read.
              */
             event: string;

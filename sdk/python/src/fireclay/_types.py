@@ -949,8 +949,36 @@ class TaskQuestion:
     """Why there is none."""
     limit: Optional[str] = None
     """The part of the budget that was used up: `turns`, `tokens`, `dollars`, `time` or `runs`."""
+    solution: Optional[TaskSolution] = None
+    """The program that was found, if one was asked for and there is one."""
     last: Optional[TaskLastCode] = None
     """The last code, and what the model was told of it, of a question without an answer."""
+
+
+@dataclass(frozen=True)
+class TaskSolution:
+    """A program that was found, and what it printed."""
+
+    prefix: str
+    """What it does, in words."""
+    imports: str
+    """Its imports."""
+    code: str
+    """All of it but its imports."""
+    output: str
+    """What it printed."""
+    tests: Optional[str] = None
+    """Tests that it passes, if they were asked for."""
+
+
+class TaskSolving(TypedDict, total=False):
+    """How a program is found: the model writes it whole, its imports are tried first, then all of it, each in a fresh sandbox; what
+    failed goes back to the model."""
+
+    max_iterations: int
+    """How often it is written at most, 3 if nothing is said."""
+    tests: bool
+    """Whether the model writes tests too, which it must pass."""
 
 
 @dataclass(frozen=True)
