@@ -71,7 +71,7 @@ fn the_move_of_a_share_from_a_server_of_data() {
     let code = |host: &str| {
         // A host of this name is reached without a proxy, if nobody says otherwise.
         format!(
-            "import os, requests, tabulate\nfor name in 'no_proxy', 'NO_PROXY': os.environ.pop(name, None)\nrows = requests.get('http://{host}/prices?symbol=CLAY').json()\n\
+            "import os, requests, tabulate\nfor name in 'no_proxy', 'NO_PROXY': os.environ.pop(name, None)\nanswer = requests.get('http://{host}/prices?symbol=CLAY')\nanswer.raise_for_status()\nrows = answer.json()\n\
              first, last = rows[0]['close'], rows[-1]['close']\nprint(tabulate.tabulate(rows, headers='keys'))\n\
              print(f'{{100 * (last - first) / first:+.2f}} %')"
         )
