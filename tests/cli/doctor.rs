@@ -137,6 +137,8 @@ fn the_shape_of_the_report() {
     image python Python
     image node JavaScript
     image bash bash
+    image pythons other Pythons
+    image declared-languages compiled and other languages
     run run a real run
     host kernel kernel
     host kernel-modules doubtful kernel modules
