@@ -226,6 +226,9 @@ async fn a_unix_listener_and_the_system_resolver() {
 async fn what_was_tried_so_far_is_told() {
     let mut world = limited(Limits::default()).world().await;
     world.names.set("ok.test", &[&["127.0.0.1"]]);
+    // One is answered first: then the listener is served.
+    assert!(world.say(&get("/hello.txt")).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(world.attempt().await.verdict, Verdict::Allowed);
     let stays = std::net::TcpStream::connect(world.at).unwrap();
     for path in ["/hello.txt", "/missing"] {
         let mut leaves = std::net::TcpStream::connect(world.at).unwrap();
