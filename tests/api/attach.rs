@@ -104,8 +104,8 @@ fn an_interrupt_is_the_prompts_and_a_cancel_is_the_end() {
     typed(&mut wire, "still here\n");
     assert_eq!(settled(&mut wire)["stdout"], "1\ncaught\nstill here\n");
     // One that comes after the interpreter's last look, and before the call that waits, is seen all the same: `sigtimedwait` looks at
-    // its first argument for a second or two, and only then waits.
-    let late = "import itertools, signal\nprint('on', flush=True)\nsignal.sigtimedwait(itertools.repeat(10, 200_000_000), 600)";
+    // its first argument for half a second, and only then waits.
+    let late = "import itertools, signal\nprint('on', flush=True)\nsignal.sigtimedwait(itertools.repeat(10, 60_000_000), 600)";
     start(&mut wire, &json!({"code": late}));
     wire.until("stdout");
     wire.say(&json!({"type": "interrupt"}));
