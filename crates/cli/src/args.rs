@@ -362,6 +362,7 @@ All that is compared is measured in turns in one run, so ratios say more than ti
   fork    how far a run is above a plain fork of the same interpreter
   batch   50 mixed programs for each round, 16 at once
   sessions  runs in sandboxes that stay beside ipykernel, 64 busy at once, files in and out, 1,000 idle ones
+  packages  runs whose packages are installed beside runs without any, and an installation beside `uv pip install`
 Libraries are looked for in the Python environment `rivals` in the data directory, then in python3's own.")]
 pub struct BenchArguments {
     /// What to measure [default: all]
