@@ -251,8 +251,12 @@ fn a_run_whose_sandbox_is_killed_is_a_fault_and_one_whose_program_is_killed_is_a
             assert!(Instant::now() < until, "no {victim:?} comes: {tree:?}");
             std::thread::yield_now();
         };
+        let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
         kill_process(pid, Signal::KILL).unwrap();
         let result = server.settled(&id);
+        // A dying process closes its descriptors, which settles the run, before it lets go of its children: until then the next turn
+        // would find the sandbox of this one (do_exit in kernel/exit.c: exit_files, then exit_notify).
+        wait_for(&process);
         if victim == Role::Job {
             assert_eq!(
                 (result.outcome, result.signal.as_deref()),

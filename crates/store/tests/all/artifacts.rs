@@ -4,7 +4,7 @@ use crate::harness::{NOW, id, local, new_run, open, settlement, store, tenant};
 use std::fs;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use store::{Actor, NewArtifact, Retention, Scope, Settlement, Store, StoreError};
 
 fn with(store: &Store, number: u64, files: &[(&str, &[u8])]) -> Settlement {
@@ -128,16 +128,19 @@ fn the_first_of_two_artifacts_with_one_path_is_kept() {
 fn who_reads_while_others_delete_gets_all_or_nothing() {
     let (_directory, store) = store();
     let done = AtomicBool::new(false);
+    // No id is ever given twice.
+    let latest = AtomicU64::new(1);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                record(&store, 1, &[("a", b"hello")]);
-                store.delete_run(local(), &id(1), Actor::Local, NOW).wait().unwrap();
+                let run = latest.fetch_add(1, Ordering::Relaxed) + 1;
+                record(&store, run, &[("a", b"hello")]);
+                store.delete_run(local(), &id(run), Actor::Local, NOW).wait().unwrap();
             }
         });
         let (mut whole, mut none) = (0, 0);
         while whole < 200 || none < 200 {
-            match store.reader().artifact(&local(), &id(1), "a") {
+            match store.reader().artifact(&local(), &id(latest.load(Ordering::Relaxed)), "a") {
                 Ok(None) => none += 1,
                 Ok(Some((_, mut file))) => {
                     let mut text = String::new();
