@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// What `scripts/test-dependencies` sees to; the others are tested where the machine has them.
-const ALWAYS: [&str; 5] = ["c", "cpp", "perl", "php", "ruby"];
+const ALWAYS: [&str; 9] = ["c", "cpp", "go", "java", "perl", "php", "r", "ruby", "rust"];
 
 /// A program of each that reads a line, an argument, a file and a variable, and leaves a file.
 const PROGRAMS: [(&str, &str); 9] = [

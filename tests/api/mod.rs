@@ -29,6 +29,7 @@ pub mod otlp;
 pub mod packages;
 mod packages_attacks;
 mod packages_npm;
+mod packages_policy;
 mod ports;
 mod problems;
 mod processes;

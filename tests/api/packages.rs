@@ -2,11 +2,13 @@
 
 use super::sessions::{open, run};
 use super::tenancy::Tenancy;
+use fireclay_tests::server::PATIENCE;
 use fireclay_tests::{Data, Server};
 use model::{Outcome, RunResult};
 use serde_json::{Value, json};
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// The index, which may be at an address of this network.
 pub fn index() -> String {
@@ -42,7 +44,7 @@ pub fn completed(server: &Server, request: &Value) -> RunResult {
     result
 }
 
-fn rejected(server: &Server, request: &Value) -> Value {
+pub fn rejected(server: &Server, request: &Value) -> Value {
     let (status, problem) = server.post_json("/v1/runs", request);
     assert_eq!(status, 422, "{problem}");
     problem
@@ -55,7 +57,8 @@ fn environments(data: &Data, tenant: &str) -> Vec<PathBuf> {
     entries.filter(|path| path.join("manifest.json").exists()).collect()
 }
 
-const VERSION: &str = "from importlib.metadata import version; import six; print(version('six'), six.PY3)";
+pub const VERSION: &str =
+    "from importlib.metadata import version; import six; print(version('six'), six.PY3)";
 
 #[test]
 fn however_packages_are_named_they_are_there_and_built_once() {
@@ -181,6 +184,43 @@ fn tenants_have_their_own_and_sessions_have_them_too() {
 }
 
 #[test]
+fn what_an_operator_lists_is_there_for_every_tenant() {
+    let data = Data::fresh();
+    let index = index();
+    let lists = ["packages.cached=[\"six==1.16.0\"]", "agentrun.cached=[\"idna\"]"];
+    let listed: Vec<&str> = lists.iter().flat_map(|list| ["--set", *list]).collect();
+    let installing = Tenancy::start_in(&data, &[&["--set", &index], &listed[..]].concat());
+    let until = Instant::now() + PATIENCE;
+    while environments(&data, "operator.").len() < 2 {
+        assert!(Instant::now() < until, "it is not installed ahead");
+        std::thread::yield_now();
+    }
+    let Tenancy { server, a, b, .. } = installing;
+    drop(server);
+    // One that fetches nothing has it for everybody, and nothing else.
+    let server = Server::start_in(&data, &[&["--set", "packages.offline=true"], &listed[..]].concat());
+    let tenancy = Tenancy { server, admin: String::new(), a, b };
+    for key in [&tenancy.a, &tenancy.b] {
+        let mut request = json!({"language": "python", "code": VERSION, "packages": ["six==1.16.0"]});
+        let (status, result) = tenancy.tell(key, "POST", "/v1/runs", &request);
+        assert_eq!((status, result["stdout"].as_str()), (200, Some("1.16.0 True\n")), "{result}");
+        request["packages"] = json!(["six==1.17.0"]);
+        let (status, problem) = tenancy.tell(key, "POST", "/v1/runs", &request);
+        assert_eq!((status, problem["field"].as_str()), (422, Some("packages")), "{problem}");
+        let agentrun =
+            |code: &str| tenancy.tell(key, "POST", "/v1/run/", &json!({"code": code})).1["output"].clone();
+        assert_eq!(agentrun("import idna\nprint(idna.encode('a'))"), "b'a'\n");
+        assert_eq!(agentrun("import six"), "Failed to install dependency six");
+    }
+    assert_eq!(environments(&data, "a").len() + environments(&data, "b").len(), 0);
+    drop(tenancy);
+    let against = ["serve", "--set", "agentrun.cached=[\"six\"]", "--set", "agentrun.whitelist=[\"numpy\"]"];
+    let refused = data.command(&against).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("Some cached dependencies are not in the whitelist."), "{said}");
+}
+
+#[test]
 fn a_session_has_what_it_was_opened_with() {
     let server = start(&Data::fresh(), &[]);
     let session = open(&server, &json!({"packages": ["six==1.16.0"]}));
@@ -297,7 +337,7 @@ fn a_run_of_a_session_brings_its_own() {
 }
 
 /// A directory with an index (PEP 503) that has one package, which is data and no code of anybody's.
-const MAKE_INDEX: &str = "import sys, zipfile, pathlib\n\
+pub const MAKE_INDEX: &str = "import sys, zipfile, pathlib\n\
     root = pathlib.Path(sys.argv[1]) / 'simple' / 'six'; root.mkdir(parents=True)\n\
     name = 'six-0.0.1-py3-none-any.whl'; info = 'six-0.0.1.dist-info/'\n\
     with zipfile.ZipFile(root / name, 'w') as wheel:\n\

@@ -93,7 +93,7 @@ fn other() -> u16 {
 }
 
 /// The uv that a service brought.
-fn uv(data: &Data) -> PathBuf {
+pub fn uv(data: &Data) -> PathBuf {
     let brought = std::fs::read_dir(data.path().join("tools")).unwrap().flatten().map(|entry| entry.path());
     let mut found = brought.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("uv-"));
     found.next().unwrap_or_else(|| "uv".into())

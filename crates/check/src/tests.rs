@@ -357,3 +357,13 @@ fn corpus_d() {
     println!("recall {recall:.3}, refused {refused:.3}");
     insta::assert_snapshot!(mistakes);
 }
+
+/// Written by somebody who had seen neither rules nor halves, after all of them were there; no rule was mended for it.
+#[test]
+fn corpus_e() {
+    let (recall, refused, mistakes) = measure("e");
+    println!("{mistakes}");
+    println!("recall {recall:.3}, refused {refused:.3}");
+    assert!(refused < 0.01, "{mistakes}");
+    insta::assert_snapshot!(mistakes);
+}

@@ -159,7 +159,7 @@ pub struct RunArguments {
     /// The program itself, instead of a file
     #[arg(short = 'c', long, value_name = "CODE", allow_hyphen_values = true)]
     pub code: Option<String>,
-    /// python, bash, javascript or typescript [default: by the file's extension or first line; python for -c]
+    /// Such as python, bash, javascript, typescript, or one of docs/languages.md [default: by the file's extension or first line; python for -c]
     #[arg(short, long, value_name = "LANGUAGE", value_parser = Language::from_str)]
     pub language: Option<Language>,
     /// What the program reads on standard input; `-` passes ours on

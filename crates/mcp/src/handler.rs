@@ -6,6 +6,7 @@ use crate::resources::{read_resource, templates};
 use crate::sessions::Openings;
 use crate::tools::{INSTRUCTIONS, TOOLS};
 use axum::http::request::Parts;
+use model::request::usual_of;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject,
     ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressToken,
@@ -90,13 +91,13 @@ impl Call {
     /// set this up to say, if they said anything, and not for the model.
     pub fn complete(&self, request: &mut Value, wanted: impl Fn(&str) -> bool) {
         let Value::Object(fields) = request else { return };
-        // Only programs of these have one.
-        let has_python =
-            matches!(fields.get("language").and_then(Value::as_str), None | Some("python" | "bash"));
-        let wanted = |name: &str| wanted(name) && (has_python || name != "python");
-        for (name, value) in self.usual.iter().filter(|(name, _)| wanted(name)) {
-            if OF_READING.contains(&name.as_str()) || !fields.contains_key(name) {
-                fields.insert(name.clone(), value.clone());
+        let language = fields.get("language").and_then(Value::as_str).map(str::to_owned);
+        for (name, value) in usual_of(language.as_deref(), &*self.usual) {
+            if !wanted(name) {
+                continue;
+            }
+            if OF_READING.contains(&name) || !fields.contains_key(name) {
+                fields.insert(name.to_owned(), value.clone());
             }
         }
     }

@@ -5,6 +5,27 @@ use crate::{CheckMode, CheckPolicy, Egress, Language, LimitsPatch, base64};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
+/// What the `packages` of a usual request are called that are for programs of Python only: those of a file of pip's.
+pub const PACKAGES_OF_PYTHON: &str = "packages of Python";
+
+/// What is usual for a program in this language, by its fields' names; `None` is Python.
+pub fn usual_of<'a, V>(
+    language: Option<&str>,
+    usual: impl IntoIterator<Item = (&'a String, &'a V)> + Clone,
+) -> Vec<(&'a str, &'a V)> {
+    let is_python = matches!(language, None | Some("python"));
+    let has_python = is_python || language == Some("bash");
+    let has_list = is_python && usual.clone().into_iter().any(|(name, _)| name == PACKAGES_OF_PYTHON);
+    let of = |(name, value): (&'a String, &'a V)| match name.as_str() {
+        PACKAGES_OF_PYTHON => is_python.then_some(("packages", value)),
+        "packages" if has_list => None,
+        // Only these have one (`RunSpec::admit`).
+        "python" if !has_python => None,
+        name => Some((name, value)),
+    };
+    usual.into_iter().filter_map(of).collect()
+}
+
 /// What a caller asks for. [`crate::RunSpec::admit`] makes it complete or rejects it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -42,6 +63,9 @@ pub struct RunRequest {
     /// script block (PEP 723) or `pyproject.toml` allows. One that is not there is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<String>,
+    /// Language and version in one, as `python3.13` or `node20`; the same as `language` and `python`. One that is not there is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
     /// Which hosts it may reach, through a proxy; absent is none.
     #[serde(deserialize_with = "Egress::deserialize")]
     pub egress: Option<Egress>,

@@ -13,7 +13,7 @@
 
 use crate::refused::{Refused, Why};
 use crate::requirement::{Requirement, pin};
-use crate::requirements_txt::{self, Hash};
+use crate::requirements_txt::{self, Entry, Hash};
 use crate::version::Version;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -46,19 +46,51 @@ impl Lock {
     pub fn parse(text: &str) -> Result<Self, Refused> {
         let mut seen = BTreeSet::new();
         let mut entries = Vec::new();
-        for entry in requirements_txt::parse(text)? {
-            let refuse = |why| Err(Refused::new(&entry.requirement.to_string(), why).at(entry.line));
-            let Some(version) = pin(&entry.requirement).cloned() else { return refuse(Why::Unpinned) };
-            if entry.hashes.is_empty() {
+        for Entry { mut requirement, line } in requirements_txt::parse(text)? {
+            let hashes = std::mem::take(&mut requirement.hashes);
+            let refuse = |why| Err(Refused::new(&requirement.to_string(), why).at(line));
+            let Some(version) = pin(&requirement).cloned() else { return refuse(Why::Unpinned) };
+            if hashes.is_empty() {
                 return refuse(Why::Unhashed);
             }
-            if !seen.insert((entry.requirement.name.clone(), entry.requirement.marker.clone())) {
+            if !seen.insert((requirement.name.clone(), requirement.marker.clone())) {
                 return refuse(Why::Twice);
             }
-            entries.push(Locked { requirement: entry.requirement, version, hashes: entry.hashes });
+            entries.push(Locked { requirement, version, hashes });
         }
         entries.sort_by_cached_key(Locked::to_string);
         Ok(Self { entries })
+    }
+
+    /// Leaves of each package the hashes that were asked for. As with pip, hashes for one are asked for all, also for what a package brings
+    /// with it (pip.pypa.io/en/stable/topics/secure-installs); what `is_there` already is not installed. Fails with the first package that
+    /// nobody gave a hash, or of which no file has one that was given.
+    pub fn held_to(
+        mut self,
+        wanted: &[Requirement],
+        is_there: impl Fn(&Locked) -> bool,
+    ) -> Result<Self, Refused> {
+        if wanted.iter().all(|wanted| wanted.hashes.is_empty()) {
+            return Ok(self);
+        }
+        for entry in self.entries.iter_mut().filter(|entry| !is_there(entry)) {
+            let refuse =
+                |why| Err(Refused::new(&format!("{}=={}", entry.requirement.name, entry.version), why));
+            let given: BTreeSet<&Hash> = wanted
+                .iter()
+                .filter(|one| one.name == entry.requirement.name)
+                .flat_map(|one| &one.hashes)
+                .collect();
+            if given.is_empty() {
+                return refuse(Why::HashMissing);
+            }
+            entry.hashes.retain(|hash| given.contains(hash));
+            if entry.hashes.is_empty() {
+                return refuse(Why::HashOther);
+            }
+        }
+        self.entries.sort_by_cached_key(Locked::to_string);
+        Ok(self)
     }
 
     /// Its packages, sorted by name.

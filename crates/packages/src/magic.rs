@@ -1,5 +1,6 @@
 //! Lines of a notebook's cell that install packages: `%pip install pandas`, `!pip install pandas`, and `pip install pandas` as IPython takes it
-//! too (ipython.readthedocs.io, "%pip"). They are no Python, so a cell has some only if it cannot be parsed as it stands.
+//! too (ipython.readthedocs.io, "%pip"). They are no Python, so a cell has some only if it cannot be parsed as it stands. In a shell's program
+//! they are lines of their own: `pip install pandas`, `pip install pandas && python3 x.py`.
 
 use crate::ENTRIES_MAX;
 use crate::refused::{Refused, Why};
@@ -18,6 +19,8 @@ const COMMANDS: [&str; 10] = [
     "!uv pip",
     "pip",
 ];
+/// The same in a shell.
+const SHELL_COMMANDS: [&str; 5] = ["pip", "pip3", "python -m pip", "python3 -m pip", "uv pip"];
 /// Options that change nothing about what comes, or say what is so anyway.
 const IDLE: [&str; 10] = [
     "-q",
@@ -35,8 +38,8 @@ const IDLE: [&str; 10] = [
 /// A cell with lines that install.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    /// Every line, and whether it is one of those.
-    lines: Vec<(String, bool)>,
+    /// Every line; of one of those what follows its installation.
+    lines: Vec<(String, Option<String>)>,
     /// What they name.
     pub requirements: Vec<Requirement>,
 }
@@ -50,40 +53,68 @@ impl Cell {
         }
         let (mut lines, mut requirements, mut found) = (Vec::new(), Vec::new(), false);
         for (number, line) in code.split('\n').enumerate() {
-            let named = arguments(line);
+            let named = arguments(line, &COMMANDS);
             if let Some(named) = named {
                 found = true;
                 let of_line = |refused: Refused| refused.at(number + 1);
                 requirements.extend(read(named).map_err(of_line)?);
             }
-            lines.push((line.to_owned(), named.is_some()));
+            lines.push((line.to_owned(), named.map(|_| String::new())));
         }
-        if requirements.len() > ENTRIES_MAX {
-            return Err(Refused::new("%pip install", Why::TooMuch { what: "entries", max: ENTRIES_MAX }));
-        }
+        few(&requirements)?;
         let is_cell = found && ruff_python_parser::parse_module(code).is_err();
         Ok(is_cell.then_some(Self { lines, requirements }))
     }
 
-    /// The cell as Python, with the same lines: this statement in place of the first that installs, nothing in place of the others.
-    pub fn code(&self, statement: &str) -> String {
+    /// Reads a shell's program; `None` if no line of it only installs, or installs before `&&`. One with a here-document has none: its lines may
+    /// be text.
+    pub fn read_shell(code: &str) -> Result<Option<Self>, Refused> {
+        if !code.contains("pip") || !code.contains("install") || code.contains("<<") {
+            return Ok(None);
+        }
+        let (mut lines, mut requirements) = (Vec::new(), Vec::new());
+        let mut continues = false;
+        for (number, line) in code.split('\n').enumerate() {
+            let (first, rest) = line.find("&&").map_or((line, ""), |at| line.split_at(at));
+            let is_plain = !continues && !first.contains(['|', ';', '$', '`', '(', '\\', '&']);
+            let named = arguments(first, &SHELL_COMMANDS).filter(|_| is_plain);
+            if let Some(named) = named {
+                requirements.extend(read(named).map_err(|refused| refused.at(number + 1))?);
+            }
+            continues = line.ends_with('\\');
+            lines.push((line.to_owned(), named.map(|_| rest.to_owned())));
+        }
+        few(&requirements)?;
+        Ok((!requirements.is_empty()).then_some(Self { lines, requirements }))
+    }
+
+    /// The cell as it is run, with the same lines: this statement in place of the first that installs, and in place of
+    /// the others what does `nothing`: `pass`, or a shell's `true`.
+    pub fn code(&self, statement: &str, nothing: &str) -> String {
         let mut statement = Some(statement);
-        let line = |(line, installs): &(String, bool)| match installs {
-            false => line.clone(),
-            true => {
+        let line = |(line, rest): &(String, Option<String>)| match rest {
+            None => line.clone(),
+            Some(rest) => {
                 let indent = &line[..line.len() - line.trim_start().len()];
-                format!("{indent}{}", statement.take().unwrap_or("pass"))
+                format!("{indent}{} {rest}", statement.take().unwrap_or(nothing)).trim_end().to_owned()
             }
         };
         self.lines.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
 
+fn few(requirements: &[Requirement]) -> Result<(), Refused> {
+    if requirements.len() > ENTRIES_MAX {
+        return Err(Refused::new("pip install", Why::TooMuch { what: "entries", max: ENTRIES_MAX }));
+    }
+    Ok(())
+}
+
 /// What stands after `install` in a line that installs.
-fn arguments(line: &str) -> Option<&str> {
+fn arguments<'a>(line: &'a str, commands: &[&str]) -> Option<&'a str> {
     let line = line.trim_start();
     let of = |command: &&str| line.strip_prefix(command)?.strip_prefix(' ');
-    let rest = COMMANDS.iter().find_map(of)?.trim_start().strip_prefix("install")?;
+    let rest = commands.iter().find_map(of)?.trim_start().strip_prefix("install")?;
     rest.starts_with([' ', '\t']).then_some(rest)
 }
 
@@ -114,7 +145,7 @@ mod tests {
         let found = cell(code).unwrap();
         let named: Vec<String> = found.requirements.iter().map(ToString::to_string).collect();
         assert_eq!(named, ["pandas>=2", "six", "tabulate"]);
-        assert_eq!(found.code("print(1)"), "import os\nprint(1)\nx = 1\nif x:\n    pass\nx");
+        assert_eq!(found.code("print(1)", "pass"), "import os\nprint(1)\nx = 1\nif x:\n    pass\nx");
         for line in [
             "!{sys.executable} -m pip install six",
             "pip install six",
@@ -122,6 +153,27 @@ mod tests {
         ] {
             assert_eq!(cell(line).unwrap().requirements.len(), 1, "{line}");
         }
+    }
+
+    #[test]
+    fn a_shells_lines_are_found_where_they_do_nothing_else_before() {
+        let code = "set -e\n  pip install -q six 'idna>=3' && python3 x.py\nif true; then\npython3 -m pip install tabulate\nfi";
+        let found = Cell::read_shell(code).unwrap().unwrap();
+        let named: Vec<String> = found.requirements.iter().map(ToString::to_string).collect();
+        assert_eq!(named, ["six", "idna>=3", "tabulate"]);
+        let wanted = "set -e\n  echo 1 && python3 x.py\nif true; then\ntrue\nfi";
+        assert_eq!(found.code("echo 1", "true"), wanted);
+        for code in [
+            "cat <<E\npip install six\nE",
+            "echo x \\\npip install six",
+            "pip install $NAME",
+            "pip install six | tail -1",
+            "echo pip install six",
+            "pip list",
+        ] {
+            assert_eq!(Cell::read_shell(code).unwrap(), None, "{code}");
+        }
+        assert!(Cell::read_shell("pip install -r requirements.txt").is_err());
     }
 
     #[test]

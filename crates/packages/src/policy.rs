@@ -8,7 +8,6 @@
 use crate::name::{Name, normalize};
 use crate::refused::{Refused, Why};
 use crate::{ENTRIES_MAX, NAME_BYTES_MAX};
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -19,8 +18,6 @@ pub struct Policy {
     pub allow: List,
     /// What nothing may bring.
     pub deny: List,
-    /// What is built ahead of need.
-    pub cached: BTreeSet<Name>,
 }
 
 /// Names and patterns, at most [`ENTRIES_MAX`].
@@ -97,11 +94,6 @@ impl Policy {
             Some(rule) => Err(Denied::Deny { package: name.to_owned(), rule: rule.clone() }),
             None => Ok(()),
         }
-    }
-
-    /// Cached packages that may not be asked for: a configuration that contradicts itself.
-    pub fn contradictions(&self) -> Vec<Denied> {
-        self.cached.iter().filter_map(|name| self.judge(name).err()).collect()
     }
 }
 

@@ -137,6 +137,12 @@ pub enum Why {
     /// In a lock: no hash.
     #[error("has no hash")]
     Unhashed,
+    /// Hashes were given, but none for this.
+    #[error("has no --hash, and others of the list have")]
+    HashMissing,
+    /// No file of this release has a hash that was given.
+    #[error("has no file with a hash that was asked for")]
+    HashOther,
     /// In a lock: twice the same package under the same marker.
     #[error("is there twice")]
     Twice,
@@ -159,6 +165,12 @@ impl Why {
             Self::Version(_) => "write versions such as >=2,<3 or ==1.5.*",
             Self::Marker => "write a marker such as ; python_version < \"3.11\"",
             Self::Hash => "write --hash=sha256: and 64 hexadecimal digits",
+            Self::HashMissing => {
+                "give hashes for everything that is installed, as uv pip compile --generate-hashes prints them, or for nothing"
+            }
+            Self::HashOther => {
+                "compare the hash with that of the index; if it is right, the file was changed"
+            }
             Self::Alias => "name the package itself",
             Self::Syntax(_) => "mend the file",
             Self::Field { .. } => "mend the field",

@@ -9,6 +9,7 @@
 use crate::marker::is_marker;
 use crate::name::{self, Name};
 use crate::refused::{Refused, Why, shown};
+use crate::requirements_txt::{self, Hash};
 use crate::version::{Operator, Specifiers};
 use crate::{ENTRIES_MAX, ENTRY_BYTES_MAX, EXTRAS_MAX, SPECIFIERS_MAX};
 use std::collections::BTreeSet;
@@ -26,12 +27,20 @@ pub struct Requirement {
     pub specifiers: Specifiers,
     /// In which environments it is asked for, as it was written; the grammar is right and all of it is printable ASCII.
     pub marker: Option<String>,
+    /// What its file may hash to; none is any file. At most [`crate::HASHES_MAX`].
+    pub hashes: BTreeSet<Hash>,
 }
 
 impl Requirement {
     /// Any version of a distribution.
     pub fn any(name: Name) -> Self {
-        Self { name, extras: BTreeSet::new(), specifiers: Specifiers::default(), marker: None }
+        Self {
+            name,
+            extras: BTreeSet::new(),
+            specifiers: Specifiers::default(),
+            marker: None,
+            hashes: BTreeSet::new(),
+        }
     }
 }
 
@@ -44,16 +53,18 @@ impl fmt::Display for Requirement {
         }
         out.write_str(if self.extras.is_empty() { "" } else { "]" })?;
         write!(out, "{}", self.specifiers)?;
-        self.marker.as_ref().map_or(Ok(()), |marker| write!(out, " ; {marker}"))
+        self.marker.as_ref().map_or(Ok(()), |marker| write!(out, " ; {marker}"))?;
+        self.hashes.iter().try_for_each(|hash| write!(out, " --hash={hash}"))
     }
 }
 
-/// Reads `packages` of a request: at most [`ENTRIES_MAX`] requirements. Fails with the first entry that is none.
+/// Reads `packages` of a request: at most [`ENTRIES_MAX`] requirements, each with the hashes that its file may have, as a line of
+/// `requirements.txt` says them (`six==1.17.0 --hash=sha256:…`). Fails with the first entry that is none.
 pub fn parse_list<T: AsRef<str>>(entries: &[T]) -> Result<Vec<Requirement>, Refused> {
     if entries.len() > ENTRIES_MAX {
         return Err(Refused::new("packages", Why::TooMuch { what: "entries", max: ENTRIES_MAX }));
     }
-    entries.iter().map(|entry| entry.as_ref().parse()).collect()
+    entries.iter().map(|entry| requirements_txt::entry(entry.as_ref())).collect()
 }
 
 impl FromStr for Requirement {
@@ -87,7 +98,7 @@ fn read(text: &str) -> Result<Requirement, Why> {
     if !marker.is_none_or(is_marker) {
         return Err(Why::Marker);
     }
-    Ok(Requirement { name, extras, specifiers, marker: marker.map(str::to_owned) })
+    Ok(Requirement { name, extras, specifiers, marker: marker.map(str::to_owned), hashes: BTreeSet::new() })
 }
 
 fn extras(text: &str) -> Result<(BTreeSet<Name>, &str), Why> {

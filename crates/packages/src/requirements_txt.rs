@@ -13,10 +13,8 @@ use std::str::FromStr;
 /// One requirement of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What is asked for.
+    /// What is asked for, with the hashes that its line names.
     pub requirement: Requirement,
-    /// What its file may hash to; none is any file. At most [`HASHES_MAX`].
-    pub hashes: BTreeSet<Hash>,
     /// Where it begins, from 1.
     pub line: usize,
 }
@@ -62,8 +60,8 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Refused> {
         if entries.len() == ENTRIES_MAX {
             return Err(Refused::new(text, Why::TooMuch { what: "entries", max: ENTRIES_MAX }).at(line));
         }
-        let (requirement, hashes) = entry(text).map_err(|refused| refused.at(line))?;
-        entries.push(Entry { requirement, hashes, line });
+        let requirement = entry(text).map_err(|refused| refused.at(line))?;
+        entries.push(Entry { requirement, line });
     }
     Ok(entries)
 }
@@ -94,11 +92,12 @@ fn without_comment(line: &str) -> &str {
     end.map_or(line, |end| &line[..end])
 }
 
-fn entry(text: &str) -> Result<(Requirement, BTreeSet<Hash>), Refused> {
+/// Reads one requirement and the hashes that follow it, at most [`HASHES_MAX`].
+pub(crate) fn entry(text: &str) -> Result<Requirement, Refused> {
     // Options come last, after space.
     let option = text.match_indices("--").map(|(at, _)| at).find(|at| text[..*at].ends_with([' ', '\t']));
     let (requirement, options) = text.split_at(option.unwrap_or(text.len()));
-    let requirement = requirement.parse()?;
+    let mut requirement: Requirement = requirement.parse()?;
     let mut hashes = BTreeSet::new();
     let mut words = options.split_whitespace();
     while let Some(word) = words.next() {
@@ -115,5 +114,6 @@ fn entry(text: &str) -> Result<(Requirement, BTreeSet<Hash>), Refused> {
             return Err(Refused::new(text, Why::TooMuch { what: "hashes", max: HASHES_MAX }));
         }
     }
-    Ok((requirement, hashes))
+    requirement.hashes = hashes;
+    Ok(requirement)
 }

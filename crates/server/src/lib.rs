@@ -26,6 +26,7 @@ pub mod pulse;
 pub mod quotas;
 pub mod receipts;
 mod reviews;
+mod runtime;
 pub mod secrets;
 pub mod service;
 pub mod sessions;
@@ -98,6 +99,10 @@ pub async fn serve(
         let end = CancellationToken::new();
         (tokio::spawn(otlp::export(service.clone(), collector, end.clone())), end)
     });
+    let installing = tokio::spawn({
+        let installer = service.machine.installer().clone();
+        async move { installer.install_ahead().await }
+    });
     let relieving = tokio::spawn({
         let service = service.clone();
         async move { service.relieve_memory().await }
@@ -142,6 +147,7 @@ pub async fn serve(
         _ = interrupt.recv() => {}
     }
     keeping.abort();
+    installing.abort();
     relieving.abort();
     // Also of a service that is told to end at once: their keepers would wait for ever.
     service.sessions.end_all("the service ended");

@@ -80,29 +80,33 @@ impl Needs {
         (bound, spec): (&Bound, &mut RunSpec),
         minor: Option<u8>,
     ) -> Result<Self, Rejection> {
+        let auto = auto || bound.auto_packages(spec.language);
         if spec.language != Language::Python {
-            if packages.is_empty() {
-                return Ok(Self::default());
-            }
+            let is_nodes = matches!(spec.language, Language::JavaScript | Language::TypeScript);
+            let field = match (packages.is_empty(), auto && is_nodes) {
+                (false, _) => "packages",
+                (true, true) => "auto_packages",
+                (true, false) => {
+                    let read = |code: &str| match spec.language {
+                        Language::Bash => Cell::read_shell(code),
+                        _ => Ok(None),
+                    };
+                    let cell = read(&spec.code).map_err(|wrong| wrong.rejection("code"))?;
+                    return Ok(Self { cell, ..Self::default() });
+                }
+            };
             let hint = "leave it out; open the session with `packages`";
-            return Err(Rejection::new(
-                "packages",
-                "only runs of Python bring packages into a session",
-                hint,
-            ));
+            return Err(Rejection::new(field, "only runs of Python bring packages into a session", hint));
         }
         let cell = Cell::read(&spec.code).map_err(|wrong| wrong.rejection("code"))?;
         if let Some(cell) = &cell {
-            spec.code = cell.code("pass");
+            spec.code = cell.code("pass", "pass");
         }
         let mut needs = Self { cell, ..Self::of_list(packages, Language::Python)? };
-        if let (true, Some(minor)) = (auto, minor) {
-            // A program that cannot be read runs without: it says for itself what is wrong.
-            let found = python::needs(&spec.code, &[], minor).unwrap_or_default();
-            let meant =
-                |need: &Need| !need.optional && need.requirement.is_some() && !bound.has_module(need.root());
-            needs.imports = found.into_iter().filter(meant).collect();
-        }
+        needs.add_python(auto, spec, minor)?;
+        let meant =
+            |need: &Need| !need.optional && need.requirement.is_some() && !bound.has_module(need.root());
+        needs.imports.retain(meant);
         Ok(needs)
     }
 
@@ -267,6 +271,7 @@ impl Service {
         needs: Needs,
     ) -> Result<Option<String>, Problem> {
         let offline = needs.offline;
+        needs.check_python(self.machine.installer(), spec.python.as_deref())?;
         let found = needs.imports.iter().filter_map(|need| need.requirement.clone());
         let mut beside = needs.requirements;
         for found in found {
@@ -280,8 +285,11 @@ impl Service {
         }
         if let Some(cell) = needs.cell {
             let asked = (cell.requirements.clone(), offline);
-            let statement = self.lay((tenant, bound), Over::from(&*spec), asked).await?;
-            spec.code = cell.code(&statement);
+            let installed = self.lay((tenant, bound), Over::from(&*spec), asked).await?;
+            spec.code = match spec.language {
+                Language::Bash => cell.code(&in_shell(installed.as_deref()), "true"),
+                _ => cell.code(&in_python(installed.as_deref()), "pass"),
+            };
         }
         if spec.language == Language::Python && !bound.keeps_state() && bound.has_laid() {
             spec.env.entry("PYTHONPATH".to_owned()).or_insert_with(|| format!("/tmp/{PLACE}"));
@@ -289,25 +297,23 @@ impl Service {
         Ok(None)
     }
 
+    /// Returns names and versions of what was put there; nothing if it is there already.
     async fn lay(
         &self,
         (tenant, bound): (&TenantId, &Bound),
         over: Over<'_>,
         (requirements, offline): (Vec<Requirement>, bool),
-    ) -> Result<String, Problem> {
+    ) -> Result<Option<String>, Problem> {
         // Beside what it was opened with, so that both are of one resolution.
         let opened =
             requirement::parse_list(bound.packages()).map_err(|wrong| wrong.rejection("packages"))?;
         let asked: Vec<Requirement> = opened.into_iter().chain(requirements).collect();
         let Some(layer) = self.layer_of(tenant, over, asked, (false, offline)).await? else {
-            return Ok("print('Nothing to install: it is there already')".to_owned());
+            return Ok(None);
         };
         let named = layer.manifest.packages.join(", ");
         bound.lay(layer).await?;
-        // Names and versions have no character that would end the text.
-        Ok(format!(
-            "__import__('site').addsitedir('/tmp/{PLACE}'); __import__('importlib').invalidate_caches(); print('Installed {named}')"
-        ))
+        Ok(Some(named))
     }
 
     async fn layer_of(
@@ -341,14 +347,15 @@ impl Service {
         Ok(self.machine.have_python(conditions(spec)?).await?)
     }
 
-    /// As AgentRun does it: everything that is imported, if its list has it, one failure told by its module's name.
+    /// As AgentRun does it: what is cached there, and everything that is imported, if its list has it, one failure told by its module's name.
     pub async fn install_as_agentrun(
         &self,
         tenant: &TenantId,
         over: Over<'_>,
         code: &str,
-        whitelist: &Whitelist,
     ) -> Result<Answered, Problem> {
+        let settings = &self.settings.agentrun;
+        let whitelist = Whitelist::new(settings.whitelist.clone());
         let Some(minor) = self.machine.installer().python_minor(over.python) else {
             return Err(Fault::new(FaultCode::Internal, "the image has no Python").into());
         };
@@ -359,7 +366,13 @@ impl Service {
         if let Some(need) = needs.iter().find(|need| need.requirement.is_none()) {
             return Ok(Answered::Words(not_installed(need.root())));
         }
-        let all: Vec<Requirement> = needs.iter().filter_map(|need| need.requirement.clone()).collect();
+        // A service with a list that cannot be read does not start.
+        let mut all = settings.cached().unwrap_or_default();
+        for found in needs.iter().filter_map(|need| need.requirement.clone()) {
+            if !all.iter().any(|cached| cached.name == found.name) {
+                all.push(found);
+            }
+        }
         let whole = self.install_all(tenant, over, all, (true, false)).await;
         let Err(problem) = whole else { return whole.map(Answered::Environment) };
         if problem.status() != axum::http::StatusCode::UNPROCESSABLE_ENTITY {
@@ -374,4 +387,21 @@ impl Service {
         }
         Err(problem)
     }
+}
+
+/// What a line that installs says, if there was anything to install.
+const NOTHING: &str = "Nothing to install: it is there already";
+
+/// What stands in place of a cell's line that installed this. Names and versions have no character that would end the text.
+fn in_python(installed: Option<&str>) -> String {
+    let Some(named) = installed else { return format!("print('{NOTHING}')") };
+    format!(
+        "__import__('site').addsitedir('/tmp/{PLACE}'); __import__('importlib').invalidate_caches(); print('Installed {named}')"
+    )
+}
+
+/// The same in a shell: for the Pythons that it starts.
+fn in_shell(installed: Option<&str>) -> String {
+    let Some(named) = installed else { return format!("echo '{NOTHING}'") };
+    format!("export PYTHONPATH=\"/tmp/{PLACE}${{PYTHONPATH:+:$PYTHONPATH}}\"; echo 'Installed {named}'")
 }

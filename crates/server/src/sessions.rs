@@ -59,6 +59,8 @@ pub struct NewOpen {
     pub ports: bool,
     /// Packages of all that runs in it.
     pub packages: Vec<String>,
+    /// Whether its runs have what they import.
+    pub auto_packages: bool,
     /// Whether only those that are there will do.
     pub offline: bool,
     /// The version of its Python; absent is the image's.
@@ -92,6 +94,8 @@ pub struct OpenSession {
     pub language: Language,
     /// The packages that it was opened with.
     pub packages: Vec<String>,
+    /// Whether its runs have what they import, too.
+    pub auto_packages: bool,
     /// The version of its Python, if that is not the image's.
     pub python: Option<String>,
     /// The layers that lie in it.
@@ -387,6 +391,7 @@ impl Service {
             template: new.template,
             language,
             packages: new.packages,
+            auto_packages: new.auto_packages,
             python: spec.python,
             reference,
             laid: Mutex::default(),

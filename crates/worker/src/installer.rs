@@ -9,7 +9,7 @@ mod python;
 pub(crate) mod site;
 
 use crate::image::environment::EnvironmentStore;
-use crate::image::packages::{Found, PackageLayer, PackageStore};
+use crate::image::packages::{Found, OPERATORS, PackageLayer, PackageStore};
 use crate::image::pythons::Pythons;
 use crate::image::{Image, Runtime};
 use crate::pool::Pool;
@@ -30,6 +30,8 @@ use tokio::sync::{OnceCell, Semaphore};
 
 /// The version of what is installed and how: one of another is another environment.
 const SCHEMA: u32 = 2;
+/// Whose packages need no template to be named.
+const USUAL_TEMPLATE: &str = "python";
 /// Builds at once.
 const BUILDS_MAX: usize = 2;
 
@@ -52,8 +54,12 @@ pub struct InstallSettings {
     pub npm_hosts: Vec<String>,
     /// Releases younger than this are not seen, in milliseconds; 0 is none.
     pub min_age_ms: u64,
+    /// Whether tenants are to name the hashes of what they ask for.
+    pub require_hashes: bool,
     /// Nothing is fetched: only what is there is used.
     pub offline: bool,
+    /// What is installed ahead for everybody, each together.
+    pub cached: Vec<Vec<Requirement>>,
     /// What all environments may take together, in bytes.
     pub cache_bytes: u64,
     /// What one build may use.
@@ -241,6 +247,11 @@ impl Installer {
         python.or_else(|| self.inner.pythons.own_version())?.split('.').nth(1)?.parse().ok()
     }
 
+    /// The version of the image's Node.
+    pub fn node_version(&self) -> Option<&str> {
+        self.inner.pythons.node_version()
+    }
+
     /// The image that has everything but other Pythons.
     fn own_image(&self) -> Result<Image, NotReady> {
         Ok(self.inner.pythons.image(None)?)
@@ -293,11 +304,47 @@ impl Installer {
         judged.map_err(|denied| Rejection::new("packages", denied.to_string(), hint))
     }
 
+    /// Says whether policy lets all of an environment be used.
+    fn judge_layer(&self, layer: &PackageLayer) -> Result<(), Rejection> {
+        let policy = &self.inner.settings.policy;
+        let is_python = layer.manifest.runtime.starts_with("Python");
+        for package in &layer.manifest.packages {
+            let name = package.rsplit_once(' ').map_or(package.as_str(), |(name, _)| name);
+            let judged = match name.parse::<Name>() {
+                Ok(name) if is_python => policy.judge_locked(&name),
+                _ => policy.judge_locked_npm(name),
+            };
+            judged.map_err(|denied| {
+                Rejection::new("packages", denied.to_string(), "leave out what needs it")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Says whether every package of Python comes with hashes, if the operator wants that of tenants.
+    fn judge_hashes(&self, asked: &Asked<'_>) -> Result<(), Rejection> {
+        let Wanted::Python(wanted) = asked.wanted else { return Ok(()) };
+        let without = wanted.iter().find(|wanted| wanted.hashes.is_empty());
+        match without.filter(|_| self.inner.settings.require_hashes && asked.tenant != OPERATORS) {
+            None => Ok(()),
+            Some(one) => {
+                let message =
+                    format!("{one} has no --hash, and this service wants one (packages.require_hashes)");
+                let hint =
+                    "write name==version --hash=sha256:…, as uv pip compile --generate-hashes prints it";
+                Err(Rejection::new("packages", message, hint))
+            }
+        }
+    }
+
     /// Returns the environment of what is asked for, built if it is not there. Who asks for one that is being built waits for that build.
     pub async fn install(&self, asked: &Asked<'_>) -> Result<PackageLayer, NotReady> {
         self.judge(asked)?;
+        self.judge_hashes(asked)?;
         let key = self.key(asked)?;
         if let Some(layer) = self.inner.store.find(asked.tenant, &key).map_err(failed)? {
+            // Policy may be another than when it was installed.
+            self.judge_layer(&layer)?;
             return Ok(layer);
         }
         if asked.offline || self.inner.settings.offline {
@@ -330,6 +377,24 @@ impl Installer {
             built
         });
         task.await.map_err(|error| NotReady::Fault(Fault::new(FaultCode::Internal, error.to_string())))?
+    }
+
+    /// Installs ahead what the operator lists, one after the other, for all tenants. What cannot be had is told to the operator, and runs
+    /// that ask for it try again.
+    pub async fn install_ahead(&self) {
+        for wanted in &self.inner.settings.cached {
+            let wanted = Wanted::Python(wanted.clone());
+            let over = Over { template: USUAL_TEMPLATE, python: None };
+            let asked = Asked { tenant: OPERATORS, over, wanted: &wanted, any: true, offline: false };
+            let named = wanted.words().into_iter().collect::<Vec<_>>().join(", ");
+            match self.install(&asked).await {
+                Ok(layer) => {
+                    let bytes = ("bytes".to_owned(), layer.manifest.bytes.into());
+                    crate::log::info(&format!("installed ahead: {named}"), std::iter::once(bytes).collect());
+                }
+                Err(why) => crate::log::warn(format_args!("{named} cannot be installed ahead: {why}")),
+            }
+        }
     }
 
     fn building(&self) -> MutexGuard<'_, BTreeMap<(String, String), Building>> {

@@ -87,6 +87,9 @@ pub struct TaskArguments {
     /// What the code has.
     #[command(flatten)]
     pub packages: PackageArguments,
+    /// Install what code imports, which is so unless --no-packages is said
+    #[arg(long, conflicts_with = "no_packages")]
+    pub auto_packages: bool,
     /// Install nothing by what code imports
     #[arg(long)]
     pub no_packages: bool,

@@ -1,7 +1,7 @@
 //! Arguments of commands that bring packages.
 
 use clap::{Args, ValueHint};
-use model::{CheckMode, Rejection};
+use model::{CheckMode, Language, Rejection};
 use serde_json::{Map, Value, json};
 use std::{path::PathBuf, str::FromStr};
 
@@ -46,9 +46,12 @@ impl UsualArguments {
     /// The fields of a request that are said by these.
     pub fn fields(&self) -> anyhow::Result<Map<String, Value>> {
         let mut fields = Map::new();
-        let packages = self.packages.all()?;
+        let packages = &self.packages.packages;
         if !packages.is_empty() {
             fields.insert("packages".to_owned(), json!(packages));
+        }
+        if self.packages.requirements.is_some() {
+            fields.insert(model::request::PACKAGES_OF_PYTHON.to_owned(), json!(self.packages.all(None)?));
         }
         if self.auto_packages {
             fields.insert("auto_packages".to_owned(), json!(true));
@@ -73,10 +76,21 @@ impl UsualArguments {
 }
 
 impl PackageArguments {
-    /// All of them, as a request says it.
-    pub fn all(&self) -> anyhow::Result<Vec<String>> {
+    /// All of them, as a request for a program in this language says it, if that is known.
+    pub fn all(&self, language: Option<Language>) -> anyhow::Result<Vec<String>> {
         let mut all = self.packages.clone();
         if let Some(path) = &self.requirements {
+            if let Some(other) =
+                language.filter(|language| !matches!(language, Language::Python | Language::Bash))
+            {
+                let message = format!("it names packages of Python, and the program is {other}");
+                return Err(Rejection::new(
+                    "--requirements",
+                    message,
+                    "use --package NAME, or --file package.json",
+                )
+                .into());
+            }
             let text = std::fs::read_to_string(path).map_err(|error| {
                 let message = format!("cannot read {}: {error}", path.display());
                 Rejection::new("--requirements", message, "name a file that exists and is readable")

@@ -119,6 +119,9 @@ pub struct CreateArguments {
     /// What its Python has.
     #[command(flatten)]
     pub packages: PackageArguments,
+    /// Install what its runs of Python import
+    #[arg(long)]
+    pub auto_packages: bool,
     /// What runs in it may reach.
     #[command(flatten)]
     pub egress: EgressArguments,

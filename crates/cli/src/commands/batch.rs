@@ -11,6 +11,7 @@ use crate::exit::REJECTED;
 use anyhow::Context;
 use embedded::Embedded;
 use model::Rejection;
+use model::request::usual_of;
 use out::Out;
 use progress::Bar;
 use serde_json::{Map, Value};
@@ -112,11 +113,9 @@ impl Lines {
             return;
         }
         let Ok(Value::Object(mut item)) = serde_json::from_slice(&self.line) else { return };
-        // Only these have one (`RunSpec::admit`).
-        let has_python =
-            matches!(item.get("language").and_then(Value::as_str), None | Some("python" | "bash"));
-        for (name, value) in self.usual.iter().filter(|(name, _)| has_python || *name != "python") {
-            item.entry(name.clone()).or_insert_with(|| value.clone());
+        let language = item.get("language").and_then(Value::as_str).map(str::to_owned);
+        for (name, value) in usual_of(language.as_deref(), &self.usual) {
+            item.entry(name.to_owned()).or_insert_with(|| value.clone());
         }
         self.line = format!("{}\n", Value::Object(item)).into_bytes();
     }

@@ -201,8 +201,11 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
     };
     let by_default =
         arguments.code.as_ref().map(|_| Language::Python).filter(|_| Language::of_shebang(&code).is_none());
+    let language = arguments.language.or(by_default);
+    let by_name = file_name.as_deref().and_then(Language::of_file_name);
     Ok(RunRequest {
-        language: arguments.language.or(by_default),
+        packages: arguments.packages.all(language.or(by_name).or_else(|| Language::of_shebang(&code)))?,
+        language,
         template: arguments.template.clone(),
         file_name,
         args: first
@@ -222,7 +225,6 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
             disk_bytes: arguments.disk,
             output_bytes: arguments.output_limit,
         },
-        packages: arguments.packages.all()?,
         auto_packages: arguments.auto_packages,
         offline: arguments.packages.offline,
         python: arguments.packages.python.clone(),

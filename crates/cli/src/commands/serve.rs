@@ -131,7 +131,7 @@ pub fn start(
         environments: EnvironmentStore::open(data),
         packages: PackageStore::open(data, &surroundings.path),
         templates: TemplateStore::open(data, &surroundings.path),
-        install: settings.packages.install().map_err(anyhow::Error::msg)?,
+        install: settings.install().map_err(anyhow::Error::msg)?,
         artifacts: incoming,
         places: settings.places(processors, memory_bytes()),
         waiting_max: settings.queue,

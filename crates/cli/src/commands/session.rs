@@ -113,7 +113,11 @@ fn open(client: &Client, create: &CreateArguments) -> anyhow::Result<Value> {
         disk_bytes: *disk,
         ..LimitsPatch::default()
     };
-    let packages = create.packages.all()?;
+    let by_template = template
+        .as_deref()
+        .filter(|name| matches!(*name, "node" | "typescript"))
+        .map(|_| Language::JavaScript);
+    let packages = create.packages.all(language.or(by_template))?;
     let mut asked = json!({"name": name, "env": env, "limits": limits});
     let said = [
         ("template", template.as_ref().map(|name| json!(name))),
@@ -122,6 +126,7 @@ fn open(client: &Client, create: &CreateArguments) -> anyhow::Result<Value> {
         // Left out by default: a service of before knows no such field.
         ("ports", create.ports.then(|| json!(true))),
         ("packages", (!packages.is_empty()).then(|| json!(packages))),
+        ("auto_packages", create.auto_packages.then(|| json!(true))),
         ("offline", create.packages.offline.then(|| json!(true))),
         ("python", create.packages.python.as_ref().map(|version| json!(version))),
         ("egress", create.egress.of().map(|egress| json!(egress))),

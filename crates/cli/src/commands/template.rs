@@ -1,7 +1,7 @@
 //! `fireclay template`: lists and shows templates, builds and removes them.
 
 use crate::args::{TemplateArguments, TemplateCommand};
-use crate::client::Client;
+use crate::client::{Client, in_query};
 use crate::commands::image::ensure;
 use crate::commands::progress::Bar;
 use crate::env::Settings;
@@ -11,6 +11,7 @@ use anyhow::Context;
 use model::{Rejection, units};
 use sandbox::run::Refused;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::Path;
 use worker::image::environment::{Environment, EnvironmentStore};
@@ -42,6 +43,10 @@ pub fn template(arguments: &TemplateArguments, settings: &Settings) -> anyhow::R
 fn build_own(path: &str, settings: &Settings) -> anyhow::Result<u8> {
     let definition = definition_of(Path::new(path))?;
     let client = Client::to_serving(&local::start(settings)?, settings.api_key.clone())?;
+    let path_of = format!("/v1/templates/{}", in_query(definition["name"].as_str().unwrap_or_default()));
+    let packages = || client.call::<Value>("GET", &path_of, None).map(|view| packages_of(&view));
+    // None of that name is nothing to compare with.
+    let before = packages().unwrap_or_default();
     let mut kind = String::new();
     for line in client.post_for_events("/v1/templates", &definition)?.lines() {
         let line = line.context("read what the service says")?;
@@ -53,6 +58,9 @@ fn build_own(path: &str, settings: &Settings) -> anyhow::Result<u8> {
             ("data", "built") => {
                 let built = data()?;
                 let word = |key: &str| built[key].as_str().unwrap_or_default().to_owned();
+                if !before.is_empty() {
+                    changes(&before, &packages()?).iter().for_each(|change| eprintln!("{change}"));
+                }
                 println!("{} {}@{} sha256:{}", word("name"), word("name"), word("version"), word("digest"));
                 return Ok(0);
             }
@@ -65,6 +73,27 @@ fn build_own(path: &str, settings: &Settings) -> anyhow::Result<u8> {
         }
     }
     anyhow::bail!("the service broke off; its log says more")
+}
+
+/// The packages of a template by their names, with their versions.
+fn packages_of(view: &Value) -> BTreeMap<String, String> {
+    let packages = view["packages"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let parted = packages.map(|package| package.split_once(' ').unwrap_or((package, "")));
+    parted.map(|(name, version)| (inert(name), inert(version))).collect()
+}
+
+/// What is another than it was: a release that was moved or withdrawn shows here.
+fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
+    let new = after.iter().filter_map(|(name, version)| match before.get(name) {
+        None => Some(format!("changed: {name} {version} is new")),
+        Some(old) if old != version => Some(format!("changed: {name} {old} is {version} now")),
+        Some(_) => None,
+    });
+    let gone = before
+        .keys()
+        .filter(|name| !after.contains_key(*name))
+        .map(|name| format!("changed: {name} is gone"));
+    new.chain(gone).collect()
 }
 
 /// What a build said, as a terminal may show it.

@@ -423,6 +423,7 @@ impl Conversation {
             background: Background::default(),
             priority: Priority::default(),
             ports: false,
+            auto_packages: false,
             packages: Vec::new(),
             offline: false,
             python: None,

@@ -13,13 +13,11 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as Answer};
-use model::object;
 use model::{
-    Background, Egress, Language, Layer, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunResult,
-    SessionId,
+    Background, Egress, Language, Layer, Limits, Priority, Rejection, RunRequest, RunResult, SessionId,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{SessionCounts, SessionRow};
 use utoipa::{IntoParams, ToSchema};
@@ -27,8 +25,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use worker::session::Standing;
 
+mod create;
 mod views;
 
+use create::CreateSession;
 use views::{EgressView, EndView, LostView, RunCounts};
 
 /// Longest name of a session, as its schema says.
@@ -42,46 +42,6 @@ pub fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(renew))
         .routes(routes!(restart))
         .routes(routes!(submit))
-}
-
-/// A session as it is asked for; all may be left out.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-struct CreateSession {
-    /// What its sandbox is made from; absent means `python`.
-    template: Option<String>,
-    /// The language of runs that name none; absent means the template's. Every language of the image runs in it.
-    language: Option<Language>,
-    /// What to call it.
-    #[schema(max_length = 128)]
-    name: String,
-    /// How much it may use. `timeout_ms` and `output_bytes` are what its runs have that say nothing else.
-    #[serde(deserialize_with = "object::deserialize")]
-    limits: LimitsPatch,
-    /// Environment variables of all that runs in it.
-    env: BTreeMap<String, String>,
-    /// What becomes of threads and processes that runs left behind, while no run is on: `frozen`, they stand still until the next;
-    /// `slow`, they share a twentieth of a processor; `running`, they go on.
-    background: Background,
-    /// Whether what listens on the sandbox's loopback may be visited, by `/v1/sessions/{id}/ports/{port}`.
-    ports: bool,
-    /// Packages that its Python has, as `pandas>=2`.
-    packages: Vec<String>,
-    /// Whether only packages that are installed already may be used.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    offline: bool,
-    /// The version of its Python, as `3.13` or `3.13.1`; absent means the image's. One that is not there is refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    python: Option<String>,
-    /// Which hosts what runs in it may reach, through a proxy; absent is none.
-    #[serde(deserialize_with = "Egress::deserialize")]
-    egress: Option<Egress>,
-    /// Which of the tenant's runs that wait for a place its own come before. Other tenants have their own share.
-    priority: Priority,
-    /// How long it stays when nothing runs, at most 24 hours.
-    idle_ttl_ms: Option<u64>,
-    /// How long it stays at most.
-    ttl_ms: Option<u64>,
 }
 
 /// More time for a session.
@@ -280,7 +240,7 @@ async fn create(
     let request = serde_json::to_string(&asked)
         .map_err(|error| Problem::new(Kind::NotJson, error.to_string(), "send one JSON object"))?;
     let CreateSession { template, language, name, limits, env, background, ports, packages, .. } = asked;
-    let CreateSession { egress, priority, offline, python, idle_ttl_ms, ttl_ms, .. } = asked;
+    let CreateSession { egress, priority, offline, auto_packages, python, idle_ttl_ms, ttl_ms, .. } = asked;
     if name.chars().count() > NAME_CHARS_MAX {
         let what = format!("longer than {NAME_CHARS_MAX} characters");
         return Err(Rejection::new("name", what, "use a shorter one").into());
@@ -296,6 +256,7 @@ async fn create(
         background,
         ports,
         packages,
+        auto_packages,
         offline,
         python,
         egress,

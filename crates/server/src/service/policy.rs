@@ -4,13 +4,15 @@ use super::Service;
 use crate::checks::{self, Checked};
 use crate::problem::Problem;
 use crate::reviews;
+use crate::runtime;
 use crate::traces::Timeline;
 use model::{CheckMode, CheckPolicy, Layer, Policy, RunRequest, RunSpec, TenantId};
 use std::collections::BTreeSet;
 
 impl Service {
     /// Completes a request as it would be run for this tenant, or says what is wrong with it.
-    pub async fn admit(&self, tenant: &TenantId, request: RunRequest) -> Result<RunSpec, Problem> {
+    pub async fn admit(&self, tenant: &TenantId, mut request: RunRequest) -> Result<RunSpec, Problem> {
+        runtime::resolve(&mut request, self.machine.installer().node_version())?;
         let quota = self.quotas.of(&self.reader, tenant).await?;
         let request = self.machine.templates().fill(tenant.as_str(), request);
         let mut spec = RunSpec::admit(request, &quota.narrow(&self.policy))?;

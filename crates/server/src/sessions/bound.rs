@@ -74,6 +74,10 @@ impl Bound {
             let hint = "leave it out; the session is opened with `python`";
             return Err(reject("python", "a session has one Python", hint));
         }
+        if request.runtime.is_some() {
+            let hint = "leave it out; the session is opened with `template` and `python`";
+            return Err(reject("runtime", "a session has its own", hint));
+        }
         if request.egress.is_some() {
             let hint = "leave it out; the session is opened with `egress`";
             return Err(reject("egress", "what a session may reach is said when it is opened", hint));
@@ -107,6 +111,11 @@ impl Bound {
         let spec = RunSpec::admit(request, &Policy { limits: *own, ceiling })?;
         let (python, template) = (self.open.python.clone(), self.open.reference.clone());
         Ok(RunSpec { python, template, ..spec })
+    }
+
+    /// Whether a run in this language has what it imports, as far as the session says.
+    pub fn auto_packages(&self, language: Language) -> bool {
+        self.open.auto_packages && language == Language::Python
     }
 
     /// What the session was opened with.

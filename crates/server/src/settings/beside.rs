@@ -1,9 +1,12 @@
 //! Settings of what stands beside the engine: tenants, retention, ports of sessions, the static check, the language model, tasks, local
 //! servers, AgentRun's routes.
 
+use super::Settings;
 use super::values::{address, address_or_off, bytes, limits_patch, milliseconds, origin};
 use model::{CheckMode, CheckPolicy, Limits, LimitsPatch};
+use packages::agentrun::{CACHED_NOT_ALLOWED, Whitelist};
 use packages::policy::List;
+use packages::requirement::{self, Requirement};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -112,6 +115,8 @@ pub struct AgentRunSettings {
     pub check: CheckMode,
     /// What may be imported.
     pub whitelist: Vec<String>,
+    /// What every run has.
+    pub cached: Vec<String>,
     /// Wall time.
     #[serde(deserialize_with = "milliseconds")]
     pub timeout_ms: u64,
@@ -184,8 +189,12 @@ pub struct PackageSettings {
     /// Releases that are too young.
     #[serde(deserialize_with = "milliseconds")]
     pub min_age_ms: u64,
+    /// Only what is known by its hash.
+    pub require_hashes: bool,
     /// Only what is there.
     pub offline: bool,
+    /// What is installed ahead, for everybody.
+    pub cached: Vec<String>,
     /// All of it.
     #[serde(deserialize_with = "bytes")]
     pub cache_bytes: u64,
@@ -245,9 +254,29 @@ impl InterpreterSettings {
     }
 }
 
+impl AgentRunSettings {
+    /// What every run of its routes has, if the whitelist allows that.
+    pub fn cached(&self) -> Result<Vec<Requirement>, String> {
+        if !Whitelist::new(self.whitelist.clone()).covers(&self.cached) {
+            return Err(format!("agentrun.cached: {CACHED_NOT_ALLOWED}"));
+        }
+        requirement::parse_list(&self.cached).map_err(|wrong| format!("agentrun.cached: {wrong}"))
+    }
+}
+
+impl Settings {
+    /// What the installer is to know, if it can be read.
+    pub fn install(&self) -> Result<InstallSettings, String> {
+        let mut install = self.packages.install()?;
+        let cached = if self.agentrun.enabled { self.agentrun.cached()? } else { Vec::new() };
+        install.cached.extend(Some(cached).filter(|cached| !cached.is_empty()));
+        Ok(install)
+    }
+}
+
 impl PackageSettings {
     /// As the installer takes it, if it can be read.
-    pub fn install(&self) -> Result<InstallSettings, String> {
+    fn install(&self) -> Result<InstallSettings, String> {
         let list = |name: &str, entries: &[String]| {
             List::parse(entries).map_err(|wrong| format!("packages.{name}: {wrong}"))
         };
@@ -281,7 +310,21 @@ impl PackageSettings {
             disk_bytes: self.compile_disk,
             ..limits
         };
+        let together = |line: &String| {
+            // A hash belongs to what stands before it.
+            let words: Vec<String> = line
+                .replace(" --hash=", "\0--hash=")
+                .split([' ', '\t'])
+                .map(|word| word.replace('\0', " "))
+                .collect();
+            let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
+            let wanted =
+                requirement::parse_list(&words).map_err(|wrong| format!("packages.cached: {wrong}"))?;
+            let denied = wanted.iter().find_map(|wanted| policy.judge(&wanted.name).err());
+            denied.map_or(Ok(wanted), |denied| Err(format!("packages.cached: {denied}")))
+        };
         Ok(InstallSettings {
+            cached: self.cached.iter().map(together).collect::<Result<_, _>>()?,
             compile,
             policy,
             index: self.index.clone(),
@@ -291,6 +334,7 @@ impl PackageSettings {
             registry: self.registry.clone(),
             npm_hosts: self.npm_hosts.clone(),
             min_age_ms: self.min_age_ms,
+            require_hashes: self.require_hashes,
             offline: self.offline,
             cache_bytes: self.cache_bytes,
             limits,

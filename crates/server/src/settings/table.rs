@@ -124,9 +124,19 @@ pub const TABLE: &[Row] = &[
         "Releases younger than this are not seen, such as `\"168h\"`: most bad ones are found within days",
     ),
     row(
+        "packages.require_hashes",
+        "false",
+        "Whether tenants have to name the hashes of all packages of Python that they ask for, as `six==1.17.0 --hash=sha256:…`",
+    ),
+    row(
         "packages.offline",
         "false",
         "Whether nothing is fetched: then only packages that are there can be asked for",
+    ),
+    row(
+        "packages.cached",
+        "[]",
+        "What is installed when the service starts, for all tenants: each entry is what a run may ask for together, such as `\"numpy pandas>=2\"`",
     ),
     row(
         "packages.cache_bytes",
@@ -311,6 +321,11 @@ pub const TABLE: &[Row] = &[
         "agentrun.whitelist",
         "[\"*\"]",
         "Modules that programs of its routes may import beside the standard library: `*` is any, an empty list none; what they need is installed",
+    ),
+    row(
+        "agentrun.cached",
+        "[]",
+        "Packages that every program of its routes has, installed when the service starts; each is on the whitelist",
     ),
     row("agentrun.timeout_ms", "\"300s\"", "Wall time of a program of its routes"),
     row(

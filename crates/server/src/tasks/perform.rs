@@ -339,6 +339,7 @@ fn session_of(caller: &Caller, asked: &Asked, task: &TaskId) -> NewOpen {
         background: Background::default(),
         ports: false,
         packages: asked.packages.clone(),
+        auto_packages: false,
         offline: false,
         python: None,
         egress: asked.egress.clone(),

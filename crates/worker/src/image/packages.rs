@@ -1,7 +1,7 @@
 //! Environments that tenants asked for: packages that were installed in a sandbox, kept by content, each tenant's apart.
 //!
 //! ```text
-//! <data directory>/packages/<tenant>/
+//! <data directory>/packages/<tenant>/      `operator.` is the operator's, which all have
 //!   <digest>/              manifest.json, files.txt, packages.lock, rootfs/: a layer of the image's overlay
 //!   refs/<key>             what was asked for, or resolved to, and the digest it stands for; its time is when it was last used
 //! ```
@@ -30,6 +30,8 @@ mod arrived;
 
 /// Most files and directories of one environment.
 pub const ENTRIES_MAX: usize = 200_000;
+/// Whose environments all tenants have: the operator's. No tenant can be called so.
+pub const OPERATORS: &str = "operator.";
 /// One that was used so lately is not removed: a sandbox may wait that is made of it.
 const IN_USE: Duration = Duration::from_secs(900);
 
@@ -176,19 +178,28 @@ impl PackageStore {
         Ok((uv::find(&self.search, &self.tools, program)?, site_of(program, python)?))
     }
 
-    /// What a key of a tenant stands for; it counts as used now.
+    /// What a key of a tenant stands for, or of the operator; it counts as used now.
     pub fn find(&self, tenant: &str, key: &str) -> Result<Option<PackageLayer>, ImageError> {
-        let vault = self.vault(tenant)?;
-        let Some(hex) = vault.named(key)? else { return Ok(None) };
-        let layer = self.get(tenant, &hex)?;
-        if layer.is_some() {
-            vault.touch(key)?;
+        for owner in [tenant, OPERATORS] {
+            let vault = self.vault(owner)?;
+            let Some(hex) = vault.named(key)? else { continue };
+            if let Some(layer) = self.of_owner(owner, &hex)? {
+                vault.touch(key)?;
+                return Ok(Some(layer));
+            }
         }
-        Ok(layer)
+        Ok(None)
     }
 
-    /// An environment of a tenant by its digest.
+    /// An environment of a tenant, or of the operator, by its digest.
     pub fn get(&self, tenant: &str, hex: &str) -> Result<Option<PackageLayer>, ImageError> {
+        match self.of_owner(tenant, hex)? {
+            None => self.of_owner(OPERATORS, hex),
+            own => Ok(own),
+        }
+    }
+
+    fn of_owner(&self, tenant: &str, hex: &str) -> Result<Option<PackageLayer>, ImageError> {
         check_name(hex)?;
         let directory = self.vault(tenant)?.place(hex);
         let path = directory.join("manifest.json");
@@ -202,7 +213,7 @@ impl PackageStore {
     pub fn keep(&self, tenant: &str, keys: &[&str], found: &Found) -> Result<PackageLayer, ImageError> {
         let vault = self.vault(tenant)?;
         let lock = vault.lock()?;
-        let is_whole = |hex: &str| self.get(tenant, hex).ok().flatten().is_some();
+        let is_whole = |hex: &str| self.of_owner(tenant, hex).ok().flatten().is_some();
         let (first, others) = keys.split_first().ok_or_else(|| ImageError::Name { name: String::new() })?;
         let hex = vault.build(&lock, first, is_whole, |building| fill(building, found))?;
         others.iter().try_for_each(|key| vault.write_ref(key, &hex))?;
@@ -211,6 +222,10 @@ impl PackageStore {
 
     /// Gives an environment that is there another key.
     pub fn name(&self, tenant: &str, key: &str, layer: &PackageLayer) -> Result<(), ImageError> {
+        // The operator's goes by the names that the operator gave it.
+        if tenant != OPERATORS && layer.rootfs.starts_with(self.directory.join(OPERATORS)) {
+            return Ok(());
+        }
         let vault = self.vault(tenant)?;
         let _lock = vault.lock()?;
         vault.write_ref(key, &layer.hex)
@@ -232,7 +247,7 @@ impl PackageStore {
                 used.insert(hex, at);
             }
             for (hex, at) in used {
-                all.extend(self.get(&tenant, &hex)?.map(|layer| (tenant.clone(), layer, at)));
+                all.extend(self.of_owner(&tenant, &hex)?.map(|layer| (tenant.clone(), layer, at)));
             }
         }
         Ok(all)
@@ -254,7 +269,8 @@ impl PackageStore {
     }
 
     /// Removes what was not used for longest until all hold at most so many bytes. What is in use stays, and what was within a quarter of an
-    /// hour: sandboxes of it may wait, which hold nothing and go sooner than that. Returns how many are gone, and their bytes.
+    /// hour: sandboxes of it may wait, which hold nothing and go sooner than that; and the operator's, which is listed to be there. Returns
+    /// how many are gone, and their bytes.
     pub fn prune(&self, most_bytes: u64) -> Result<(usize, u64), ImageError> {
         self.remove_until(most_bytes, IN_USE)
     }
@@ -271,7 +287,8 @@ impl PackageStore {
         let (mut count, mut bytes) = (0, 0);
         for (tenant, layer, used) in all {
             let young = used.elapsed().is_ok_and(|age| age < spared);
-            if held <= most_bytes || young {
+            let is_listed = tenant == OPERATORS && !spared.is_zero();
+            if held <= most_bytes || young || is_listed {
                 continue;
             }
             let vault = self.vault(&tenant)?;

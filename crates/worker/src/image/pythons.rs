@@ -110,6 +110,11 @@ impl Pythons {
         self.inner.own.manifest.runtimes.python.as_ref().map(|python| python.version.as_str())
     }
 
+    /// The version of the image's Node.
+    pub fn node_version(&self) -> Option<&str> {
+        self.inner.own.manifest.runtimes.node.as_ref().map(|node| node.version.as_str())
+    }
+
     /// The version that fulfils these conditions, whose image is there when this returns; `None` is the image's own. Runs programs of the machine, and
     /// may take the seconds that making an image takes.
     pub fn have(&self, conditions: &[Condition]) -> Result<Option<String>, NotHad> {

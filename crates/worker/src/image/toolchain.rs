@@ -26,7 +26,7 @@ use crate::template::declared::{Declared, program};
 use crate::template::{NotReady, Template};
 
 /// The version of what is copied and how.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// Below this goes a directory of a user's.
 const HOMES: &str = "/opt/toolchain";
 
@@ -214,6 +214,7 @@ impl ToolchainStore {
                 if path.is_dir() { tree.copy_all(&path, &|_| true)? } else { drop(tree.copy(&path)) }
             }
         }
+        tree.link_outward();
         let extra: Vec<PathBuf> = home.iter().map(|home| home.join("lib")).collect();
         libraries(&mut tree, &extra)?;
         // The image has its own.

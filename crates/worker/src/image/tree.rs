@@ -45,6 +45,8 @@ pub(super) struct Tree {
     /// Names of one host inode become links to the first: an image has no hard links.
     inodes: HashMap<(u64, u64), String>,
     moves: Vec<Move>,
+    /// Links to directories outside what was copied, and where they lead.
+    outward: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Tree {
@@ -208,10 +210,21 @@ impl Tree {
                 None if real.is_file() => {
                     self.copy(path);
                 }
-                None => {}
+                None => self.outward.push((path.to_owned(), real)),
             }
         }
         Ok(())
+    }
+
+    /// Adds the links to directories that were seen on the way and lead out of what was copied, as far as something else that was copied has
+    /// what they lead to: Debian's Go has its sources elsewhere.
+    pub(super) fn link_outward(&mut self) {
+        for (path, real) in std::mem::take(&mut self.outward) {
+            let (from, to) = (self.place(&path), self.place(&real));
+            if matches!(self.nodes.get(&to), Some(Node::Directory)) {
+                self.link_to(&from, &to);
+            }
+        }
     }
 
     fn parent(&mut self, path: &str) {

@@ -63,7 +63,11 @@ impl Installer {
         );
         site.work(&resolve, HINT).await?;
         let text = site.read("lock.txt")?;
-        let lock = Lock::parse(&text).map_err(failed)?;
+        let below = |entry: &Locked| {
+            present.iter().any(|(name, version)| (name, version) == (&entry.requirement.name, &entry.version))
+        };
+        let lock = Lock::parse(&text).map_err(failed)?.held_to(requirements, below);
+        let lock = lock.map_err(|wrong| wrong.rejection("packages"))?;
         for entry in lock.entries() {
             let judged = self.inner.settings.policy.judge_locked(&entry.requirement.name);
             judged.map_err(|denied| {
@@ -80,9 +84,6 @@ impl Installer {
             return Ok(layer);
         }
         // What the template has lies below.
-        let below = |entry: &packages::lock::Locked| {
-            present.iter().any(|(name, version)| (name, version) == (&entry.requirement.name, &entry.version))
-        };
         let lines: String = lock
             .entries()
             .iter()

@@ -86,7 +86,7 @@ impl<'a> Sandboxes<'a> {
             interrupts,
             template: template.unwrap_or_else(|| arguments.language.default_template().to_owned()),
             timeout_ms: arguments.timeout,
-            packages: arguments.packages.all()?,
+            packages: arguments.packages.all(Some(arguments.language))?,
             offline: arguments.packages.offline,
             python: arguments.packages.python.clone(),
             auto: !arguments.no_packages,

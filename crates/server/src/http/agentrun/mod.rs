@@ -25,7 +25,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use model::{CheckPolicy, Egress, Fault, FaultCode, Language, LimitsPatch, Outcome, RunRequest};
-use packages::agentrun::Whitelist;
 use python_json::{Code, Kind, Unreadable, quote};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -155,9 +154,7 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
     let checked = checks::of((settings.check, CheckPolicy::Agentrun), &spec).await?;
     let mut environment = None;
     if !checked.denied {
-        let whitelist = Whitelist::new(settings.whitelist.clone());
-        let over = Over::from(&spec);
-        match service.install_as_agentrun(&caller.tenant, over, &spec.code, &whitelist).await? {
+        match service.install_as_agentrun(&caller.tenant, Over::from(&spec), &spec.code).await? {
             Answered::Words(words) => return Ok(words),
             Answered::Environment(hex) => environment = hex,
         }

@@ -62,7 +62,7 @@ impl PackageStore {
         let lock = vault.lock()?;
         let json = serde_json::to_vec_pretty(manifest).expect("a manifest is plain data");
         write_file(&made.join("manifest.json"), &json)?;
-        let is_there = self.get(tenant, hex).ok().flatten().is_some();
+        let is_there = self.of_owner(tenant, hex).ok().flatten().is_some();
         vault.settle(&made, &name_of(hex), hex, is_there)?;
         drop(lock);
         self.get(tenant, hex)?.ok_or_else(|| ImageError::NotFound { name: hex.to_owned() })
@@ -85,7 +85,7 @@ impl PackageStore {
             let has_another = |hex: &str| names.iter().any(|(name, at)| at == hex && *name != name_of(hex));
             for (name, hex) in names.iter().filter(|(name, hex)| **name == name_of(hex) && !has_another(hex))
             {
-                let layer = self.get(&tenant, hex)?;
+                let layer = self.of_owner(&tenant, hex)?;
                 all.extend(layer.map(|layer| (vault.touched(name).ok(), tenant.clone(), layer)));
             }
         }
