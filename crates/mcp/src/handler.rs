@@ -81,9 +81,9 @@ fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Refusa
 }
 
 /// What runs have of their own, in a session too.
-pub const OF_RUNS: [&str; 4] = ["auto_packages", "check", "offline", "review"];
-/// How code is read before it is run.
-const OF_READING: [&str; 2] = ["check", "review"];
+pub const OF_RUNS: [&str; 6] = ["auto_packages", "check", "check_policy", "check_rules", "offline", "review"];
+/// How code is checked before it is run.
+const OF_CHECK: [&str; 3] = ["check", "check_policy", "check_rules"];
 
 impl Call {
     /// Adds what is usual to a request that does not say it, as far as it is wanted there. How code is read before it is run is for whoever
@@ -94,8 +94,12 @@ impl Call {
         let has_python =
             matches!(fields.get("language").and_then(Value::as_str), None | Some("python" | "bash"));
         let wanted = |name: &str| wanted(name) && (has_python || name != "python");
+        if OF_CHECK.iter().any(|name| self.usual.contains_key(*name)) {
+            // All of it: a policy or a rule of the model's own would make less of the mode that was said.
+            fields.retain(|name, _| !OF_CHECK.contains(&name.as_str()));
+        }
         for (name, value) in self.usual.iter().filter(|(name, _)| wanted(name)) {
-            if OF_READING.contains(&name.as_str()) || !fields.contains_key(name) {
+            if name == "review" || !fields.contains_key(name) {
                 fields.insert(name.clone(), value.clone());
             }
         }
