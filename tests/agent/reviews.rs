@@ -139,11 +139,16 @@ fn code_of_an_mcp_client_is_checked_and_reviewed() {
     // Nothing is asked for: it runs. The sandbox is what holds it.
     assert!(!text(free.call(&json!({"code": harmful, "session": "fresh"}))).contains("denied"));
     assert!(text(free.call(&json!({"code": harmful, "check": "deny"}))).contains("denied"));
+    let by_rule = json!({"code": "import socket", "check_rules": {"network.*": "deny"}});
+    assert!(text(free.call(&by_rule)).contains("uses the network"));
+    let by_policy = json!({"code": "import socket", "check": "deny", "check_policy": "strict"});
+    assert!(text(free.call(&by_policy)).contains("uses the network"));
     let reviewed = text(free.call(&json!({"code": plain, "review": true})));
     assert!(reviewed.contains("denied") && reviewed.contains("it says too little"), "{reviewed}");
     let mut bound = Pipes::start(&server.data, &["--check", "deny", "--review"]);
     for session in ["bound", "fresh"] {
-        let asked = json!({"code": harmful, "check": "off", "review": false, "session": session});
+        let asked = json!({"code": harmful, "check": "off", "review": false, "session": session,
+            "check_rules": {"*": "off"}, "check_policy": "agentrun"});
         assert!(text(bound.call(&asked)).contains("denied"), "{session}");
     }
     assert_eq!(text(bound.call(&json!({"code": "print('good')"}))), "good\n");

@@ -1,6 +1,7 @@
 //! The static check over HTTP: findings without a run, findings with a result, denied runs, and AgentRun's own verdicts.
 
-use fireclay_tests::Server;
+use super::tenancy::Tenancy;
+use fireclay_tests::{Data, Server};
 use serde_json::{Value, json};
 
 fn rules(findings: &Value) -> Vec<&str> {
@@ -64,6 +65,122 @@ fn the_service_says_what_is_done_when_a_run_does_not() {
     assert_eq!(run(json!({"language": "python", "code": code})), "denied");
     assert_eq!(run(json!({"language": "python", "code": code, "check_policy": "default"})), "completed");
     assert_eq!(run(json!({"language": "python", "code": code, "check": "warn"})), "completed");
+}
+
+const TREE: &str = "true || rm -rf /; echo ran";
+
+/// Outcome, and each rule with its verdict.
+fn told(result: &Value) -> (&str, Vec<(&str, &str)>) {
+    let findings = result["findings"].as_array().unwrap_or_else(|| panic!("{result}")).iter();
+    let verdicts = findings.map(|one| (one["rule"].as_str().unwrap(), one["verdict"].as_str().unwrap()));
+    (result["outcome"].as_str().unwrap(), verdicts.collect())
+}
+
+#[test]
+fn rules_have_verdicts_of_their_own_in_runs_batches_and_sessions() {
+    let server = Server::start(&[]);
+    let denies = json!({"language": "bash", "code": TREE, "check_rules": {"tree.destroy": "deny"}});
+    let quiet = json!({"language": "bash", "code": TREE, "check": "deny", "check_rules": {"tree.*": "off"}});
+    let denied = ("denied", vec![("tree.destroy", "deny")]);
+    assert_eq!(told(&server.post_json("/v1/runs", &denies).1), denied);
+    assert_eq!(told(&server.post_json("/v1/runs", &quiet).1), ("completed", vec![]));
+    let (_, session) = server.post_json("/v1/sessions", &json!({"template": "bash"}));
+    let runs = format!("/v1/sessions/{}/runs", session["id"].as_str().unwrap());
+    assert_eq!(told(&server.post_json(&runs, &denies).1), denied);
+    assert_eq!(told(&server.post_json(&runs, &quiet).1), ("completed", vec![]));
+    let wrong = json!({"language": "bash", "code": TREE, "check_rules": {"tree.destory": "deny"}});
+    let (answers, _) = super::batches::batch(&server, "", &[denies, quiet, wrong.clone()]);
+    let of = |index: usize| answers.iter().find(|answer| answer["index"] == index).unwrap();
+    assert_eq!(told(&of(0)["run"]), denied);
+    assert_eq!(of(1)["run"]["outcome"], "completed");
+    assert!(of(2).to_string().contains("check_rules.tree.destory"), "{}", of(2));
+    let (status, problem) = server.post_json("/v1/runs", &wrong);
+    assert_eq!((status, &problem["field"]), (422, &json!("check_rules.tree.destory")), "{problem}");
+    assert!(problem["hint"].as_str().unwrap().contains("\"tree.destroy\""), "{problem}");
+    let asked = json!({"language": "bash", "code": TREE, "rules": {"tree.destroy": "warn"}});
+    let (_, answer) = server.post_json("/v1/check", &asked);
+    assert_eq!(
+        (&answer["refused"], &answer["findings"][0]["verdict"]),
+        (&json!(false), &json!("warn")),
+        "{answer}"
+    );
+    let (status, problem) = server.post_json("/v1/check", &json!({"code": "", "rules": {"x": "deny"}}));
+    assert_eq!((status, &problem["field"]), (422, &json!("rules.x")), "{problem}");
+}
+
+#[test]
+fn settings_name_rules_and_what_they_enforce_no_request_loosens() {
+    let rules = ["--set", "check.rules.tree.destroy=deny", "--set", "check.rules.network.*=off"];
+    let free = Server::start(&rules);
+    let run = |server: &Server, said: Value| {
+        let mut body = json!({"language": "bash", "code": TREE});
+        body.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        server.post_json("/v1/runs", &body).1
+    };
+    assert_eq!(told(&run(&free, json!({}))), ("denied", vec![("tree.destroy", "deny")]));
+    assert_eq!(told(&run(&free, json!({"check_rules": {"*": "warn"}}))).0, "completed");
+    assert_eq!(told(&run(&free, json!({"check": "off"}))), ("completed", vec![]));
+    let held = Server::start(&["--set", "check.mode=deny", "--set", "check.enforce=true"]);
+    let both = vec![("check.enforced", "warn"), ("tree.destroy", "deny")];
+    for less in [
+        json!({"check": "off"}),
+        json!({"check": "warn"}),
+        json!({"check_rules": {"tree.destroy": "off"}}),
+        json!({"check_policy": "agentrun", "check": "warn"}),
+    ] {
+        assert_eq!(told(&run(&held, less.clone())), ("denied", both.clone()), "{less}");
+    }
+    assert_eq!(told(&run(&held, json!({}))), ("denied", vec![("tree.destroy", "deny")]));
+    let (_, harmless) =
+        held.post_json("/v1/runs", &json!({"language": "bash", "code": "true", "check": "off"}));
+    assert_eq!(told(&harmless), ("completed", vec![("check.enforced", "warn")]));
+    // AgentRun's routes are no way around it.
+    let asked = json!({"code": "import shutil\nshutil.rmtree('/')\nprint('ran')"});
+    let route = Server::start(&[
+        "--set",
+        "agentrun.check=off",
+        "--set",
+        "check.mode=deny",
+        "--set",
+        "check.enforce=true",
+    ]);
+    let (_, answer) = route.post_json("/v1/run/", &asked);
+    assert!(answer["output"].as_str().unwrap().starts_with("deletes or overwrites"), "{answer}");
+    let wrong = Server::try_start_in(&Data::fresh(), &["--set", "check.rules.tree.destory=deny"]);
+    let wrong = wrong.err().unwrap_or_default();
+    assert!(wrong.contains("tree.destory") && wrong.contains("\"tree.destroy\""), "{wrong}");
+}
+
+#[test]
+fn a_tenants_record_is_over_the_settings_and_may_enforce() {
+    let tenancy = Tenancy::start();
+    let Tenancy { admin, a, b, .. } = &tenancy;
+    let put =
+        |check: Value| tenancy.tell(admin, "PUT", "/v1/quotas/a", &json!({"ceiling": {}, "check": check}));
+    let run = |key: &str, said: Value| {
+        let mut body = json!({"language": "bash", "code": TREE});
+        body.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        tenancy.tell(key, "POST", "/v1/runs", &body).1
+    };
+    let (status, quota) = put(json!({"mode": "deny", "policy": "strict", "enforce": true}));
+    assert_eq!((status, &quota["quota"]["check"]["mode"]), (200, &json!("deny")), "{quota}");
+    let denied = ("denied", vec![("check.enforced", "warn"), ("tree.destroy", "deny")]);
+    assert_eq!(told(&run(a, json!({"check": "off"}))), denied);
+    // In sessions, too.
+    let (_, session) = tenancy.tell(a, "POST", "/v1/sessions", &json!({"template": "bash"}));
+    let runs = format!("/v1/sessions/{}/runs", session["id"].as_str().unwrap());
+    let (_, result) = tenancy.tell(a, "POST", &runs, &json!({"code": TREE, "check": "off"}));
+    assert_eq!(told(&result), denied);
+    // Another tenant is not held to it.
+    assert_eq!(told(&run(b, json!({"check": "off"}))), ("completed", vec![]));
+    // It is not the tenant's to change, and holds until it is changed.
+    assert_eq!(tenancy.tell(a, "PUT", "/v1/quotas/a", &json!({"ceiling": {}})).0, 403);
+    assert_eq!(put(json!({"rules": {"tree.destroy": "deny"}})).0, 200);
+    assert_eq!(told(&run(a, json!({}))), ("denied", vec![("tree.destroy", "deny")]));
+    assert_eq!(told(&run(a, json!({"check": "off"}))), ("completed", vec![]));
+    let (status, problem) = put(json!({"rules": {"tree.destory": "deny"}}));
+    assert_eq!((status, &problem["field"]), (422, &json!("check.rules.tree.destory")), "{problem}");
+    assert_eq!(put(json!({"mood": "deny"})).0, 422);
 }
 
 /// Verdicts and messages of agentrun 0.2.5 itself.

@@ -7,7 +7,7 @@
 
 use crate::bound;
 use crate::{Lines, Report};
-use model::{Finding, Severity};
+use model::{CheckMode, Finding, Severity};
 use ruff_python_ast::token::TokenKind;
 use ruff_python_ast::visitor::source_order::{SourceOrderVisitor, TraversalSignal, walk_body};
 use ruff_python_ast::{AnyNodeRef, Expr, ExprContext, Mod, Parameters, Stmt, name::Name};
@@ -46,8 +46,8 @@ const INSPECTED: [&str; 19] = [
 /// The name of all this in findings.
 const RULE: &str = "agentrun";
 
-/// What AgentRun says of a program: at most one finding, and its message.
-pub fn report(source: &str) -> Report {
+/// What AgentRun says of a program: at most one finding with this verdict, and its message.
+pub fn report(source: &str, verdict: CheckMode) -> Report {
     let judged = if source.len() > bound::SOURCE_BYTES_MAX {
         Err(bound::Unchecked::TooLong)
     } else if bound::too_deep(source) {
@@ -65,12 +65,13 @@ pub fn report(source: &str) -> Report {
     let finding = Finding {
         rule: RULE.to_owned(),
         severity: Severity::High,
+        verdict,
         line,
         column,
         reason: message.clone(),
         advice,
     };
-    Report { findings: vec![finding], refused: true, message: Some(message) }
+    Report { findings: vec![finding], refused: verdict == CheckMode::Deny, message: Some(message) }
 }
 
 /// Why a program is refused, and where.

@@ -16,53 +16,93 @@ pub mod sarif;
 mod shell;
 #[cfg(test)]
 mod tests;
+pub mod verdicts;
 
 use bound::Unchecked;
 use facts::Facts;
-use model::{CheckPolicy, Finding, Language, Severity};
+use model::{CheckMode, CheckPolicy, Finding, Language, Severity};
 pub use rules::{RULES, Rule};
 use std::cmp::Reverse;
+use std::collections::HashMap;
+use verdicts::Verdicts;
 
 /// What came of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// What was noticed, in the order of the program; the gravest [`FINDINGS_MAX`] of it.
     pub findings: Vec<Finding>,
-    /// Whether the policy refuses the program.
+    /// Whether the program is refused: a finding has the verdict `deny`.
     pub refused: bool,
     /// What AgentRun would answer instead of running it, under its policy.
     pub message: Option<String>,
 }
 
+/// The rule of programs that cannot be read.
+const UNCHECKED: &str = "program.unchecked";
+
 /// Most findings of one program.
 pub const FINDINGS_MAX: usize = 100;
 
-/// Checks a program. Takes time and memory in proportion to its length, and never panics, whatever it is.
+/// Checks a program under a policy; what that refuses has the verdict `deny`. Otherwise as [`check_by`].
 pub fn check(source: &str, language: Language, policy: CheckPolicy) -> Report {
-    if policy == CheckPolicy::Agentrun && language == Language::Python {
-        return agentrun::report(source);
+    check_by(source, language, &Verdicts::of_policy(policy))
+}
+
+/// Checks a program. Takes time and memory in proportion to its length, and never panics, whatever it is.
+pub fn check_by(source: &str, language: Language, verdicts: &Verdicts) -> Report {
+    let mut findings = Vec::new();
+    if verdicts.loosens(language) {
+        findings.push(rules::finding(verdicts::ENFORCED, (Severity::Low, CheckMode::Warn), (1, 1), ""));
     }
+    let mut message = None;
+    let agentrun = verdicts.of_agentrun(language);
+    if agentrun != CheckMode::Off {
+        let report = agentrun::report(source, agentrun);
+        findings.extend(report.findings);
+        message = report.message;
+    }
+    if verdicts.looks_for_rules(language) {
+        let most = FINDINGS_MAX - findings.len();
+        findings.extend(by_rules(source, language, verdicts, most));
+        // All that come from elsewhere are few, and before.
+        findings.sort_by_key(|finding| (finding.line, finding.column));
+    }
+    let refused = findings.iter().any(|finding| finding.verdict == CheckMode::Deny);
+    Report { findings, refused, message }
+}
+
+/// What rules of the table notice whose verdict is not `off`, at most so many, in the order of the program.
+fn by_rules(source: &str, language: Language, verdicts: &Verdicts, most: usize) -> Vec<Finding> {
+    let weights: HashMap<&str, (Severity, CheckMode)> = RULES
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| (&*rule.id, (verdicts.severity(rule), verdicts.of_rule(index, language))))
+        .collect();
+    let weight = |rule: &str| weights[rule];
+    let is_on = |rule: &str| weight(rule).1 != CheckMode::Off;
     let facts = match facts_of(source, language) {
         Ok(facts) => facts,
-        Err(unchecked) => return not_checked(unchecked, policy),
+        Err(_) if !is_on(UNCHECKED) => return Vec::new(),
+        Err(unchecked) => {
+            return vec![rules::finding(UNCHECKED, weight(UNCHECKED), (1, 1), unchecked.words())];
+        }
     };
     let mut found = rules::apply(facts, language);
-    if found.len() > FINDINGS_MAX {
-        // The gravest stay: a hundred remarks are nothing to hide behind.
-        found.sort_by_cached_key(|(rule, ..)| Reverse(rules::severity(rule, policy)));
-        found.truncate(FINDINGS_MAX);
+    found.retain(|(rule, ..)| is_on(rule));
+    if found.len() > most {
+        // The gravest stay, first of all what denies: a hundred remarks are nothing to hide behind.
+        found.sort_by_cached_key(|(rule, ..)| {
+            let (severity, verdict) = weight(rule);
+            Reverse((verdict, severity))
+        });
+        found.truncate(most);
         found.sort_by_key(|(_, at, _)| *at);
     }
     let mut lines = Lines::new(source);
-    let findings: Vec<Finding> = found
+    found
         .into_iter()
-        .map(|(rule, at, detail)| {
-            let (line, column) = lines.place(at);
-            rules::finding(rule, policy, line, column, &detail)
-        })
-        .collect();
-    let refused = findings.iter().any(|finding| refuses(policy, finding.severity));
-    Report { findings, refused, message: None }
+        .map(|(rule, at, detail)| rules::finding(rule, weight(rule), lines.place(at), &detail))
+        .collect()
 }
 
 /// Whether a finding of this weight refuses a program.
@@ -87,11 +127,6 @@ fn facts_of(source: &str, language: Language) -> Result<Facts, Unchecked> {
         Language::Bash => shell::read(source),
         _ => Err(Unchecked::NoRules),
     }
-}
-
-fn not_checked(unchecked: Unchecked, policy: CheckPolicy) -> Report {
-    let finding = rules::finding("program.unchecked", policy, 1, 1, unchecked.words());
-    Report { refused: refuses(policy, finding.severity), findings: vec![finding], message: None }
 }
 
 /// Lines and columns of places in a text, quick for places in order.

@@ -15,6 +15,7 @@ pub fn log(report: &Report, name: &str, policy: CheckPolicy) -> Value {
                 "ruleId": finding.rule,
                 "level": level(finding.severity),
                 "message": {"text": format!("{}. {}.", finding.reason, finding.advice)},
+                "properties": {"verdict": finding.verdict.name()},
                 "locations": [{
                     "physicalLocation": {
                         "artifactLocation": {"uri": uri(name)},

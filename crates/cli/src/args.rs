@@ -26,6 +26,7 @@ mod local;
 mod mcp;
 mod observe;
 mod packages;
+mod reading;
 mod session;
 
 #[cfg(feature = "agent")]
@@ -50,6 +51,7 @@ pub use local::{LocalArguments, LocalCommand};
 pub use mcp::McpArguments;
 pub use observe::{ObserveArguments, SeeCommand, TopArguments};
 pub use packages::{PackageArguments, UsualArguments};
+pub use reading::ReadingArguments;
 pub use session::{CreateArguments, SessionArguments, SessionCommand, SessionRunArguments};
 
 /// Runs code that a language model wrote: safely, at once, on your own machine.
@@ -202,7 +204,7 @@ pub struct RunArguments {
     #[arg(long)]
     pub json: bool,
     /// Print the steps that isolate the run, and do not run it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "review")]
     pub show_plan: bool,
     /// Pass terminal control sequences of the program on to the terminal
     #[arg(long)]
@@ -216,9 +218,9 @@ pub struct RunArguments {
     /// The image to run in
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub image: String,
-    /// What the static check does: off, warn (--json has its findings) or deny [default: warn]
-    #[arg(long, value_name = "MODE", value_parser = CheckMode::from_str)]
-    pub check: Option<CheckMode>,
+    /// How it is read before it runs.
+    #[command(flatten)]
+    pub reading: ReadingArguments,
     /// What it has.
     #[command(flatten)]
     pub packages: PackageArguments,
@@ -228,14 +230,11 @@ pub struct RunArguments {
     /// What it may reach.
     #[command(flatten)]
     pub egress: EgressArguments,
-    /// Have the language model of the service that runs it (`model.name`) read it first; what it finds unsafe is not run
-    #[arg(long, conflicts_with_all = ["local", "no_record", "show_plan"])]
-    pub review: bool,
     /// Keep no record of this run in the data directory
-    #[arg(long)]
+    #[arg(long, conflicts_with = "review")]
     pub no_record: bool,
     /// Run here, even if a server is running
-    #[arg(long)]
+    #[arg(long, conflicts_with = "review")]
     pub local: bool,
 }
 
@@ -268,6 +267,9 @@ pub struct CheckArguments {
     /// default, strict or agentrun: which findings refuse a program
     #[arg(long, value_name = "POLICY", default_value = "default", value_parser = CheckPolicy::from_str)]
     pub policy: CheckPolicy,
+    /// What is done about one rule: network.used=deny, 'loop.*=off'; may be repeated
+    #[arg(long = "rule", value_name = "ID=MODE", value_parser = reading::check_rule)]
+    pub rules: Vec<(String, CheckMode)>,
 }
 
 /// How findings are printed.

@@ -3,7 +3,7 @@
 use crate::api::Refusal;
 use crate::resources::artifact_uri;
 use model::result::MimeBundle;
-use model::{Outcome, RunResult, Severity};
+use model::{CheckMode, Finding, Outcome, RunResult, Severity};
 use rmcp::model::{CallToolResult, ContentBlock, Resource};
 use serde_json::{Map, Value, json};
 
@@ -70,7 +70,12 @@ pub fn of_run(run: &RunResult, opened: bool) -> CallToolResult {
         parts.push(format!("[error]\n{}", cut(&text)));
     }
     if run.outcome == Some(Outcome::Denied) {
-        let grave = run.findings.iter().filter(|found| found.severity > Severity::Low);
+        // A service that tells no verdicts has `warn` for all of them.
+        let tells = run.findings.iter().any(|found| found.verdict == CheckMode::Deny);
+        let is_why = |found: &&Finding| {
+            if tells { found.verdict == CheckMode::Deny } else { found.severity > Severity::Low }
+        };
+        let grave = run.findings.iter().filter(is_why);
         let reasons: Vec<_> = grave.map(|found| format!("- {}", found.reason)).collect();
         parts.push(cut(&format!("It was not run:\n{}", reasons.join("\n"))).to_owned());
     }

@@ -103,14 +103,33 @@ pub enum Check {
     Deny,
 }
 
+/// Which findings of the static check are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckPolicy {
+    /// What is harm, or an attempt at it, refuses code.
+    Default,
+    /// What is seldom in ordinary code refuses it too, the network among it.
+    Strict,
+    /// AgentRun's own verdicts, for Python.
+    Agentrun,
+}
+
 /// Whether code is read before it is run.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Reading {
     /// What is done about findings of the static check; left out, what the service does.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Check")]
     pub check: Option<Check>,
+    /// Which findings are looked for, and which of them refuse code; left out, as the service is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "CheckPolicy")]
+    pub check_policy: Option<CheckPolicy>,
+    /// What is done about single rules of the check, by id (`tree.destroy`), or by the beginning of ids with a `*` (`network.*`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub check_rules: BTreeMap<String, Check>,
     /// Whether the service's own language model reads it first; what that finds unsafe is not run.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub review: bool,

@@ -82,21 +82,25 @@ fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Refusa
 }
 
 /// What runs have of their own, in a session too.
-pub const OF_RUNS: [&str; 4] = ["auto_packages", "check", "offline", "review"];
-/// How code is read before it is run.
-const OF_READING: [&str; 2] = ["check", "review"];
+pub const OF_RUNS: [&str; 6] = ["auto_packages", "check", "check_policy", "check_rules", "offline", "review"];
+/// How code is checked before it is run.
+const OF_CHECK: [&str; 3] = ["check", "check_policy", "check_rules"];
 
 impl Call {
     /// Adds what is usual to a request that does not say it, as far as it is wanted there. How code is read before it is run is for whoever
     /// set this up to say, if they said anything, and not for the model.
     pub fn complete(&self, request: &mut Value, wanted: impl Fn(&str) -> bool) {
         let Value::Object(fields) = request else { return };
+        if OF_CHECK.iter().any(|name| self.usual.contains_key(*name)) {
+            // All of it: a policy or a rule of the model's own would make less of the mode that was said.
+            fields.retain(|name, _| !OF_CHECK.contains(&name.as_str()));
+        }
         let language = fields.get("language").and_then(Value::as_str).map(str::to_owned);
         for (name, value) in usual_of(language.as_deref(), &*self.usual) {
             if !wanted(name) {
                 continue;
             }
-            if OF_READING.contains(&name) || !fields.contains_key(name) {
+            if name == "review" || !fields.contains_key(name) {
                 fields.insert(name.to_owned(), value.clone());
             }
         }

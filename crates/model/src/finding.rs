@@ -1,6 +1,7 @@
 //! What the static check notices in a program, and what is done about it.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -36,6 +37,9 @@ pub struct Finding {
     pub rule: String,
     /// How much it weighs.
     pub severity: Severity,
+    /// What is done about it: `deny` refuses the program. Results of versions that did not say have `warn`.
+    #[serde(default)]
+    pub verdict: CheckMode,
     /// The line, from 1.
     pub line: u32,
     /// The column, from 1, in characters.
@@ -47,7 +51,7 @@ pub struct Finding {
 }
 
 /// What is done about findings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CheckMode {
@@ -72,6 +76,32 @@ pub enum CheckPolicy {
     Strict,
     /// AgentRun's own verdicts, for Python.
     Agentrun,
+}
+
+/// What somebody says of the check; what is absent is left as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckPatch {
+    /// What is done about findings of rules that nobody names. `off` also takes back what was said of rules before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<CheckMode>,
+    /// Which findings are looked for, and which of them refuse a program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<CheckPolicy>,
+    /// What is done about single rules, by id, or by the beginning of ids with a `*`: `{"tree.destroy": "deny", "network.*": "off"}`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, CheckMode>,
+    /// Whether all this is the least: then who is asked later may ask for more, and not for less.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enforce: bool,
+}
+
+impl CheckPatch {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl CheckMode {

@@ -25,7 +25,7 @@ pub mod units;
 
 pub use background::Background;
 pub use egress::{Egress, EgressAttempt, EgressVerdict, check_secret_name, placeholder};
-pub use finding::{CheckMode, CheckPolicy, Finding, Severity};
+pub use finding::{CheckMode, CheckPatch, CheckPolicy, Finding, Severity};
 pub use id::{BatchId, RunId, SessionId, TaskId, TenantId};
 pub use isolation::{Isolation, Layer};
 pub use language::Language;

@@ -76,6 +76,10 @@ pub struct RunRequest {
     pub check: Option<CheckMode>,
     /// Which findings are looked for; absent means as the service is set.
     pub check_policy: Option<CheckPolicy>,
+    /// What is done about single rules, by id, or by the beginning of ids with a `*`: `{"tree.destroy": "deny", "network.*": "off"}`. An
+    /// exact id comes before a beginning, a longer one before a shorter.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub check_rules: BTreeMap<String, CheckMode>,
     /// Whether a language model reads it first, which the service must have; what it finds unsafe is not run, and denied.
     pub review: bool,
     /// Whether another node of a cluster runs it again when the one that ran it is gone, which is so unless it is false; then it is

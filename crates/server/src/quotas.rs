@@ -3,9 +3,9 @@
 use crate::problem::Problem;
 use crate::service::{now_ms, read};
 use crate::settings::Settings;
-use model::{LimitsPatch, Policy, Priority, TenantId};
+use model::{CheckPatch, LimitsPatch, Policy, Priority, TenantId};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{Quota, Reader};
 use worker::queue::Share;
 
@@ -19,9 +19,11 @@ pub struct Quotas {
     tenants: Mutex<BTreeMap<TenantId, Tenant>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Tenant {
     quota: Complete,
+    /// What is said of the check of its runs over the settings, layer over layer.
+    checks: Arc<[CheckPatch]>,
     /// Submissions that are left, refilled with time: a bucket that holds one minute's worth.
     left: f64,
     at_ms: i64,
@@ -62,6 +64,12 @@ impl Complete {
     }
 }
 
+impl Tenant {
+    fn new(quota: Complete, checks: Arc<[CheckPatch]>) -> Self {
+        Self { quota, checks, left: quota.rate_per_minute as f64, at_ms: now_ms() }
+    }
+}
+
 /// What is said, else the default.
 fn over(said: LimitsPatch, own: LimitsPatch) -> LimitsPatch {
     LimitsPatch {
@@ -94,20 +102,38 @@ impl Quotas {
 
     /// What this tenant may do. Asks the store once, then remembers until [`Quotas::forget`].
     pub async fn of(&self, reader: &Reader, tenant: &TenantId) -> Result<Complete, Problem> {
+        self.known(reader, tenant, |known| known.quota).await
+    }
+
+    /// What is said of the check of this tenant's runs over the settings, layer over layer; remembered as its quota is.
+    pub async fn checks_of(&self, reader: &Reader, tenant: &TenantId) -> Result<Arc<[CheckPatch]>, Problem> {
+        self.known(reader, tenant, |known| known.checks.clone()).await
+    }
+
+    async fn known<T>(
+        &self,
+        reader: &Reader,
+        tenant: &TenantId,
+        what: impl Fn(&Tenant) -> T,
+    ) -> Result<T, Problem> {
         if let Some(known) = self.tenants().get(tenant) {
-            return Ok(known.quota);
+            return Ok(what(known));
         }
         let name = tenant.clone();
         let row = read(reader, move |reader| reader.tenant(&name)).await?;
-        let quota = row.map_or(self.defaults, |row| self.defaults.with(&row.quota));
-        let fresh = Tenant { quota, left: quota.rate_per_minute as f64, at_ms: now_ms() };
-        Ok(self.tenants().entry(tenant.clone()).or_insert(fresh).quota)
+        let said = row.map(|row| row.quota).unwrap_or_default();
+        let fresh = Tenant::new(self.defaults.with(&said), [said.check].into());
+        Ok(what(self.tenants().entry(tenant.clone()).or_insert(fresh)))
     }
 
-    /// What a gateway says that a tenant may do here: its store knows, ours does not.
-    pub fn learn(&self, tenant: &TenantId, quota: Complete) {
-        let fresh = Tenant { quota, left: quota.rate_per_minute as f64, at_ms: now_ms() };
-        self.tenants().entry(tenant.clone()).or_insert(fresh).quota = quota;
+    /// What a gateway says that a tenant may do here, and of the check of its runs: its store knows, ours does not.
+    pub fn learn(&self, tenant: &TenantId, quota: Complete, checks: &[CheckPatch]) {
+        let mut tenants = self.tenants();
+        let known = tenants.entry(tenant.clone()).or_insert_with(|| Tenant::new(quota, [].into()));
+        known.quota = quota;
+        if *known.checks != *checks {
+            known.checks = checks.into();
+        }
     }
 
     /// Asks the store again next time: the quota was changed.

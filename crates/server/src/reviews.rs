@@ -3,7 +3,7 @@
 use crate::models::Models;
 use crate::problem::Problem;
 use crate::service::internal;
-use model::{Finding, RunSpec, Severity, TenantId};
+use model::{CheckMode, Finding, RunSpec, Severity, TenantId};
 use sha2::{Digest, Sha256};
 
 /// What the model has against a run, as findings; none if it is safe. Without a model a problem that says how to get one.
@@ -26,6 +26,7 @@ fn finding(reason: String) -> Finding {
     Finding {
         rule: "review".to_owned(),
         severity: Severity::High,
+        verdict: CheckMode::Deny,
         line: 1,
         column: 1,
         reason,

@@ -253,7 +253,7 @@ impl Service {
         }
         let text = serde_json::to_string(&request).map_err(|error| internal(error.to_string()))?;
         let metadata = request.metadata.clone();
-        let (check, review) = (self.check_of(&request), request.review);
+        let (verdicts, review) = (self.verdicts_of(&tenant, &request).await?, request.review);
         let (packages, auto, offline) = (request.packages.clone(), request.auto_packages, request.offline);
         let (wanted, names_python) = (Wanted::of(&request), request.python.is_some());
         let spec = match &session {
@@ -287,7 +287,7 @@ impl Service {
         }
         .map_err(|full| Problem::too_many(full, RETRY_AFTER_S))?;
         timeline.iter_mut().for_each(|timeline| timeline.mark("admission"));
-        let checked = self.judged(&tenant, (check, review), &spec, &mut timeline).await?;
+        let checked = self.judged(&tenant, (&verdicts, review), &spec, &mut timeline).await?;
         let mut refused = None;
         if !checked.denied {
             spec.environment = match (environment, &session) {

@@ -341,6 +341,28 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_the_check_are_named_with_dots_or_in_quotes() {
+        let of = |file: &str, flags: &[(&str, &str)]| {
+            Settings::resolve(Some(("f.toml", file)), &[], &said(flags)).map(|settings| {
+                let rules = settings.check.rules.iter();
+                rules.map(|(rule, mode)| format!("{rule}={}", mode.name())).collect::<Vec<_>>().join(" ")
+            })
+        };
+        let file = "[check.rules]\ntree.destroy = \"deny\"\n\"network.*\" = \"off\"\nminer = \"warn\"";
+        assert_eq!(of(file, &[]).unwrap(), "miner=warn network.*=off tree.destroy=deny");
+        let flags = [("check.rules.tree.destroy", "off"), ("check.rules.*", "warn")];
+        assert_eq!(of(file, &flags).unwrap(), "*=warn miner=warn network.*=off tree.destroy=off");
+        let whole = [("check.rules", "{\"tree.*\" = \"deny\"}")];
+        assert_eq!(of(file, &whole).unwrap(), "tree.*=deny");
+        let wrong = |rule: &str, mode: &str| {
+            let name = format!("check.rules.{rule}");
+            of("", &[(name.as_str(), mode)]).unwrap_err().to_string()
+        };
+        insta::assert_snapshot!(wrong("tree.destory", "deny"), @r#"check.rules: check.rules.tree.destory: there is no rule "tree.destory"; the nearest is "tree.destroy"; ids are in policy/check/rules.toml, and `*` at the end stands for the rest of one"#);
+        insta::assert_snapshot!(wrong("tree.destroy", "no"), @"check.rules: expected off, warn or deny for each rule");
+    }
+
+    #[test]
     fn as_many_run_at_once_as_have_room() {
         let places = |flags: &[(&str, &str)], processors, memory_bytes| {
             let settings = Settings::resolve(None, &[], &said(flags)).unwrap();

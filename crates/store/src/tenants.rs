@@ -4,7 +4,7 @@ use crate::columns::{from_json, from_word, to_json};
 use crate::limits::DETAIL_BYTES_MAX;
 use crate::writer::{Transaction, Write};
 use crate::{Actor, Cursor, Listed, NewAudit, Page, Reader, Store, StoreError, audit};
-use model::{LimitsPatch, TenantId};
+use model::{CheckPatch, LimitsPatch, TenantId};
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -35,6 +35,9 @@ pub struct Quota {
     /// Requests in a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_per_minute: Option<u32>,
+    /// What is said of the check of its runs, over the service's own.
+    #[serde(skip_serializing_if = "CheckPatch::is_empty")]
+    pub check: CheckPatch,
 }
 
 impl Store {

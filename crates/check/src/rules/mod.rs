@@ -11,7 +11,7 @@ use crate::facts::{Command, Facts, UNKNOWN};
 use crate::place;
 use crate::shell;
 use aho_corasick::{AhoCorasick, MatchKind};
-use model::{CheckPolicy, Finding, Language, Severity};
+use model::{CheckMode, CheckPolicy, Finding, Language, Severity};
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -319,18 +319,24 @@ fn row(rule: &str) -> &'static Rule {
     RULES.iter().find(|row| row.id == rule).expect("a test finds every rule in the table")
 }
 
-/// How much a rule of the table weighs under a policy.
-pub fn severity(rule: &str, policy: CheckPolicy) -> Severity {
-    let row = row(rule);
-    match (policy, row.strict) {
-        (CheckPolicy::Strict, Some(severity)) => severity,
-        _ => row.severity,
+impl Rule {
+    /// How much it weighs under a policy.
+    pub fn severity_by(&self, policy: CheckPolicy) -> Severity {
+        match (policy, self.strict) {
+            (CheckPolicy::Strict, Some(severity)) => severity,
+            _ => self.severity,
+        }
     }
 }
 
-/// A finding of a rule of the table.
-pub fn finding(rule: &str, policy: CheckPolicy, line: u32, column: u32, detail: &str) -> Finding {
-    let (row, severity) = (row(rule), severity(rule, policy));
+/// A finding of a rule of the table, which weighs so much and has this verdict.
+pub fn finding(
+    rule: &str,
+    (severity, verdict): (Severity, CheckMode),
+    (line, column): (u32, u32),
+    detail: &str,
+) -> Finding {
+    let row = row(rule);
     let reason = if detail.is_empty() { row.reason.clone() } else { format!("{}: {detail}", row.reason) };
-    Finding { rule: row.id.clone(), severity, line, column, reason, advice: row.advice.clone() }
+    Finding { rule: row.id.clone(), severity, verdict, line, column, reason, advice: row.advice.clone() }
 }

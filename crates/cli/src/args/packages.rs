@@ -1,9 +1,9 @@
 //! Arguments of commands that bring packages.
 
 use clap::{Args, ValueHint};
-use model::{CheckMode, Language, Rejection};
+use model::{Language, Rejection};
 use serde_json::{Map, Value, json};
-use std::{path::PathBuf, str::FromStr};
+use std::path::PathBuf;
 
 /// Which packages code has.
 #[derive(Debug, Clone, Default, Args)]
@@ -34,12 +34,9 @@ pub struct UsualArguments {
     /// Hosts and secrets.
     #[command(flatten)]
     pub egress: super::EgressArguments,
-    /// What the static check does: off, warn or deny [default: as the service is set]
-    #[arg(long, value_name = "MODE", value_parser = CheckMode::from_str)]
-    pub check: Option<CheckMode>,
-    /// Have the language model of the service (`model.name`) read code first; what it finds unsafe is not run
-    #[arg(long)]
-    pub review: bool,
+    /// How code is read before it runs.
+    #[command(flatten)]
+    pub reading: super::ReadingArguments,
 }
 
 impl UsualArguments {
@@ -65,12 +62,7 @@ impl UsualArguments {
         if let Some(egress) = self.egress.of() {
             fields.insert("egress".to_owned(), json!(egress));
         }
-        if let Some(check) = self.check {
-            fields.insert("check".to_owned(), json!(check));
-        }
-        if self.review {
-            fields.insert("review".to_owned(), json!(true));
-        }
+        fields.extend(self.reading.fields());
         Ok(fields)
     }
 }

@@ -1,6 +1,6 @@
 //! Arguments of `fireclay session`.
 
-use super::{EXIT_CODES, EgressArguments, PackageArguments, variable};
+use super::{EXIT_CODES, EgressArguments, PackageArguments, ReadingArguments, variable};
 use clap::{Args, Subcommand, ValueHint};
 use model::{Language, units};
 use std::path::PathBuf;
@@ -177,6 +177,9 @@ pub struct SessionRunArguments {
     /// Wall time
     #[arg(long, value_name = "TIME", value_parser = units::parse_duration_ms)]
     pub timeout: Option<u64>,
+    /// How it is read before it runs.
+    #[command(flatten)]
+    pub reading: ReadingArguments,
     /// Pass terminal control sequences of the program on to the terminal
     #[arg(long)]
     pub raw: bool,

@@ -3,9 +3,10 @@
 use crate::args::{CheckArguments, CheckFormat};
 use crate::terminal::Inert;
 use anyhow::Context;
-use check::Report;
+use check::verdicts::Verdicts;
+use check::{Report, check_by};
 use model::limits::CODE_BYTES_MAX;
-use model::{Language, Rejection};
+use model::{CheckMode, CheckPatch, Language, Rejection};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -21,7 +22,13 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     let language = arguments.language.or_else(by_name).or_else(|| Language::of_shebang(&source));
     let language = language
         .ok_or_else(|| Rejection::new("language", "cannot tell the language", "name it with --language"))?;
-    let report = ::check::check(&source, language, arguments.policy);
+    let asked = CheckPatch {
+        mode: Some(CheckMode::Deny),
+        policy: Some(arguments.policy),
+        rules: arguments.rules.iter().cloned().collect(),
+        enforce: false,
+    };
+    let report = check_by(&source, language, &Verdicts::of(&[], &asked, "--rule")?);
     let mut out = std::io::stdout().lock();
     match arguments.format {
         CheckFormat::Text => {
@@ -45,7 +52,8 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
 fn text(report: &Report, file: &str) -> String {
     let mut text = String::new();
     for finding in &report.findings {
-        text.push_str(&format!("{file}:{finding}\n    {}\n", finding.advice));
+        let denies = if finding.verdict == CheckMode::Deny { " [deny]" } else { "" };
+        text.push_str(&format!("{file}:{finding}{denies}\n    {}\n", finding.advice));
     }
     let (count, verdict) = (report.findings.len(), if report.refused { "refused" } else { "not refused" });
     text.push_str(&format!("{count} finding{}: {verdict}\n", if count == 1 { "" } else { "s" }));

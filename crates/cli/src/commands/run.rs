@@ -11,10 +11,11 @@ use crate::exit::{FAULT, code_of_outcome, fault};
 use crate::terminal::Inert;
 use anyhow::Context;
 use check::Report;
+use check::verdicts::Verdicts;
 use model::request::FileContent;
 use model::{
-    CheckMode, CheckPolicy, InputFile, Language, Layer, Limits, LimitsPatch, Outcome, Policy, Rejection,
-    RunId, RunRequest, RunSpec, TenantId, units,
+    CheckMode, Finding, InputFile, Language, Layer, Limits, LimitsPatch, Outcome, Policy, Rejection, RunId,
+    RunRequest, RunSpec, TenantId, units,
 };
 use sandbox::forward::Live;
 use sandbox::host::Host;
@@ -38,6 +39,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let templates = TemplateStore::open(&settings.data, &settings.path);
     let request = templates.fill(TenantId::local().as_str(), request_of(arguments)?);
     let mut spec = RunSpec::admit(request.clone(), &Policy::DEFAULT)?;
+    let verdicts = Verdicts::of(&[], &arguments.reading.patch(), "--check-rule")?;
     sys::signal::ignore_broken_pipes()?;
     let cancel = sys::signal::as_descriptor(&ENDING)?;
     let served = match wants_packages(&request, spec.language.is_declared())? {
@@ -49,7 +51,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     {
         return Ok(code);
     }
-    if request.review {
+    if arguments.reading.review {
         let hint = "start `fireclay serve` on this data directory, with `model.name` set; or leave it out";
         return Err(Rejection::new("--review", "no service with a model runs it", hint).into());
     }
@@ -68,12 +70,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
         print!("{plan}");
         return Ok(0);
     }
-    let mode = arguments.check.unwrap_or_default();
-    let report = if mode == CheckMode::Off {
-        Report::default()
-    } else {
-        check::check(&spec.code, spec.language, CheckPolicy::Default)
-    };
+    let report = check::check_by(&spec.code, spec.language, &verdicts);
     let artifacts = arguments.artifacts.as_deref().map(open_artifacts).transpose()?;
     let (image, _hold) = ensure(&arguments.image, settings)?;
     let others = PythonSettings { detect: true, ..PythonSettings::default() };
@@ -84,7 +81,7 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let template = template.prepare(&image, &EnvironmentStore::open(&settings.data), &templates);
     let template = template.map_err(Refused::from)?;
     let image = &template.image;
-    if mode == CheckMode::Deny && report.refused {
+    if report.refused {
         return denied(arguments, &spec, image, report);
     }
     let stdin = Input::open(arguments)?;
@@ -172,9 +169,16 @@ fn denied(
     if arguments.json {
         print_json(&result)?;
     } else {
-        result.findings.iter().for_each(|finding| eprintln!("fireclay: denied: {finding}"));
+        tell_denied(&result.findings);
     }
     Ok(code_of_outcome(Outcome::Denied, None, None))
+}
+
+/// Says why a run was denied: what its findings with the verdict `deny` are, or all of a service that tells no verdicts.
+pub(super) fn tell_denied(findings: &[Finding]) {
+    let says_verdicts = findings.iter().any(|finding| finding.verdict == CheckMode::Deny);
+    let told = findings.iter().filter(|finding| !says_verdicts || finding.verdict == CheckMode::Deny);
+    told.for_each(|finding| eprintln!("fireclay: denied: {finding}"));
 }
 
 /// What may be missing: what the caller says, and for an ordinary user, who rarely has one, the control group.
@@ -203,7 +207,7 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
         arguments.code.as_ref().map(|_| Language::Python).filter(|_| Language::of_shebang(&code).is_none());
     let language = arguments.language.or(by_default);
     let by_name = file_name.as_deref().and_then(Language::of_file_name);
-    Ok(RunRequest {
+    Ok(arguments.reading.on(RunRequest {
         packages: arguments.packages.all(language.or(by_name).or_else(|| Language::of_shebang(&code)))?,
         language,
         template: arguments.template.clone(),
@@ -229,11 +233,9 @@ fn request_of(arguments: &RunArguments) -> anyhow::Result<RunRequest> {
         offline: arguments.packages.offline,
         python: arguments.packages.python.clone(),
         egress: arguments.egress.of(),
-        check: arguments.check,
-        review: arguments.review,
         code,
         ..RunRequest::default()
-    })
+    }))
 }
 
 pub(super) fn read_text(mut from: impl Read, name: &str) -> anyhow::Result<String> {

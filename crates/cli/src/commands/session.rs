@@ -8,12 +8,12 @@ mod whole;
 use crate::args::{CreateArguments, SessionArguments, SessionCommand, SessionRunArguments};
 use crate::client::{Client, in_query};
 use crate::commands::follow::Follower;
-use crate::commands::run::{explain_end, print_json, read_text, unreadable};
+use crate::commands::run::{explain_end, print_json, read_text, tell_denied, unreadable};
 use crate::env::Settings;
 use crate::exit::{FAULT, code_of_outcome};
 use crate::local;
 use anyhow::Context;
-use model::{Language, LimitsPatch, Rejection, RunRequest, RunResult, SessionId, units};
+use model::{Language, LimitsPatch, Outcome, Rejection, RunRequest, RunResult, SessionId, units};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::Path;
@@ -190,7 +190,7 @@ fn run_in(client: &Client, run: &SessionRunArguments, as_json: bool) -> anyhow::
         let name = path.display().to_string();
         read_text(File::open(path).map_err(|error| unreadable("--stdin", &name, &error))?, &name)
     });
-    let request = RunRequest {
+    let request = run.reading.on(RunRequest {
         language: run.language.or_else(|| file_name.as_deref().and_then(Language::of_file_name)),
         file_name,
         stdin: stdin.transpose()?,
@@ -199,7 +199,7 @@ fn run_in(client: &Client, run: &SessionRunArguments, as_json: bool) -> anyhow::
         limits: LimitsPatch { timeout_ms: run.timeout, ..LimitsPatch::default() },
         code,
         ..RunRequest::default()
-    };
+    });
     let mut body = serde_json::to_value(&request)?;
     body["fresh"] = json!(run.fresh);
     sys::signal::ignore_broken_pipes()?;
@@ -220,6 +220,8 @@ fn run_in(client: &Client, run: &SessionRunArguments, as_json: bool) -> anyhow::
 fn explain(client: &Client, result: &RunResult, timeout_ms: Option<u64>) -> anyhow::Result<()> {
     if let Some(fault) = &result.fault {
         eprintln!("fireclay: {fault}");
+    } else if result.outcome == Some(Outcome::Denied) && !result.findings.is_empty() {
+        tell_denied(&result.findings);
     } else if let Some(outcome) = result.outcome {
         let patch = LimitsPatch { timeout_ms, ..LimitsPatch::default() };
         let limits = client.limits(&patch).context("ask for the limits")?;

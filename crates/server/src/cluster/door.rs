@@ -11,7 +11,7 @@ use cluster::{Door, Opening};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use model::{Layer, LimitsPatch, Priority, TenantId};
+use model::{CheckPatch, Layer, LimitsPatch, Priority, TenantId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,6 +34,9 @@ pub struct OnBehalf {
     /// What a session that is to be opened needs besides an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     luggage: Option<String>,
+    /// What its gateway says of the check of its runs: by the settings there, and by its record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<CheckPatch>,
 }
 
 impl OnBehalf {
@@ -41,7 +44,7 @@ impl OnBehalf {
     pub fn of(
         caller: &Caller,
         quota: &Complete,
-        allow_missing: BTreeSet<Layer>,
+        (checks, allow_missing): (Vec<CheckPatch>, BTreeSet<Layer>),
         luggage: Option<String>,
     ) -> String {
         let behalf = Self {
@@ -53,6 +56,7 @@ impl OnBehalf {
             rate_per_minute: quota.rate_per_minute,
             allow_missing,
             luggage,
+            checks,
         };
         serde_json::to_string(&behalf).expect("it is JSON")
     }
@@ -95,7 +99,7 @@ impl Door for NodeDoor {
             worker::log::warn(format_args!("{from} asks for nobody that this version understands"));
             return;
         };
-        self.service.quotas.learn(&behalf.tenant, behalf.quota());
+        self.service.quotas.learn(&behalf.tenant, behalf.quota(), &behalf.checks);
         let caller = behalf.caller();
         let router = self.router.clone();
         let router =

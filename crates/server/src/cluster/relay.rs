@@ -123,7 +123,8 @@ impl Relay<'_> {
         luggage: Option<String>,
     ) -> Result<Response, Problem> {
         let quota = self.service.quotas.of(&self.service.reader, &self.caller.tenant).await?;
-        let behalf = OnBehalf::of(self.caller, &quota, self.service.allow_missing(), luggage);
+        let checks = self.service.checks_sent(&self.caller.tenant).await?;
+        let behalf = OnBehalf::of(self.caller, &quota, (checks, self.service.allow_missing()), luggage);
         let stream = self.elsewhere.links.connect(node, behalf).await.map_err(problem)?;
         let websocket = is_websocket(request.headers());
         let theirs = websocket.then(|| hyper::upgrade::on(&mut request));

@@ -7,8 +7,9 @@ use crate::problem::Problem;
 use crate::service::Service;
 use axum::Json;
 use axum::extract::{Request, State};
-use model::{CheckPolicy, Finding, Language, RunRequest};
+use model::{CheckMode, CheckPatch, CheckPolicy, Finding, Language, RunRequest};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -34,6 +35,9 @@ struct CheckCode {
     /// Which findings are looked for; absent means as the service is set.
     #[serde(default)]
     policy: Option<CheckPolicy>,
+    /// What is done about single rules, by id, or by the beginning of ids with a `*`, as `check_rules` of a run.
+    #[serde(default)]
+    rules: BTreeMap<String, CheckMode>,
 }
 
 /// What the check says. Advice: what holds a program is its sandbox.
@@ -43,7 +47,7 @@ struct Checked {
     language: Language,
     /// The policy it was measured by.
     policy: CheckPolicy,
-    /// Whether a run with `"check": "deny"` and this policy would be denied.
+    /// Whether a run with `"check": "deny"`, this policy and these rules would be denied.
     refused: bool,
     /// What was noticed, in the order of the program.
     findings: Vec<Finding>,
@@ -62,10 +66,12 @@ async fn check_code(
 ) -> Result<Json<Checked>, Problem> {
     body::is_json(request.headers())?;
     let bytes = body::read_all(request.into_body(), &service).await?;
-    let CheckCode { code, language, file_name, policy } = body::parse(&bytes)?;
-    let policy = policy.unwrap_or(service.settings.check.policy);
+    let CheckCode { code, language, file_name, policy, rules } = body::parse(&bytes)?;
+    let own = CheckPatch { mode: Some(CheckMode::Deny), policy, rules, enforce: false };
+    let verdicts = service.verdicts_under(&caller.tenant, &own, "rules").await?;
     let request = RunRequest { code, language, file_name, ..RunRequest::default() };
     let spec = service.admit(&caller.tenant, request).await?;
-    let report = checks::report_of(policy, &spec).await?;
-    Ok(Json(Checked { language: spec.language, policy, refused: report.refused, findings: report.findings }))
+    let report = checks::report_of(&verdicts, &spec).await?;
+    let (language, policy) = (spec.language, verdicts.policy());
+    Ok(Json(Checked { language, policy, refused: report.refused, findings: report.findings }))
 }

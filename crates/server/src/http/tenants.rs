@@ -6,7 +6,7 @@ use crate::http::runs::page_of;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, now_ms, read};
 use axum::extract::{Path, State};
-use model::{Limits, LimitsPatch, TenantId};
+use model::{CheckPatch, Limits, LimitsPatch, TenantId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use store::TenantRow;
@@ -20,7 +20,7 @@ pub fn routes() -> OpenApiRouter<Arc<Service>> {
 }
 
 /// What a tenant may do; what is absent is the service's own default, `tenant.…` of its settings.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Quota {
     /// The most that one run may ask for; narrows the service's ceiling.
@@ -35,19 +35,26 @@ struct Quota {
     /// Submissions in a minute; 0 is any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_per_minute: Option<u32>,
+    /// What is done about findings of the static check in its runs, over what the service says (`check.…` of its settings).
+    #[serde(
+        default,
+        deserialize_with = "model::object::deserialize",
+        skip_serializing_if = "CheckPatch::is_empty"
+    )]
+    check: CheckPatch,
 }
 
 impl From<store::Quota> for Quota {
     fn from(quota: store::Quota) -> Self {
-        let store::Quota { ceiling, concurrency, queue_length, rate_per_minute } = quota;
-        Self { ceiling, concurrency, queue_length, rate_per_minute }
+        let store::Quota { ceiling, concurrency, queue_length, rate_per_minute, check } = quota;
+        Self { ceiling, concurrency, queue_length, rate_per_minute, check }
     }
 }
 
 impl From<Quota> for store::Quota {
     fn from(quota: Quota) -> Self {
-        let Quota { ceiling, concurrency, queue_length, rate_per_minute } = quota;
-        Self { ceiling, concurrency, queue_length, rate_per_minute }
+        let Quota { ceiling, concurrency, queue_length, rate_per_minute, check } = quota;
+        Self { ceiling, concurrency, queue_length, rate_per_minute, check }
     }
 }
 
@@ -171,7 +178,8 @@ async fn put(
 ) -> Result<axum::Json<QuotaInForce>, Problem> {
     caller.admin()?;
     let name = named(&tenant)?;
-    check(&quota.ceiling)?;
+    check_ceiling(&quota.ceiling)?;
+    check::verdicts::check_names(&quota.check, "check.rules")?;
     service.store.put_tenant(name.clone(), quota.into(), caller.actor, now_ms()).await?;
     service.quotas.forget(&name);
     in_force(&service, name).await.map(axum::Json)
@@ -183,7 +191,7 @@ fn named(text: &str) -> Result<TenantId, Problem> {
 }
 
 /// Refuses ceilings under which nothing could run.
-fn check(ceiling: &LimitsPatch) -> Result<(), Problem> {
+fn check_ceiling(ceiling: &LimitsPatch) -> Result<(), Problem> {
     let nothing = [
         ("timeout_ms", ceiling.timeout_ms == Some(0)),
         ("memory_bytes", ceiling.memory_bytes == Some(0)),

@@ -6,7 +6,8 @@ use crate::problem::Problem;
 use crate::reviews;
 use crate::runtime;
 use crate::traces::Timeline;
-use model::{CheckMode, CheckPolicy, Layer, Policy, RunRequest, RunSpec, TenantId};
+use check::verdicts::Verdicts;
+use model::{Layer, Policy, RunRequest, RunSpec, TenantId};
 use std::collections::BTreeSet;
 
 impl Service {
@@ -41,11 +42,11 @@ impl Service {
     pub(super) async fn judged(
         &self,
         tenant: &TenantId,
-        (check, review): ((CheckMode, CheckPolicy), bool),
+        (verdicts, review): (&Verdicts, bool),
         spec: &RunSpec,
         timeline: &mut Option<Timeline>,
     ) -> Result<Checked, Problem> {
-        let mut checked = checks::of(check, spec).await?;
+        let mut checked = checks::of(verdicts, spec).await?;
         timeline.iter_mut().for_each(|timeline| timeline.mark("check"));
         if review && !checked.denied {
             let against = reviews::of(&self.models, tenant, spec).await?;

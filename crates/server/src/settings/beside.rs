@@ -2,12 +2,13 @@
 //! servers, AgentRun's routes.
 
 use super::Settings;
-use super::values::{address, address_or_off, bytes, limits_patch, milliseconds, origin};
+use super::values::{address, address_or_off, bytes, check_rules, limits_patch, milliseconds, origin};
 use model::{CheckMode, CheckPolicy, Limits, LimitsPatch};
 use packages::agentrun::{CACHED_NOT_ALLOWED, Whitelist};
 use packages::policy::List;
 use packages::requirement::{self, Requirement};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use store::TraceContent;
@@ -47,13 +48,18 @@ pub struct RetentionSettings {
 }
 
 /// The static check of runs that do not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckSettings {
     /// What is done about findings.
     pub mode: CheckMode,
     /// Which are looked for.
     pub policy: CheckPolicy,
+    /// What is done about single rules.
+    #[serde(deserialize_with = "check_rules")]
+    pub rules: BTreeMap<String, CheckMode>,
+    /// Whether this is the least.
+    pub enforce: bool,
 }
 
 /// The language model of the service.

@@ -261,6 +261,16 @@ pub const TABLE: &[Row] = &[
         "Which findings are looked for then: `default`, `strict` or `agentrun`",
     ),
     row(
+        "check.rules",
+        "{}",
+        "What is done about single rules: `off`, `warn` or `deny` by id, or by the beginning of ids with a `*`, such as `check.rules.tree.destroy`",
+    ),
+    row(
+        "check.enforce",
+        "false",
+        "Whether `check.mode`, `check.policy` and `check.rules` are the least: then runs and tenants may ask for more, and not for less",
+    ),
+    row(
         "model.name",
         "\"\"",
         "The language model of the service, as `provider:model` or `provider`; empty is none. Its key is in the provider's variable (`OPENAI_API_KEY`), or in the data directory by `fireclay secret set`. Needs a build with the feature `agent`",

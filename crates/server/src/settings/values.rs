@@ -1,9 +1,10 @@
 //! How sizes, times and limits are written in settings: as numbers, or with units.
 
 use crate::ports::Base;
-use model::{LimitsPatch, units};
+use model::{CheckMode, CheckPatch, LimitsPatch, units};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 fn measured<'de, D: Deserializer<'de>>(
@@ -64,6 +65,33 @@ pub(super) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
 /// A time: a number of milliseconds, or text with a unit.
 pub(super) fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     measured(deserializer, units::parse_duration_ms)
+}
+
+/// What is done about single rules. Their ids have dots, which begin tables in TOML: a table in a table is the rest of an id.
+pub(super) fn check_rules<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, CheckMode>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Mode(CheckMode),
+        Rest(BTreeMap<String, Said>),
+    }
+    fn take(said: BTreeMap<String, Said>, prefix: &str, rules: &mut BTreeMap<String, CheckMode>) {
+        for (name, said) in said {
+            let name = format!("{prefix}{name}");
+            match said {
+                Said::Mode(mode) => drop(rules.insert(name, mode)),
+                Said::Rest(rest) => take(rest, &format!("{name}."), rules),
+            }
+        }
+    }
+    let said = BTreeMap::deserialize(deserializer)
+        .map_err(|_| D::Error::custom("expected off, warn or deny for each rule"))?;
+    let mut patch = CheckPatch::default();
+    take(said, "", &mut patch.rules);
+    check::verdicts::check_names(&patch, "check.rules").map_err(D::Error::custom)?;
+    Ok(patch.rules)
 }
 
 /// A template that is warm from the start: `NAME`, or `NAME=COUNT` if so many sandboxes of it always wait.

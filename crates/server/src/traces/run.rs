@@ -177,6 +177,7 @@ fn findings(result: &RunResult, at_us: i64) -> Vec<SpanEvent> {
         let mut attributes = Map::new();
         attributes.insert("rule".to_owned(), finding.rule.as_str().into());
         attributes.insert("severity".to_owned(), finding.severity.name().into());
+        attributes.insert("verdict".to_owned(), finding.verdict.name().into());
         attributes.insert("line".to_owned(), finding.line.into());
         attributes.insert("reason".to_owned(), finding.reason.as_str().into());
         SpanEvent { name: "finding".to_owned(), at: super::time(at_us), attributes }

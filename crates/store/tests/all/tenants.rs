@@ -1,7 +1,7 @@
 //! Tenants and quotas.
 
 use crate::harness::{NOW, store, tenant};
-use model::LimitsPatch;
+use model::{CheckMode, CheckPatch, LimitsPatch};
 use store::{Actor, Page, Quota, Scope};
 
 #[test]
@@ -15,6 +15,11 @@ fn a_quota_is_replaced_and_audited() {
         concurrency: Some(3),
         queue_length: Some(0),
         rate_per_minute: None,
+        check: CheckPatch {
+            rules: [("tree.*".to_owned(), CheckMode::Deny)].into(),
+            enforce: true,
+            ..CheckPatch::default()
+        },
     };
     put(&quota, NOW + 1).unwrap();
     let row = store.reader().tenant(&tenant("acme")).unwrap().unwrap();
@@ -22,6 +27,7 @@ fn a_quota_is_replaced_and_audited() {
     let audit = store.reader().audit(&Scope::Admin, &Default::default(), &Page::default()).unwrap();
     assert_eq!(audit.items.len(), 2);
     assert_eq!(audit.items[0].detail["concurrency"], 3);
+    assert_eq!(audit.items[0].detail["check"]["rules"]["tree.*"], "deny");
 }
 
 #[test]

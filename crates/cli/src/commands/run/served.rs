@@ -2,7 +2,7 @@
 //!
 //! What the service cannot do as well is run here: see [`Served::possible`].
 
-use super::{explain_end, open_artifacts, print_json};
+use super::{explain_end, open_artifacts, print_json, tell_denied};
 use crate::args::RunArguments;
 use crate::client::{Answer, Client};
 use crate::commands::follow::Follower;
@@ -92,7 +92,7 @@ impl<'a> Served<'a> {
         } else if let Some(fault) = &result.fault {
             eprintln!("fireclay: {fault}");
         } else if result.outcome == Some(Outcome::Denied) && !result.findings.is_empty() {
-            result.findings.iter().for_each(|finding| eprintln!("fireclay: denied: {finding}"));
+            tell_denied(&result.findings);
         } else if let Some(outcome) = result.outcome {
             // The service's own limits may be others than those of a run here.
             let limits = if result.limits_hit.is_empty() {

@@ -24,7 +24,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use model::{CheckPolicy, Egress, Fault, FaultCode, Language, LimitsPatch, Outcome, RunRequest};
+use model::{CheckMode, CheckPolicy, Egress, Fault, FaultCode, Language, LimitsPatch, Outcome, RunRequest};
 use python_json::{Code, Kind, Unreadable, quote};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -151,7 +151,8 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
     };
     // Its check comes first: what it refuses brings no packages.
     let spec = service.admit(&caller.tenant, request.clone()).await?;
-    let checked = checks::of((settings.check, CheckPolicy::Agentrun), &spec).await?;
+    let verdicts = service.verdicts_of(&caller.tenant, &request).await?;
+    let checked = checks::of(&verdicts, &spec).await?;
     let mut environment = None;
     if !checked.denied {
         match service.install_as_agentrun(&caller.tenant, Over::from(&spec), &spec.code).await? {
@@ -183,7 +184,8 @@ async fn execute(service: &Arc<Service>, caller: Caller, code: String) -> Result
         Some(Outcome::TimedOut) => TIMED_OUT.to_owned(),
         // Its rules refuse in words of their own.
         Some(Outcome::Denied) => {
-            result.findings.first().map(|finding| finding.reason.clone()).unwrap_or_default()
+            let against = result.findings.iter().find(|finding| finding.verdict == CheckMode::Deny);
+            against.map(|finding| finding.reason.clone()).unwrap_or_default()
         }
         // Scripts lie in another place there.
         _ => result.stdout.replace(&format!("/workspace/{script}"), &format!("/code/{script}")),
