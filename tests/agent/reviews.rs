@@ -52,6 +52,10 @@ fn what_the_model_finds_unsafe_is_denied_wherever_it_is_to_run() {
     let run = json!({"language": "python", "code": unsafe_code, "review": true});
     let (status, result) = server.post_json("/v1/runs", &run);
     assert_eq!((status, &result["outcome"], &result["stdout"]), (200, &json!("denied"), &json!("")));
+    let (_, list) = server.get_json(&format!("/v1/traces?of={}", result["id"].as_str().unwrap()));
+    let (_, trace) = server.get_json(&format!("/v1/traces/{}", list["items"][0]["id"].as_str().unwrap()));
+    let children = trace["tree"][0]["children"].as_array().unwrap();
+    assert!(children.iter().any(|span| span["name"] == "review"), "{trace}");
     let of_review = result["findings"].as_array().unwrap().iter().find(|found| found["rule"] == "review");
     assert_eq!(of_review.unwrap()["reason"], "it deletes everything", "{result}");
     let (_, session) = server.post_json("/v1/sessions", &json!({}));

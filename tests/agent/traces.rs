@@ -69,6 +69,20 @@ fn a_task_is_a_trace_of_answers_and_tools() {
         (&json!("openai:gpt-5-mini"), &json!(3), &json!(0))
     );
     assert!(!trace.to_string().contains(super::KEY));
+    // It is found by what it cost, and by a run within it.
+    let cost = trace["cost_usd"].as_f64().unwrap();
+    let run = task["attempts"][0]["run"].as_str().unwrap();
+    for (query, count) in [
+        (format!("min_cost={}", cost / 2.0), 1),
+        (format!("min_cost={}", cost * 2.0), 0),
+        (format!("max_cost={}", cost * 2.0), 1),
+        (format!("max_cost={}", cost / 2.0), 0),
+        (format!("of={run}"), 1),
+        (format!("q={run}"), 1),
+    ] {
+        let (_, list) = server.get_json(&format!("/v1/traces?kind=task&{query}"));
+        assert_eq!(list["items"].as_array().unwrap().len(), count, "{query}: {list}");
+    }
     assert_eq!(server.delete(&format!("/v1/tasks/{}", task["id"].as_str().unwrap())).0, 204);
     assert_eq!(server.get_json(&format!("/v1/traces/{}", &PARENT[3..35])).0, 404, "it goes with the task");
 }
@@ -194,6 +208,32 @@ fn a_question_of_the_command_line_leaves_a_trace() {
         server.get_json(&format!("/v1/runs/{}", tool["attributes"]["fireclay.run.id"].as_str().unwrap()));
     assert_eq!((run.0, &run.1["stdout"]), (200, &json!("42\n")));
     assert!(!trace.to_string().contains(super::KEY));
+}
+
+/// And obeys the settings of traces there; a collector is told of it as of all that ends.
+#[test]
+fn a_question_of_the_command_line_is_sent_on_and_kept_as_far_as_the_settings_say() {
+    let mut collector = Collector::start(0);
+    let server = Server::start(&["--set", &collector.setting()]);
+    let ask = |content: &str| {
+        let model = Model::saying(&json!([{"text": "It is forty-two."}]));
+        let mut command = super::with_keys(&server, &model, "openai", "agent");
+        command.env("FIRECLAY_TRACES_CONTENT", content).arg("What is six times seven?");
+        let ran = fireclay_tests::run::feed(&mut command, b"");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let row = server.get_json("/v1/traces?kind=task").1["items"][0].clone();
+        server.get_json(&format!("/v1/traces/{}", row["id"].as_str().unwrap())).1
+    };
+    let full = ask("full");
+    assert!(full.to_string().contains("forty-two"), "{full}");
+    let spans = collector.spans_until(&["agent task"]);
+    let own = spans.iter().find(|span| span["name"] == "agent task").unwrap();
+    assert_eq!((&own["trace"], &own["id"]), (&full["id"], &full["tree"][0]["id"]), "{spans:?}");
+    assert!(spans.iter().any(|span| span["parent"] == own["id"]), "with what is within it: {spans:?}");
+    let off = ask("off");
+    assert_ne!(off["id"], full["id"]);
+    assert!(!off.to_string().contains("forty-two") && !off.to_string().contains("six times"), "{off}");
+    assert_eq!(off["tree"][0]["children"][0]["name"], full["tree"][0]["children"][0]["name"]);
 }
 
 /// What is tried and tried again: each pass is a span, with what was done in it.

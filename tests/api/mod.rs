@@ -48,4 +48,5 @@ mod templates;
 mod templates_own;
 pub mod tenancy;
 mod traces;
+mod traces_parts;
 mod warm;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Lines};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// From PyPI.
 const PROTO: &str = "opentelemetry-proto==1.45.2";
@@ -13,6 +14,9 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// A Python that has it, in a virtual environment below `target/` that is made once.
 fn python() -> PathBuf {
+    // By one of those that ask at once.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let venv = target().join(PROTO);
     let done = venv.join("done");
     if !done.exists() {

@@ -40,23 +40,33 @@ export function summary(count = 1284) {
   const sum = {};
   for (const one of buckets) for (const [name, number] of Object.entries(one.by_outcome)) sum[name] = (sum[name] ?? 0) + number;
   return {
-    total: count, running: 3, by_outcome: sum, duration_ms: { p50: 18.4, p90: 96, p99: 612.5, max: 20_003 }, tokens_in: 183_200, tokens_out: 41_100, cost_usd: 0.412,
+    total: count, running: 3, well: sum.completed, by_outcome: sum, duration_ms: { p50: 18.4, p90: 96, p99: 612.5, max: 20_003 }, tokens_in: 183_200, tokens_out: 41_100, cost_usd: 0.412,
     models: [{ model: "openai:gpt-5-mini", calls: 61, failed: 2, tokens_in: 183_200, tokens_out: 41_100, cost_usd: 0.412, duration_ms_mean: 2310 }], buckets, failed_lately: rows.filter((one) => one.outcome === "failed").slice(0, 6),
   };
 }
 
-/** Has a page see these instead of the service's. */
-export async function serve(page, { count = 10_000, empty = false } = {}) {
+/** Nodes of a cluster, as /v1/nodes answers them: one as it should be, one that takes nothing, one that is late. */
+export const NODES = [
+  { name: "g1", gateway: true, worker: true, state: "ready", version: "0.1.0", places: 8, running: 3, queued: 0, sessions: 2, sessions_max: 32, seen_at: new Date().toISOString() },
+  { name: "w1", gateway: false, worker: true, state: "cordoned", version: "0.1.0", places: 16, running: 0, queued: 5, sessions: 0, sessions_max: 64, seen_at: new Date().toISOString() },
+  { name: "w2", gateway: false, worker: true, state: "ready", version: "0.1.0", places: 16, running: 1, queued: 0, sessions: 0, sessions_max: 64, seen_at: new Date(Date.now() - 12_000).toISOString() },
+];
+
+/** Has a page see these instead of the service's. Traces in `told` come by themselves; `q=deep` finds one behind `depth` pages with nothing. */
+export async function serve(page, { count = 10_000, empty = false, told = [], depth = 0 } = {}) {
   const json = (route, body, status = 200) => route.fulfill({ status, contentType: "application/json", body: JSON.stringify(body) });
   await page.route(/\/v1\/traces(\/|\?|$)/, (route) => {
     const url = new URL(route.request().url());
     const [, , , id] = url.pathname.split("/");
-    if (id === "events") return route.fulfill({ status: 200, contentType: "text/event-stream", body: ": nothing\n\n" });
+    // What really ran is the service's to tell.
+    if (url.searchParams.has("of") || (id?.length === 32 && !id.startsWith("0".repeat(24)))) return route.continue();
+    if (id === "events") return route.fulfill({ status: 200, contentType: "text/event-stream", body: `: nothing\n\n${told.splice(0).map((one) => `event: trace\ndata: ${JSON.stringify(one)}\n\n`).join("")}` });
     if (id === "summary") return json(route, empty ? { ...summary(0), total: 0 } : summary());
     if (id) return json(route, whole(Number.parseInt(id, 16)));
     if (empty) return json(route, { items: [], next: null });
     const from = Number(url.searchParams.get("cursor") ?? 0), most = Number(url.searchParams.get("limit") ?? 100);
     const outcome = url.searchParams.get("outcome"), q = url.searchParams.get("q");
+    if (q === "deep") return json(route, from < depth ? { items: [], next: String(from + 1) } : { items: [row(7)], next: null });
     const items = [];
     let at = from;
     for (; at < count && items.length < most; at += 1) {

@@ -105,8 +105,12 @@ export function query(parts: Record<string, string | number | undefined | null>)
 }
 
 // What the routes answer, as far as the console shows it (api/openapi.json has it whole).
-export type Language = "python" | "bash" | "javascript" | "typescript";
-export const LANGUAGES: Language[] = ["python", "javascript", "typescript", "bash"];
+export type Language = "python" | "javascript" | "typescript" | "bash" | "c" | "cpp" | "rust" | "go" | "java" | "ruby" | "perl" | "php" | "r";
+/** What each language is called, in the order in which they are offered. */
+export const LABELS: Record<Language, string> = { python: "Python", javascript: "JavaScript", typescript: "TypeScript", bash: "Bash", c: "C", cpp: "C++", rust: "Rust", go: "Go", java: "Java", ruby: "Ruby", perl: "Perl", php: "PHP", r: "R" };
+export const LANGUAGES = Object.keys(LABELS) as Language[];
+/** Those whose interpreters stay, so that sessions and the agent take them. */
+export const STAYING: Language[] = ["python", "javascript", "typescript", "bash"];
 export type Bundle = Record<string, unknown>;
 export interface Limits { timeout_ms: number; memory_bytes: number; cpus: number; processes: number; disk_bytes: number; output_bytes: number }
 export interface Finding { rule: string; severity: "low" | "medium" | "high"; line: number; column: number; reason: string; advice: string }
@@ -140,7 +144,7 @@ export interface Span {
 }
 export interface Trace extends TraceRow { tree: Span[] }
 export interface TraceSummary {
-  total: number; running: number; by_outcome: Record<string, number>; duration_ms: { p50: number | null; p90: number | null; p99: number | null; max: number | null };
+  total: number; running: number; well: number; by_outcome: Record<string, number>; duration_ms: { p50: number | null; p90: number | null; p99: number | null; max: number | null };
   tokens_in: number; tokens_out: number; cost_usd: number; models: { model: string; calls: number; failed: number; tokens_in: number; tokens_out: number; cost_usd: number; duration_ms_mean: number }[];
   buckets: { at: string; by_outcome: Record<string, number>; p50: number | null; p99: number | null; cost_usd: number }[]; failed_lately: TraceRow[];
 }

@@ -44,8 +44,8 @@ export function ago(at: string): string {
   return new Date(at).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
 }
 
-const GOOD = ["completed", "answered", "passed", "open", "ok"];
-const WARN = ["timed_out", "memory_exceeded", "output_exceeded", "disk_exceeded", "budget_exceeded", "cancelled", "interrupted", "waiting"];
+const GOOD = ["completed", "answered", "passed", "open", "ok", "ready"];
+const WARN = ["timed_out", "memory_exceeded", "output_exceeded", "disk_exceeded", "budget_exceeded", "cancelled", "interrupted", "waiting", "cordoned", "draining"];
 const LIVE = ["running", "queued", "waiting"];
 
 /** The tone of an outcome or a state. */
@@ -54,7 +54,7 @@ export function tone(outcome: string): string {
   if (LIVE.includes(outcome)) return "warn live";
   if (GOOD.includes(outcome)) return "good";
   if (WARN.includes(outcome)) return "warn";
-  if (outcome === "ended" || outcome === "settled") return "";
+  if (["ended", "settled", "closed", "idle", "expired"].includes(outcome)) return "";
   return "bad";
 }
 

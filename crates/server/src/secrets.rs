@@ -48,9 +48,9 @@ impl Secrets {
         for row in reader.secrets()? {
             if seal.open(&what(row.tenant.as_str(), &row.name), &row.sealed).is_none() {
                 let SecretRow { tenant, name, .. } = &row;
-                eprintln!(
-                    "fireclay: the secret {name} of {tenant} was sealed with another key: set it again"
-                );
+                worker::log::warn(format_args!(
+                    "the secret {name} of {tenant} was sealed with another key: set it again"
+                ));
                 continue;
             }
             held.insert((row.tenant.clone(), row.name.clone()), row);

@@ -19,7 +19,7 @@ use crate::secrets::Secrets;
 use crate::sessions::{Bound, Busy, Sessions};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
-use crate::traces::{Origin, Timeline, Traces};
+use crate::traces::{Origin, PACKAGE_BUILD, Timeline, Traces};
 use crate::way::Way;
 use model::{BatchId, Fault, FaultCode, Layer, Policy, RunId, RunRequest, RunSpec, TenantId};
 use serde_json::json;
@@ -295,10 +295,11 @@ impl Service {
                 (None, Some(bound)) => self.install_in((&tenant, bound), &mut spec, needs).await?,
                 (None, None) => self.install(&tenant, Over::from(&spec), &needs).await?,
             };
-            let is_here = elsewhere.is_none() && session.is_none();
-            refused = if is_here { self.compile(&tenant, &mut spec).await? } else { None };
             let built = timeline.iter_mut().filter(|_| spec.environment.is_some());
-            built.for_each(|timeline| timeline.mark("package build"));
+            built.for_each(|timeline| timeline.mark(PACKAGE_BUILD));
+            if elsewhere.is_none() && session.is_none() {
+                refused = self.compile(&tenant, &mut spec, timeline.as_mut()).await?;
+            }
         }
         let id = RunId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let created_at = worker::run::now();

@@ -4,10 +4,10 @@ use crate::needs::Needs;
 use crate::ports::{Base, Doors};
 use crate::problem::Problem;
 use crate::service::{Service, draining, internal, now_ms};
-use crate::traces::Beginning;
+use crate::traces::{Beginning, Origin, PACKAGE_BUILD, Timeline};
 use model::{
     Background, Egress, Language, Layer, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunSpec,
-    SessionId, TenantId,
+    SessionId, TenantId, TraceParent,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -77,6 +77,8 @@ pub struct NewOpen {
     pub allow_missing: Option<BTreeSet<Layer>>,
     /// The request as it came, JSON text.
     pub request: String,
+    /// Where whoever asks stands in a trace.
+    pub trace: Option<TraceParent>,
 }
 
 /// A session that is open.
@@ -370,7 +372,9 @@ impl Service {
         // Once it is known to be possible, as a run.
         self.quotas.spend(&new.tenant)?;
         let needs = Needs::of_list(&new.packages, own)?.only_there(new.offline);
+        let mut before = Timeline::begin(&self.traces, Origin::Caller(new.trace));
         spec.environment = self.install(&new.tenant, Over::from(&spec), &needs).await?;
+        before.iter_mut().filter(|_| spec.environment.is_some()).for_each(|one| one.mark(PACKAGE_BUILD));
         let id = SessionId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
         let missing = new.allow_missing.unwrap_or_else(|| self.allow_missing());
         let session =
@@ -434,7 +438,8 @@ impl Service {
             name: named.trim_end(),
             input: "",
             model: None,
-            parent: None,
+            parent: new.trace,
+            before: before.as_ref(),
         };
         self.begin_trace(&open.tenant, began).await;
         tokio::spawn(self.clone().tend(open.clone()));

@@ -4,7 +4,13 @@ import { closeBrackets, closeBracketsKeymap } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { javascriptLanguage, typescriptLanguage } from "@codemirror/lang-javascript";
 import { pythonLanguage } from "@codemirror/lang-python";
-import { bracketMatching, indentOnInput, indentUnit, Language, StreamLanguage, syntaxHighlighting } from "@codemirror/language";
+import { bracketMatching, indentOnInput, indentUnit, Language, StreamLanguage, type StreamParser, type StringStream, syntaxHighlighting } from "@codemirror/language";
+import { c, clike, cpp, java } from "@codemirror/legacy-modes/mode/clike";
+import { go } from "@codemirror/legacy-modes/mode/go";
+import { perl } from "@codemirror/legacy-modes/mode/perl";
+import { r } from "@codemirror/legacy-modes/mode/r";
+import { ruby } from "@codemirror/legacy-modes/mode/ruby";
+import { rust } from "@codemirror/legacy-modes/mode/rust";
 import { shell } from "@codemirror/legacy-modes/mode/shell";
 import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
 import { Compartment, EditorState } from "@codemirror/state";
@@ -12,7 +18,20 @@ import { drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutt
 import { classHighlighter, highlightTree } from "@lezer/highlight";
 
 const bash = StreamLanguage.define(shell);
-const LANGUAGES: Record<string, Language> = { python: pythonLanguage, javascript: javascriptLanguage, typescript: typescriptLanguage, bash, sh: bash, js: javascriptLanguage, ts: typescriptLanguage, py: pythonLanguage };
+const words = (text: string) => Object.fromEntries(text.split(" ").map((word) => [word, true]));
+// PHP is near to C: its words, its variables, and the mark that it begins with.
+const php = clike({
+  name: "php", multiLineStrings: true, atoms: words("true false null TRUE FALSE NULL"),
+  keywords: words("abstract and array as break case catch class clone const continue declare default do echo else elseif empty enum exit extends final finally fn for foreach function global goto if implements include instanceof interface isset list match namespace new or print private protected public readonly require return static switch throw trait try unset use var while xor yield"),
+  hooks: {
+    $: (stream: StringStream) => { stream.eatWhile(/[\w$]/); return "variableName.special"; },
+    "#": (stream: StringStream) => { stream.skipToEnd(); return "comment"; },
+    "<": (stream: StringStream) => (stream.match(/^\?(php|=)?/) ? "meta" : false),
+    "?": (stream: StringStream) => (stream.eat(">") ? "meta" : false),
+  },
+});
+const of = <State>(parser: StreamParser<State>) => StreamLanguage.define(parser);
+const LANGUAGES: Record<string, Language> = { c: of(c), cpp: of(cpp), java: of(java), go: of(go), perl: of(perl), php: of(php), r: of(r), ruby: of(ruby), rust: of(rust), python: pythonLanguage, javascript: javascriptLanguage, typescript: typescriptLanguage, bash, sh: bash, js: javascriptLanguage, ts: typescriptLanguage, py: pythonLanguage };
 
 export interface Token { text: string; classes: string }
 

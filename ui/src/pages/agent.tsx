@@ -1,6 +1,6 @@
 // Talk with the agent: it writes programs and runs them; each step is seen, and waits for a word where one is asked for.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ask, follow, get, LANGUAGES, query, send, type Page, type Problem, type Sent } from "../api";
+import { ask, follow, get, LABELS, query, send, STAYING, type Page, type Problem, type Sent } from "../api";
 import { go, href } from "../route";
 import { ago, count, dollars, ms } from "../words";
 import { Empty, Field, Head, Outcome, problemOf, reach, Show, Trouble, useEvery, useLoad } from "../pieces/basic";
@@ -42,7 +42,7 @@ function Start() {
           <div class="row between"><div class="row" style={{ gap: "8px 20px" }}>
             <label class="check"><input type="checkbox" checked={said.ask} onChange={(event) => set({ ...said, ask: event.currentTarget.checked })} />Ask me before each run</label>
             <label class="check"><input type="checkbox" checked={said.review} onChange={(event) => set({ ...said, review: event.currentTarget.checked })} />Have a model review code</label>
-            <select aria-label="Language" value={said.language} onChange={(event) => set({ ...said, language: event.currentTarget.value })}>{LANGUAGES.map((one) => <option key={one} value={one}>{one}</option>)}</select>
+            <select aria-label="Language" value={said.language} onChange={(event) => set({ ...said, language: event.currentTarget.value })}>{STAYING.map((one) => <option key={one} value={one}>{LABELS[one]}</option>)}</select>
             <input type="number" min="0" step="any" aria-label="Budget in dollars" placeholder="budget, $" style={{ width: "104px" }} value={said.dollars} onInput={(event) => set({ ...said, dollars: event.currentTarget.value })} />
           </div><button class="primary" disabled={busy || !said.question.trim()}>{busy ? "Asking" : "Ask"}</button></div>
           {problem && <Trouble problem={problem} />}
@@ -105,7 +105,7 @@ function Step({ item: { kind, data }, task, waits, done }: { item: Item; task: s
     case "code": return <div class="step"><span class="small soft">Attempt {data.attempt} · {data.language}</span><div class="shown"><Code text={data.code ?? ""} language={data.language} /></div></div>;
     case "approval": return waits ? <Approve data={data} task={task} done={done} /> : null;
     case "decided": return <p class="small soft">You said: {data.decision}{data.reason && ` — ${data.reason}`}</p>;
-    case "ran": return <div class="step"><div class="row"><Outcome of={data.outcome ?? "failed"} />{data.run && <a class="small" href={`${href("traces")}?q=${data.run}`}>trace</a>}</div>{data.output && <Output heard={[{ from: "stdout", text: data.output }]} />}{data.error && <p class="bad small">{data.error}</p>}</div>;
+    case "ran": return <div class="step"><div class="row"><Outcome of={data.outcome ?? "failed"} />{data.run && <a class="small" href={`${href("traces")}?of=${data.run}`} aria-label={`Trace of attempt ${data.attempt}`}>trace</a>}</div>{data.output && <Output heard={[{ from: "stdout", text: data.output }]} />}{data.error && <p class="bad small">{data.error}</p>}</div>;
     case "denied": case "refused": return <div class="note warn"><strong>Not run.</strong> {(data.reasons ?? [data.reason]).join(" ")}</div>;
     case "file": return <p class="small soft">{data.done === "wrote" ? "Wrote" : "Read"} <span class="mono">{data.path}</span></p>;
     case "retrying": return <p class="small soft">The model is asked again in {ms(data.wait_ms)}: {data.reason}</p>;

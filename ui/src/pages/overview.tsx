@@ -29,7 +29,6 @@ export function Overview() {
 
 function Told({ told, minutes }: { told: TraceSummary; minutes: number }) {
   const outcomes = Object.entries(told.by_outcome).sort((a, b) => Number(b[0] === "completed") - Number(a[0] === "completed") || b[1] - a[1]).map(([name]) => name).slice(0, COLOURS.length);
-  const good = (told.by_outcome.completed ?? 0) + (told.by_outcome.answered ?? 0);
   const settled = Object.values(told.by_outcome).reduce((sum, one) => sum + one, 0);
   const times = told.buckets.map((one) => Date.parse(one.at) / 1000);
   const rate = (value: number) => (value >= 10 || Number.isInteger(value) ? count(Math.round(value)) : value.toFixed(1));
@@ -37,7 +36,7 @@ function Told({ told, minutes }: { told: TraceSummary; minutes: number }) {
   return (
     <>
       <div class="tiles">
-        <Figure label="Traces" value={count(told.total)} /><Figure label="Running now" value={count(told.running)} /><Figure label="Completed" value={settled ? `${((good / settled) * 100).toFixed(good === settled ? 0 : 1)} %` : "–"} />
+        <Figure label="Traces" value={count(told.total)} /><Figure label="Running now" value={count(told.running)} /><Figure label="Ended well" value={settled ? `${((told.well / settled) * 100).toFixed(told.well === settled ? 0 : 1)} %` : "–"} />
         <Figure label="Median" value={ms(told.duration_ms.p50)} /><Figure label="99th percentile" value={ms(told.duration_ms.p99)} /><Figure label="Cost" value={dollars(told.cost_usd)} />
       </div>
       <div class="two">
@@ -70,6 +69,7 @@ function Gauges({ of }: { of: Readings }) {
         <Figure label="Places in use" value={`${of.fireclay_running ?? 0} of ${of.fireclay_places ?? 0}`}>{meter(part("fireclay_running", "fireclay_places"))}</Figure>
         <Figure label="Warm sandboxes ready" value={`${of.fireclay_pool_idle ?? 0} of ${of.fireclay_pool_target ?? 0}`}>{meter(part("fireclay_pool_idle", "fireclay_pool_target"))}</Figure>
         <Figure label="Waiting" value={count(of.fireclay_queued ?? 0)} /><Figure label="Open sessions" value={count(of.fireclay_sessions ?? 0)} />
+        <Figure label="Memory to be had" value={bytes(of.fireclay_memory_available_bytes ?? 0)} />
         <Figure label="Records" value={bytes(of.fireclay_store_bytes ?? 0)} /><Figure label="Files of runs" value={bytes(of.fireclay_artifact_bytes ?? 0)} />
       </div>
     </Card>

@@ -1,6 +1,6 @@
 // Write code, run it, see what comes of it.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ask, events, get, LANGUAGES, type Language, type Limits, type Problem, type RunResult } from "../api";
+import { ask, events, get, LABELS, LANGUAGES, type Language, type Limits, type Problem, type RunResult } from "../api";
 import { href, read, setArgs } from "../route";
 import { bytes, ms } from "../words";
 import { Copy, Dialog, Field, Head, Outcome, problemOf, Segment, Tabs, Trouble } from "../pieces/basic";
@@ -10,15 +10,28 @@ import { Icon } from "../pieces/icons";
 import { About, Output, Result, type Heard } from "../pieces/output";
 
 /** What the playground would run; kept for the next visit of this tab. */
-export interface Draft { language: Language; code: string; stdin: string; packages: string; auto: boolean; hosts: string; timeout: string; memory: string; review: boolean; check: string }
+export interface Draft { language: Language; code: string; stdin: string; packages: string; auto: boolean; hosts: string; timeout: string; memory: string; review: boolean; check: string;
+  /** Limits, and more, that have no field here: of a run of before. */
+  limits: Record<string, number>; more: Record<string, unknown>;
+  /** What of that run is not known. */
+  missing: string[] }
 
 const EXAMPLES: Record<Language, string> = {
   python: `# A fresh sandbox: no network, gone afterwards.\nimport statistics\n\nfired = [1040, 1062, 1055, 1071, 1048]\nprint("mean", statistics.mean(fired), "°C")\n\n{"cone": "06", "spread": max(fired) - min(fired)}\n`,
   javascript: `// A fresh sandbox: no network, gone afterwards.\nconst fired = [1040, 1062, 1055, 1071, 1048];\nconsole.log("mean", fired.reduce((sum, one) => sum + one) / fired.length, "°C");\n\n({ cone: "06", spread: Math.max(...fired) - Math.min(...fired) });\n`,
   typescript: `// A fresh sandbox: no network, gone afterwards.\nconst fired: number[] = [1040, 1062, 1055, 1071, 1048];\nconsole.log("mean", fired.reduce((sum, one) => sum + one) / fired.length, "°C");\n`,
   bash: `# A fresh sandbox: no network, gone afterwards.\nprintf '%s\\n' 1040 1062 1055 1071 1048 | sort -n | tail -1\nuname -sr\n`,
+  c: `// Compiled in a sandbox of its own, run in another.\n#include <stdio.h>\n\nint main(void) {\n    int fired[] = {1040, 1062, 1055, 1071, 1048}, sum = 0;\n    for (int at = 0; at < 5; at++) sum += fired[at];\n    printf("mean %.1f °C\\n", sum / 5.0);\n}\n`,
+  cpp: `// Compiled in a sandbox of its own, run in another.\n#include <algorithm>\n#include <iostream>\n#include <vector>\n\nint main() {\n    std::vector<int> fired{1040, 1062, 1055, 1071, 1048};\n    std::cout << "hottest " << *std::max_element(fired.begin(), fired.end()) << " °C\\n";\n}\n`,
+  rust: `// Compiled in a sandbox of its own, run in another.\nfn main() {\n    let fired = [1040, 1062, 1055, 1071, 1048];\n    println!("mean {} °C", fired.iter().sum::<i32>() as f64 / fired.len() as f64);\n}\n`,
+  go: `// Compiled in a sandbox of its own, run in another.\npackage main\n\nimport "fmt"\n\nfunc main() {\n\tsum := 0\n\tfor _, one := range []int{1040, 1062, 1055, 1071, 1048} {\n\t\tsum += one\n\t}\n\tfmt.Println("sum", sum, "°C")\n}\n`,
+  java: `// Compiled in a sandbox of its own, run in another.\nimport java.util.stream.IntStream;\n\npublic class Main {\n    public static void main(String[] args) {\n        System.out.println("mean " + IntStream.of(1040, 1062, 1055, 1071, 1048).average().getAsDouble() + " °C");\n    }\n}\n`,
+  ruby: `# A fresh sandbox: no network, gone afterwards.\nfired = [1040, 1062, 1055, 1071, 1048]\nputs "mean #{fired.sum.to_f / fired.size} °C"\n`,
+  perl: `# A fresh sandbox: no network, gone afterwards.\nuse strict;\nuse warnings;\nuse List::Util qw(sum);\n\nmy @fired = (1040, 1062, 1055, 1071, 1048);\nprintf "mean %.1f\\n", sum(@fired) / @fired;\n`,
+  php: `<?php // A fresh sandbox: no network, gone afterwards.\n$fired = [1040, 1062, 1055, 1071, 1048];\necho "mean ", array_sum($fired) / count($fired), " °C\\n";\n`,
+  r: `# A fresh sandbox: no network, gone afterwards.\nfired <- c(1040, 1062, 1055, 1071, 1048)\ncat("mean", mean(fired), "spread", diff(range(fired)), "\\n")\n`,
 };
-const FRESH: Draft = { language: "python", code: EXAMPLES.python, stdin: "", packages: "", auto: false, hosts: "", timeout: "", memory: "", review: false, check: "" };
+const FRESH: Draft = { language: "python", code: EXAMPLES.python, stdin: "", packages: "", auto: false, hosts: "", timeout: "", memory: "", review: false, check: "", limits: {}, more: {}, missing: [] };
 const KEPT = "fireclay-draft";
 
 /** Puts something into the playground, for the next visit there. */
@@ -41,17 +54,30 @@ export function requestOf(draft: Draft): Record<string, unknown> {
   if (lines(draft.packages).length) said.packages = lines(draft.packages);
   if (draft.auto) said.auto_packages = true;
   if (lines(draft.hosts).length) said.egress = { allow: lines(draft.hosts) };
-  const limits: Record<string, number> = {};
+  const limits: Record<string, number> = { ...draft.limits };
   if (Number(draft.timeout) > 0) limits.timeout_ms = Math.round(Number(draft.timeout) * 1000);
-  if (Number(draft.memory) > 0) limits.memory_bytes = Math.round(Number(draft.memory)) << 20;
+  if (Number(draft.memory) > 0) limits.memory_bytes = Math.round(Number(draft.memory) * 2 ** 20);
   if (Object.keys(limits).length) said.limits = limits;
   if (draft.check) said.check = draft.check;
   if (draft.review) said.review = true;
-  return said;
+  return { ...said, ...draft.more };
+}
+
+function many(number: number, word: string): string {
+  return number === 0 ? "" : `${number} ${word}${number === 1 ? "" : "s"}`;
 }
 
 function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** A value as Python spells it. Strings of JSON are strings of Python. */
+export function pythonic(value: unknown): string {
+  if (value === null || value === undefined) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (Array.isArray(value)) return `[${value.map(pythonic).join(", ")}]`;
+  if (typeof value === "object") return `{${Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}: ${pythonic(one)}`).join(", ")}}`;
+  return JSON.stringify(value);
 }
 
 /** The draft for a terminal or a program. */
@@ -60,8 +86,7 @@ export function spelled(draft: Draft, way: "curl" | "python" | "cli"): string {
   if (way === "curl") return `curl ${location.origin}/v1/runs \\\n  -H "Authorization: Bearer $FIRECLAY_API_KEY" \\\n  -H 'Content-Type: application/json' \\\n  -d ${quoted(JSON.stringify({ ...said, wait: true }))}`;
   if (way === "python") {
     const { code, language, ...rest } = said;
-    const python = (value: unknown) => JSON.stringify(value).replace(/\btrue\b/g, "True").replace(/\bfalse\b/g, "False");
-    const more = Object.entries(rest).map(([name, value]) => `,\n        ${name}=${python(value)}`).join("");
+    const more = Object.entries(rest).map(([name, value]) => `,\n        ${name}=${pythonic(value)}`).join("");
     return `from fireclay import Fireclay\n\nwith Fireclay(${JSON.stringify(location.origin)}) as fc:  # and FIRECLAY_API_KEY\n    result = fc.run(\n        ${JSON.stringify(code)},\n        language=${JSON.stringify(language)}${more},\n    )\n    print(result.outcome, result.stdout)`;
   }
   const words = ["fireclay run", `--language ${draft.language}`];
@@ -70,6 +95,10 @@ export function spelled(draft: Draft, way: "curl" | "python" | "cli"): string {
   for (const one of lines(draft.hosts)) words.push(`--allow-host ${quoted(one)}`);
   if (Number(draft.timeout) > 0) words.push(`--timeout ${draft.timeout}s`);
   if (Number(draft.memory) > 0) words.push(`--memory ${draft.memory}MiB`);
+  if (draft.check) words.push(`--check ${draft.check}`);
+  if (draft.review) words.push("--review");
+  if (draft.more.offline) words.push("--offline");
+  if (draft.more.python) words.push(`--python ${draft.more.python}`);
   words.push(`--code ${quoted(draft.code)}`);
   return draft.stdin ? `printf %s ${quoted(draft.stdin)} | ${words.join(" ")} --stdin -` : words.join(" ");
 }
@@ -89,7 +118,9 @@ export function Playground() {
     sessionStorage.setItem(KEPT, JSON.stringify(next));
     return next;
   });
+  const [ready, find] = useState<Set<string> | null>(null);
   useEffect(() => { get<{ limits: Limits }>("/v1/limits").then(learn, () => {}); return () => end.current?.abort(); }, []);
+  useEffect(() => { get<{ items: { languages: string[]; ready: boolean }[] }>("/v1/templates").then(({ items }) => find(new Set(items.filter((one) => one.ready).flatMap((one) => one.languages))), () => {}); }, []);
   // A run of before, to be run again with changes.
   useEffect(() => { if (read().args.get("draft")) { set(kept()); setArgs({ draft: null }); } }, []);
 
@@ -125,7 +156,7 @@ export function Playground() {
     if (id) ask("POST", `/v1/runs/${id}/cancel`).catch(() => {});
     else { end.current?.abort(); put((before) => ({ ...before, running: false })); }
   };
-  const options = [draft.packages && `${lines(draft.packages).length} packages`, draft.hosts && `${lines(draft.hosts).length} hosts`, draft.stdin && "stdin", (draft.timeout || draft.memory) && "limits", draft.review && "review"].filter(Boolean);
+  const options = [many(lines(draft.packages).length, "package"), many(lines(draft.hosts).length, "host"), draft.stdin && "stdin", (draft.timeout || draft.memory || Object.keys(draft.limits).length > 0) && "limits", draft.review && "review"].filter(Boolean);
 
   return (
     <>
@@ -135,11 +166,13 @@ export function Playground() {
       <div class="play">
         <section class="card" aria-label="Program">
           <header>
-            <Segment label="Language" options={LANGUAGES.map((one) => [one, ({ python: "Python", javascript: "JavaScript", typescript: "TypeScript", bash: "Bash" })[one]] as const)} value={draft.language}
-              choose={(language) => change({ language, code: draft.code === EXAMPLES[draft.language] || !draft.code.trim() ? EXAMPLES[language] : draft.code })} />
+            <select aria-label="Language" value={draft.language} onChange={(event) => { const language = event.currentTarget.value as Language; change({ language, code: draft.code === EXAMPLES[draft.language] || !draft.code.trim() ? EXAMPLES[language] : draft.code }); }}>
+              {LANGUAGES.map((one) => <option key={one} value={one} disabled={ready !== null && !ready.has(one) && one !== draft.language}>{LABELS[one]}{ready !== null && !ready.has(one) && " (not on this machine)"}</option>)}
+            </select>
             <span class="grow" />
             {state.running ? <button class="danger" onClick={stop}>Stop</button> : <button class="primary" onClick={run}><Icon name="play" />Run <kbd>Ctrl ⏎</kbd></button>}
           </header>
+          {draft.missing.length > 0 && <div class="note warn" role="note"><strong>Not all of that run is here.</strong> Its trace does not have {draft.missing.join(", ")}. <button class="small" onClick={() => change({ missing: [] })}>Go on</button></div>}
           <Editor value={draft.code} language={draft.language} label="Code" change={(code) => change({ code })} run={run} />
           <details class="options">
             <summary>Options{options.length > 0 && <span class="soft"> · {options.join(", ")}</span>}</summary>
@@ -148,7 +181,7 @@ export function Playground() {
                 <Field label="Packages" hint="names, apart by spaces; installed for this run"><input class="code" value={draft.packages} placeholder="numpy pandas" onInput={(event) => change({ packages: event.currentTarget.value })} /></Field>
                 <Field label="Hosts it may reach" hint="none: no network at all"><input class="code" value={draft.hosts} placeholder="api.example.com:443" onInput={(event) => change({ hosts: event.currentTarget.value })} /></Field>
                 <Field label="Time limit, seconds"><input type="number" min="0" step="any" value={draft.timeout} placeholder={limits ? String(limits.limits.timeout_ms / 1000) : ""} onInput={(event) => change({ timeout: event.currentTarget.value })} /></Field>
-                <Field label="Memory limit, MiB"><input type="number" min="0" value={draft.memory} placeholder={limits ? String(limits.limits.memory_bytes >> 20) : ""} onInput={(event) => change({ memory: event.currentTarget.value })} /></Field>
+                <Field label="Memory limit, MiB"><input type="number" min="0" value={draft.memory} placeholder={limits ? String(limits.limits.memory_bytes / 2 ** 20) : ""} onInput={(event) => change({ memory: event.currentTarget.value })} /></Field>
                 <Field label="Static check"><select value={draft.check} onChange={(event) => change({ check: event.currentTarget.value })}><option value="">as the service says</option><option value="off">off</option><option value="warn">warn</option><option value="deny">deny</option></select></Field>
               </div>
               <Field label="Standard input"><textarea class="code" rows={3} value={draft.stdin} onInput={(event) => change({ stdin: event.currentTarget.value })} /></Field>
@@ -170,7 +203,7 @@ export function Playground() {
           {state.result && <Tabs label="Result" options={[["output", "Output"], ["details", "Details", state.result.findings.length + state.result.egress.length]]} value={tab} choose={choose} />}
           <div class="body">
             {state.problem && <Trouble problem={state.problem} />}
-            {state.result ? (tab === "output" ? <Result result={state.result} streamed={state.heard} /> : <div class="stack"><About result={state.result} /><a href={`${href("traces")}?q=${state.result.id}`}>Its trace</a></div>)
+            {state.result ? (tab === "output" ? <Result result={state.result} streamed={state.heard} /> : <div class="stack"><About result={state.result} /><a href={`${href("traces")}?of=${state.result.id}`}>Its trace</a></div>)
               : state.heard.length > 0 ? <Output heard={state.heard} />
               : state.running ? <p class="soft">Waiting for the first output.</p>
               : !state.problem && <div class="empty"><h2>Nothing has run yet</h2><p>Press Run, or <kbd>Ctrl ⏎</kbd> in the editor. Output appears here as it is written; plots, tables and files follow.</p></div>}

@@ -39,12 +39,16 @@ export function Session({ id }: { id: string }) {
   }}</Show>;
 }
 
+/** So many runs a notebook begins with. */
+const SHOWN = 30;
+
 interface Cell { id: string; code: string | null; language: string; heard: Heard[]; result: RunResult | null; problem: Problem | null; running: boolean }
 
 function Notebook({ session }: { session: SessionView }) {
   const open = session.state === "open";
   const [cells, set] = useState<Cell[] | null>(null);
   const [code, write] = useState("");
+  const [older, leave] = useState(false);
   const [problem, tell] = useState<Problem | null>(null);
   const language = session.language ?? "python";
   const change = (id: string, part: Partial<Cell>) => set((before) => before?.map((cell) => (cell.id === id ? { ...cell, ...part } : cell)) ?? null);
@@ -52,12 +56,15 @@ function Notebook({ session }: { session: SessionView }) {
     const end = new AbortController();
     (async () => {
       try {
-        const runs = await get<Page<RunSummary>>(`/v1/runs${query({ session: session.id, limit: 30 })}`, end.signal);
+        const runs = await get<Page<RunSummary>>(`/v1/runs${query({ session: session.id, limit: SHOWN })}`, end.signal);
+        // Runs of one task are in one trace.
+        const traces = new Map<string, Promise<Trace>>();
         const found = await Promise.all(runs.items.reverse().map(async (run): Promise<Cell> => {
           const result = run.state === "settled" ? await get<RunResult>(`/v1/runs/${run.id}`, end.signal).catch(() => null) : null;
-          return { id: run.id, code: await codeOfRun(run.id, end.signal), language: run.language, heard: [], result, problem: null, running: false };
+          return { id: run.id, code: await codeOfRun(run.id, traces, end.signal), language: run.language, heard: [], result, problem: null, running: false };
         }));
         set(found);
+        leave(Boolean(runs.next));
       } catch (error) { if (!end.signal.aborted) { tell(problemOf(error)); set([]); } }
     })();
     return () => end.abort();
@@ -82,6 +89,7 @@ function Notebook({ session }: { session: SessionView }) {
   return (
     <div class="body">
       {problem && <Trouble problem={problem} />}
+      {older && <p class="small soft" role="note" style={{ marginBottom: "16px" }}>The last {SHOWN} runs are shown; numbers begin with the first of them.</p>}
       {cells.length === 0 && <p class="soft" style={{ marginBottom: "16px" }}>{open ? "No run yet. What you run here keeps its variables." : "It ended without a run."}</p>}
       {cells.map((cell, at) => (
         <div class="cell" key={cell.id}>
@@ -100,11 +108,12 @@ function Notebook({ session }: { session: SessionView }) {
 }
 
 /** The code of a run, which traces have; without one it is not known. */
-async function codeOfRun(id: string, signal: AbortSignal): Promise<string | null> {
+async function codeOfRun(id: string, traces: Map<string, Promise<Trace>>, signal: AbortSignal): Promise<string | null> {
   try {
-    const found = await get<Page<TraceRow>>(`/v1/traces${query({ q: id, limit: 5 })}`, signal);
-    const row = found.items.find((one) => one.of === id);
-    return row ? (codeOf(await get<Trace>(`/v1/traces/${row.id}`, signal))?.code ?? null) : null;
+    const row = (await get<Page<TraceRow>>(`/v1/traces${query({ of: id, limit: 1 })}`, signal)).items[0];
+    if (!row) return null;
+    if (!traces.has(row.id)) traces.set(row.id, get<Trace>(`/v1/traces/${row.id}`, signal));
+    return codeOf(await traces.get(row.id)!, id)?.code ?? null;
   } catch { return null; }
 }
 

@@ -1,6 +1,6 @@
 // Sandboxes that stay: which there are, and a new one.
 import { useState } from "preact/hooks";
-import { get, LANGUAGES, query, send, type Page, type Problem, type SessionView } from "../api";
+import { get, LABELS, query, send, STAYING, type Page, type Problem, type SessionView } from "../api";
 import { go, href, setArgs, useRoute } from "../route";
 import { ago, clock } from "../words";
 import { Dialog, Empty, Field, Head, Outcome, problemOf, Segment, reach, Show, Trouble, useEvery, useLoad } from "../pieces/basic";
@@ -45,7 +45,7 @@ function Make({ close }: { close: () => void }) {
       <h2>New session</h2>
       <div class="fields">
         <Field label="Name"><input value={said.name} placeholder="glaze experiments" onInput={(event) => put({ name: event.currentTarget.value })} /></Field>
-        <Field label="Language"><select value={said.language} onChange={(event) => put({ language: event.currentTarget.value })}>{LANGUAGES.map((one) => <option key={one} value={one}>{one}</option>)}</select></Field>
+        <Field label="Language"><select value={said.language} onChange={(event) => put({ language: event.currentTarget.value })}>{STAYING.map((one) => <option key={one} value={one}>{LABELS[one]}</option>)}</select></Field>
         <Field label="Packages" hint="names, apart by spaces"><input class="code" value={said.packages} onInput={(event) => put({ packages: event.currentTarget.value })} /></Field>
         <Field label="Hosts it may reach" hint="none: no network"><input class="code" value={said.hosts} onInput={(event) => put({ hosts: event.currentTarget.value })} /></Field>
         <Field label="Ends when idle, minutes"><input type="number" min="1" value={said.minutes} onInput={(event) => put({ minutes: event.currentTarget.value })} /></Field>

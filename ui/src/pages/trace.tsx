@@ -1,7 +1,7 @@
 // One trace: its spans in time and in a tree, and what went in and came out of each.
 import type { ComponentChildren } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { get, send, type RunResult, type Said, type Span, type Trace } from "../api";
+import { get, send, type Language, type RunResult, type Said, type Span, type Trace } from "../api";
 import { go, href, setArgs, useRoute } from "../route";
 import { bytes, clock, count, dollars, ms } from "../words";
 import { Card, Copy, Empty, Head, Outcome, Pairs, problemOf, save, Segment, reach, Show, Tabs, Trouble, useEvery, useLoad } from "../pieces/basic";
@@ -9,7 +9,7 @@ import { Code } from "../pieces/code";
 import { Json } from "../pieces/json";
 import { Markdown } from "../pieces/markdown";
 import { Displayed, Egress, Findings, Isolation, Output, Result } from "../pieces/output";
-import { keepDraft } from "./playground";
+import { keepDraft, type Draft } from "./playground";
 
 export function TracePage({ id }: { id: string }) {
   const loaded = useLoad((signal) => get<Trace>(`/v1/traces/${encodeURIComponent(id)}`, signal), [id]);
@@ -23,29 +23,62 @@ export function flat(spans: Span[], depth = 0): Flat[] {
   return spans.flatMap((span) => [{ span, depth }, ...flat(span.children, depth + 1)]);
 }
 
-/** The code that a trace of a run ran, by its first span that has some. */
-export function codeOf(trace: Trace): { code: string; language: string } | null {
-  for (const { span } of flat(trace.tree)) {
-    const said = span.input;
-    if (said?.text && (/python|javascript|typescript|shellscript|x-sh/.test(said.media_type) || trace.kind === "run")) return { code: said.text, language: languageOf(said.media_type) || trace.language || "python" };
-  }
+/** The span of a run: the innermost that names it. */
+export function spanOf(trace: Trace, run: string): Span | null {
+  return flat(trace.tree).filter(({ span }) => span.attributes["fireclay.run.id"] === run).pop()?.span ?? null;
+}
+
+/** Code, and the span that it went into. */
+export interface Ran { code: string; language: string; span: Span }
+
+function codeIn(span: Span, usual?: string | null): Ran | null {
+  const language = span.input?.text ? languageOf(span.input.media_type) || usual : null;
+  return language ? { code: span.input!.text!, language, span } : null;
+}
+
+/** The code that a run of a trace ran; of its first span that has some, where no run is named. */
+export function codeOf(trace: Trace, run?: string): Ran | null {
+  const usual = trace.kind === "run" ? trace.language ?? "python" : null;
+  if (run) { const own = spanOf(trace, run); return own && codeIn(own, usual); }
+  for (const { span } of flat(trace.tree)) { const found = codeIn(span, usual); if (found) return found; }
   return null;
 }
 
-function languageOf(media: string): string {
-  return /python/.test(media) ? "python" : /typescript/.test(media) ? "typescript" : /javascript|ecmascript/.test(media) ? "javascript" : /shell|x-sh|bash/.test(media) ? "bash" : "";
+// Types of programs, as the service calls them and as others do; the longer name before the one that it begins with.
+const TYPES: [RegExp, Language][] = [[/python/, "python"], [/typescript/, "typescript"], [/javascript|ecmascript/, "javascript"], [/shell|x-sh$|bash/, "bash"], [/x-c\+\+/, "cpp"], [/x-c(src)?$/, "c"], [/rust/, "rust"], [/x-go$/, "go"], [/x-java$/, "java"], [/ruby/, "ruby"], [/perl/, "perl"], [/php/, "php"], [/x-r$/, "r"]];
+
+export function languageOf(media: string): Language | "" {
+  return TYPES.find(([pattern]) => pattern.test(media))?.[1] ?? "";
+}
+
+/** What the playground needs to ask for the same again, and what of it the trace does not tell. */
+export function draftOf({ code, language, span }: Ran): Partial<Draft> {
+  const said = span.attributes as Record<string, any>;
+  const { timeout_ms, memory_bytes, ...limits } = (said["fireclay.limits"] ?? {}) as Record<string, number>;
+  const many = (name: string, word: string) => { const number = said[`fireclay.${name}.count`]; return number ? `${number} ${word}${number > 1 ? "s" : ""}` : ""; };
+  const more: Record<string, unknown> = {};
+  for (const name of ["offline", "python", "check_policy"]) if (said[`fireclay.${name}`] !== undefined) more[name] = said[`fireclay.${name}`];
+  return {
+    code, language: language as Language, stdin: said["fireclay.stdin"] ?? "", packages: (said["fireclay.packages"] ?? []).join(" "), auto: said["fireclay.auto_packages"] === true, hosts: (said["fireclay.egress.hosts"] ?? []).join(" "),
+    timeout: timeout_ms ? String(timeout_ms / 1000) : "", memory: memory_bytes ? String(memory_bytes / 2 ** 20) : "", check: said["fireclay.check"] ?? "", review: said["fireclay.review"] === true, limits, more,
+    missing: [many("files", "input file"), many("env", "environment variable"), many("args", "argument"), said["fireclay.stdin.truncated"] ? "the end of its standard input" : "", said["fireclay.session.id"] ? "the state of its session" : ""].filter(Boolean),
+  };
 }
 
 function Whole({ trace, changed }: { trace: Trace; changed: (remark: string | null) => void }) {
   const { args } = useRoute();
   const spans = useMemo(() => flat(trace.tree), [trace]);
   const [way, choose] = useState<"fall" | "tree">("fall");
-  const picked = spans.find(({ span }) => span.id === args.get("span"))?.span ?? spans[0]?.span ?? null;
+  const run_id = args.get("run");
+  const picked = spans.find(({ span }) => span.id === args.get("span"))?.span ?? (run_id ? spanOf(trace, run_id) : null) ?? spans[0]?.span ?? null;
   const run = useLoad((signal) => (trace.kind === "run" && trace.ended_at && !trace.imported ? get<RunResult>(`/v1/runs/${trace.of}`, signal).catch(() => null) : Promise.resolve(null)), [trace.id, trace.ended_at]);
-  const code = codeOf(trace);
+  // That of the step which is looked at, else the first that there is.
+  const code = (picked && codeIn(picked)) ?? codeOf(trace);
+  const [refused, refuse] = useState(false);
   const rerun = () => {
     if (!code) return;
-    keepDraft({ code: code.code, language: code.language as "python" });
+    if (code.span.input?.truncated) return refuse(true);
+    keepDraft(draftOf(code));
     go(`${href("play")}?draft=1`);
   };
   return (
@@ -56,6 +89,7 @@ function Whole({ trace, changed }: { trace: Trace; changed: (remark: string | nu
         <button class="primary" disabled={!code} onClick={rerun}>Rerun with changes</button>
       </Head>
       <div class="stack">
+        {refused && <div class="note warn" role="alert"><strong>It cannot be run again from here.</strong> Its code has {bytes(code?.span.input?.bytes ?? 0)}, and this trace shows only the beginning. <span class="soft">The settings <code>traces.bytes_max</code> and <code>traces.content</code> say how much of a text is shown.</span></div>}
         <div class="tiles">
           <Tile label="Took">{ms(trace.duration_ms)}</Tile><Tile label="Began">{clock(trace.started_at)}</Tile><Tile label="Spans">{count(spans.length)}</Tile>
           {(trace.tokens_in !== null || trace.tokens_out !== null) && <Tile label="Tokens in / out">{count(trace.tokens_in)} / {count(trace.tokens_out)}</Tile>}
@@ -68,7 +102,7 @@ function Whole({ trace, changed }: { trace: Trace; changed: (remark: string | nu
         {picked && <SpanOf key={picked.id} span={picked} />}
         {run.data && <RunOf run={run.data} />}
         <div class="two">
-          <Card title="About"><Pairs of={[["Of", <a class="mono" href={trace.kind === "session" ? href("sessions", trace.of) : trace.kind === "task" ? href("agent", trace.of) : `${href("traces")}?q=${trace.of}`}>{trace.of}</a>], ["Tenant", trace.tenant], ["Language", trace.language], ["Model", trace.model], ["Ended", clock(trace.ended_at)], ["Imported", trace.imported ? "yes" : null]]} /></Card>
+          <Card title="About"><Pairs of={[["Of", <a class="mono" href={trace.kind === "session" ? href("sessions", trace.of) : trace.kind === "task" ? href("agent", trace.of) : `${href("traces")}?of=${trace.of}`}>{trace.of}</a>], ["Tenant", trace.tenant], ["Language", trace.language], ["Model", trace.model], ["Ended", clock(trace.ended_at)], ["Imported", trace.imported ? "yes" : null]]} /></Card>
           <Remark trace={trace} changed={changed} />
         </div>
       </div>

@@ -1,13 +1,15 @@
 //! Leaves a record of a one-shot run in the data directory, for whoever opens the store next: a file, since opening a database
 //! would cost more than the run.
 
-use crate::env::Settings;
+use crate::env::{self, Settings};
 use model::{RunRequest, RunResult, TenantId};
 use sandbox::run::Settled;
 use server::service::now_ms;
-use server::settings::Settings as ServiceSettings;
+use server::settings::{Settings as ServiceSettings, TraceSettings};
 use std::io::Seek;
-use store::{Durability, NewRun, Options, Record, Retention, Store, StoreError, spool, spool::ToSpool};
+use store::{
+    Durability, NewRun, Options, Record, Retention, Store, StoreError, TraceContent, spool, spool::ToSpool,
+};
 
 /// With so many records in the spool, a run takes them into the store and removes what is too old: without a service nobody else does.
 const TAKE_IN_RECORDS: usize = 64;
@@ -53,7 +55,9 @@ fn write(
     let wall_ms = i64::try_from(result.usage.wall_ms).unwrap_or(0);
     let said: Option<RunRequest> = serde_json::from_str(&request).ok();
     let code = said.map(|said| said.code).unwrap_or_default();
-    let (trace, trace_end) = server::traces::alone(&code, &result, settled_at_ms).unzip();
+    let traces = traces();
+    let told = || server::traces::alone(&code, &result, settled_at_ms, traces.content);
+    let (trace, trace_end) = traces.enabled.then(told).flatten().unzip();
     let run = NewRun {
         id: result.id.clone(),
         tenant: TenantId::local(),
@@ -79,6 +83,19 @@ fn write(
     let started_at_ms = Some(settled_at_ms - wall_ms);
     let record = Record { run, started_at_ms, settled_at_ms, result, events: Vec::new(), trace: trace_end };
     spool::write(&settings.data, record, artifacts, Durability::Commit)
+}
+
+/// What a service with this environment would do about traces. With what cannot be read nothing is shown.
+pub fn traces() -> TraceSettings {
+    let said = ServiceSettings::resolve(None, &env::of_the_service(), &[]);
+    said.map_or_else(
+        |error| {
+            eprintln!("fireclay: {error}: traces are without content");
+            let usual = ServiceSettings::resolve(None, &[], &[]).expect("the defaults are settings").traces;
+            TraceSettings { content: TraceContent::Off, ..usual }
+        },
+        |settings| settings.traces,
+    )
 }
 
 /// Takes records in, and removes the oldest by the service's own defaults, as much as a run may cost. A service that runs does both

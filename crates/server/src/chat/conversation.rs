@@ -432,6 +432,7 @@ impl Conversation {
             ttl_ms: None,
             allow_missing: None,
             request: asked.to_string(),
+            trace: None,
         };
         let open = self.shared.service.open_session(new).await?;
         self.session = Some(open.clone());

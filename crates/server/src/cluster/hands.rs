@@ -53,7 +53,7 @@ impl MachineHands {
             let installed = service.install(&envelope.tenant, Over::from(&spec), &needs).await;
             spec.environment = installed.map_err(|problem| fault(&problem))?;
         }
-        let refused = service.compile(&envelope.tenant, &mut spec).await;
+        let refused = service.compile(&envelope.tenant, &mut spec, None).await;
         let refused = refused.map_err(|problem| fault(&problem))?;
         let order = Order {
             id: envelope.run.clone(),

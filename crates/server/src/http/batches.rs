@@ -9,6 +9,7 @@ use crate::batches::{ITEMS_MAX, LiveBatch, Options, feed, intake};
 use crate::http::body::{self, Pieces, Query};
 use crate::http::guard::Caller;
 use crate::http::runs::{idempotency_of, page_of};
+use crate::http::traceparent::{parent_of, with_trace};
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, internal, now_ms, read};
 use crate::traces::Beginning;
@@ -18,7 +19,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use model::BatchId;
+use model::{BatchId, TraceParent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -114,7 +115,7 @@ impl From<BatchRow> for BatchSummary {
 /// One item in each line, read as it comes. The answer begins with `{"batch": "bat_…"}`, has a line for each item as it is done, in
 /// any order and with its `index`, and ends with `{"summary": {…}}`. What is wrong with one line is that line's answer. A client that
 /// goes away takes the batch back, unless it gave an idempotency key or `wait=false`.
-#[utoipa::path(post, path = "/v1/batches", operation_id = "submit_batch", tag = "batches", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, description = "The same key with the same request is the same batch, for 24 hours; items then run once all have come")),
+#[utoipa::path(post, path = "/v1/batches", operation_id = "submit_batch", tag = "batches", params(SubmitQuery, ("idempotency-key" = Option<String>, Header, description = "The same key with the same request is the same batch, for 24 hours; items then run once all have come"), ("traceparent" = Option<String>, Header, description = "Where the caller stands in a trace (W3C Trace Context): the batch becomes a part of it")),
     request_body(content = BatchLine, content_type = "application/x-ndjson"),
     responses((status = 200, description = "A line for each item", body = Answer, content_type = "application/x-ndjson"), (status = 202, description = "Recorded and on its way", body = BatchSummary),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
@@ -133,7 +134,8 @@ async fn submit(
     let route = format!("/v1/batches {:?} {}", query.concurrency, query.dedupe);
     let key = idempotency_of(request.headers(), &route, &[])?;
     let options = Options { concurrency: query.concurrency, dedupe: query.dedupe };
-    let batch = begin(&service, &caller, options).await?;
+    let batch = begin(&service, &caller, options, parent_of(request.headers())).await?;
+    let own = service.trace_of(batch.id.as_str()).await;
     let pieces = Pieces::new(request.into_body(), &service);
     let room = intake::room();
     let feeding = feed::feed(service.clone(), batch.clone(), options, room.clone());
@@ -146,7 +148,7 @@ async fn submit(
             tokio::spawn(feeding);
             let reader = batch.clone();
             tokio::spawn(async move { seal(&reader, reading.await.map(drop)) });
-            Ok(follow(service, batch, true))
+            Ok(with_trace(own, follow(service, batch, true)))
         }
         (_, None) => {
             tokio::spawn(feeding);
@@ -168,7 +170,7 @@ async fn submit(
                     seal(&batch, Ok(()));
                     tokio::spawn(feeding);
                     if wait {
-                        Ok(follow(service, batch, false))
+                        Ok(with_trace(own, follow(service, batch, false)))
                     } else {
                         accepted(&service, &caller, &batch.id).await
                     }
@@ -176,7 +178,8 @@ async fn submit(
                 Ok(BatchAdmission::Replayed(first)) => {
                     service.batches.remove(&batch.id);
                     if wait {
-                        replay(service, &caller, first).await
+                        let own = service.trace_of(first.as_str()).await;
+                        Ok(with_trace(own, replay(service, &caller, first).await?))
                     } else {
                         accepted(&service, &caller, &first).await
                     }
@@ -192,7 +195,12 @@ async fn submit(
 }
 
 /// Begins a batch: counted against the rate, recorded, and to be found by others.
-async fn begin(service: &Service, caller: &Caller, options: Options) -> Result<Arc<LiveBatch>, Problem> {
+async fn begin(
+    service: &Service,
+    caller: &Caller,
+    options: Options,
+    parent: Option<TraceParent>,
+) -> Result<Arc<LiveBatch>, Problem> {
     service.quotas.of(&service.reader, &caller.tenant).await?;
     service.quotas.spend(&caller.tenant)?;
     let id = BatchId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
@@ -209,7 +217,8 @@ async fn begin(service: &Service, caller: &Caller, options: Options) -> Result<A
         name: "batch",
         input: "",
         model: None,
-        parent: None,
+        parent,
+        before: None,
     };
     service.begin_trace(&caller.tenant, began).await;
     if service.is_draining() {
@@ -236,7 +245,8 @@ fn idempotency_of_digest(key: store::Idempotency, body: &[u8; 32]) -> store::Ide
 
 async fn accepted(service: &Service, caller: &Caller, id: &BatchId) -> Result<Response, Problem> {
     let summary = row(service, caller.scope(), id).await.map(BatchSummary::from)?;
-    Ok((StatusCode::ACCEPTED, location(id), Json(summary)).into_response())
+    let own = service.trace_of(id.as_str()).await;
+    Ok(with_trace(own, (StatusCode::ACCEPTED, location(id), Json(summary)).into_response()))
 }
 
 fn location(id: &BatchId) -> [(header::HeaderName, HeaderValue); 1] {

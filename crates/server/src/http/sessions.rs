@@ -4,13 +4,13 @@ use crate::http::body::{self, Json, Query};
 use crate::http::guard::Caller;
 use crate::http::runs::{self, SubmitQuery, accepts_events, idempotency_of, page_of};
 use crate::http::sse::StreamEvent;
-use crate::http::traceparent::parent_of;
+use crate::http::traceparent::{parent_of, with_trace};
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, Submission, read};
 use crate::sessions::{Bound, Manner, NewOpen, OpenSession};
 use crate::traces::Origin;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as Answer};
 use model::{
@@ -29,7 +29,7 @@ mod create;
 mod views;
 
 use create::CreateSession;
-use views::{EgressView, EndView, LostView, RunCounts};
+use views::{EgressView, EndView, LostView, RunCounts, SubmitSessionRun};
 
 /// Longest name of a session, as its schema says.
 const NAME_CHARS_MAX: usize = 128;
@@ -229,12 +229,13 @@ pub async fn open_one(
 }
 
 /// Open a session
-#[utoipa::path(post, path = "/v1/sessions", operation_id = "create_session", tag = "sessions", request_body = CreateSession,
+#[utoipa::path(post, path = "/v1/sessions", operation_id = "create_session", tag = "sessions", params(("traceparent" = Option<String>, Header, description = "Where the caller stands in a trace (W3C Trace Context): the session becomes a part of it")), request_body = CreateSession,
     responses((status = 201, description = "Open", body = SessionView), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn create(
     State(service): State<Arc<Service>>,
     caller: Caller,
     sent: Option<Extension<Sent>>,
+    headers: HeaderMap,
     Json(asked): Json<CreateSession>,
 ) -> Result<Response, Problem> {
     let request = serde_json::to_string(&asked)
@@ -265,6 +266,7 @@ async fn create(
         ttl_ms,
         allow_missing: sent.map(|Extension(sent)| sent.allow_missing),
         request,
+        trace: parent_of(&headers),
     };
     // In a task of its own: a client that breaks off leaves nothing half done.
     let opening = {
@@ -278,7 +280,7 @@ async fn create(
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
-    Ok(response)
+    Ok(with_trace(service.trace_of(open.session.id().as_str()).await, response))
 }
 
 /// List sessions
@@ -362,22 +364,6 @@ async fn restart(
     let open = open_one(&service, &caller, &id).await?;
     open.session.restart().await?;
     look(&service, &caller, &id).await.map(Answer)
-}
-
-/// A run of a session as it is submitted. Describes the body; [`submission_of`] reads it.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only its schema is used")]
-struct SubmitSessionRun {
-    #[schema(inline)]
-    #[serde(flatten)]
-    request: RunRequest,
-    /// Whether to answer only when the run is settled.
-    #[schema(default = true)]
-    wait: Option<bool>,
-    /// Whether to run it as a program of its own, beside others, instead of in the interpreter that keeps its state. Then `cwd` may be
-    /// `private`: an empty directory of its own, whose files are the run's artifacts.
-    #[schema(default = false)]
-    fresh: Option<bool>,
 }
 
 /// What a body asks for besides the run itself.

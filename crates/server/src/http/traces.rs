@@ -10,7 +10,7 @@ use crate::http::runs::{page_of, time_of};
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, now_ms, read};
 use crate::traces::Change;
-use crate::traces::summary::{self, BUCKETS_MAX};
+use crate::traces::summary::{self, BUCKETS_MAX, WELL};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
@@ -46,9 +46,12 @@ const SUMMARY_US: i64 = 3_600_000_000;
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 struct TraceQuery {
-    /// With this text in name, ids, remark or previews, ASCII case ignored
+    /// The trace that a run, session, task or batch of this id is a part of; else those with this text in name, ids, remark or previews, ASCII case
+    /// ignored. A page may be short, even empty, and have a `next`: only so many traces are looked at for one
     q: Option<String>,
-    /// That ended so: `completed`, `failed`, `timeout`, …; or `running`
+    /// That this run, session, task or batch is a part of
+    of: Option<String>,
+    /// That ended so: `completed`, `failed`, `timed_out`, …; or `running`
     outcome: Option<String>,
     /// In this language
     language: Option<String>,
@@ -105,6 +108,7 @@ impl TraceQuery {
     fn filter(self) -> Result<TraceFilter, Problem> {
         Ok(TraceFilter {
             text: self.q.filter(|text| !text.is_empty()),
+            of: self.of,
             outcome: self.outcome,
             language: self.language,
             model: self.model,
@@ -222,10 +226,6 @@ async fn summary(
     let (numbers, failed) = found.await?;
     Ok(Json(TraceNumbers::of(numbers, failed, &service.traces)))
 }
-
-/// Outcomes that are no failures.
-pub const WELL: [&str; 8] =
-    ["completed", "answered", "closed", "idle", "expired", "settled", "cancelled", "unset"];
 
 /// What is to be noted on a trace.
 #[derive(Debug, Deserialize, ToSchema)]

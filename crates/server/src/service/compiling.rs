@@ -14,9 +14,18 @@ use worker::pool::Stream;
 
 impl Service {
     /// Has the program of a run compiled, if its language asks for that, and laid over its sandbox; answers what the compiler said
-    /// against it.
-    pub async fn compile(&self, tenant: &TenantId, spec: &mut RunSpec) -> Result<Option<Refused>, Problem> {
-        Ok(match self.machine.installer().compile(tenant.as_str(), spec).await? {
+    /// against it. How long that took is told to `timeline`.
+    pub async fn compile(
+        &self,
+        tenant: &TenantId,
+        spec: &mut RunSpec,
+        timeline: Option<&mut Timeline>,
+    ) -> Result<Option<Refused>, Problem> {
+        let compiled = self.machine.installer().compile(tenant.as_str(), spec).await?;
+        if let (Some(timeline), Compiled::Program(_) | Compiled::Refused(_)) = (timeline, &compiled) {
+            timeline.mark("compile");
+        }
+        Ok(match compiled {
             Compiled::AsItIs => None,
             Compiled::Program(layer) => {
                 spec.environment = Some(layer.hex);

@@ -191,6 +191,7 @@ impl Service {
                         input: &beginning.question,
                         model: Some(&beginning.asked.model),
                         parent: beginning.trace,
+                        before: None,
                     };
                     service.begin_trace(&task.tenant, began).await;
                     tokio::spawn(service.work(model, task, beginning, past));
@@ -348,6 +349,7 @@ fn session_of(caller: &Caller, asked: &Asked, task: &TaskId) -> NewOpen {
         ttl_ms: None,
         allow_missing: None,
         request: request.to_string(),
+        trace: None,
     }
 }
 

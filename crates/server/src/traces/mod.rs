@@ -21,7 +21,7 @@ pub use notices::{Change, Notice, Notices};
 pub use record::{Beginning, alone, told_elsewhere};
 pub use redact::Redactor;
 pub use span::{Payload, Span, SpanEvent, SpanKind, SpanStatus, time};
-pub use timeline::{Timeline, Times, fresh_ids};
+pub use timeline::{PACKAGE_BUILD, Timeline, Times, fresh_ids};
 
 use crate::http::aigne::Remembered;
 use crate::settings::TraceSettings;

@@ -6,7 +6,7 @@ use super::timeline::{fresh_ids, now_us};
 use super::{Change, Redactor, Span, SpanStatus, Timeline, Times, Traces, run, task, tree};
 use crate::problem::Problem;
 use crate::service::{Service, read};
-use model::{RunResult, TaskId, TenantId, TraceId, TraceParent};
+use model::{RunResult, SpanId, TaskId, TenantId, TraceId, TraceParent};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +30,8 @@ pub struct Beginning<'a> {
     pub model: Option<&'a str>,
     /// Where whoever asks stands.
     pub parent: Option<TraceParent>,
+    /// What was done for it before; it begins now if absent.
+    pub before: Option<&'a Timeline>,
 }
 
 impl Traces {
@@ -52,17 +54,19 @@ impl Service {
             return;
         }
         let Ok((trace, span)) = fresh_ids() else { return };
+        let measured = beginning.before.and_then(|before| serde_json::to_string(before.times()).ok());
         let new = NewTrace {
             id: beginning.parent.map_or(trace, |parent| parent.trace),
             span,
             parent: beginning.parent.map(|parent| parent.span),
-            began_us: now_us(),
+            began_us: beginning.before.map_or_else(now_us, |before| before.bounds_us().0),
             name: beginning.name.chars().take(super::PREVIEW_CHARS).collect(),
             input: self.traces.preview(beginning.input),
             language: None,
             model: beginning.model.map(str::to_owned),
             content: self.traces.content,
             within: None,
+            measured,
         };
         let object = beginning.object;
         if let Err(error) = self.store.begin_trace(tenant, beginning.kind, object, new).await {
@@ -165,23 +169,34 @@ impl Service {
         Ok(true)
     }
 
-    /// Takes in a trace that came from elsewhere. Returns whether it is new.
-    pub async fn add_trace(&self, trace: ForeignTrace) -> Result<bool, Problem> {
-        let (tenant, id) = (trace.row.tenant.clone(), trace.row.id);
+    /// Takes in a trace that came from elsewhere, with the roots of it that have ended. Returns whether it is new. One that a program of the caller
+    /// recorded is told of as what ended here is.
+    pub async fn add_trace(&self, trace: ForeignTrace, roots: &[SpanId]) -> Result<bool, Problem> {
+        let (tenant, id, imported) = (trace.row.tenant.clone(), trace.row.id, trace.row.imported);
         let added = self.store.add_trace(trace).await?;
-        if added {
+        if added && (imported || roots.is_empty()) {
             self.traces.notices.tell(&tenant, id, Change::Told);
+        } else if added {
+            roots.iter().for_each(|root| self.traces.notices.tell(&tenant, id, Change::Ended(*root)));
         }
         Ok(added)
     }
 }
 
-/// What a run leaves that no service ran: its part of a trace, and how that ended, at this time (milliseconds since 1970). `None` without random
-/// bytes.
-pub fn alone(code: &str, result: &RunResult, settled_at_ms: i64) -> Option<(NewTrace, TraceEnd)> {
+/// What a run leaves that no service ran: its part of a trace, and how that ended, at this time (milliseconds since 1970), with so much of its
+/// content. `None` without random bytes.
+pub fn alone(
+    code: &str,
+    result: &RunResult,
+    settled_at_ms: i64,
+    content: TraceContent,
+) -> Option<(NewTrace, TraceEnd)> {
     let (id, span) = fresh_ids().ok()?;
     let redactor = Redactor::default();
     let preview = |text: &str| {
+        if content == TraceContent::Off {
+            return String::new();
+        }
         let head: String = text.trim_start().chars().take(8 * super::PREVIEW_CHARS).collect();
         super::preview_of(&redactor.redact(&head))
     };
@@ -197,8 +212,9 @@ pub fn alone(code: &str, result: &RunResult, settled_at_ms: i64) -> Option<(NewT
         input: preview(code),
         language: Some(result.language),
         model: None,
-        content: TraceContent::Full,
+        content,
         within: None,
+        measured: None,
     };
     let end = TraceEnd {
         at_us,
@@ -210,12 +226,19 @@ pub fn alone(code: &str, result: &RunResult, settled_at_ms: i64) -> Option<(NewT
     Some((new, end))
 }
 
-/// A task that no service worked on, as one line of a file of traces; `None` without events or random bytes.
-pub fn told_elsewhere(model: &str, events: &[TaskEvent], outcome: &str) -> Option<Value> {
+/// A task that no service worked on, as one line of a file of traces, with so much of its content; `None` without events or random bytes.
+pub fn told_elsewhere(
+    model: &str,
+    events: &[TaskEvent],
+    outcome: &str,
+    content: TraceContent,
+) -> Option<Value> {
     let (id, span) = fresh_ids().ok()?;
     let redactor = Redactor::default();
     let (bytes_max, left) = (64 << 10, 4 << 20);
-    let mut showing = Showing { content: TraceContent::Full, bytes_max, left, redactor: &redactor };
+    let mut showing = Showing { content, bytes_max, left, redactor: &redactor };
+    let preview =
+        |text: &str| if content == TraceContent::Off { String::new() } else { super::preview_of(text) };
     let told = task::told(model, events, &mut showing);
     let start_us = events.first()?.at_ms.saturating_mul(1000);
     let end_us = events.last()?.at_ms.saturating_mul(1000);
@@ -229,7 +252,7 @@ pub fn told_elsewhere(model: &str, events: &[TaskEvent], outcome: &str) -> Optio
         "id": id, "kind": "task", "of": "agent", "name": "agent task", "tenant": TenantId::local(), "outcome": outcome,
         "language": null, "model": model, "started_at": root.started_at, "ended_at": root.ended_at,
         "duration_ms": root.duration_ms, "tokens_in": told.used.tokens_in, "tokens_out": told.used.tokens_out,
-        "cost_usd": told.used.cost_usd, "spans": root.count(), "input_preview": super::preview_of(&told.questions),
-        "output_preview": super::preview_of(&told.answer), "remark": null, "imported": false, "tree": [root],
+        "cost_usd": told.used.cost_usd, "spans": root.count(), "input_preview": preview(&told.questions),
+        "output_preview": preview(&told.answer), "remark": null, "imported": false, "tree": [root],
     }))
 }

@@ -51,9 +51,7 @@ pub fn span_of(
     if let Some(request) = &request {
         root = root.with("fireclay.template", request.template.clone());
         root.input = showing.payload(media_type(language), &request.code);
-        if !request.packages.is_empty() {
-            root = root.with("fireclay.packages", json!(request.packages));
-        }
+        root = asked(root, request, showing);
     }
     let stored = part.measured.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let times: Times = stored.or_else(|| live.cloned()).unwrap_or_default();
@@ -64,7 +62,31 @@ pub fn span_of(
     }
 }
 
-fn phases(part: &TracePart, times: &Times) -> Vec<Span> {
+/// What the request says beside its code, as far as it may be shown: enough to ask for the same again, or to see what is missing for that.
+fn asked(root: Span, request: &RunRequest, showing: &mut Showing<'_>) -> Span {
+    let said = |list: &[String]| (!list.is_empty()).then(|| json!(list));
+    let number = |count: usize| (count > 0).then_some(count);
+    let limits = json!(request.limits);
+    let stdin = request.stdin.as_deref().and_then(|text| showing.payload("text/plain", text));
+    let (text, truncated) = stdin.map_or((None, false), |stdin| (stdin.text, stdin.truncated));
+    root.with("fireclay.packages", said(&request.packages))
+        .with("fireclay.auto_packages", request.auto_packages.then_some(true))
+        .with("fireclay.offline", request.offline.then_some(true))
+        .with("fireclay.python", request.python.clone())
+        .with("fireclay.egress.hosts", request.egress.as_ref().and_then(|egress| said(&egress.allow)))
+        .with("fireclay.limits", limits.as_object().is_some_and(|said| !said.is_empty()).then_some(limits))
+        .with("fireclay.check", request.check.map(|mode| json!(mode)))
+        .with("fireclay.check_policy", request.check_policy.as_ref().map(|policy| json!(policy)))
+        .with("fireclay.review", request.review.then_some(true))
+        .with("fireclay.stdin", text)
+        .with("fireclay.stdin.truncated", truncated.then_some(true))
+        .with("fireclay.args.count", number(request.args.len()))
+        .with("fireclay.env.count", number(request.env.len()))
+        .with("fireclay.files.count", number(request.files.len()))
+}
+
+/// What was measured, in the order in which it was done.
+pub fn phases(part: &TracePart, times: &Times) -> Vec<Span> {
     let of = |(name, start, took): &(String, i64, i64)| {
         let start_us = part.began_us.saturating_add(*start);
         let mut span = Span::between(name.clone(), start_us, Some(start_us.saturating_add(*took)));

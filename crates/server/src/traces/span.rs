@@ -11,6 +11,9 @@ use utoipa::ToSchema;
 /// The most of a message, or of a traceback, in bytes.
 const WORDS_BYTES_MAX: usize = 4 << 10;
 
+/// Attributes that code, a model or a caller wrote.
+const TEXTS: [&str; 2] = ["exception.stacktrace", "fireclay.stdin"];
+
 /// One thing that happened, and all that happened within it. Names and attributes are those of OpenTelemetry where it has them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = TraceSpan)]
@@ -208,6 +211,39 @@ impl Span {
         self.children.retain(|child| !child.apart);
         self.children = std::mem::take(&mut self.children).into_iter().map(Span::alone).collect();
         self
+    }
+
+    /// Leaves out of it, and of all within, what may not be shown of texts of others.
+    pub fn keep(&mut self, content: TraceContent) {
+        for payload in [&mut self.input, &mut self.output].into_iter().flatten() {
+            let Some(text) = &payload.text else { continue };
+            let shown = match content {
+                TraceContent::Full => continue,
+                TraceContent::Preview => Some(preview_of(text)),
+                TraceContent::Off => None,
+            };
+            payload.truncated |= shown.as_deref() != Some(text);
+            payload.text = shown;
+        }
+        let words = |text: &str| (content == TraceContent::Preview).then(|| preview_of(text));
+        if content != TraceContent::Full {
+            self.message = self.message.as_deref().and_then(words);
+            for name in TEXTS {
+                let text = self.attributes.remove(name);
+                if let Some(text) = text.as_ref().and_then(Value::as_str).and_then(words) {
+                    self.attributes.insert(name.to_owned(), text.into());
+                }
+            }
+        }
+        self.children.iter_mut().for_each(|child| child.keep(content));
+    }
+
+    /// Reads its times, and those of all within, from their text; those that are none are 1970.
+    pub fn stamp(&mut self) {
+        let us = |text: &str| text.parse::<jiff::Timestamp>().map_or(0, |at| at.as_microsecond());
+        self.start_us = us(&self.started_at);
+        self.end_us = self.ended_at.as_deref().map(us);
+        self.children.iter_mut().for_each(Span::stamp);
     }
 
     /// How many spans there are, itself among them.

@@ -2,11 +2,15 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use store::TraceDigest;
+use store::{TraceDigest, TraceKind};
 use utoipa::ToSchema;
 
 /// Most parts that a span of time is divided into.
 pub const BUCKETS_MAX: usize = 240;
+
+/// Outcomes that are no failures.
+pub const WELL: [&str; 8] =
+    ["completed", "answered", "closed", "idle", "expired", "settled", "cancelled", "unset"];
 
 /// How long traces took, in milliseconds: the nearest rank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
@@ -48,9 +52,9 @@ pub struct ModelNumbers {
 pub struct Bucket {
     /// When it begins, RFC 3339 in UTC.
     pub at: String,
-    /// How many traces that began in it ended so; `running` for those that have not.
+    /// How many traces that began in it ended so; `running` for those that have not, `open` for sessions that have not.
     pub by_outcome: BTreeMap<String, u64>,
-    /// Half of those that ended took no longer, in milliseconds.
+    /// Half of those that ended took no longer, in milliseconds; sessions left out.
     pub p50: Option<f64>,
     /// 99 of 100 took no longer.
     pub p99: Option<f64>,
@@ -63,11 +67,13 @@ pub struct Bucket {
 pub struct Numbers {
     /// All traces.
     pub total: u64,
-    /// Of these, on their way.
+    /// Of these, on their way; sessions, which wait more than they work, are not counted here.
     pub running: u64,
+    /// Of these, ended, and not badly: as [`WELL`] says.
+    pub well: u64,
     /// Of these, by how they ended.
     pub by_outcome: BTreeMap<String, u64>,
-    /// How long they took.
+    /// How long they took, without sessions: those last as long as somebody lets them.
     pub durations: Durations,
     /// Tokens read.
     pub tokens_in: u64,
@@ -94,15 +100,17 @@ pub fn numbers(digests: &[TraceDigest], (since_us, until_us): (i64, i64), bucket
         .collect();
     let mut took = Vec::new();
     for digest in digests {
-        let outcome = digest.outcome.as_deref().unwrap_or("running");
+        let stays = digest.kind == TraceKind::Session;
+        let outcome = digest.outcome.as_deref().unwrap_or(if stays { "open" } else { "running" });
+        let own_us = digest.took_us.filter(|_| !stays);
         all.total += 1;
-        match digest.took_us {
-            None => all.running += 1,
-            Some(us) => {
-                *all.by_outcome.entry(outcome.to_owned()).or_default() += 1;
-                took.push(us);
-            }
+        if digest.took_us.is_none() {
+            all.running += u64::from(!stays);
+        } else {
+            *all.by_outcome.entry(outcome.to_owned()).or_default() += 1;
+            all.well += u64::from(WELL.contains(&outcome));
         }
+        took.extend(own_us);
         all.tokens_in += digest.tokens_in;
         all.tokens_out += digest.tokens_out;
         all.cost_usd += digest.cost_usd;
@@ -119,7 +127,7 @@ pub fn numbers(digests: &[TraceDigest], (since_us, until_us): (i64, i64), bucket
         if let Some((bucket, took)) = parts.get_mut(usize::try_from(place).unwrap_or(usize::MAX)) {
             *bucket.by_outcome.entry(outcome.to_owned()).or_default() += 1;
             bucket.cost_usd += digest.cost_usd;
-            took.extend(digest.took_us);
+            took.extend(own_us);
         }
     }
     took.sort_unstable();
@@ -166,6 +174,7 @@ mod tests {
 
     fn digest(started_us: i64, took_ms: Option<i64>, outcome: &str) -> TraceDigest {
         TraceDigest {
+            kind: TraceKind::Run,
             started_us,
             took_us: took_ms.map(|ms| ms * 1000),
             outcome: took_ms.map(|_| outcome.to_owned()),
@@ -202,6 +211,21 @@ mod tests {
         let counted: u64 = numbers.buckets.iter().flat_map(|bucket| bucket.by_outcome.values()).sum();
         assert_eq!(counted, numbers.total);
         assert_eq!((numbers.models[0].calls, numbers.models[0].duration_ms_mean), (2, 1.5));
+    }
+
+    #[test]
+    fn sessions_are_counted_and_make_nothing_slow() {
+        let session =
+            |took_ms, outcome| TraceDigest { kind: TraceKind::Session, ..digest(1, took_ms, outcome) };
+        let digests =
+            [digest(1, Some(4), "completed"), session(Some(3_600_000), "closed"), session(None, "")];
+        let told = numbers(&digests, (0, 10), 1);
+        assert_eq!((told.total, told.running, told.well), (3, 0, 2));
+        assert_eq!((told.durations.p99, told.durations.max, told.buckets[0].p99), (4.0, 4.0, Some(4.0)));
+        assert_eq!((told.by_outcome["closed"], told.buckets[0].by_outcome["open"]), (1, 1));
+        // A run of that length does count.
+        let slow = numbers(&[digest(1, Some(3_600_000), "failed")], (0, 10), 1);
+        assert_eq!((slow.durations.p99, slow.well), (3_600_000.0, 0));
     }
 
     #[test]

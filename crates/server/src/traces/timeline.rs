@@ -8,6 +8,9 @@ use std::time::Instant;
 use store::NewTrace;
 use worker::phases::Measured;
 
+/// What installing packages is called in a trace.
+pub const PACKAGE_BUILD: &str = "package build";
+
 /// Most attempts to reach a host whose times are kept.
 const EGRESS_MAX: usize = 1_000;
 
@@ -142,6 +145,7 @@ impl Timeline {
             model: None,
             content: traces.content,
             within: self.within.clone(),
+            measured: None,
         }
     }
 

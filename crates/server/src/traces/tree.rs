@@ -82,18 +82,9 @@ fn adopt(whole: &mut Span, inner: Span) {
 fn foreign_of(text: &str, content: TraceContent) -> Result<Vec<Span>, StoreError> {
     let damaged = |_| StoreError::Damaged { what: "the spans of a trace".to_owned() };
     let mut spans: Vec<Span> = serde_json::from_str(text).map_err(damaged)?;
-    if content == TraceContent::Off {
-        spans.iter_mut().for_each(bare);
-    }
+    spans.iter_mut().for_each(|span| span.keep(content));
+    spans.iter_mut().for_each(Span::stamp);
     Ok(spans)
-}
-
-fn bare(span: &mut Span) {
-    for payload in [&mut span.input, &mut span.output].into_iter().flatten() {
-        payload.text = None;
-        payload.truncated = true;
-    }
-    span.children.iter_mut().for_each(bare);
 }
 
 fn span_of(
@@ -159,6 +150,8 @@ fn task_of(
 fn session_of((reader, scope): (&Reader, &Scope), part: &TracePart, root: Span) -> Result<Span, StoreError> {
     let Ok(id) = part.object.parse::<SessionId>() else { return Ok(root) };
     let mut root = root.with("fireclay.session.id", part.object.as_str());
+    let times: Option<Times> = part.measured.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    root.children = times.map(|times| run::phases(part, &times)).unwrap_or_default();
     if let Some(end) = reader.session(scope, &id)?.and_then(|session| session.end) {
         root = root.with("fireclay.session.why", end.why).with("fireclay.session.detail", end.detail);
         root.status = SpanStatus::Ok;

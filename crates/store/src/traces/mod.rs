@@ -67,6 +67,9 @@ pub struct NewTrace {
     pub content: TraceContent,
     /// The object that it is a part of: it joins that one's trace, whatever [`Self::id`] says, and none if that has none.
     pub within: Option<String>,
+    /// Times of what was done before it was recorded, as [`TraceEnd::measured`], which takes their place.
+    #[serde(default)]
+    pub measured: Option<String>,
 }
 
 /// How a part ended.
@@ -181,7 +184,10 @@ pub struct ForeignTrace {
 /// Which traces of a scope are meant: those that match all that is said.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TraceFilter {
-    /// With this text in name, ids, remark or previews, ASCII case ignored. Looks at no more than [`crate::limits::TEXT_SCAN_MAX`] for one
+    /// That this run, session, task or batch is a part of.
+    pub of: Option<String>,
+    /// The trace that an object of this id is a part of, if there is one in the scope; else those
+    /// with this text in name, ids, remark or previews, ASCII case ignored. Looks at no more than [`crate::limits::TEXT_SCAN_MAX`] for one
     /// page, which then may be short, even empty, and have a next one.
     pub text: Option<String>,
     /// Ended so; `running` for those that have not.

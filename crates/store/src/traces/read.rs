@@ -68,17 +68,34 @@ impl Reader {
         filter: &TraceFilter,
         page: &Page,
     ) -> Result<Listed<TraceRow>, StoreError> {
-        at_most("text to search for", filter.text.as_deref().unwrap_or_default(), FILTER_TEXT_BYTES_MAX)?;
-        let conditions = conditions(scope, filter, page.cursor.as_ref());
-        self.read("list traces", |db| match &filter.text {
-            None => {
-                let mut statement = db.prepare_cached(&list_sql(&conditions, page.rows() + 1))?;
-                let rows = statement.query(params_from_iter(&conditions.values))?;
-                crate::page::collect(rows, page.rows(), row, TraceRow::cursor)
+        for text in [&filter.text, &filter.of] {
+            at_most("text to search for", text.as_deref().unwrap_or_default(), FILTER_TEXT_BYTES_MAX)?;
+        }
+        let cursor = page.cursor.as_ref();
+        self.read("list traces", |db| {
+            let Some(text) = &filter.text else {
+                return list(db, &conditions(scope, filter, cursor), page.rows());
+            };
+            // What is within a task or a batch has no row that names it.
+            let mut named = conditions(scope, filter, cursor);
+            named.and_if(OF, Some(text.clone()));
+            let found = list(db, &named, page.rows())?;
+            if found.items.is_empty() {
+                search(db, &conditions(scope, filter, cursor), page.rows(), text)
+            } else {
+                Ok(found)
             }
-            Some(text) => search(db, &conditions, page.rows(), text),
         })
     }
+}
+
+/// Holds of the trace that an object is a part of.
+const OF: &str = "seq = (SELECT trace FROM trace_parts WHERE trace_parts.object = ?)";
+
+fn list(db: &Connection, conditions: &Conditions, limit: usize) -> Result<Listed<TraceRow>, StoreError> {
+    let mut statement = db.prepare_cached(&list_sql(conditions, limit + 1))?;
+    let rows = statement.query(params_from_iter(&conditions.values))?;
+    crate::page::collect(rows, limit, row, TraceRow::cursor)
 }
 
 fn list_sql(conditions: &Conditions, limit: usize) -> String {
@@ -123,6 +140,7 @@ pub(super) fn conditions(scope: &Scope, filter: &TraceFilter, cursor: Option<&Cu
         Some("running") => conditions.and::<Value>("open > 0", []),
         Some(outcome) => conditions.and("open = 0 AND outcome = ?", [outcome.to_owned()]),
     }
+    conditions.and_if(OF, filter.of.clone());
     conditions.equal("language", filter.language.clone());
     conditions.equal("model", filter.model.clone());
     conditions.equal("kind", filter.kind.map(|kind| word(&kind)));

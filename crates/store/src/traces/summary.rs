@@ -1,6 +1,6 @@
 //! Traces as numbers are made of them: few columns of many.
 
-use super::TraceFilter;
+use super::{TraceFilter, TraceKind, known};
 use crate::columns::count;
 use crate::limits::TRACE_DIGESTS_MAX;
 use crate::{Reader, Scope, StoreError};
@@ -9,6 +9,8 @@ use rusqlite::params_from_iter;
 /// What numbers are made of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceDigest {
+    /// What it is of.
+    pub kind: TraceKind,
     /// When it began, microseconds since 1970.
     pub started_us: i64,
     /// How long it took; `None` while it goes on.
@@ -37,7 +39,7 @@ impl Reader {
         let conditions = super::read::conditions(scope, filter, None);
         self.read("count traces", |db| {
             let sql = format!(
-                "SELECT started_at, ended_at, open, outcome, model, tokens_in, tokens_out, cost, calls, calls_failed, calls_us
+                "SELECT started_at, ended_at, open, outcome, model, tokens_in, tokens_out, cost, calls, calls_failed, calls_us, kind
                 FROM traces{} ORDER BY started_at DESC, id DESC LIMIT {TRACE_DIGESTS_MAX}",
                 conditions.sql()
             );
@@ -51,6 +53,7 @@ impl Reader {
                     Ok(row.get::<_, Option<i64>>(index)?.map_or(0, count))
                 };
                 digests.push(TraceDigest {
+                    kind: known(row.get(11)?)?,
                     started_us,
                     took_us: ended.filter(|_| !is_open).map(|ended| ended - started_us),
                     outcome: row.get::<_, Option<String>>(3)?.filter(|_| !is_open),

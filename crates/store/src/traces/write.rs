@@ -180,10 +180,11 @@ pub(crate) fn begin(
         None => found(transaction, (tenant, kind, object), new)?,
     };
     let Some(trace) = trace else { return Ok(()) };
-    let sql = "INSERT INTO trace_parts (object, trace, kind, span, parent, within, began) VALUES (?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO trace_parts (object, trace, kind, span, parent, within, began, measured)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
     let (span, parent) = (new.span.to_string(), new.parent.map(|span| span.to_string()));
-    let row = params![object, trace, word(&kind), span, parent, new.within, new.began_us];
+    let measured = new.measured.as_deref().filter(|text| text.len() <= TRACE_MEASURED_BYTES_MAX);
+    let row = params![object, trace, word(&kind), span, parent, new.within, new.began_us, measured];
     transaction.execute(sql, row).map(drop).map_err(StoreError::from)
 }
 
@@ -274,7 +275,7 @@ pub(crate) fn ended(
     end: &TraceEnd,
 ) -> Result<(), StoreError> {
     let measured = end.measured.as_deref().filter(|text| text.len() <= TRACE_MEASURED_BYTES_MAX);
-    let sql = "UPDATE trace_parts SET ended = ?, measured = ? WHERE object = ? AND ended IS NULL RETURNING trace, within IS NOT NULL";
+    let sql = "UPDATE trace_parts SET ended = ?, measured = ifnull(?, measured) WHERE object = ? AND ended IS NULL RETURNING trace, within IS NOT NULL";
     let part: Option<(i64, bool)> = transaction
         .sql(sql)?
         .query_row(params![end.at_us, measured, object], |row| Ok((row.get(0)?, row.get(1)?)))

@@ -23,6 +23,7 @@ fn part(trace: u8) -> NewTrace {
         model: None,
         content: TraceContent::Full,
         within: None,
+        measured: None,
     }
 }
 
@@ -152,6 +153,43 @@ fn what_belongs_to_a_task_is_in_its_trace_and_not_beside_it() {
     assert_eq!(row(&store, 1).unwrap().outcome, None);
     store.end_trace("tsk_1", "failed", end).wait().unwrap();
     assert_eq!(row(&store, 1).unwrap().outcome.as_deref(), Some("failed"));
+}
+
+#[test]
+fn what_is_within_another_is_found_by_its_id() {
+    let (_directory, store) = store();
+    let local_id = model::TenantId::local();
+    let began = NewTrace { measured: Some("[1]".to_owned()), ..part(1) };
+    store.begin_trace(&local_id, TraceKind::Task, "tsk_1", began).wait().unwrap();
+    let within = NewTrace { within: Some("tsk_1".to_owned()), ..part(9) };
+    store.admit(NewRun { trace: Some(within), ..new_run(1) }).wait().unwrap();
+    let run = id(1).to_string();
+    let of = || TraceFilter { of: Some(run.clone()), ..TraceFilter::default() };
+    let q = || TraceFilter { text: Some(run.clone()), ..TraceFilter::default() };
+    for filter in [of(), q()] {
+        let ids: Vec<TraceId> = all(&store, &local(), &filter).iter().map(|row| row.id).collect();
+        assert_eq!(ids, [trace_id(1)], "{filter:?}");
+        assert_eq!(all(&store, &Scope::Tenant(tenant("other")), &filter), []);
+        let both = TraceFilter { kind: Some(TraceKind::Batch), ..filter };
+        assert_eq!(all(&store, &local(), &both), []);
+    }
+    assert_eq!(all(&store, &local(), &TraceFilter { of: Some("run_2".to_owned()), ..of() }), []);
+    // What was measured before it was recorded stays, unless more is known at the end.
+    let measured = |store: &Store| {
+        let (_, parts, _) = store.reader().trace(&local(), trace_id(1)).unwrap().unwrap();
+        parts.into_iter().find(|part| part.object == "tsk_1").unwrap().measured
+    };
+    assert_eq!(measured(&store).as_deref(), Some("[1]"));
+    let end = |measured: Option<&str>| TraceEnd {
+        at_us: NOW * 1000,
+        measured: measured.map(str::to_owned),
+        ..TraceEnd::default()
+    };
+    store.end_trace("tsk_1", "answered", end(None)).wait().unwrap();
+    assert_eq!(measured(&store).as_deref(), Some("[1]"));
+    store.begin_trace(&local_id, TraceKind::Task, "tsk_1", part(1)).wait().unwrap();
+    store.end_trace("tsk_1", "answered", end(Some("[2]"))).wait().unwrap();
+    assert_eq!(measured(&store).as_deref(), Some("[2]"));
 }
 
 #[test]

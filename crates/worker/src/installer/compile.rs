@@ -171,7 +171,7 @@ impl Installer {
         let keeping = tokio::task::spawn_blocking(move || {
             let kept = store.keep(&tenant, &[&own_key], &found);
             if let Err(error) = store.prune(most) {
-                eprintln!("fireclay: make room for programs: {error}");
+                crate::log::warn(format_args!("make room for programs: {error}"));
             }
             kept
         });

@@ -88,7 +88,12 @@ impl Recorder {
             End::Stopped => ("cancelled", None, None),
         };
         self.happened("settled", json!({"state": outcome, "answer": answer, "error": error}));
-        if let Some(line) = server::traces::told_elsewhere(model, &self.events.borrow(), outcome) {
+        let traces = crate::commands::record::traces();
+        if !traces.enabled {
+            return;
+        }
+        let line = server::traces::told_elsewhere(model, &self.events.borrow(), outcome, traces.content);
+        if let Some(line) = line {
             drop(client.call::<Value>("POST", "/v1/traces/import?recorded=true", Some(&line)));
         }
     }

@@ -150,7 +150,12 @@ fn of_the_machine(look: &Look) -> Vec<(Tone, String)> {
         return vec![(Tone::Faint, "the machine's numbers need a key of an administrator".to_owned())];
     }
     let number = |name: &str| look.metric(&format!("fireclay_{name}")).unwrap_or(0.0);
-    let bytes = |value: f64| units::format_bytes((value.max(0.0) as u64) >> 20 << 20);
+    // Whole units, so that figures are short; the largest of which there is one.
+    let bytes = |value: f64| {
+        let value = value.max(0.0) as u64;
+        let unit = [1 << 20, 1 << 10].into_iter().find(|unit| value >= *unit).unwrap_or(1);
+        units::format_bytes(value / unit * unit)
+    };
     let (places, running) = (number("places"), number("running"));
     let (idle, target, leased) = (number("pool_idle"), number("pool_target"), number("pool_leased"));
     let start = |kind: &str| number(&format!("leases_total{{start=\"{kind}\"}}"));
@@ -265,6 +270,8 @@ mod tests {
         let metrics = [
             ("fireclay_places", 32.0),
             ("fireclay_running", 8.0),
+            ("fireclay_store_bytes", 70_000.0),
+            ("fireclay_memory_available_bytes", 5_000_000.0),
             ("fireclay_runs_total{outcome=\"completed\"}", 3.0),
         ];
         let traces = json!({
@@ -297,6 +304,7 @@ mod tests {
                 "places      [###---------] 8 of 32   0 queued",
             ]
         );
+        assert!(text.contains("68KiB   artifacts 0B") && text.contains("   4MiB free"), "{text}");
         assert!(lines.contains(&"5 min       |█ ▄| most 2"), "{text}");
         assert!(lines.last().unwrap().starts_with("03:04:05  failed       python run"), "{text}");
         let gone = Look { error: Some("refused".to_owned()), ..look() };

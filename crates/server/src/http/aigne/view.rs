@@ -3,9 +3,9 @@
 use super::{Wrong, mistake, not_found};
 use crate::http::body::Query;
 use crate::http::guard::Caller;
-use crate::http::traces::WELL;
 use crate::service::{Service, read};
 use crate::traces::aigne::{AigneSpan, in_their_words};
+use crate::traces::summary::WELL;
 use crate::traces::{Span, Traces};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;

@@ -1,6 +1,6 @@
 //! Parts of a session as it is shown.
 
-use model::Language;
+use model::{Language, RunRequest};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -51,4 +51,20 @@ pub(super) struct EndView {
     pub detail: String,
     /// Until when its files can be fetched; absent if there are none.
     pub files_until: Option<String>,
+}
+
+/// A run of a session as it is submitted. Describes the body; `submission_of` reads it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub struct SubmitSessionRun {
+    #[schema(inline)]
+    #[serde(flatten)]
+    request: RunRequest,
+    /// Whether to answer only when the run is settled.
+    #[schema(default = true)]
+    wait: Option<bool>,
+    /// Whether to run it as a program of its own, beside others, instead of in the interpreter that keeps its state. Then `cwd` may be
+    /// `private`: an empty directory of its own, whose files are the run's artifacts.
+    #[schema(default = false)]
+    fresh: Option<bool>,
 }

@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use model::TenantId;
+use model::{SpanId, TenantId};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -148,10 +148,10 @@ pub(super) async fn import(
     let mut told = ImportedTraces::default();
     let lines = bytes.split(|byte| *byte == b'\n').enumerate();
     for (place, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
-        let trace = match trace_of(&caller.tenant, line) {
-            Ok(mut trace) => {
+        let (trace, ended) = match trace_of(&caller.tenant, line, service.traces.content) {
+            Ok((mut trace, ended)) => {
                 trace.row.imported = !query.recorded;
-                trace
+                (trace, ended)
             }
             Err(error) => {
                 if told.failed.len() < MISTAKES_MAX {
@@ -160,7 +160,7 @@ pub(super) async fn import(
                 continue;
             }
         };
-        match service.add_trace(trace).await? {
+        match service.add_trace(trace, &ended).await? {
             true => told.added += 1,
             false => told.skipped += 1,
         }
@@ -168,8 +168,12 @@ pub(super) async fn import(
     Ok(Json(told))
 }
 
-/// Reads a line, which may say anything.
-fn trace_of(tenant: &TenantId, line: &[u8]) -> Result<ForeignTrace, String> {
+/// Reads a line, which may say anything, as much of it as is to be kept; with the roots that have ended.
+fn trace_of(
+    tenant: &TenantId,
+    line: &[u8],
+    content: TraceContent,
+) -> Result<(ForeignTrace, Vec<SpanId>), String> {
     if line.len() > store::limits::TRACE_TREE_BYTES_MAX {
         return Err(format!("longer than {} bytes", store::limits::TRACE_TREE_BYTES_MAX));
     }
@@ -185,8 +189,17 @@ fn trace_of(tenant: &TenantId, line: &[u8]) -> Result<ForeignTrace, String> {
         stamp(span)?;
     }
     let used = used(&tree);
+    tree.iter_mut().for_each(|span| span.keep(content));
+    let ended = tree.iter().filter(|root| root.ended_at.is_some());
+    let ended = ended.filter_map(|root| root.id.parse().ok()).collect();
     let text = serde_json::to_string(&tree).map_err(|error| error.to_string())?;
-    Ok(ForeignTrace { row: row_of(row, (tenant, id), (started_us, ended_us), count), tree: text, used })
+    let mut row = row_of(row, (tenant, id), (started_us, ended_us), count);
+    row.content = content;
+    if content == TraceContent::Off {
+        row.input.clear();
+        row.output.clear();
+    }
+    Ok((ForeignTrace { row, tree: text, used }, ended))
 }
 
 fn row_of(

@@ -126,11 +126,13 @@ pub struct RemovedTraces {
 pub struct TraceNumbers {
     /// All that began in the time.
     total: u64,
-    /// Of these, on their way.
+    /// Of these, on their way; sessions that are open are not among them.
     running: u64,
+    /// Of these, ended well: completed, answered, closed, idle, expired, settled, cancelled, or without a word about it.
+    well: u64,
     /// Of these, by how they ended.
     by_outcome: BTreeMap<String, u64>,
-    /// How long those took that ended.
+    /// How long those took that ended, sessions left out: they last as long as somebody lets them.
     duration_ms: Durations,
     /// Tokens that models read.
     tokens_in: u64,
@@ -152,6 +154,7 @@ impl TraceNumbers {
         Self {
             total: numbers.total,
             running: numbers.running,
+            well: numbers.well,
             by_outcome: numbers.by_outcome,
             duration_ms: numbers.durations,
             tokens_in: numbers.tokens_in,
