@@ -94,6 +94,8 @@ pub struct OpenSession {
     pub packages: Vec<String>,
     /// The version of its Python, if that is not the image's.
     pub python: Option<String>,
+    /// The hosts that what runs in it may reach, as they were allowed.
+    pub hosts: Vec<String>,
     /// The layers that lie in it.
     laid: Mutex<BTreeSet<String>>,
     /// What it may use.
@@ -388,6 +390,7 @@ impl Service {
             language,
             packages: new.packages,
             python: spec.python,
+            hosts: spec.egress.map(|egress| egress.allow).unwrap_or_default(),
             reference,
             laid: Mutex::default(),
             limits: spec.limits,
