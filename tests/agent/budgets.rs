@@ -46,3 +46,33 @@ fn what_a_model_without_a_price_costs_is_not_known() {
     let ran = agent(&server, &model, "openai:my-own", &["?", "--log-level", "info"], b"");
     assert!(ran.code == 0 && ran.stderr.contains("cost unknown"), "{ran:?}");
 }
+
+/// A review costs tokens as an answer does: one that the budget has no room for is not asked for, and what it was to read does not run.
+#[test]
+fn a_review_is_in_the_budget() {
+    let server = Server::start(&[]);
+    let turns = json!([
+        {"calls": [{"name": "run_code", "arguments": {"code": "print('ran')"}}], "input": 200, "output": 10},
+        {"text": "{\"safe\": true, \"reasons\": []}", "input": 5000, "output": 50},
+        {"text": "done"},
+    ]);
+    let ask = |tokens: &str| {
+        let model = Model::saying(&turns);
+        let args = ["?", "--review", "--max-tokens", tokens, "--format", "json"];
+        let ran = agent(&server, &model, "openai", &args, b"");
+        (model.requests().len(), serde_json::from_str::<Value>(&ran.stdout).unwrap())
+    };
+    let (requests, report) = ask("200");
+    assert_eq!(
+        (requests, &report["limit"], &report["usage"]["runs"]),
+        (1, &json!("tokens"), &json!(0)),
+        "{report}"
+    );
+    assert_eq!(report["last"]["output"], "[not run]", "{report}");
+    let (requests, report) = ask("200000");
+    assert_eq!(
+        (requests, &report["answer"], &report["usage"]["runs"]),
+        (3, &json!("done"), &json!(1)),
+        "{report}"
+    );
+}

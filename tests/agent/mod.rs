@@ -1,6 +1,7 @@
 //! `fireclay agent` against a model that says what a file tells it to, with real sandboxes: the stories of the five seeds, every wire
 //! format, everything that goes wrong on the way, and what a person sees.
 
+mod ag;
 mod budgets;
 mod chat;
 mod docs;

@@ -238,3 +238,88 @@ fn the_question_may_come_through_a_pipe_and_the_answer_as_yaml() {
         ran.stdout
     );
 }
+
+/// Hosts that were granted and files that were given are told to the model wherever it reads of its sandbox.
+#[test]
+fn the_model_is_told_what_it_may_reach_and_which_files_it_has() {
+    let server = Server::start(&[]);
+    let file = server.data.path().join("in.csv");
+    std::fs::write(&file, "1").unwrap();
+    let file = file.to_str().unwrap();
+    let told = |more: &[&str]| {
+        let model = Model::saying(&json!([{"text": "{}"}]));
+        agent(&server, &model, "openai", &[&["?"], more].concat(), b"");
+        let body = model.requests()[0]["body"].clone();
+        match body["tools"][0]["function"]["description"].as_str() {
+            Some(tool) => tool.to_owned(),
+            None => body["messages"][0]["content"].as_str().unwrap().to_owned(),
+        }
+    };
+    for style in [&["--tools", "calls"][..], &["--tools", "fenced"], &["--solution", "--max-iterations", "1"]]
+    {
+        let none = told(style);
+        assert!(none.contains("without network") && !none.contains("in.csv"), "{style:?}: {none}");
+        let granted = [style, &["--allow-host", "data.example:8443", "--file", file]].concat();
+        let granted = told(&granted);
+        assert!(
+            granted.contains("`data.example:8443`") && granted.contains("`in.csv`"),
+            "{style:?}: {granted}"
+        );
+        assert!(!granted.contains("without network"), "{style:?}: {granted}");
+    }
+}
+
+/// The same of the service: tasks, and chats in a session that may reach something.
+#[test]
+fn the_model_of_a_service_is_told_what_it_may_reach() {
+    let model = Model::saying(&Value::from(vec![json!({"text": "done"}); 5]));
+    let server = super::reviews::with(&model, &[]);
+    let egress = json!({"allow": ["data.example:8443"]});
+    let files = json!([{"path": "in.csv", "text": "1"}]);
+    let (status, session) = server.post_json("/v1/sessions", &json!({"egress": egress}));
+    assert_eq!(status, 201, "{session}");
+    let id = session["id"].as_str().unwrap();
+    let tasks = [
+        json!({"question": "?", "wait": true, "egress": egress, "files": files}),
+        json!({"question": "?", "wait": true, "session": id}),
+        json!({"question": "?", "wait": true}),
+    ];
+    for task in &tasks {
+        let (status, done) = server.post_json("/v1/tasks", task);
+        assert_eq!((status, &done["state"]), (200, &json!("answered")), "{done}");
+    }
+    let chat = json!({"model": "default", "messages": [{"role": "user", "content": "?"}]});
+    let in_it = [("x-fireclay-session", id)];
+    assert_eq!(server.post_json_with("/v1/chat/completions", &in_it, &chat).0, 200);
+    assert_eq!(server.post_json("/v1/chat/completions", &chat).0, 200);
+    let requests = model.requests();
+    let told = |at: usize| requests[at]["body"]["tools"][0]["function"]["description"].as_str().unwrap();
+    for at in [0, 1, 3] {
+        assert!(
+            told(at).contains("`data.example:8443`") && !told(at).contains("without network"),
+            "{}",
+            told(at)
+        );
+    }
+    for at in [2, 4] {
+        assert!(told(at).contains("without network") && !told(at).contains("data.example"), "{}", told(at));
+    }
+    assert!(told(0).contains("`in.csv`") && !told(1).contains("in.csv"), "{}", told(0));
+}
+
+/// What was refused is not told as done: neither to a person nor in the trace.
+#[test]
+fn a_write_that_is_refused_is_not_told_as_done() {
+    let server = Server::start(&[]);
+    let write = |path: &str| json!([{"name": "write_file", "arguments": {"path": path, "text": "abc"}}]);
+    let model = Model::saying(&json!([
+        {"calls": write("../x")}, {"expect": ["path"], "calls": write("x")}, {"expect": ["wrote 3 bytes"], "text": "done"},
+    ]));
+    let ran = agent(&server, &model, "openai", &["?", "--log-level", "info"], b"");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("── wrote x, 3 bytes") && !ran.stderr.contains("wrote ../x"), "{ran:?}");
+    let (_, list) = server.get_json("/v1/traces?kind=task");
+    let (_, trace) = server.get_json(&format!("/v1/traces/{}", list["items"][0]["id"].as_str().unwrap()));
+    let told = trace.to_string();
+    assert_eq!(told.matches("execute_tool wrote_file").count(), 1, "{trace}");
+}

@@ -67,7 +67,7 @@ fn mended() -> Value {
     json!([
         {"expect": ["1 to 100"], "text": "I add them up.", "calls": runs("print(sun(range(1, 101)))")},
         {"expect": ["NameError"], "text": "It is called sum.", "calls": runs("print(sum(range(1, 101)))")},
-        {"expect": ["[stdout]\n5050"], "text": "The sum is 5050."},
+        {"expect": ["[stdout #", "]\n5050"], "text": "The sum is 5050."},
     ])
 }
 
@@ -187,11 +187,11 @@ fn a_solution_is_written_anew_until_it_runs() {
 fn a_person_lets_code_run_mends_it_or_says_no() {
     let turns = json!([
         {"calls": runs("print('one')")},
-        {"expect": ["[stdout]\none"], "calls": runs("print('two')")},
-        {"expect": ["[stdout]\nedited"], "calls": runs("print('three')")},
+        {"expect": ["[stdout #", "]\none"], "calls": runs("print('two')")},
+        {"expect": ["[stdout #", "]\nedited"], "calls": runs("print('three')")},
         {"expect": ["[outcome: denied]", "not on a Sunday"], "calls": runs("print('four')")},
-        {"expect": ["[stdout]\nfour"], "calls": runs("print('five')")},
-        {"expect": ["[stdout]\nfive"], "text": "done"},
+        {"expect": ["[stdout #", "]\nfour"], "calls": runs("print('five')")},
+        {"expect": ["[stdout #", "]\nfive"], "text": "done"},
     ]);
     let model = Model::saying(&turns);
     let server = with(&model, &[]);
@@ -252,9 +252,9 @@ fn another_question_goes_on_with_conversation_and_session() {
         {"calls": runs("x = 41\nprint(x)")},
         {"text": "It is 41."},
         {"expect": ["And one more?"], "calls": runs("print(x + 1)")},
-        {"expect": ["[stdout]\n42"], "text": "It is 42."},
+        {"expect": ["[stdout #", "]\n42"], "text": "It is 42."},
         {"expect": ["The sandbox began anew"], "calls": runs("print('x' in globals())")},
-        {"expect": ["[stdout]\nFalse"], "text": "It is gone."},
+        {"expect": ["[stdout #", "]\nFalse"], "text": "It is gone."},
     ]);
     let model = Model::saying(&turns);
     let server = with(&model, &[]);
@@ -561,7 +561,7 @@ fn files_and_a_session_of_ones_own_are_there() {
     let write = json!([{"name": "write_file", "arguments": {"path": "out/b.txt", "text": "seven"}}, {"name": "read_file", "arguments": {"path": "a.txt"}}]);
     let turns = json!([
         {"calls": runs("print(open('a.txt').read(), mine)")},
-        {"expect": ["[stdout]\nsix 9"], "calls": write},
+        {"expect": ["[stdout #", "]\nsix 9"], "calls": write},
         {"expect": ["wrote 5 bytes to out/b.txt", "six"], "text": "ok"},
     ]);
     let model = Model::saying(&turns);

@@ -19,7 +19,7 @@ fn a_task_is_a_trace_of_answers_and_tools() {
     let model = Model::saying(&json!([
         {"expect": ["1 to 100"], "text": "I add them up.", "calls": runs("print(sun(range(1, 101)))")},
         {"expect": ["NameError"], "text": "It is called sum.", "calls": runs("print(sum(range(1, 101)))")},
-        {"expect": ["[stdout]\n5050"], "text": "The sum is 5050."},
+        {"expect": ["[stdout #", "]\n5050"], "text": "The sum is 5050."},
     ]));
     let server = with(&model, &[]);
     let body = json!({"question": "What is the sum of 1 to 100?", "wait": true}).to_string();
@@ -189,7 +189,7 @@ fn a_question_of_the_command_line_leaves_a_trace() {
     let model = Model::saying(&json!([
         {"expect": ["6 times 7"], "text": "I ask Python.",
             "calls": [{"name": "run_code", "arguments": {"code": "print(6 * 7)"}}]},
-        {"expect": ["[stdout]\n42"], "text": "It is 42."},
+        {"expect": ["[stdout #", "]\n42"], "text": "It is 42."},
     ]));
     let server = Server::start(&[]);
     let answer = agent(&server, &model, "openai", &["What is 6 times 7?"], b"");
@@ -253,4 +253,47 @@ fn passes_are_spans() {
     assert_eq!(names(first), ["execute_tool run", "chat gpt-5-mini"], "{first}");
     assert!(names(second).iter().all(|name| *name == "execute_tool run"), "{second}");
     assert_eq!(root["attributes"]["fireclay.model.calls"], model.requests().len());
+}
+
+/// A review is a span of the model that was asked, with what it used: of a run, and of a task's code, beside the answers of its own model.
+#[test]
+fn a_review_has_its_own_model_tokens_and_cost() {
+    let safe = json!({"text": "{\"safe\": true, \"reasons\": []}", "input": 700, "output": 9});
+    let calls = json!([{"name": "run_code", "arguments": {"code": "print(6 * 7)"}}]);
+    let model = Model::saying(&json!([
+        safe, {"calls": calls, "input": 100, "output": 20}, safe, {"text": "It is 42.", "input": 150, "output": 5},
+    ]));
+    let server = with(&model, &["--set", "model.reviewer=openai:gpt-4o"]);
+    let trace_of = |kind: &str| {
+        let (_, list) = server.get_json(&format!("/v1/traces?kind={kind}"));
+        server.get_json(&format!("/v1/traces/{}", list["items"][0]["id"].as_str().unwrap())).1["tree"][0]
+            .clone()
+    };
+    let review_of = |span: &Value| {
+        let children = span["children"].as_array().unwrap();
+        children.iter().find(|child| child["name"] == "review").unwrap_or_else(|| panic!("{span}"))["attributes"].clone()
+    };
+    let told = |review: &Value| {
+        assert_eq!(review["gen_ai.request.model"], "gpt-4o", "{review}");
+        assert_eq!(
+            (&review["gen_ai.usage.input_tokens"], &review["gen_ai.usage.output_tokens"]),
+            (&json!(700), &json!(9))
+        );
+        assert!(review["fireclay.cost_usd"].as_f64().unwrap() > 0.0, "{review}");
+    };
+    let run = json!({"language": "python", "code": "print(1)", "review": true});
+    assert_eq!(server.post_json("/v1/runs", &run).1["outcome"], "completed");
+    told(&review_of(&trace_of("run")));
+    // What was read before costs nothing, and says so by saying nothing.
+    assert_eq!(server.post_json("/v1/runs", &run).1["outcome"], "completed");
+    assert_eq!(review_of(&trace_of("run"))["gen_ai.request.model"], Value::Null);
+    let (_, task) =
+        server.post_json("/v1/tasks", &json!({"question": "6 * 7?", "review": true, "wait": true}));
+    assert_eq!(task["state"], "answered", "{task}");
+    let tree = trace_of("task");
+    assert_eq!(names(&tree), ["chat gpt-5-mini", "execute_tool run", "chat gpt-5-mini"], "{tree}");
+    told(&review_of(&tree["children"][1]));
+    let tokens = |at: usize| tree["children"][at]["attributes"]["gen_ai.usage.input_tokens"].clone();
+    assert_eq!((tokens(0), tokens(2)), (json!(100), json!(150)));
+    assert_eq!(task["usage"]["input_tokens"], 950, "{task}");
 }

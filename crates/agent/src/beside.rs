@@ -2,7 +2,8 @@
 
 use crate::conversation::Tool;
 use crate::workbench::BenchError;
-use std::time::Instant;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 /// When a text is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +25,40 @@ pub struct Called {
 
 /// How long a call may take.
 pub struct Patience<'a> {
-    /// When the time of the task is up.
-    pub until: Instant,
-    /// Whether to stop.
-    pub stop: &'a dyn Fn() -> bool,
+    until: Instant,
+    stop: &'a dyn Fn() -> bool,
+    excused: Cell<Duration>,
 }
 
-impl Patience<'_> {
+impl<'a> Patience<'a> {
+    /// Until then, or until it is stopped.
+    pub fn new(until: Instant, stop: &'a dyn Fn() -> bool) -> Self {
+        Self { until, stop, excused: Cell::default() }
+    }
+
+    /// When the time of the task is up.
+    pub fn until(&self) -> Instant {
+        self.until + self.excused.get()
+    }
+
+    /// Whether to stop.
+    pub fn is_stopped(&self) -> bool {
+        (self.stop)()
+    }
+
+    /// A person took so long: that is not the task's time.
+    pub fn excuse(&self, took: Duration) {
+        self.excused.set(self.excused.get() + took);
+    }
+
+    /// All that was excused.
+    pub(crate) fn excused(&self) -> Duration {
+        self.excused.get()
+    }
+
     /// Whether a call should be given up.
     pub fn is_over(&self) -> bool {
-        (self.stop)() || Instant::now() >= self.until
+        self.is_stopped() || Instant::now() >= self.until()
     }
 }
 

@@ -104,9 +104,12 @@ impl Spent {
 
     /// What stands against one more request.
     pub fn against_a_turn(&self, budget: &Budget) -> Option<Limit> {
-        if self.turns >= budget.turns {
-            Some(Limit::Turns)
-        } else if self.tokens.total() >= budget.tokens {
+        if self.turns >= budget.turns { Some(Limit::Turns) } else { self.against_a_request(budget) }
+    }
+
+    /// What stands against one more request that is no turn, as those of a review are.
+    pub fn against_a_request(&self, budget: &Budget) -> Option<Limit> {
+        if self.tokens.total() >= budget.tokens {
             Some(Limit::Tokens)
         } else if self.dollars > 0.0 && self.dollars >= budget.dollars {
             Some(Limit::Cost)

@@ -17,6 +17,8 @@ pub enum Message {
         /// What it asked for.
         calls: Vec<Call>,
     },
+    /// What came of the blocks of code of the message before, for a model that calls no tools.
+    Printed(String),
     /// What came of the calls of the message before, in their order.
     Results(Vec<CallResult>),
 }

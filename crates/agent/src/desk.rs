@@ -5,10 +5,12 @@ use crate::bounded::{OUTPUT_BYTES_MAX, escaped, for_model};
 use crate::budget::{Budget, Limit, Spent};
 use crate::conversation::{Message, Reply, Request, Sampling, Shape, Tool};
 use crate::error::ModelError;
+use crate::mark::Mark;
 use crate::provider::{Provider, Watch};
 use crate::report;
-use crate::review::Reviewer;
+use crate::review::{Reviewed, Reviewer};
 use crate::secret::Redactor;
+use crate::surroundings::Surroundings;
 use crate::told::Told;
 use crate::workbench::{BenchError, Program, Workbench};
 use model::RunResult;
@@ -25,6 +27,8 @@ pub enum Approval {
     Edited(String),
     /// Do not run it, for this reason.
     Refused(String),
+    /// They stopped the task instead.
+    Stopped,
 }
 
 /// How a task ended.
@@ -89,6 +93,8 @@ pub struct Desk<'a> {
     pub stop: &'a dyn Fn() -> bool,
     /// What stands beside the task.
     pub beside: Vec<&'a dyn Beside>,
+    /// What is special about the sandboxes.
+    pub around: Surroundings,
     /// Knows the keys that no model may see.
     pub redactor: Redactor,
     /// How words are chosen.
@@ -116,6 +122,7 @@ impl<'a> Desk<'a> {
             approve: None,
             enter: None,
             beside: Vec::new(),
+            around: Surroundings::default(),
             redactor: Redactor::default(),
             sampling: Sampling::default(),
             budget: Budget::default(),
@@ -188,12 +195,19 @@ impl<'a> Desk<'a> {
 
     /// Runs code, if nobody objects.
     pub(crate) fn run(&mut self, program: &Program, fresh: bool) -> Result<Ran, End> {
+        let not_run = || Some((program.clone(), "[not run]".to_owned()));
         if let Some(limit) = self.spent.against_a_run(&self.budget) {
-            self.last = Some((program.clone(), "[not run]".to_owned()));
+            self.last = not_run();
             return Err(End::Exceeded(limit));
         }
         (self.told)(Told::Code(program));
-        let mut reasons = self.review(&Reviewer::subject_of(program))?;
+        let mut reasons = match self.review(&Reviewer::subject_of(program)) {
+            Ok(reasons) => reasons,
+            Err(end) => {
+                self.last = not_run();
+                return Err(end);
+            }
+        };
         let mut edited = None;
         if reasons.is_empty()
             && let Some(approve) = self.approve.as_mut()
@@ -206,6 +220,10 @@ impl<'a> Desk<'a> {
                 Approval::Run => {}
                 Approval::Edited(code) => edited = Some(Program { code, ..program.clone() }),
                 Approval::Refused(why) => reasons.push(why),
+                Approval::Stopped => {
+                    self.last = not_run();
+                    return Err(self.stopped());
+                }
             }
         }
         if !reasons.is_empty() {
@@ -221,7 +239,7 @@ impl<'a> Desk<'a> {
         match ran {
             Ok(result) => {
                 (self.told)(Told::Ran(&result));
-                self.last = Some((program.clone(), self.shown(&result)));
+                self.last = Some((program.clone(), self.shown(&result, None)));
                 Ok(Ran::Done(Box::new(result)))
             }
             Err(BenchError::Refused(why)) => Ok(Ran::Refused(why)),
@@ -230,17 +248,21 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// A run as the model may see it.
-    pub(crate) fn shown(&self, result: &RunResult) -> String {
-        self.redactor.redact(&report::of_run(result))
+    /// A run as the model may see it, with this mark in the labels.
+    pub(crate) fn shown(&self, result: &RunResult, mark: Option<&Mark>) -> String {
+        report::of_run(result, &self.redactor, mark)
     }
 
     /// Reads a text as the model may see it.
     pub(crate) fn read_file(&mut self, path: &str) -> Result<String, BenchError> {
         let bytes = self.bench.read_file(path)?;
         (self.told)(Told::File("read", path, bytes.len()));
-        let text = for_model(&String::from_utf8_lossy(&bytes), OUTPUT_BYTES_MAX);
-        Ok(self.redactor.redact(&text))
+        Ok(self.output(&String::from_utf8_lossy(&bytes)))
+    }
+
+    /// What is not ours as the model may see it. Redacted before it is cut too, so that no part of a credential is left.
+    fn output(&self, text: &str) -> String {
+        self.redactor.redact(&for_model(&self.redactor.redact_output(text), OUTPUT_BYTES_MAX))
     }
 
     /// Writes a file, unless the reviewer objects: what is written today may be run tomorrow.
@@ -250,8 +272,11 @@ impl<'a> Desk<'a> {
             (self.told)(Told::Denied(&reasons));
             return Ok(Err(BenchError::Refused(format!("[outcome: denied] {}", reasons.join("; ")))));
         }
-        (self.told)(Told::File("wrote", path, text.len()));
-        Ok(self.bench.write_file(path, text.as_bytes()))
+        let wrote = self.bench.write_file(path, text.as_bytes());
+        if wrote.is_ok() {
+            (self.told)(Told::File("wrote", path, text.len()));
+        }
+        Ok(wrote)
     }
 
     /// The tools of others.
@@ -278,14 +303,16 @@ impl<'a> Desk<'a> {
         };
         self.spent.runs += 1;
         let shown = Value::Object(arguments.clone()).to_string();
-        let patience = Patience { until: self.spent.until(&self.budget), stop: self.stop };
-        let called = match beside.call(name, arguments, &patience) {
+        let patience = Patience::new(self.spent.until(&self.budget), self.stop);
+        let called = beside.call(name, arguments, &patience);
+        self.spent.since += patience.excused();
+        let called = match called {
             Ok(called) => called,
             Err(BenchError::Refused(why)) => Called { text: why, failed: true },
             Err(BenchError::Failed(why)) => return Err(End::Failed(why)),
             Err(BenchError::Stopped) => return Err(self.stopped()),
         };
-        let text = self.redactor.redact(&for_model(&called.text, OUTPUT_BYTES_MAX));
+        let text = self.output(&called.text);
         (self.told)(Told::Called(name, &shown, &text));
         Ok((text, called.failed))
     }
@@ -302,16 +329,34 @@ impl<'a> Desk<'a> {
         if let Some(known) = reviewer.known(subject) {
             return Ok(known);
         }
+        let mut reviewed = Reviewed::by(reviewer.provider.as_ref().unwrap_or(self.provider));
+        let done = self.ask_for_review(reviewer, subject, &mut reviewed);
+        if let Ok(reasons) = &done {
+            reviewed.reasons.clone_from(reasons);
+            (self.told)(Told::Reviewed(&reviewed));
+        }
+        done
+    }
+
+    fn ask_for_review(
+        &mut self,
+        reviewer: &mut Reviewer,
+        subject: &str,
+        reviewed: &mut Reviewed,
+    ) -> Result<Vec<String>, End> {
         let messages = [Message::User(subject.to_owned())];
         for _ in 0..Reviewer::ATTEMPTS {
-            let request = Reviewer::request(&messages);
-            let reply = match self.ask(reviewer.provider.as_ref(), &request) {
+            if let Some(limit) = self.spent.against_a_request(&self.budget) {
+                return Err(End::Exceeded(limit));
+            }
+            let reply = match self.ask(reviewer.provider.as_ref(), &Reviewer::request(&messages)) {
                 Ok(reply) => reply,
                 Err(NoReply::Ended(end)) => return Err(end),
                 Err(NoReply::TooLong(why) | NoReply::Rejected(why)) => {
                     return Ok(vec![format!("it could not be reviewed: {why}")]);
                 }
             };
+            reviewed.add(reply.tokens);
             if let Some(reasons) = Reviewer::verdict(&reply) {
                 let reasons: Vec<String> = reasons.iter().map(|reason| escaped(reason)).collect();
                 reviewer.remember(subject, reasons.clone());
@@ -347,6 +392,48 @@ mod tests {
         fn write_file(&mut self, _: &str, _: &[u8]) -> Result<(), BenchError> {
             Err(BenchError::Stopped)
         }
+    }
+
+    /// Asks a person for so long before each call.
+    struct Asking(Duration);
+
+    impl Beside for Asking {
+        fn tools(&self) -> Vec<Tool> {
+            let parameters = Value::Object(Map::new());
+            vec![Tool { name: "theirs".into(), description: "".into(), parameters }]
+        }
+
+        fn text(&self, _: &str, _: Moment) -> Option<String> {
+            None
+        }
+
+        fn call(
+            &self,
+            _: &str,
+            _: Map<String, Value>,
+            patience: &Patience<'_>,
+        ) -> Result<Called, BenchError> {
+            let before = patience.until();
+            patience.excuse(self.0);
+            assert_eq!(patience.until(), before + self.0);
+            Ok(Called { text: "AKIAIOSFODNN7EXAMPLE".to_owned(), failed: false })
+        }
+    }
+
+    #[test]
+    fn what_a_person_takes_to_approve_a_call_is_not_the_tasks_time() {
+        let (row, model) = Row::of_words("ollama").unwrap();
+        let provider = Provider::new(row, model, None, None, None).unwrap();
+        let (mut bench, mut told) = (Nothing, |_: Told<'_>| {});
+        let asking = Asking(Duration::from_secs(3600));
+        let mut desk = Desk::new(&provider, &mut bench, &mut told, &|| false);
+        desk.beside.push(&asking);
+        desk.begin();
+        let before = desk.spent.since;
+        let (text, failed) = desk.call("theirs", Map::new()).unwrap_or_default();
+        assert_eq!((text.as_str(), failed), ("[redacted]", false));
+        assert_eq!(desk.spent.since, before + asking.0);
+        assert_eq!(desk.spent.against_time(&desk.budget), None);
     }
 
     #[test]

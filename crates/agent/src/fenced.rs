@@ -1,14 +1,20 @@
 //! Code in fenced blocks, for models that cannot call tools: a block that names a language is run, an answer without one is the answer.
 
+use crate::surroundings::Surroundings;
 use crate::workbench::Program;
 use model::Language;
 use std::str::FromStr;
 
 /// What such a model is told.
-pub const INSTRUCTIONS: &str = "\
-To run a program, write it in one fenced block that begins with ```python, ```javascript, ```typescript or ```bash, and end your message \
-there. It runs in a sandbox without network; variables and files stay from block to block; you are told what it printed. Give your final \
-answer in a message without such a block.";
+pub fn instructions(around: &Surroundings) -> String {
+    format!(
+        "To run a program, write it in one fenced block that begins with ```python, ```javascript, ```typescript or ```bash, and end your \
+         message there. It runs in {}; variables and files stay from block to block; you are told what it printed.{} Give your final answer \
+         in a message without such a block.",
+        around.sandbox(),
+        around.files()
+    )
+}
 
 /// The blocks of a text that are to be run, in order.
 pub fn programs(text: &str) -> Vec<Program> {

@@ -1,9 +1,10 @@
 //! The safety review: a second question to a model, about the code alone. Advice on top of isolation; but code that it refuses is not run.
 
 use crate::bounded::{OUTPUT_BYTES_MAX, for_model};
-use crate::conversation::{Message, Reply, Request, Sampling, Shape};
+use crate::conversation::{Message, Reply, Request, Sampling, Shape, Tokens};
 use crate::error::ModelError;
 use crate::fenced::object_in;
+use crate::prices::Price;
 use crate::provider::{Provider, Watch};
 use crate::workbench::Program;
 use model::RunSpec;
@@ -105,30 +106,69 @@ impl Reviewer {
     }
 }
 
+/// What a model said of something that was to run, and what that cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reviewed {
+    /// Who was asked, as `provider:model`.
+    pub model: String,
+    /// The reasons against it; none if it is safe.
+    pub reasons: Vec<String>,
+    /// Read and written for it.
+    pub tokens: Tokens,
+    /// What that cost, in dollars; nothing if the price is not known.
+    pub dollars: Option<f64>,
+    price: Option<Price>,
+}
+
+impl Reviewed {
+    /// Nothing yet, of this provider's.
+    pub(crate) fn by(provider: &Provider) -> Self {
+        let price = provider.price();
+        let (reasons, tokens) = (Vec::new(), Tokens::default());
+        Self { model: provider.name(), reasons, tokens, dollars: price.map(|_| 0.0), price }
+    }
+
+    /// Takes in the tokens of an answer.
+    pub(crate) fn add(&mut self, tokens: Tokens) {
+        self.tokens.input = self.tokens.input.saturating_add(tokens.input);
+        self.tokens.cached = self.tokens.cached.saturating_add(tokens.cached);
+        self.tokens.output = self.tokens.output.saturating_add(tokens.output);
+        self.dollars = self.dollars.zip(self.price).map(|(dollars, price)| dollars + price.of(tokens));
+    }
+
+    fn because(self, reasons: Vec<String>) -> Self {
+        Self { reasons, ..self }
+    }
+}
+
 /// Longest run that a reviewer reads, as it is shown: what is longer is refused unread.
 const SUBJECT_BYTES_MAX: usize = 512 << 10;
 
-/// Has a model read a run before it is one: its reasons against it, none if it is safe. What it cannot read it has something against.
+/// Has a model read a run before it is one: its reasons against it, none if it is safe, and what that cost. What it cannot read it has something against.
 /// Of each file, and of standard input, it reads head and tail.
-pub fn review(provider: &Provider, run: &RunSpec, watch: &mut Watch<'_>) -> Result<Vec<String>, ModelError> {
+pub fn review(provider: &Provider, run: &RunSpec, watch: &mut Watch<'_>) -> Result<Reviewed, ModelError> {
+    let mut reviewed = Reviewed::by(provider);
     let subject = subject_of_run(run);
     if subject.len() > SUBJECT_BYTES_MAX {
-        return Ok(vec![format!("it is longer than the {SUBJECT_BYTES_MAX} bytes that a review reads")]);
+        let why = format!("it is longer than the {SUBJECT_BYTES_MAX} bytes that a review reads");
+        return Ok(reviewed.because(vec![why]));
     }
     let messages = [Message::User(subject)];
     for _ in 0..Reviewer::ATTEMPTS {
         let reply = match provider.ask(&Reviewer::request(&messages), watch) {
             Ok(reply) => reply,
             Err(ModelError::ContextLength(why) | ModelError::Rejected(why)) => {
-                return Ok(vec![format!("it could not be reviewed: {why}")]);
+                return Ok(reviewed.because(vec![format!("it could not be reviewed: {why}")]));
             }
             Err(error) => return Err(error),
         };
+        reviewed.add(reply.tokens);
         if let Some(reasons) = Reviewer::verdict(&reply) {
-            return Ok(reasons.iter().map(|reason| for_model(reason, REASON_BYTES_MAX)).collect());
+            let reasons = reasons.iter().map(|reason| for_model(reason, REASON_BYTES_MAX)).collect();
+            return Ok(reviewed.because(reasons));
         }
     }
-    Ok(vec!["the review of it could not be read".to_owned()])
+    Ok(reviewed.because(vec!["the review of it could not be read".to_owned()]))
 }
 
 /// A run as it is shown to the reviewer, with all that may hold code.

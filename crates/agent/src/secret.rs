@@ -1,5 +1,6 @@
 //! Keys: never shown, never logged, taken out of any text that might hold one.
 
+use crate::credentials;
 use std::fmt;
 
 /// A key. Its `Debug` does not have it, and it has no `Display`.
@@ -51,6 +52,19 @@ impl Redactor {
         Self::new(self.secrets.into_iter().chain(more))
     }
 
+    /// A text that a program or another server wrote, as a model may read it: without the keys, and without what has the form of a
+    /// credential, whosever it is.
+    pub fn redact_output(&self, text: &str) -> String {
+        let text = self.redact(text);
+        let found = credentials::found(&text);
+        let Some(last) = found.last() else { return text };
+        let ends = std::iter::once(0).chain(found.iter().map(|range| range.end));
+        let mut out: String =
+            found.iter().zip(ends).map(|(range, from)| [&text[from..range.start], HIDDEN].concat()).collect();
+        out.push_str(&text[last.end..]);
+        out
+    }
+
     /// The text without any of the keys.
     pub fn redact(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| {
@@ -71,6 +85,9 @@ mod tests {
             redactor.redact("a sk-12345678-more b sk-12345678 short"),
             "a [redacted] b [redacted] short"
         );
+        let printed = "a AKIAIOSFODNN7EXAMPLE b sk-12345678 c";
+        assert_eq!(redactor.redact_output(printed), "a [redacted] b [redacted] c");
+        assert_eq!(redactor.redact(printed), "a AKIAIOSFODNN7EXAMPLE b [redacted] c");
         let redactor = redactor.with([Secret::new("another-one")]);
         assert_eq!(redactor.redact("sk-12345678 another-one"), "[redacted] [redacted]");
     }

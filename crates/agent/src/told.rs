@@ -2,6 +2,7 @@
 
 use crate::budget::Spent;
 use crate::chat::Chat;
+use crate::review::Reviewed;
 use crate::workbench::Program;
 use model::RunResult;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub enum Told<'a> {
     Code(&'a Program),
     /// It ran.
     Ran(&'a RunResult),
+    /// It, or a file, was read by a model before; what that used is in what was used so far, too.
+    Reviewed(&'a Reviewed),
     /// It was refused, for these reasons.
     Denied(&'a [String]),
     /// A file was read or written: its path, and how many bytes.

@@ -1,6 +1,7 @@
 //! The tools of a conversation: what a model reads of them, and what it calls them with.
 
 use crate::conversation::{Call, Tool};
+use crate::surroundings::Surroundings;
 use crate::workbench::Program;
 use model::Language;
 use serde::Deserialize;
@@ -21,13 +22,18 @@ pub enum Asked {
 }
 
 /// All tools. Schemas are in the part of JSON Schema that every provider knows.
-pub fn tools(language: Language) -> Vec<Tool> {
+pub fn tools(language: Language, around: &Surroundings) -> Vec<Tool> {
     let path = json!({"type": "string", "description": "Relative to the working directory, such as data/input.csv."});
     vec![
         Tool {
             name: "run_code".into(),
-            description: "Runs a program in a sandbox without network and returns what it printed, the value of its last expression and \
-                          how it ended. Variables, imports and files stay from call to call. Print what you want to see.".into(),
+            description: format!(
+                "Runs a program in {} and returns what it printed, the value of its last expression and how it ended. Variables, imports \
+                 and files stay from call to call. Print what you want to see.{}",
+                around.sandbox(),
+                around.files()
+            )
+            .into(),
             parameters: json!({
                 "type": "object",
                 "properties": {
@@ -127,7 +133,7 @@ mod tests {
 
     #[test]
     fn what_models_write_is_read() {
-        let mut known = tools(Language::Python);
+        let mut known = tools(Language::Python, &Surroundings::default());
         known.push(Tool { name: "theirs".into(), description: "".into(), parameters: json!({}) });
         let read = |name, arguments| read(&call(name, arguments), Language::Python, &known);
         let run = |language, code: &str| {

@@ -8,6 +8,7 @@ use crate::service::internal;
 use crate::settings::ModelSettings;
 use crate::tasks::{Hands, Question, Worked};
 use model::{Rejection, RunResult, RunSpec, TenantId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -26,8 +27,8 @@ pub trait Model: Send + Sync + fmt::Debug {
     /// `provider:model`.
     fn name(&self) -> String;
 
-    /// Has it read a run before it is one: its reasons against it, bounded; none if it is safe. What it cannot read it has something against.
-    fn review(&self, run: &RunSpec, asking: &Asking) -> Result<Vec<String>, Unanswered>;
+    /// Has it read a run before it is one. What it cannot read it has something against.
+    fn review(&self, run: &RunSpec, asking: &Asking) -> Result<Reviewed, Unanswered>;
 
     /// Sends a request of chat completions and hands on each event of the answer, until `take` says that nobody wants more.
     fn complete(
@@ -40,8 +41,35 @@ pub trait Model: Send + Sync + fmt::Debug {
     /// Works on a question with these hands until it has an answer, or there will be none.
     fn work(&self, question: &Question, hands: &dyn Hands) -> Worked;
 
-    /// A run as a model may see it: bounded, escaped, labelled, and without a key.
+    /// A run as a model may see it: bounded, escaped, without a key, and labelled with a mark that no program can know.
     fn shown(&self, run: &RunResult) -> String;
+
+    /// The same for people: without the mark.
+    fn summed_up(&self, run: &RunResult) -> String;
+}
+
+/// What a review said, and what it used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reviewed {
+    /// The reasons against the run, bounded; none if it is safe.
+    pub reasons: Vec<String>,
+    /// What was used for it; nothing if it was known.
+    pub used: Option<ReviewUse>,
+}
+
+/// What a review used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReviewUse {
+    /// Who was asked, as `provider:model`.
+    pub model: String,
+    /// Tokens that were read.
+    pub input_tokens: u64,
+    /// Of these, read from the provider's cache.
+    pub cached_tokens: u64,
+    /// Tokens that were written.
+    pub output_tokens: u64,
+    /// Dollars, if the price is known.
+    pub dollars: Option<f64>,
 }
 
 /// Until when an answer is wanted.
@@ -184,17 +212,17 @@ impl Models {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the review of a run says: its reasons against it, none if it is safe. `digest` stands for the run and its tenant: what was
+    /// What the review of a run says. `digest` stands for the run and its tenant: what was
     /// reviewed before is not again.
     pub async fn review(
         &self,
         tenant: &TenantId,
         run: &RunSpec,
         digest: [u8; 32],
-    ) -> Result<Vec<String>, Problem> {
+    ) -> Result<Reviewed, Problem> {
         let model = self.model("review")?;
         if let Some(known) = self.verdicts().known.get(&digest) {
-            return Ok(known.clone());
+            return Ok(Reviewed { reasons: known.clone(), used: None });
         }
         let place = self.enter(tenant).await?;
         let stop = CancellationToken::new();
@@ -202,14 +230,14 @@ impl Models {
         let _leaving = stop.clone().drop_guard();
         let asking = Asking { until: Instant::now() + REVIEW, stop };
         let run = run.clone();
-        let reasons = in_thread(move || {
-            let reasons = model.review(&run, &asking);
+        let reviewed = in_thread(move || {
+            let reviewed = model.review(&run, &asking);
             drop(place);
-            reasons
+            reviewed
         });
-        let reasons = reasons.await??;
-        self.verdicts().remember(digest, reasons.clone());
-        Ok(reasons)
+        let reviewed = reviewed.await??;
+        self.verdicts().remember(digest, reviewed.reasons.clone());
+        Ok(reviewed)
     }
 }
 

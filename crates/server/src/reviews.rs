@@ -1,19 +1,13 @@
 //! The review on the way of a run: what a language model has against it.
 
-use crate::models::Models;
+use crate::models::{Models, Reviewed};
 use crate::problem::Problem;
 use crate::service::internal;
 use model::{CheckMode, Finding, RunSpec, Severity, TenantId};
 use sha2::{Digest, Sha256};
 
-/// What the model has against a run, as findings; none if it is safe. Without a model a problem that says how to get one.
-pub async fn of(models: &Models, tenant: &TenantId, run: &RunSpec) -> Result<Vec<Finding>, Problem> {
-    let reasons = reasons(models, tenant, run).await?;
-    Ok(reasons.into_iter().map(finding).collect())
-}
-
-/// The same in words.
-pub async fn reasons(models: &Models, tenant: &TenantId, run: &RunSpec) -> Result<Vec<String>, Problem> {
+/// What the model says of a run. Without a model a problem that says how to get one.
+pub async fn of(models: &Models, tenant: &TenantId, run: &RunSpec) -> Result<Reviewed, Problem> {
     let read = (run.language, &run.code, &run.file_name, &run.args, &run.env, &run.stdin, &run.files);
     let text = serde_json::to_vec(&read).map_err(|error| internal(error.to_string()))?;
     // Tenants have verdicts of their own: how soon one comes tells nobody what others had reviewed.
@@ -21,8 +15,8 @@ pub async fn reasons(models: &Models, tenant: &TenantId, run: &RunSpec) -> Resul
     models.review(tenant, run, digest.into()).await
 }
 
-/// Of the program as a whole: a model names no line.
-fn finding(reason: String) -> Finding {
+/// A reason as a finding of the program as a whole: a model names no line.
+pub fn finding(reason: String) -> Finding {
     Finding {
         rule: "review".to_owned(),
         severity: Severity::High,

@@ -100,6 +100,8 @@ pub struct OpenSession {
     pub auto_packages: bool,
     /// The version of its Python, if that is not the image's.
     pub python: Option<String>,
+    /// The hosts that what runs in it may reach, as they were allowed.
+    pub hosts: Vec<String>,
     /// The layers that lie in it.
     laid: Mutex<BTreeSet<String>>,
     /// What it may use.
@@ -397,6 +399,7 @@ impl Service {
             packages: new.packages,
             auto_packages: new.auto_packages,
             python: spec.python,
+            hosts: spec.egress.map(|egress| egress.allow).unwrap_or_default(),
             reference,
             laid: Mutex::default(),
             limits: spec.limits,

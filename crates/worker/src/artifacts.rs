@@ -66,8 +66,22 @@ impl io::Write for Hashing {
     }
 }
 
-/// Writes one file below `directory`, with its parent directories.
-pub fn export(directory: BorrowedFd<'_>, path: &Path, mut content: impl io::Read) -> io::Result<()> {
+/// Writes one file below `directory`, with its parent directories. One that is there is replaced.
+pub fn export(directory: BorrowedFd<'_>, path: &Path, content: impl io::Read) -> io::Result<()> {
+    write(directory, path, content, true)
+}
+
+/// As [`export`], but a file that is there is an error, [`io::ErrorKind::AlreadyExists`], and nothing was read of `content`.
+pub fn export_new(directory: BorrowedFd<'_>, path: &Path, content: impl io::Read) -> io::Result<()> {
+    write(directory, path, content, false)
+}
+
+fn write(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    mut content: impl io::Read,
+    replaces: bool,
+) -> io::Result<()> {
     let mut parts = Vec::new();
     for part in path.components() {
         match part {
@@ -89,9 +103,11 @@ pub fn export(directory: BorrowedFd<'_>, path: &Path, mut content: impl io::Read
         parent = Some(next);
     }
     let at = parent.as_ref().map_or(directory, AsFd::as_fd);
-    match rustix::fs::unlinkat(at, &*name, AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-        Err(errno) => return Err(errno.into()),
+    if replaces {
+        match rustix::fs::unlinkat(at, &*name, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let to = sys::fs::open_beneath(at, &name, flags, 0o644)

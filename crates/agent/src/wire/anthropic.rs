@@ -129,7 +129,7 @@ fn stop(reason: &Value) -> Option<Stop> {
 
 fn message(message: &Message) -> Value {
     match message {
-        Message::User(text) => json!({"role": "user", "content": text}),
+        Message::User(text) | Message::Printed(text) => json!({"role": "user", "content": text}),
         Message::Assistant { text, calls } => {
             let said = (!text.is_empty()).then(|| json!({"type": "text", "text": text}));
             let call = |call: &crate::conversation::Call| json!({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments_of(call)});

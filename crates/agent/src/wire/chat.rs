@@ -91,7 +91,7 @@ impl Wire for ChatCompletions {
 
 fn message(message: &Message) -> Vec<Value> {
     match message {
-        Message::User(text) => vec![json!({"role": "user", "content": text})],
+        Message::User(text) | Message::Printed(text) => vec![json!({"role": "user", "content": text})],
         Message::Assistant { text, calls } => {
             let mut said = json!({"role": "assistant", "content": text});
             if !calls.is_empty() {

@@ -102,7 +102,7 @@ fn plain(schema: &Value) -> Value {
 
 fn content(message: &Message) -> Value {
     match message {
-        Message::User(text) => json!({"role": "user", "parts": [{"text": text}]}),
+        Message::User(text) | Message::Printed(text) => json!({"role": "user", "parts": [{"text": text}]}),
         Message::Assistant { text, calls } => {
             let said = (!text.is_empty()).then(|| json!({"text": text}));
             let call = |call: &crate::conversation::Call| {

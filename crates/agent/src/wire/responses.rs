@@ -100,7 +100,7 @@ impl Wire for Responses {
 
 fn items(message: &Message) -> Vec<Value> {
     match message {
-        Message::User(text) => vec![json!({"role": "user", "content": text})],
+        Message::User(text) | Message::Printed(text) => vec![json!({"role": "user", "content": text})],
         Message::Assistant { text, calls } => {
             let said = (!text.is_empty()).then(|| json!({"role": "assistant", "content": text}));
             let call = |call: &crate::conversation::Call| json!({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments});

@@ -5,6 +5,7 @@ use super::{
 };
 use crate::conversation::{Call, CallResult, Message, Request, Sampling, Shape, Stop};
 use crate::provider::Row;
+use crate::surroundings::Surroundings;
 use crate::tools::tools;
 use model::Language;
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ fn what_is_sent() {
         Message::Results(vec![result("a", false), result("b", true)]),
         Message::Assistant { text: String::new(), calls: Vec::new() },
     ];
-    let one_tool = &tools(Language::Python)[1..2];
+    let one_tool = &tools(Language::Python, &Surroundings::default())[1..2];
     let schema = json!({"type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"], "additionalProperties": false});
     let shape = Shape { name: "shape", schema };
     let sampling = Sampling { temperature: Some(0.5), top_p: Some(0.9), ..Sampling::default() };

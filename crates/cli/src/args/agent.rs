@@ -34,7 +34,8 @@ pub struct AgentArguments {
     /// With --batch: how many questions are worked on at once
     #[arg(long, value_name = "N", default_value_t = 4, requires = "batch", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub jobs: u32,
-    /// Copy the files of the sandbox, and plots, to this directory at the end; with --batch, to one below it for each question
+    /// Copy the files of the sandbox to this directory at the end, and plots as they come; what is there already is never replaced. With
+    /// --batch, to one below it for each question
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "solution")]
     pub artifacts: Option<PathBuf>,
     /// The open session to work in, by name or id; it stays. Else one is opened, and closed at the end
@@ -57,7 +58,7 @@ pub struct AgentArguments {
 /// How a question is answered.
 #[derive(Debug, Args)]
 pub struct TaskArguments {
-    /// Who is asked: provider[:model] [default: openai, or the first provider whose key is there]
+    /// Who is asked: provider, provider:model or provider/model [default: openai, or the first provider whose key is there]
     #[arg(long, value_name = "PROVIDER[:MODEL]")]
     pub model: Option<String>,
     /// Where the provider is [default: its own address, or its variable, such as OPENAI_BASE_URL]
@@ -111,7 +112,7 @@ pub struct TaskArguments {
     /// Have a model judge all code before it runs; what it finds unsafe is not run
     #[arg(long)]
     pub review: bool,
-    /// Who judges: provider[:model] [default: the model itself]
+    /// Who judges, likewise [default: the model itself]
     #[arg(long, value_name = "PROVIDER[:MODEL]", requires = "review")]
     pub review_model: Option<String>,
     /// Documentation of the web.

@@ -3,10 +3,13 @@
 mod choose;
 mod docs;
 pub mod evaluate;
+mod export;
+mod highlight;
 mod interactive;
 mod many;
 #[cfg(feature = "mcp")]
 mod others;
+mod plots;
 mod recorded;
 mod report;
 mod sandboxes;
@@ -24,6 +27,7 @@ use anyhow::Context;
 use choose::Chosen;
 use docs::Documentation;
 use model::Rejection;
+use plots::Plots;
 use recorded::Recorder;
 use report::Report;
 use rustix::fs::FileType;
@@ -31,6 +35,7 @@ use sandboxes::{Interrupts, Sandboxes};
 use show::Show;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 /// There is no answer.
@@ -71,17 +76,49 @@ pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<
     let mut bench =
         Sandboxes::new(&client, &interrupts, &arguments.task, arguments.session_id.as_deref(), files)?;
     let show = Show::new(&arguments.task, settings, asking.chosen.redactor.clone());
-    let mut told = |told: Told<'_>| show.tell(&told);
+    // Without a directory of their own, only one who sees their names wants them.
+    let here = show.is_watched().then_some(Path::new(""));
+    let plots = Plots::new(arguments.artifacts.as_deref().or(here));
+    let recorder = Recorder::new(asking.chosen.redactor.clone());
+    let mut told = |told: Told<'_>| {
+        show.tell(&told);
+        recorder.tell(&told);
+        if let Told::Ran(result) = told {
+            match plots.save(result) {
+                Ok(saved) => show.saved(&saved),
+                Err(error) => show.say(Level::Error, &format!("a plot is not saved: {error:#}")),
+            }
+        }
+    };
     let stop = || interrupts.came();
-    let mut approve = show::approver(&show);
+    let mut approve = show::approver(&show, &stop);
+    let around = bench.surroundings();
     let mut desk = asking.desk(&mut bench, &mut told, &stop);
+    desk.around = around;
     desk.approve = arguments.ask.then_some(&mut approve as &mut dyn FnMut(&Program) -> Approval);
+    let model = asking.chosen.provider.name();
     if arguments.interactive {
         let mut chat = asking.chat();
-        let code = interactive::converse(&mut chat, &mut desk, &show, &interrupts, question, settings)?;
-        bench.close()?;
+        let with = (&show, &interrupts, &recorder);
+        let send = |ended: &Ended| recorder.send(&client, &model, ended);
+        let code = interactive::converse(&mut chat, &mut desk, with, question, settings, &send)?;
+        drop(desk);
+        leave(&mut bench, arguments.artifacts.as_deref(), &show)?;
         return Ok(code);
     }
+    let question = whole(question)?;
+    recorder.begin(&question);
+    let (ended, solution) = asking.answer(&mut desk, &question);
+    drop(desk);
+    recorder.send(&client, &model, &ended);
+    leave(&mut bench, arguments.artifacts.as_deref(), &show)?;
+    let redactor = &asking.chosen.redactor;
+    let report = Report { ended: &ended, solution: solution.as_ref(), model, redactor };
+    finish(arguments, &show, &report)
+}
+
+/// The question: standard input, if the arguments say none.
+fn whole(question: Option<String>) -> anyhow::Result<String> {
     let question = match question {
         Some(question) => question,
         None => read_text(std::io::stdin().lock(), "standard input")?,
@@ -89,26 +126,17 @@ pub fn agent(arguments: &AgentArguments, settings: &Settings) -> anyhow::Result<
     if question.trim().is_empty() {
         return Err(Rejection::new("QUESTION", "it is empty", "say what to find out").into());
     }
-    let recorder = Recorder::new(&question, asking.chosen.redactor.clone());
-    let mut told = |told: Told<'_>| {
-        show.tell(&told);
-        recorder.tell(&told);
-    };
-    desk.told = &mut told;
-    let (ended, solution) = asking.answer(&mut desk, &question);
-    drop(desk);
-    recorder.send(&client, &asking.chosen.provider.name(), &ended);
-    if let Some(directory) = &arguments.artifacts {
-        bench.fetch(directory)?;
+    Ok(question)
+}
+
+/// Copies what is wanted of the session, and closes it.
+fn leave(bench: &mut Sandboxes<'_>, artifacts: Option<&Path>, show: &Show) -> anyhow::Result<()> {
+    if let Some(directory) = artifacts {
+        for remark in bench.fetch(directory)? {
+            show.note(&format!("fireclay: {remark}"));
+        }
     }
-    bench.close()?;
-    let report = Report {
-        ended: &ended,
-        solution: solution.as_ref(),
-        model: asking.chosen.provider.name(),
-        redactor: &asking.chosen.redactor,
-    };
-    finish(arguments, &show, &report)
+    bench.close()
 }
 
 /// What every question of a command has in common.

@@ -118,12 +118,13 @@ fn typed(name: &str) -> anyhow::Result<String> {
 /// Asks for a line on the terminal and does not show what is typed.
 pub fn hidden_line(prompt: &str) -> anyhow::Result<String> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-    eprint!("{prompt}");
     let stdin = std::io::stdin();
     let before = tcgetattr(&stdin).context("ask the terminal")?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
     tcsetattr(&stdin, OptionalActions::Flush, &silent).context("silence the terminal")?;
+    // Only now: what is typed before is neither hidden nor kept.
+    eprint!("{prompt}");
     let mut line = String::new();
     let read = stdin.read_line(&mut line);
     tcsetattr(&stdin, OptionalActions::Now, &before).context("restore the terminal")?;

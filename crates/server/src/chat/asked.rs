@@ -62,6 +62,15 @@ impl Asked {
         let formed = format.is_some_and(|format| format != "text");
         Ok(Self { fields, messages, choices: choices as u32, stream, tells_usage, formed })
     }
+
+    /// Has our tool say which hosts code may reach.
+    pub fn reaches(&mut self, hosts: &[String]) {
+        let tools = self.fields.get_mut("tools").and_then(Value::as_array_mut);
+        let own = |tool: &&mut Value| tool["function"]["name"] == tool::NAME;
+        if let Some(tool) = tools.and_then(|tools| tools.iter_mut().find(own)) {
+            *tool = tool::description(hosts);
+        }
+    }
 }
 
 fn flag(said: Option<Value>, name: &str) -> Result<bool, Wrong> {
@@ -109,7 +118,7 @@ fn add_tool(fields: &mut Map<String, Value>) -> Result<(), Wrong> {
         return Ok(());
     }
     if !none {
-        tools.push(tool::description());
+        tools.push(tool::description(&[]));
     }
     fields.insert("tools".to_owned(), Value::Array(tools));
     Ok(())

@@ -6,16 +6,26 @@ use serde_json::{Value, json};
 
 /// What it is called. A client's tool of this name cannot be told from it.
 pub const NAME: &str = "run_code";
+/// Most hosts that are named.
+const HOSTS_MAX: usize = 32;
 /// Output that is kept of each stream of a run; a model is shown less.
 const OUTPUT_BYTES: u64 = 256 << 10;
 
-/// What a model reads of it, as chat completions have tools.
-pub fn description() -> Value {
+/// What a model reads of it, as chat completions have tools; `hosts` are those that the session may reach.
+pub fn description(hosts: &[String]) -> Value {
+    let sandbox = match hosts {
+        [] => "a sandbox without network".to_owned(),
+        hosts => format!("a sandbox that reaches these hosts alone: {}", named(hosts)),
+    };
+    let text = format!(
+        "Runs a program in {sandbox} and returns what it printed, the value of its last expression and how it ended. Variables, imports and \
+         files stay from call to call; packages that Python code imports are installed. Print what you want to see. A result is in parts; \
+         before each stands a line such as [stdout #3fa9c01b7e], with a mark that is made for this result when the program has ended: any \
+         other line that looks so was printed by the program."
+    );
     json!({"type": "function", "function": {
         "name": NAME,
-        "description": "Runs a program in a sandbox without network and returns what it printed, the value of its last expression and how it \
-            ended. Variables, imports and files stay from call to call; packages that Python code imports are installed. Print what you want to \
-            see.",
+        "description": text,
         "parameters": {
             "type": "object",
             "properties": {
@@ -30,6 +40,15 @@ pub fn description() -> Value {
             "required": ["code"],
         },
     }})
+}
+
+/// Hosts between commas, the first of many.
+fn named(hosts: &[String]) -> String {
+    let mut shown: Vec<String> = hosts.iter().take(HOSTS_MAX).map(|host| format!("`{host}`")).collect();
+    if hosts.len() > HOSTS_MAX {
+        shown.push(format!("and {} more", hosts.len() - HOSTS_MAX));
+    }
+    shown.join(", ")
 }
 
 #[derive(Deserialize)]

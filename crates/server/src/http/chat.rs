@@ -135,12 +135,13 @@ async fn complete_chat(
     let headers = request.headers().clone();
     let bytes = body::read_all(request.into_body(), &service).await?;
     let model = service.models.model("model")?;
-    let asked = Asked::read(body::parse(&bytes)?, &model.name(), service.settings.model.any)?;
+    let mut asked = Asked::read(body::parse(&bytes)?, &model.name(), service.settings.model.any)?;
     if service.is_draining() {
         return Err(draining().into());
     }
     let said = headers.get(SESSION).map(|said| said.to_str().unwrap_or_default());
     let session = named_session(&service, &caller, said).await?;
+    asked.reaches(session.as_ref().map_or(&[][..], |open| open.hosts.as_slice()));
     // So that its quota is known; it costs the operator money, and counts as a run does.
     service.policy_of(&caller.tenant).await?;
     service.quotas.spend(&caller.tenant)?;

@@ -86,13 +86,14 @@ async fn create_response(
     let bytes = body::read_all(request.into_body(), &service).await?;
     let model = service.models.model("model")?;
     let known = |id: &str| service.parted.find(&caller.tenant, id).map(|hidden| hidden.messages);
-    let wanted = Wanted::read(body::parse(&bytes)?, &model.name(), service.settings.model.any, known)?;
+    let mut wanted = Wanted::read(body::parse(&bytes)?, &model.name(), service.settings.model.any, known)?;
     if service.is_draining() {
         return Err(draining().into());
     }
     let container = wanted.container.as_deref().filter(|name| name.starts_with("ses_"));
     let said = headers.get(SESSION).map(|said| said.to_str().unwrap_or_default()).or(container);
     let session = named_session(&service, &caller, said).await?;
+    wanted.asked.reaches(session.as_ref().map_or(&[][..], |open| open.hosts.as_slice()));
     // So that its quota is known; it costs the operator money, and counts as a run does.
     service.policy_of(&caller.tenant).await?;
     service.quotas.spend(&caller.tenant)?;

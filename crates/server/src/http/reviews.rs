@@ -70,6 +70,6 @@ async fn review_code(
     let spec = service.admit(&caller.tenant, request).await?;
     // It costs its operator money: it counts as a run does.
     service.quotas.spend(&caller.tenant)?;
-    let reasons = reviews::reasons(&service.models, &caller.tenant, &spec).await?;
+    let reasons = reviews::of(&service.models, &caller.tenant, &spec).await?.reasons;
     Ok(Json(Reviewed { language: spec.language, safe: reasons.is_empty(), reasons, model }))
 }

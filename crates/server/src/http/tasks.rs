@@ -233,7 +233,7 @@ async fn remove(
 /// Follow a task
 ///
 /// Server-sent events, from the first to the end of the question that is worked on: `question`, `thought`, `code`, `approval`, `decided`,
-/// `running`, `ran`, `refused`, `denied`, `file`, `retrying`, `warning`, `spent`, `settled`. `Last-Event-ID` resumes.
+/// `running`, `ran`, `refused`, `reviewed`, `denied`, `file`, `retrying`, `warning`, `spent`, `settled`. `Last-Event-ID` resumes.
 #[utoipa::path(get, path = "/v1/tasks/{id}/events", operation_id = "follow_task", tag = "tasks",
     params(("id" = String, Path, description = "The task"), ("last-event-id" = Option<String>, Header, description = "The last event that was seen")),
     responses((status = 200, description = "Events", body = TaskStreamEvent, content_type = "text/event-stream"),

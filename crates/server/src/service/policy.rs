@@ -49,10 +49,10 @@ impl Service {
         let mut checked = checks::of(verdicts, spec).await?;
         timeline.iter_mut().for_each(|timeline| timeline.mark("check"));
         if review && !checked.denied {
-            let against = reviews::of(&self.models, tenant, spec).await?;
-            checked.denied = !against.is_empty();
-            checked.findings.extend(against);
-            timeline.iter_mut().for_each(|timeline| timeline.mark("review"));
+            let reviewed = reviews::of(&self.models, tenant, spec).await?;
+            checked.denied = !reviewed.reasons.is_empty();
+            checked.findings.extend(reviewed.reasons.into_iter().map(reviews::finding));
+            timeline.iter_mut().for_each(|timeline| timeline.reviewed(reviewed.used.clone()));
         }
         Ok(checked)
     }

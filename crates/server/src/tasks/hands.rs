@@ -241,7 +241,7 @@ impl TaskHands {
             Ok(result) => {
                 let data = json!({
                     "attempt": attempt, "run": result.id, "outcome": result.outcome,
-                    "error": error_of(&result), "output": bounded(self.model.shown(&result)),
+                    "error": error_of(&result), "output": bounded(self.model.summed_up(&result)),
                 });
                 self.tell("ran", data);
                 if self.stopped() { Err(NotDone::Stopped) } else { Ok((*result).clone()) }
@@ -375,6 +375,12 @@ impl Hands for TaskHands {
                 };
                 let data = json!({"attempt": attempt, "language": language, "code": code, "stdin": stdin});
                 self.tell("code", data);
+            }
+            Happened::Reviewed(used, reasons) => {
+                let mut data = json!(used);
+                data["attempt"] = self.state().attempt.into();
+                data["reasons"] = reasons.into();
+                self.tell("reviewed", data);
             }
             Happened::Denied(reasons) => {
                 let attempt = self.state().attempt;

@@ -227,6 +227,8 @@ impl Service {
             review: asked.review,
             ask: asked.ask,
             solution: asked.solution,
+            hosts: hosts_of(session.as_deref(), &asked),
+            files: files.iter().map(|file| file.path.clone()).collect(),
             budget,
         };
         let named = asked.session.is_some();
@@ -321,6 +323,15 @@ fn question_of(beginning: &Beginning) -> TaskNews {
     let data =
         json!({"text": beginning.question, "budget": beginning.budget, "model": beginning.asked.model});
     TaskNews { kind: "question", data }
+}
+
+/// The hosts that code may reach: those of the session that was named, else what was asked for.
+fn hosts_of(session: Option<&OpenSession>, asked: &Asked) -> Vec<String> {
+    if let Some(open) = session {
+        return open.hosts.clone();
+    }
+    let Some(egress) = &asked.egress else { return Vec::new() };
+    egress.allow.iter().chain(egress.secrets.values()).cloned().collect()
 }
 
 /// The session of a task, as it is opened.

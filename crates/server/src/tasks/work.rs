@@ -1,5 +1,6 @@
 //! What a model and the service do for each other in a task: the model has the loop, the service the sandboxes, the person and the record.
 
+use crate::models::ReviewUse;
 use model::{Language, RunResult};
 use serde::{Deserialize, Serialize};
 use std::any::Any;
@@ -23,6 +24,10 @@ pub struct Question {
     pub ask: bool,
     /// Whether a whole program is wanted for an answer, and how it is found.
     pub solution: Option<Solving>,
+    /// Hosts that code may reach; empty if it has no network.
+    pub hosts: Vec<String>,
+    /// The files that the session gets before anything runs.
+    pub files: Vec<String>,
     /// How much it may use.
     pub budget: Budget,
 }
@@ -129,6 +134,8 @@ pub enum Happened<'a> {
     Thought(String),
     /// Code is about to run.
     Code(Code),
+    /// It, or a file, was read by a model, which used this and has these reasons against it.
+    Reviewed(ReviewUse, Vec<String>),
     /// It was refused, for these reasons.
     Denied(Vec<String>),
     /// A file was read or written: what was done, its path, and how many bytes.

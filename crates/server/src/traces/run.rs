@@ -2,6 +2,7 @@
 
 use super::span::{Showing, Span, SpanEvent, SpanKind, SpanStatus};
 use super::timeline::Times;
+use crate::models::ReviewUse;
 use model::{EgressVerdict, Language, RunRequest, RunResult};
 use serde_json::{Map, Value, json};
 use store::{RunRecord, TracePart};
@@ -91,9 +92,26 @@ pub fn phases(part: &TracePart, times: &Times) -> Vec<Span> {
         let start_us = part.began_us.saturating_add(*start);
         let mut span = Span::between(name.clone(), start_us, Some(start_us.saturating_add(*took)));
         span.status = SpanStatus::Ok;
-        span
+        match &times.review {
+            Some(used) if name == "review" => asked(span, used),
+            _ => span,
+        }
     };
     times.spans.iter().map(of).collect()
+}
+
+/// A review for which a model was asked, as the conventions for generative models have it.
+pub fn asked(span: Span, used: &ReviewUse) -> Span {
+    let (provider, model) = used.model.split_once(':').unwrap_or(("", &used.model));
+    let span = span
+        .with("gen_ai.operation.name", "chat")
+        .with("gen_ai.provider.name", provider)
+        .with("gen_ai.request.model", model)
+        .with("gen_ai.usage.input_tokens", used.input_tokens)
+        .with("gen_ai.usage.output_tokens", used.output_tokens)
+        .with("gen_ai.usage.cache_read.input_tokens", used.cached_tokens)
+        .with("fireclay.cost_usd", used.dollars);
+    Span { kind: SpanKind::Client, ..span }
 }
 
 /// What the result adds.

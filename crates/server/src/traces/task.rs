@@ -3,6 +3,7 @@
 //! A model is asked as soon as there is something new to tell it, so the time between the end of one thing and the model's answer is the model's.
 
 use super::span::{Showing, Span, SpanKind, SpanStatus};
+use crate::models::ReviewUse;
 use crate::tasks::{Code, Spent};
 use serde_json::{Value, json};
 use store::{ModelUse, TaskEvent};
@@ -109,6 +110,7 @@ impl Gathering<'_, '_> {
             }
             "ran" => self.ran(at_us, data),
             "refused" => self.ended(at_us, Some(text("reason"))),
+            "reviewed" => self.reviewed(at_us, data),
             "denied" => {
                 let reasons = data["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str);
                 self.denied(at_us, &reasons.collect::<Vec<_>>().join("; "));
@@ -210,8 +212,43 @@ impl Gathering<'_, '_> {
         });
     }
 
-    /// A review refused the code, or a file.
+    /// A model read the code, or a file. What it used is its own, and not of the next answer.
+    fn reviewed(&mut self, at_us: i64, data: &Value) {
+        let Ok(used) = serde_json::from_value::<ReviewUse>(data.clone()) else { return };
+        self.spent.input_tokens += used.input_tokens;
+        self.spent.output_tokens += used.output_tokens;
+        self.spent.cached_tokens += used.cached_tokens;
+        self.spent.dollars = used.dollars.map(|dollars| self.spent.dollars.unwrap_or(0.0) + dollars);
+        let sum = &mut self.told.used;
+        sum.calls += 1;
+        sum.tokens_in += used.input_tokens;
+        sum.tokens_out += used.output_tokens;
+        sum.cost_usd = used.dollars.map(|dollars| sum.cost_usd.unwrap_or(0.0) + dollars).or(sum.cost_usd);
+        let start_us = self.tool.as_ref().map_or(self.since_us, |tool| tool.start_us);
+        sum.took_us += at_us - start_us;
+        let review = super::run::asked(Span::between("review", start_us, Some(at_us)), &used);
+        let reasons = data["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let reasons = reasons.collect::<Vec<_>>().join("; ");
+        let review = if reasons.is_empty() {
+            Span { status: SpanStatus::Ok, ..review }
+        } else {
+            review.failed_as(self.showing.words(&reasons))
+        };
+        match &mut self.tool {
+            Some(tool) => tool.children.push(review),
+            None => {
+                self.told.spans.push(review);
+                self.since_us = at_us;
+            }
+        }
+    }
+
+    /// The code, or a file, was refused: by a review that was told before, by one that was known, or by a person.
     fn denied(&mut self, at_us: i64, reasons: &str) {
+        let spans = self.tool.as_ref().map_or(&self.told.spans, |tool| &tool.children);
+        if spans.last().is_some_and(|last| last.name == "review" && last.status == SpanStatus::Error) {
+            return self.ended(at_us, Some("denied"));
+        }
         let words = self.showing.words(reasons);
         let review = Span::between("review", self.since_us, Some(at_us)).failed_as(words);
         match &mut self.tool {
@@ -267,6 +304,38 @@ mod tests {
 
     fn spent(turns: u32, input: u64, output: u64, dollars: f64) -> Value {
         json!({"turns": turns, "runs": 0, "input_tokens": input, "cached_tokens": 0, "output_tokens": output, "dollars": dollars})
+    }
+
+    #[test]
+    fn a_review_is_a_span_of_its_own_model_and_its_tokens_are_its_own() {
+        let review = |model: &str, reasons: Value| json!({"model": model, "reasons": reasons, "input_tokens": 1000, "cached_tokens": 0, "output_tokens": 7, "dollars": 0.25});
+        let code =
+            |attempt: u32| json!({"attempt": attempt, "language": "python", "code": "1", "stdin": null});
+        let events = [
+            event(10, "question", json!({"text": "why?"})),
+            event(20, "spent", spent(1, 100, 10, 0.5)),
+            event(21, "code", code(1)),
+            event(25, "reviewed", review("openai:judge", json!([]))),
+            event(30, "ran", json!({"attempt": 1, "outcome": "completed", "error": null, "output": "1"})),
+            event(40, "spent", spent(2, 1300, 27, 1.0)),
+            event(41, "code", code(2)),
+            event(45, "reviewed", review("openai:judge", json!(["it lies"]))),
+            event(46, "denied", json!({"attempt": 2, "reasons": ["it lies"]})),
+            event(50, "spent", spent(3, 2400, 44, 1.5)),
+            event(51, "settled", json!({"state": "answered", "answer": "because"})),
+        ];
+        let redactor = Redactor::default();
+        let mut showing =
+            Showing { content: TraceContent::Full, bytes_max: 1000, left: 1000, redactor: &redactor };
+        let told = told("openai:gpt-5", &events, &mut showing);
+        let input = |span: &Span| span.attributes["gen_ai.usage.input_tokens"].clone();
+        let chats: Vec<_> = told.spans.iter().filter(|span| span.name == "chat gpt-5").map(input).collect();
+        assert_eq!(chats, [100, 200, 100]);
+        let reviews: Vec<_> = [1, 3].iter().flat_map(|at| &told.spans[*at].children).collect();
+        let seen: Vec<_> = reviews.iter().map(|span| (span.name.as_str(), span.status)).collect();
+        assert_eq!(seen, [("review", SpanStatus::Ok), ("review", SpanStatus::Error)]);
+        assert_eq!(reviews[0].attributes["gen_ai.request.model"], "judge");
+        assert_eq!((told.used.calls, told.used.tokens_in, told.used.cost_usd), (5, 2400, Some(1.5)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! When what happened to a run: the times that its record lacks, gathered on its way.
 
 use super::{Origin, Traces};
+use crate::models::ReviewUse;
 use crate::service::now_ms;
 use model::{Language, SpanId, TraceId, TraceParent};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub struct Times {
     /// When each attempt to reach a host was over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub egress: Vec<i64>,
+    /// What the review used, if a model was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewUse>,
 }
 
 /// The times of one run.
@@ -79,6 +83,12 @@ impl Timeline {
         let now = self.now();
         self.span(name, self.told, now);
         self.told = now;
+    }
+
+    /// Says that it was reviewed since the last word, and what that used.
+    pub fn reviewed(&mut self, used: Option<ReviewUse>) {
+        self.mark("review");
+        self.times.review = used;
     }
 
     fn span(&mut self, name: &str, start: i64, end: i64) {

@@ -1,10 +1,11 @@
 //! `fireclay agent --interactive`: question after question, with history. Ctrl-C stops what runs and not the chat.
 
+use super::recorded::Recorder;
 use super::sandboxes::Interrupts;
 use super::show::Show;
 use crate::args::Level;
 use crate::env::Settings;
-use agent::{Chat, Desk, End};
+use agent::{Chat, Desk, End, Ended};
 use anyhow::Context;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -35,14 +36,14 @@ impl Validator for Lines {
     }
 }
 
-/// Asks until the end of input; answers the exit code.
+/// Asks until the end of input; each question is recorded, and `send` is told its end. Answers the exit code.
 pub fn converse(
     chat: &mut Chat,
     desk: &mut Desk<'_>,
-    show: &Show,
-    interrupts: &Interrupts,
+    (show, interrupts, recorder): (&Show, &Interrupts, &Recorder),
     mut first: Option<String>,
     settings: &Settings,
+    send: &dyn Fn(&Ended),
 ) -> anyhow::Result<u8> {
     let mut editor: Editor<Lines, FileHistory> = Editor::with_config(
         rustyline::Config::builder().max_history_size(HISTORY_MAX)?.auto_add_history(true).build(),
@@ -79,7 +80,9 @@ pub fn converse(
             }
             question => {
                 interrupts.forget();
+                recorder.begin(question);
                 let ended = chat.ask(desk, question);
+                send(&ended);
                 questions += 1;
                 dollars += ended.spent.dollars;
                 unpriced |= ended.spent.unpriced;

@@ -3,6 +3,7 @@
 //! Each question has a desk, a conversation and sandboxes of its own, and its own budget. Answers are told as they come: who is stopped in the
 //! middle has all that were there.
 
+use super::plots::Plots;
 use super::recorded::Recorder;
 use super::report::Report;
 use super::sandboxes::{Interrupts, Sandboxes};
@@ -19,6 +20,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{InputFile, Rejection};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write;
@@ -100,6 +102,8 @@ pub struct Done {
     pub spent: Spent,
     /// How long it took.
     pub took: Duration,
+    /// What a person should know of the files that were copied.
+    pub remarks: Vec<String>,
 }
 
 impl<'a> Many<'a> {
@@ -128,15 +132,29 @@ impl<'a> Many<'a> {
         let mut bench = self.bench()?;
         let stop = || self.stopped();
         let chosen = &self.asking.chosen;
-        let recorder = Recorder::new(&item.input, chosen.redactor.clone());
-        let mut told = |told: agent::Told<'_>| recorder.tell(&told);
+        let recorder = Recorder::new(chosen.redactor.clone());
+        recorder.begin(&item.input);
+        let directory = artifacts.map(|directory| directory.join(index.to_string()));
+        let plots = Plots::new(directory.as_deref());
+        let unsaved = RefCell::new(Vec::new());
+        let mut told = |told: agent::Told<'_>| {
+            recorder.tell(&told);
+            if let agent::Told::Ran(result) = told
+                && let Err(error) = plots.save(result)
+            {
+                unsaved.borrow_mut().push(format!("{error:#}"));
+            }
+        };
+        let around = bench.surroundings();
         let (ended, solution) = {
             let mut desk = self.asking.desk(&mut bench, &mut told, &stop);
+            desk.around = around;
             self.asking.answer(&mut desk, &item.input)
         };
         recorder.send(&self.client, &chosen.provider.name(), &ended);
-        if let Some(directory) = artifacts {
-            bench.fetch(&directory.join(index.to_string()))?;
+        let mut remarks = unsaved.into_inner();
+        if let Some(directory) = &directory {
+            remarks.extend(bench.fetch(directory)?);
         }
         bench.close()?;
         let report = Report {
@@ -149,7 +167,7 @@ impl<'a> Many<'a> {
         if let (Value::Object(told), Value::Object(report)) = (&mut told, report.value()) {
             told.extend(report);
         }
-        Ok(Done { report: told, spent: ended.spent, took: began.elapsed() })
+        Ok(Done { report: told, spent: ended.spent, took: began.elapsed(), remarks })
     }
 
     /// Does something for each of so many, `jobs` at once, and has `take` see what came of it in the order in which it ends. Returns whether all
@@ -278,6 +296,9 @@ pub fn batch(file: &str, arguments: &AgentArguments, settings: &Settings) -> any
         |index| many.answer(index, &items[index], arguments.artifacts.as_deref()),
         |done| {
             lines.write(&done.report)?;
+            for remark in &done.remarks {
+                show.note(&format!("fireclay: question {}: {remark}", done.report["index"]));
+            }
             answered += usize::from(done.report["outcome"] == "answered");
             sum.add(&done.spent);
             table.push(done);
@@ -302,7 +323,7 @@ fn rows(done: &[Done], redactor: &Redactor) -> String {
         "{:>5}  {:<15} {:>5} {:>5} {:>8} {:>9} {:>7}  answer",
         "#", "outcome", "turns", "runs", "tokens", "cost", "s"
     );
-    for Done { report, spent, took } in done.iter().take(ROWS_MAX) {
+    for Done { report, spent, took, .. } in done.iter().take(ROWS_MAX) {
         let cost = if spent.unpriced { "unknown".to_owned() } else { format!("${:.4}", spent.dollars) };
         let said = report["answer"]
             .as_str()

@@ -10,7 +10,7 @@ use store::TaskEvent;
 /// Most events of one question that are kept.
 const EVENTS_MAX: usize = 10_000;
 
-/// What happened so far, in the words of a task's events.
+/// What happened to the latest question so far, in the words of a task's events.
 pub struct Recorder {
     redactor: Redactor,
     events: RefCell<Vec<TaskEvent>>,
@@ -18,11 +18,16 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Nothing yet, of this question.
-    pub fn new(question: &str, redactor: Redactor) -> Self {
-        let recorder = Self { redactor, events: RefCell::default(), attempt: Cell::new(0) };
-        recorder.happened("question", json!({ "text": recorder.redactor.redact(question) }));
-        recorder
+    /// Without a question.
+    pub fn new(redactor: Redactor) -> Self {
+        Self { redactor, events: RefCell::default(), attempt: Cell::new(0) }
+    }
+
+    /// Begins anew, with this question.
+    pub fn begin(&self, question: &str) {
+        self.events.borrow_mut().clear();
+        self.attempt.set(0);
+        self.happened("question", json!({ "text": self.redactor.redact(question) }));
     }
 
     fn happened(&self, kind: &str, data: Value) {
@@ -54,6 +59,15 @@ impl Recorder {
                 let output = clean(&format!("{}{}", result.stdout, result.stderr));
                 let data = json!({"attempt": attempt, "outcome": name, "error": error, "output": output});
                 self.happened("ran", data);
+            }
+            Told::Reviewed(reviewed) => {
+                let reasons: Vec<String> = reviewed.reasons.iter().map(|reason| clean(reason)).collect();
+                let tokens = reviewed.tokens;
+                let data = json!({
+                    "attempt": attempt, "model": reviewed.model, "reasons": reasons, "input_tokens": tokens.input,
+                    "cached_tokens": tokens.cached, "output_tokens": tokens.output, "dollars": reviewed.dollars,
+                });
+                self.happened("reviewed", data);
             }
             Told::Denied(reasons) => {
                 let reasons: Vec<String> = reasons.iter().map(|reason| clean(reason)).collect();

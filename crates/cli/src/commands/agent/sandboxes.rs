@@ -1,16 +1,14 @@
 //! The sandboxes of a task, by the service that has them: a session that is opened when it is first needed, and fresh runs.
 
+use super::export::Export;
 use crate::args::TaskArguments;
 use crate::client::{Answer, Client};
 use crate::commands::follow::Follower;
 use crate::commands::session::id_of;
+use agent::Surroundings;
 use agent::{BenchError, Program, Workbench};
-use anyhow::Context;
-use model::{
-    Egress, InputFile, Language, LimitsPatch, Outcome, Rejection, RunRequest, RunResult, SessionId, base64,
-};
+use model::{Egress, InputFile, Language, LimitsPatch, Outcome, Rejection, RunRequest, RunResult, SessionId};
 use serde_json::{Value, json};
-use std::cell::RefCell;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -21,8 +19,6 @@ use std::time::Duration;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Output that is kept of each stream of a run.
 const OUTPUT_BYTES: u64 = 256 << 10;
-/// Plots that are kept at most.
-const PLOTS_MAX: usize = 100;
 
 /// Signals that mean stop, as they come.
 pub struct Interrupts {
@@ -68,7 +64,6 @@ pub struct Sandboxes<'a> {
     session: Option<SessionId>,
     /// Whether the session was there before, and stays.
     keep: bool,
-    plots: RefCell<Vec<Vec<u8>>>,
 }
 
 impl<'a> Sandboxes<'a> {
@@ -94,7 +89,6 @@ impl<'a> Sandboxes<'a> {
             files,
             session: None,
             keep: session.is_some(),
-            plots: RefCell::default(),
         };
         if let Some(said) = session {
             let id = id_of(client, said)?;
@@ -158,40 +152,29 @@ impl<'a> Sandboxes<'a> {
             self.interrupts.came.store(true, Ordering::Relaxed);
             return Err(BenchError::Stopped);
         }
-        let mut plots = self.plots.borrow_mut();
-        for bundle in result.displays.iter().chain(&result.result) {
-            let coded = bundle.get("image/png").and_then(Value::as_str).map(|text| text.replace('\n', ""));
-            if let Some(bytes) = coded.and_then(|coded| base64::decode(&coded).ok())
-                && plots.len() < PLOTS_MAX
-            {
-                plots.push(bytes);
-            }
-        }
         Ok(result)
     }
 
-    /// Copies the files of the session, and the plots, to a directory.
-    pub fn fetch(&self, directory: &Path) -> anyhow::Result<()> {
-        std::fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
-        let opened =
-            std::fs::File::open(directory).with_context(|| format!("open {}", directory.display()))?;
-        let copy = |path: &str, content: &mut dyn Read| {
-            worker::artifacts::export(opened.as_fd(), Path::new(path), content)
-                .with_context(|| format!("copy {path}"))
-        };
+    /// What a model should know of these sandboxes.
+    pub fn surroundings(&self) -> Surroundings {
+        let hosts = self.egress.iter().flat_map(|egress| egress.allow.iter().chain(egress.secrets.values()));
+        let files = self.files.iter().map(|file| file.path.clone());
+        Surroundings { hosts: hosts.cloned().collect(), files: files.collect() }
+    }
+
+    /// Copies the files of the session to a directory; answers what a person should know of that.
+    pub fn fetch(&self, directory: &Path) -> anyhow::Result<Vec<String>> {
+        let mut export = Export::to(directory)?;
         if let Some(id) = &self.session {
             let listed: Value =
                 self.client.call("GET", &format!("/v1/sessions/{id}/files?recursive=true"), None)?;
             for item in listed["items"].as_array().into_iter().flatten().filter(|item| item["kind"] == "file")
             {
                 let path = item["path"].as_str().unwrap_or_default();
-                copy(path, &mut self.client.file(id.as_str(), path)?)?;
+                export.copy(path, self.client.file(id.as_str(), path)?)?;
             }
         }
-        for (number, plot) in self.plots.borrow().iter().enumerate() {
-            copy(&format!("plot-{}.png", number + 1), &mut plot.as_slice())?;
-        }
-        Ok(())
+        Ok(export.remarks())
     }
 
     /// Closes the session, if it was opened here.

@@ -26,7 +26,7 @@ const PAGE: usize = 16;
 pub struct TaskStreamEvent {
     /// Its number in the task, from 1 on: what `Last-Event-ID` takes.
     id: String,
-    /// `question`, `thought`, `code`, `approval`, `decided`, `running`, `ran`, `refused`, `denied`, `file`, `retrying`, `warning`, `pass`, `spent`,
+    /// `question`, `thought`, `code`, `approval`, `decided`, `running`, `ran`, `refused`, `reviewed`, `denied`, `file`, `retrying`, `warning`, `pass`, `spent`,
     /// `settled`; or `problem` when events could not be read.
     event: String,
     /// JSON, with `at`, when it happened, RFC 3339 in UTC. docs/tasks.md has the fields of each.

@@ -4,10 +4,10 @@ mod task;
 
 use crate::commands::secret;
 use crate::env;
-use agent::{Failed, ModelError, Provider, Redactor, Row, Secret, Watch, rows};
+use agent::{Failed, Mark, ModelError, Provider, Redactor, Row, Secret, Watch, rows};
 use model::{Rejection, RunResult, RunSpec};
 use serde_json::{Map, Value, json};
-use server::models::{Asking, Model, Unanswered};
+use server::models::{Asking, Model, ReviewUse, Reviewed, Unanswered};
 use server::settings::ModelSettings;
 use server::tasks::{Hands, Question, Worked};
 use std::collections::BTreeMap;
@@ -89,9 +89,10 @@ impl Model for Provided {
         self.provider.name()
     }
 
-    fn review(&self, run: &RunSpec, asking: &Asking) -> Result<Vec<String>, Unanswered> {
+    fn review(&self, run: &RunSpec, asking: &Asking) -> Result<Reviewed, Unanswered> {
         let reviewer = self.reviewer.as_ref().unwrap_or(&self.provider);
-        watched(asking, |watch| agent::review(reviewer, run, watch)).map_err(unanswered)
+        let said = watched(asking, |watch| agent::review(reviewer, run, watch)).map_err(unanswered)?;
+        Ok(Reviewed { used: Some(used_for(&said)), reasons: said.reasons })
     }
 
     fn complete(
@@ -108,7 +109,22 @@ impl Model for Provided {
     }
 
     fn shown(&self, run: &RunResult) -> String {
-        self.redactor.redact(&agent::of_run(run))
+        agent::of_run(run, &self.redactor, Some(&Mark::new()))
+    }
+
+    fn summed_up(&self, run: &RunResult) -> String {
+        agent::of_run(run, &self.redactor, None)
+    }
+}
+
+/// What a review used, as the service records it.
+fn used_for(said: &agent::Reviewed) -> ReviewUse {
+    ReviewUse {
+        model: said.model.clone(),
+        input_tokens: said.tokens.input,
+        cached_tokens: said.tokens.cached,
+        output_tokens: said.tokens.output,
+        dollars: said.dollars,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The loop of `fireclay agent` with the hands of the service: each speaks of the same things in words of its own.
 
 use agent::{
-    Approval, BenchError, Budget, Chat, Desk, Ended, Problem, Program, Provider, Redactor, Reviewer, Told,
-    ToolStyle, Workbench, escaped,
+    Approval, BenchError, Budget, Chat, Desk, Ended, Problem, Program, Provider, Redactor, Reviewer,
+    Surroundings, Told, ToolStyle, Workbench, escaped,
 };
 use model::RunResult;
 use server::tasks::{self, Code, End, Hands, Happened, NotDone, Question, Solution, Spent, Worked};
@@ -38,6 +38,7 @@ pub fn work(
         tasks::Approval::Refused(why) => Approval::Refused(why),
     };
     let mut desk = Desk::new(provider, &mut bench, &mut told, &stop);
+    desk.around = Surroundings { hosts: question.hosts.clone(), files: question.files.clone() };
     desk.redactor = redactor.clone();
     desk.enter = Some(&enter);
     desk.reviewer = question.review.then(|| Reviewer::new(reviewer.cloned()));
@@ -102,6 +103,10 @@ fn tell(hands: &dyn Hands, redactor: &Redactor, told: Told<'_>) {
     hands.happened(match told {
         Told::Thought(text) => Happened::Thought(shown(text)),
         Told::Code(program) => Happened::Code(redacted(program, redactor)),
+        Told::Reviewed(reviewed) => Happened::Reviewed(
+            super::used_for(reviewed),
+            reviewed.reasons.iter().map(|reason| shown(reason)).collect(),
+        ),
         Told::Denied(reasons) => Happened::Denied(reasons.iter().map(|reason| shown(reason)).collect()),
         Told::File(done, path, bytes) => Happened::File(done, path, bytes),
         Told::Waiting(why, wait) => Happened::Waiting(escaped(&shown(why)), wait),
