@@ -1,13 +1,16 @@
 //! Fuzz targets: what must hold for any bytes at all.
 
 use docs::{Library, Page};
+use egress::body::{BadChunks, Chunks, LAST, Write};
 use egress::request::{self, Request};
+use egress::secret::Mask;
 use egress::{hello, target::Target};
 use model::limits::{DISPLAYS_MAX, FRAME_BYTES_MAX};
 use model::{Language, spec::check_path, units};
 use sandbox::command::Command;
 use sandbox::frames::{Frames, Said};
 use sandbox::output::Captured;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn hear(pieces: &[&[u8]]) -> Said {
     let mut frames = Frames::default();
@@ -242,6 +245,121 @@ fn egress_heads() {
 fn egress_bytes() {
     bolero::check!().with_type::<Vec<u8>>().for_each(|bytes| {
         assert!(request::parse(bytes).is_err() || bytes.ends_with(b"\r\n\r\n"));
+    });
+}
+
+/// Pieces of bodies, so that some of what is made of them is one, and something behind it.
+const BODY_PIECES: [&str; 20] = [
+    "3\r\nabc\r\n",
+    "00A\r\n0\r\n\r\n0\r\n\r\n\r\n",
+    "0\r\n",
+    "0\r\n\r\n",
+    "X: y\r\n",
+    "\r\n",
+    "3;x=y\r\nabc\r\n",
+    "ffffffff\r\n",
+    "fffffffff\r\n",
+    "+3\r\n",
+    "3\nabc\n",
+    "GET / HTTP/1.1\r\n\r\n",
+    "a",
+    "1",
+    " ",
+    "\t",
+    "\r",
+    "\n",
+    "\0",
+    "\u{e4}",
+];
+
+/// What is written for a body that is cut once, and how much of it was taken by its end; nothing if it has none, or is none.
+fn passed(bytes: &[u8], cut: usize) -> (Vec<u8>, Result<Option<usize>, BadChunks>) {
+    let (mut chunks, mut written, mut taken) = (Chunks::default(), Vec::new(), 0);
+    for end in [cut, bytes.len()] {
+        while taken < end {
+            let (count, write) = match chunks.take(&bytes[taken..end]) {
+                Ok(took) => took,
+                Err(bad) => return (written, Err(bad)),
+            };
+            assert!(count > 0 && count <= end - taken);
+            match write {
+                Write::Nothing => {}
+                Write::Line(line) => written.extend(line.bytes()),
+                Write::Same => written.extend(&bytes[taken..taken + count]),
+                Write::End => {
+                    written.extend(LAST.bytes());
+                    return (written, Ok(Some(taken + count)));
+                }
+            }
+            taken += count;
+        }
+    }
+    (written, Ok(None))
+}
+
+/// What a plain reader of chunks makes of a body: RFC 9112 §7.1.3, without what only strangers write.
+fn decoded(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut data = Vec::new();
+    loop {
+        let end = bytes.windows(2).position(|two| two == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).ok()?, 16).ok()?;
+        if size == 0 {
+            return Some(data);
+        }
+        data.extend(bytes.get(end + 2..end + 2 + size)?);
+        bytes = bytes.get(end + 2 + size..)?.strip_prefix(b"\r\n")?;
+    }
+}
+
+/// A chunked body: never a panic, the same in any pieces, nothing taken that stands behind it, and what a server reads in it is what was meant, in
+/// the one spelling that is read as itself.
+#[test]
+fn egress_bodies() {
+    let ended = AtomicU32::new(0);
+    bolero::check!().with_type::<(Vec<u8>, Vec<u8>, usize)>().for_each(|(pieces, raw, cut)| {
+        let made: String =
+            pieces.iter().map(|piece| BODY_PIECES[usize::from(*piece) % BODY_PIECES.len()]).collect();
+        for bytes in [made.as_bytes(), raw] {
+            let cut = cut.checked_rem(bytes.len().max(1)).unwrap_or(0);
+            let whole = passed(bytes, 0);
+            assert_eq!(passed(bytes, cut), whole);
+            let (written, Ok(Some(end))) = whole else { continue };
+            ended.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(
+                passed(&[bytes, b"GET / HTTP/1.1\r\n"].concat(), cut),
+                (written.clone(), Ok(Some(end)))
+            );
+            assert_eq!(passed(&written, 0), (written.clone(), Ok(Some(written.len()))));
+            assert_eq!(decoded(&written), decoded(&bytes[..end]));
+            assert!(decoded(&written).is_some());
+        }
+    });
+    assert!(ended.load(Ordering::Relaxed) > 0, "no body of them all came to its end");
+}
+
+/// An answer of a server that was given secrets: never a panic, the same in any pieces, every byte of a word is masked and no other.
+#[test]
+fn egress_masks() {
+    bolero::check!().with_type::<(Vec<Vec<u8>>, Vec<u8>, u8)>().for_each(|(words, text, size)| {
+        // Few letters, so that words occur, overlap, and lie in each other.
+        let few = |bytes: &[u8]| bytes.iter().map(|byte| b'a' + byte % 2).collect::<Vec<u8>>();
+        let words: Vec<Vec<u8>> = words.iter().take(4).map(|word| few(&word[..word.len().min(9)])).collect();
+        let text = few(text);
+        let mut wanted = text.clone();
+        for word in words.iter().filter(|word| !word.is_empty()) {
+            for at in 0..=text.len().saturating_sub(word.len()) {
+                if text[at..].starts_with(word) {
+                    wanted[at..at + word.len()].fill(b'*');
+                }
+            }
+        }
+        let mut mask = Mask::new(words);
+        let mut masked = Vec::new();
+        for piece in text.chunks(usize::from(*size).max(1)) {
+            masked.extend(mask.pass(piece));
+        }
+        masked.extend(mask.end());
+        assert_eq!(masked, wanted);
     });
 }
 

@@ -17,7 +17,7 @@ pub struct Web {
 }
 
 impl Web {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::saying(None)
     }
 
@@ -58,11 +58,12 @@ fn answer(stream: TcpStream, told: &Mutex<Vec<String>>, body: Option<String>) {
 }
 
 /// With loopback opened by the operator: what is refused then is refused by a rule.
-fn server() -> Server {
+pub fn server() -> Server {
     Server::start(&["--set", "egress.private=[\"127.0.0.0/8\"]"])
 }
 
-fn fetch(url: &str) -> String {
+/// Python that prints what is at a URL, or why it is not had.
+pub fn fetch(url: &str) -> String {
     format!(
         "import urllib.request, urllib.error\ntry:\n    print(urllib.request.urlopen('{url}', timeout=20).read().decode())\n\
          except urllib.error.HTTPError as error:\n    print(error.code, error.reason)\n\
@@ -70,16 +71,17 @@ fn fetch(url: &str) -> String {
     )
 }
 
-fn asked(code: &str, allow: &[&str]) -> Value {
+pub fn asked(code: &str, allow: &[&str]) -> Value {
     json!({"language": "python", "code": code, "egress": {"allow": allow}})
 }
 
-fn verdicts(result: &RunResult) -> Vec<(&str, u16, EgressVerdict)> {
+/// What a result says was tried.
+pub fn verdicts(result: &RunResult) -> Vec<(&str, u16, EgressVerdict)> {
     result.egress.iter().map(|tried| (tried.host.as_str(), tried.port, tried.verdict)).collect()
 }
 
 /// `no_proxy` names loopback; a program that asks its proxy for it all the same is refused nothing but by rules.
-const THROUGH: &str = "import os; os.environ.pop('no_proxy'), os.environ.pop('NO_PROXY')\n";
+pub const THROUGH: &str = "import os; os.environ.pop('no_proxy', 0), os.environ.pop('NO_PROXY', 0)\n";
 
 #[test]
 fn what_is_named_is_reached_and_told() {
@@ -250,12 +252,8 @@ fn a_session_reaches_what_it_was_opened_with_in_every_language() {
         result
     };
     for number in 0..2 {
-        let result = run(
-            &format!("{THROUGH}{}", fetch(&format!("http://localhost:{port}/{number}")))
-                .replace(".pop('no_proxy')", ".pop('no_proxy', 0)")
-                .replace(".pop('NO_PROXY')", ".pop('NO_PROXY', 0)"),
-            "python",
-        );
+        let result =
+            run(&format!("{THROUGH}{}", fetch(&format!("http://localhost:{port}/{number}"))), "python");
         assert_eq!(result["stdout"], format!("seen: GET /{number} HTTP/1.1\n"), "{result}");
         assert_eq!(result["egress"][0]["verdict"], "allowed", "{result}");
     }
@@ -265,21 +263,23 @@ fn a_session_reaches_what_it_was_opened_with_in_every_language() {
     assert_eq!((status, problem["field"].as_str()), (422, Some("egress")), "{problem}");
 }
 
+/// The processes that serve proxies of a service, and what `/proc` says of each.
+pub fn processes(server: &Server) -> Vec<(i32, String)> {
+    let children = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+        let line = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        let ours = status.contains(&format!("\nPPid:\t{}\n", server.pid().as_raw_nonzero()));
+        (ours && line.ends_with("\0egress\0")).then_some((pid, status))
+    });
+    children.collect()
+}
+
 /// The proxies' process has an id of its own, no capability, and a filter; killed, it costs connections and nothing else.
 #[test]
 fn the_process_of_the_proxies_is_confined_and_replaced() {
     let (server, web) = (server(), Web::start());
-    let process = || {
-        let children = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
-            let line = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
-            let ours = status.contains(&format!("\nPPid:\t{}\n", server.pid().as_raw_nonzero()));
-            (ours && line.ends_with("\0egress\0")).then_some((pid, status))
-        });
-        children.collect::<Vec<_>>()
-    };
-    let found = process();
+    let found = processes(&server);
     let [(pid, status)] = found.as_slice() else { panic!("{found:?}") };
     assert!(status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"), "{status}");
     assert!(
@@ -294,6 +294,30 @@ fn the_process_of_the_proxies_is_confined_and_replaced() {
     let code = format!("{THROUGH}{}", fetch(&format!("http://localhost:{}/again", web.port)));
     let result = server.run(&asked(&code, &[&format!("localhost:{}", web.port)]));
     assert_eq!(result.stdout, "seen: GET /again HTTP/1.1\n", "{result:?}");
+}
+
+/// httpx and requests bring lists of certificates, and go by the one of the machine here, as what is of OpenSSL does anyway. Of the index, whose
+/// certificate may be of this network's own authority.
+#[test]
+fn clients_with_lists_of_their_own_trust_whom_the_machine_trusts() {
+    let server = super::packages::start(&fireclay_tests::Data::fresh(), &[]);
+    let code = "import httpx, os, requests, ssl, subprocess, urllib.request\nurl = 'https://pypi.org/simple/six/'\n\
+        print(urllib.request.urlopen(url, timeout=60).status, requests.get(url, timeout=60).status_code, httpx.get(url, timeout=60).status_code)\n\
+        print(subprocess.run(['curl', '-so', '/dev/null', '-w', '%{http_code}', url], capture_output=True, text=True).stdout)\n\
+        print(len({os.environ[name] for name in ('SSL_CERT_FILE', 'REQUESTS_CA_BUNDLE', 'NODE_EXTRA_CA_CERTS')}))\n\
+        try: httpx.get(url, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), timeout=60)\n\
+        except httpx.ConnectError as error: print('CERTIFICATE_VERIFY_FAILED' in str(error))";
+    let mut request = asked(code, &["pypi.org"]);
+    request["packages"] = json!(["httpx", "requests"]);
+    request["limits"] = json!({"timeout_ms": 60_000});
+    let result = super::packages::completed(&server, &request);
+    // The last is the control: whom a program does not trust it does not speak to.
+    assert_eq!(result.stdout, "200 200 200\n200\n1\nTrue\n", "{result:?}");
+    assert_eq!(result.egress.len(), 5, "{:?}", result.egress);
+    // What a request says itself wins.
+    request["env"] = json!({"SSL_CERT_FILE": "/nowhere"});
+    request["code"] = json!("import os; print(os.environ['SSL_CERT_FILE'])");
+    assert_eq!(super::packages::completed(&server, &request).stdout, "/nowhere\n");
 }
 
 /// Node before 24 has no proxy for `fetch`; the runner gives it one, and what Node 24 does itself is the same.

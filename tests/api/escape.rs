@@ -3,6 +3,7 @@
 //! Every file of the battery is a program with limits, so every one can be said as a request; none is left out. What `escape/` adds
 //! are the controls, and inputs that only a driver can give.
 
+use super::egress::{THROUGH, Web, fetch};
 use fireclay_tests::{Canaries, Data, Server, census, image};
 use model::{Language, LimitsPatch};
 use serde_json::{Value, json};
@@ -26,6 +27,32 @@ fn the_battery_is_held_eight_at_once() {
     hold(Server::start(&["--set", "concurrency=8"]), &attacks(), request);
     let left: Vec<_> = census::files(image()).difference(&before).cloned().collect();
     assert_eq!(left, Vec::<std::path::PathBuf>::new());
+}
+
+/// NT-01 to NT-03, NT-06, NT-18, NT-20, NT-21, NT-100 with a proxy in reach, which is no way for them. The controls are in `escape/`.
+#[test]
+fn attacks_on_the_network_are_held_beside_a_way_out() {
+    let attacks: Vec<Attack> = attacks().into_iter().filter(|attack| attack.group == "NT").collect();
+    assert!(attacks.len() >= 8, "{}", attacks.len());
+    let (server, web) = (super::egress::server(), Web::start());
+    let egress = json!({"allow": [format!("localhost:{}", web.port)]});
+    // The control of the way out: what is allowed is reached, in each language of the attacks.
+    let url = format!("http://localhost:{}/", web.port);
+    for (language, code) in [
+        ("python", format!("{THROUGH}{}", fetch(&url))),
+        ("bash", format!("unset no_proxy NO_PROXY; curl -s {url}")),
+    ] {
+        let result = server.run(&json!({"language": language, "code": code, "egress": egress}));
+        assert!(result.stdout.starts_with("seen: GET / "), "{result:?}");
+    }
+    hold(server, &attacks, |attack| {
+        let mut asked = request(attack);
+        asked["egress"] = egress.clone();
+        // They go around the proxy: its answer, that they are refused, they would take for somebody else's.
+        asked["env"] = json!({"http_proxy": "", "https_proxy": "", "HTTP_PROXY": "", "HTTPS_PROXY": ""});
+        asked
+    });
+    assert_eq!(web.seen().len(), 2);
 }
 
 /// What a warm interpreter with packages has imported, and the layer that they are on, are no way out either.

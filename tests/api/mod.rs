@@ -10,6 +10,7 @@ mod check;
 mod crashes;
 mod docs;
 pub mod egress;
+mod egress_attacks;
 mod escape;
 mod events;
 mod fairness;

@@ -14,6 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A service that reaches the registry, which may be at an address of this network.
 pub fn start(data: &Data, settings: &[&str]) -> Server {
@@ -127,6 +128,8 @@ fn what_cannot_be_had_is_told_and_policy_compares_letter_by_letter() {
 /// A registry of this machine: one package, with a script, whose archive is what it says or not.
 struct Registry {
     port: u16,
+    /// How often it was asked.
+    asked: Arc<AtomicUsize>,
 }
 
 /// What a package's script leaves.
@@ -134,6 +137,11 @@ const SCRIPT: &str = "node -e \"require('fs').writeFileSync('ran.txt', 'x')\"";
 
 impl Registry {
     fn start(package: &str, honest: bool) -> Self {
+        Self::moved(package, honest, None)
+    }
+
+    /// One that sends its clients to another on this port, if it is given, for all that they ask for.
+    fn moved(package: &str, honest: bool, to: Option<u16>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let inside = directory.path().join("package");
         std::fs::create_dir(&inside).unwrap();
@@ -165,17 +173,20 @@ impl Registry {
                 .to_string();
         // A client that connects ahead of need says nothing for a while.
         let said = Arc::new((document, archive));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                count.fetch_add(1, Ordering::Relaxed);
                 let said = Arc::clone(&said);
-                std::thread::spawn(move || answer(&stream, said.0.as_bytes(), &said.1));
+                std::thread::spawn(move || answer(&stream, said.0.as_bytes(), &said.1, to));
             }
         });
-        Self { port }
+        Self { port, asked }
     }
 
     fn settings(&self) -> [String; 3] {
-        let Self { port } = self;
+        let Self { port, .. } = self;
         [
             format!("packages.registry=http://localhost:{port}"),
             format!("packages.npm_hosts=[\"localhost:{port}\"]"),
@@ -184,7 +195,7 @@ impl Registry {
     }
 }
 
-fn answer(mut stream: &TcpStream, document: &[u8], archive: &[u8]) {
+fn answer(mut stream: &TcpStream, document: &[u8], archive: &[u8], moved: Option<u16>) {
     let mut lines = BufReader::new(stream);
     let (mut first, mut line) = (String::new(), String::new());
     lines.read_line(&mut first).unwrap_or_default();
@@ -193,6 +204,11 @@ fn answer(mut stream: &TcpStream, document: &[u8], archive: &[u8]) {
         if lines.read_line(&mut line).unwrap_or_default() == 0 {
             break;
         }
+    }
+    if let (Some(port), Some(path)) = (moved, first.split(' ').nth(1)) {
+        let head = "HTTP/1.1 302 Found\r\ncontent-length: 0\r\nconnection: close\r\nlocation:";
+        drop(stream.write_all(format!("{head} http://localhost:{port}{path}\r\n\r\n").as_bytes()));
+        return;
     }
     let (kind, body) = if first.contains(".tgz") {
         ("application/octet-stream", archive)
@@ -237,7 +253,7 @@ fn no_script_of_a_package_is_run_and_its_archive_is_what_it_says() {
 fn a_build_reaches_its_registry_and_nothing_else() {
     // What the registry says is elsewhere: the archive is at another host, which would answer.
     let (registry, elsewhere) = (Registry::start("scripted", true), Registry::start("scripted", true));
-    let Registry { port } = registry;
+    let Registry { port, .. } = registry;
     let hosts = format!("packages.npm_hosts=[\"localhost:{}\"]", elsewhere.port);
     let settings = registry.settings();
     let request = json!({"language": "javascript", "code": "1", "packages": ["scripted"]});
@@ -246,4 +262,42 @@ fn a_build_reaches_its_registry_and_nothing_else() {
     assert!(detail.contains(&format!("localhost:{port}")) && detail.contains("egress.allow"), "{detail}");
     // Control: with its own host named, the same is installed.
     completed(&with_registry(&registry), &request);
+}
+
+/// PK-10: where a registry sends its client, and what a program says of registries, is nothing to a build.
+#[test]
+fn a_build_is_led_to_no_other_registry() {
+    let there = Registry::start("scripted", true);
+    let moved = Registry::moved("scripted", true, Some(there.port));
+    let asked = |registry: &Registry| registry.asked.load(Ordering::Relaxed);
+    let request = json!({"language": "javascript", "code": "console.log('ran:', require('scripted'))", "packages": ["scripted"]});
+    let detail = refusal(&with_registry(&moved), &request);
+    assert!(
+        detail.contains(&format!("localhost:{}", there.port)) && detail.contains("egress.allow"),
+        "{detail}"
+    );
+    assert_eq!(asked(&there), 0);
+    // Where the operator lets it reach both, what it is led to is no release of its registry.
+    let both = format!("packages.npm_hosts=[\"localhost:{}\", \"localhost:{}\"]", moved.port, there.port);
+    let [registry, _, private] = moved.settings();
+    let wide = Server::start(&["--set", &registry, "--set", &both, "--set", &private]);
+    assert!(refusal(&wide, &request).contains("direct URL"));
+    // Control: a plain `npm install` that may reach both follows, and installs.
+    let plain = format!(
+        "unset no_proxy NO_PROXY; cd /tmp && npm install --no-audit --no-update-notifier --cache /tmp/cache --registry http://localhost:{} scripted >&2 && \
+         ls node_modules",
+        moved.port
+    );
+    let allow = [format!("localhost:{}", moved.port), format!("localhost:{}", there.port)];
+    let control = wide.run(&json!({"language": "bash", "code": plain, "egress": {"allow": allow}}));
+    assert_eq!(control.stdout, "scripted\n", "{control:?}");
+    assert!(asked(&there) > 0);
+    // A program that names another registry in its variables and files has what it asked for from the operator's.
+    let before = asked(&moved);
+    let evil = format!("http://localhost:{}/", moved.port);
+    let mut overriding = request;
+    overriding["env"] = json!({"npm_config_registry": evil, "NPM_CONFIG_REGISTRY": evil, "HTTP_PROXY": evil, "npm_config_proxy": evil});
+    overriding["files"] = json!([{"path": ".npmrc", "text": format!("registry={evil}\nproxy={evil}\n")}]);
+    assert_eq!(completed(&with_registry(&there), &overriding).stdout, "ran: false\n");
+    assert_eq!(asked(&moved), before);
 }

@@ -52,12 +52,7 @@ pub struct Came {
     pub note: String,
 }
 
-/// Runs an attack as it stands. Names all that is wrong: with its result, or left on the machine.
-pub fn held_off(attack: &Attack, canaries: &Canaries) -> Came {
-    held_off_as(attack, Order::default(), canaries)
-}
-
-/// Runs an attack by an order, as if it stood.
+/// Runs an attack by an order, as if it stood. Names all that is wrong: with its result, or left on the machine.
 pub fn held_off_as(attack: &Attack, order: Order, canaries: &Canaries) -> Came {
     let before = census::files(image());
     let ran = run(attack, order, canaries);
@@ -109,17 +104,17 @@ fn wrong_with(attack: &Attack, result: &RunResult, report: &Report) -> Vec<Strin
 const TRIES: usize = 3;
 
 /// Runs an attack against what its head says is weak enough: it must succeed, or it shows nothing. Says what worked, or what it
-/// printed instead; `None` if it has no control.
-pub fn control(attack: &Attack, canaries: &Canaries) -> Option<Result<String, String>> {
-    let mut tries = (0..TRIES).map_while(|_| controlled(attack, canaries));
+/// printed instead; `None` if it has no control. The order says what else is different, but for a naive supervisor.
+pub fn control_as(attack: &Attack, order: &Order, canaries: &Canaries) -> Option<Result<String, String>> {
+    let mut tries = (0..TRIES).map_while(|_| controlled(attack, order, canaries));
     let first = tries.next()?;
     Some(first.or_else(|nothing| tries.find_map(Result::ok).ok_or(nothing)))
 }
 
-fn controlled(attack: &Attack, canaries: &Canaries) -> Option<Result<String, String>> {
+fn controlled(attack: &Attack, order: &Order, canaries: &Canaries) -> Option<Result<String, String>> {
     let (name, came) = match &attack.control {
         Control::Without(steps) => {
-            (format!("without {}", steps.join(" ")), without(attack, steps, Order::default(), canaries))
+            (format!("without {}", steps.join(" ")), without(attack, steps, order.clone(), canaries))
         }
         Control::Naive { weaknesses, without } => {
             let lacks =
@@ -217,6 +212,8 @@ fn run_by(mut command: Command, attack: &Attack, order: Order, canaries: &Canari
             language: Some(attack.language),
             code: attack.code.to_owned(),
             limits: if order.without.iter().any(|step| step == LIMITS) { by_default } else { attack.limits },
+            egress: order.request.egress.clone(),
+            env: order.request.env.clone(),
             ..RunRequest::default()
         },
         allow_missing: vec![Layer::Cgroup],

@@ -13,7 +13,8 @@ mod swap;
 mod twice;
 
 use fireclay_tests::census;
-use fireclay_tests::{Bystander, Canaries, image};
+use fireclay_tests::{Bystander, Canaries, Order, image};
+use model::{Egress, RunRequest};
 use std::fmt::Write as _;
 use worker::battery::{Attack, Control, attacks};
 
@@ -50,6 +51,17 @@ fn rs_resources() {
 #[test]
 fn nt_network() {
     group("NT");
+}
+
+/// NT-01 to NT-03, NT-06, NT-18, NT-20, NT-21, NT-100: a sandbox with a way out has the same walls, and each attack succeeds without them.
+#[test]
+fn nt_network_with_a_way_out() {
+    let egress = Some(Egress { allow: vec!["a.test".into()], ..Egress::default() });
+    // They go around the proxy: what goes by it is refused by it, with an answer that they would take for somebody else's.
+    let env =
+        ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"].map(|name| (name.into(), String::new()));
+    let request = RunRequest { egress, env: env.into(), ..RunRequest::default() };
+    group_as("NT", &Order { request, ..Order::default() });
 }
 
 #[test]
@@ -135,6 +147,11 @@ const NOTE_CHARS: usize = 300;
 
 /// Runs a group: each attack, then its control.
 fn group(name: &str) {
+    group_as(name, &Order::default());
+}
+
+/// The same in sandboxes of which something is different.
+fn group_as(name: &str, order: &Order) {
     let only = std::env::var(ONLY).unwrap_or_default();
     let attacks: Vec<Attack> = attacks()
         .into_iter()
@@ -145,7 +162,7 @@ fn group(name: &str) {
     let mut bystander = Bystander::start(&canaries);
     let mut failures = Vec::new();
     for attack in &attacks {
-        let mut failed = attack::held_off(attack, &canaries);
+        let mut failed = attack::held_off_as(attack, order.clone(), &canaries);
         match bystander.ask() {
             Ok(latency) => println!("{:<10} {}; bystander {latency}", attack.file, failed.note),
             Err(harm) => {
@@ -153,7 +170,7 @@ fn group(name: &str) {
                 bystander = Bystander::start(&canaries);
             }
         }
-        match attack::control(attack, &canaries) {
+        match attack::control_as(attack, order, &canaries) {
             Some(Ok(breach)) => {
                 println!("{:<10} {}", "", breach.chars().take(NOTE_CHARS).collect::<String>())
             }

@@ -13,7 +13,7 @@
 pub mod address;
 mod answer;
 mod attempt;
-mod body;
+pub mod body;
 mod dial;
 mod flow;
 mod guests;

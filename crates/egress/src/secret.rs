@@ -146,40 +146,63 @@ impl Injector<'_> {
     pub(crate) fn mask(&self) -> Mask {
         let plain = self.secrets.iter().map(|secret| secret.value.clone());
         let encoded = self.secrets.iter().map(|secret| STANDARD.encode(&secret.value).into_bytes());
-        Mask { words: plain.chain(encoded).collect(), held: Vec::new() }
+        Mask::new(plain.chain(encoded).collect())
     }
 }
 
-/// Puts asterisks over some words in a stream of bytes, also where they come in pieces. Lengths stay as they are.
-pub(crate) struct Mask {
+/// Puts asterisks over some words in a stream of bytes, wherever each occurs, also where they come in pieces or overlap. Lengths stay as they are.
+#[derive(Debug)]
+pub struct Mask {
     words: Vec<Vec<u8>>,
-    // The end of what came, if a word may begin in it.
+    longest: usize,
+    /// The end of what came, if a word may begin in it, as it came.
     held: Vec<u8>,
+    /// Which bytes of it are of a word.
+    marked: Vec<bool>,
 }
 
 impl Mask {
+    /// One for these words; an empty one is none.
+    #[must_use]
+    pub fn new(mut words: Vec<Vec<u8>>) -> Self {
+        words.retain(|word| !word.is_empty());
+        let longest = words.iter().map(Vec::len).max().unwrap_or_default();
+        Self { words, longest, held: Vec::new(), marked: Vec::new() }
+    }
+
     /// Masks what came; what may be the beginning of a word is kept until more comes.
-    pub(crate) fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut ready = std::mem::take(&mut self.held);
-        ready.extend_from_slice(bytes);
+    pub fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let before = self.held.len();
+        self.held.extend_from_slice(bytes);
+        self.marked.resize(self.held.len(), false);
         for word in &self.words {
-            let mut from = 0;
-            while let Some(at) = find(&ready[from..], word) {
-                ready[from + at..from + at + word.len()].fill(b'*');
-                from += at + word.len();
+            // What ended in what was there before was found before.
+            let mut from = before.saturating_sub(word.len() - 1);
+            let mut done = 0;
+            while let Some(at) = find(&self.held[from..], word) {
+                let (start, end) = (from + at, from + at + word.len());
+                self.marked[start.max(done)..end].fill(true);
+                (from, done) = (start + 1, end);
             }
         }
-        let begun = |at: usize| self.words.iter().any(|word| word.starts_with(&ready[at..]));
-        let longest = self.words.iter().map(Vec::len).max().unwrap_or_default();
-        let from = ready.len().saturating_sub(longest.saturating_sub(1));
-        let cut = (from..ready.len()).find(|at| begun(*at)).unwrap_or(ready.len());
-        self.held = ready.split_off(cut);
-        ready
+        let held = &self.held;
+        let begun = |at: usize| {
+            let end = &held[at..];
+            self.words.iter().any(|word| word.len() > end.len() && word.starts_with(end))
+        };
+        let from = held.len().saturating_sub(self.longest.saturating_sub(1));
+        let cut = (from..held.len()).find(|at| begun(*at)).unwrap_or(held.len());
+        self.release(cut)
     }
 
     /// What was kept: nothing follows it.
-    pub(crate) fn end(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
+    pub fn end(&mut self) -> Vec<u8> {
+        self.release(self.held.len())
+    }
+
+    fn release(&mut self, count: usize) -> Vec<u8> {
+        let masked = self.held.drain(..count).zip(self.marked.drain(..count));
+        masked.map(|(byte, is_marked)| if is_marked { b'*' } else { byte }).collect()
     }
 }
 
@@ -225,6 +248,15 @@ mod tests {
             let mut masked: Vec<u8> = text.chunks(piece).flat_map(|piece| mask.pass(piece)).collect();
             masked.extend(mask.end());
             assert_eq!(masked, want, "pieces of {piece}");
+        }
+        // One value within another, and one that begins in another: each is whole to who knows it.
+        let (inner, outer) = (secret("IN", "abcdefgh"), secret("OUT", "1-abcdefgh-2"));
+        for piece in 1..20 {
+            let mut mask = Injector { secrets: vec![&inner, &outer] }.mask();
+            let text = b"1-abcdefgh-2 1-abcdefgh- abcdefgh";
+            let mut masked: Vec<u8> = text.chunks(piece).flat_map(|piece| mask.pass(piece)).collect();
+            masked.extend(mask.end());
+            assert_eq!(masked, b"************ 1-********- ********".to_vec(), "pieces of {piece}");
         }
         let encoded = STANDARD.encode("abcabcabd");
         let mut mask = Injector { secrets: vec![&key] }.mask();

@@ -2,6 +2,7 @@
 
 use crate::world::{With, World, all, server};
 use egress::Verdict;
+use egress::address::Private;
 use egress::rules::Rules;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -71,6 +72,45 @@ async fn private_addresses_behind_a_name() {
             "{answer}"
         );
     }
+}
+
+/// NT-04: no name leads to a metadata service, however wide the operator opened the network that it is in.
+#[tokio::test]
+async fn metadata() {
+    let port = server().http;
+    let name = "metadata.google.internal";
+    let rule = format!("{name}:{port}");
+    let wide = ["127.0.0.1/32", "169.254.0.0/16", "100.64.0.0/10", "168.63.0.0/16", "fd00::/8"];
+    let world = With { private: &wide, ..With::allow(&[&rule]) }.world().await;
+    for address in [
+        "169.254.169.254",
+        "100.100.100.200",
+        "168.63.129.16",
+        "fd00:ec2::254",
+        "::ffff:169.254.169.254",
+        "::169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "2002:a9fe:a9fe::",
+    ] {
+        world.names.set(name, &[&[address]]);
+        let connect = format!("CONNECT {rule} HTTP/1.1\r\nHost: {rule}\r\n\r\n").into_bytes();
+        for head in [get(&rule), connect] {
+            let answer = world.say(&head).await;
+            assert!(
+                status(&answer) == "403" && answer.contains(&format!("{name} is at ")),
+                "{address}: {answer}"
+            );
+        }
+    }
+    // Controls: the same name elsewhere, also with a metadata service among its addresses; and the one thing that opens one.
+    for answer in [&["127.0.0.1"][..], &["169.254.169.254", "127.0.0.1"]] {
+        world.names.set(name, &[answer]);
+        assert_eq!(status(&world.say(&get(&rule)).await), "200");
+    }
+    let address = "169.254.169.254".parse().unwrap();
+    let opens = |range: &str| Private::parse(&[range]).unwrap().refuses(address).is_none();
+    assert!(opens("169.254.169.254/32") && !opens("169.254.0.0/16") && !opens("0.0.0.0/0"));
 }
 
 /// NT-06, NT-08: what is not the one spelling of a listed name.

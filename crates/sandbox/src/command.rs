@@ -176,7 +176,8 @@ const AHEAD_BYTES_MAX: usize = 32 << 10;
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 /// The same with the authority below which secrets are put in, in a layer of sandboxes that have some.
 pub const OWN_CERTIFICATES: &str = "etc/ssl/certs/fireclay.pem";
-/// By which Node and Python's requests, and then OpenSSL, curl, git, pip, npm and the SDKs of AWS, find other certificates than their own.
+/// By which Node, Python's requests, and its httpx with all that is of OpenSSL, and then curl, git, pip, npm and the SDKs of AWS, find other
+/// certificates than their own.
 const TRUST: [&str; 8] = [
     "NODE_EXTRA_CA_CERTS",
     "REQUESTS_CA_BUNDLE",
@@ -187,6 +188,8 @@ const TRUST: [&str; 8] = [
     "npm_config_cafile",
     "AWS_CA_BUNDLE",
 ];
+/// How many of them are for those that bring lists of their own; all others have the machine's.
+const BRING_THEIR_OWN: usize = 3;
 /// Variables that Node, its libraries or the loader read when they start.
 const AT_START: [&str; 11] =
     ["NODE_", "UV_", "LD_", "LC_", "LANG", "TZ", "HOME", "SSL_", "OPENSSL_", "ICU_", "MALLOC_"];
@@ -219,13 +222,14 @@ pub fn proxy_environment() -> impl Iterator<Item = (String, String)> {
     to_proxy.into_iter().chain(around).chain(node).map(|(name, value)| (name.to_owned(), value))
 }
 
-/// The same, and what Node and Python's requests, which bring lists of their own, are to trust: whom the machine trusts, as the image has it.
+/// The same, and what Node and Python's requests and httpx, which bring lists of their own, are to trust: whom the machine trusts, as the image
+/// has it. What is of OpenSSL has that file by default (Debian: `/usr/lib/ssl/cert.pem` leads to it) and finds the same by `SSL_CERT_FILE`.
 pub fn way_out_environment(image: &Image) -> impl Iterator<Item = (String, String)> {
     let is_there =
         |path: &str| image.layers.iter().chain([&image.rootfs]).any(|layer| layer.join(path).is_file());
     let (names, path) = match is_there(OWN_CERTIFICATES) {
         true => (TRUST.as_slice(), Some(OWN_CERTIFICATES)),
-        false => (&TRUST[..2], is_there(CERTIFICATES).then_some(CERTIFICATES)),
+        false => (&TRUST[..BRING_THEIR_OWN], is_there(CERTIFICATES).then_some(CERTIFICATES)),
     };
     let trust = path.into_iter().flat_map(|path| names.iter().map(move |name| (*name, path)));
     proxy_environment().chain(trust.map(|(name, path)| (name.to_owned(), format!("/{path}"))))

@@ -50,7 +50,7 @@ impl Machine {
                     Happened::Output(stream, bytes) => drop(events.send(Event::Output(stream, bytes)).await),
                     Happened::Listens(listener) => {
                         let asked = job.spec.egress.clone().unwrap_or_default();
-                        gate = Some(self.inner.proxies.open(tenant, &asked, &listener)?);
+                        gate = Some(self.inner.proxies.open(tenant, &asked, listener)?);
                     }
                     Happened::Settled(mut result, measured) => {
                         let rest = match gate.take() {

@@ -1,6 +1,7 @@
 //! The proxy process as the service sees it: started, given listeners, heard.
 
-use super::{ASK, ATTEMPT, CLOSE, EgressPolicy, Keeper, OPEN, Open, SO_FAR, Told};
+use super::served::{Account, Heard, Served};
+use super::{ASK, ATTEMPT, CLOSE, EgressPolicy, Keeper, SO_FAR, Told, two_numbers};
 use crate::json;
 use crate::pool::SpawnerCommand;
 use model::{Egress, EgressAttempt, Fault, FaultCode, Rejection};
@@ -9,8 +10,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// A process that dies younger than this is not followed by the next at once: what makes it die may be there still.
+const YOUNG: Duration = Duration::from_secs(1);
+/// How long is waited then, and after a process that could not be started.
+const BREATH: Duration = Duration::from_millis(200);
 
 /// The proxies of all sandboxes of this process. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -24,37 +31,32 @@ pub struct Proxies {
 struct Inner {
     command: SpawnerCommand,
     state: Mutex<State>,
+    /// Every gate, by its number. Locked after the state, by whoever needs both.
+    gates: Mutex<BTreeMap<u32, Served>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     process: Option<Process>,
+    /// The number of the last gate.
     last: u32,
-}
-
-/// Who hears of attempts, by number. Dropped with the thread that reads: then all that wait see their end.
-type Listeners = Arc<Mutex<BTreeMap<u32, UnboundedSender<Heard>>>>;
-
-/// What the process says of one gate.
-#[derive(Debug)]
-enum Heard {
-    /// This was tried.
-    Attempt(EgressAttempt),
-    /// Nothing that was tried before it was asked is untold.
-    SoFar,
+    /// How many processes there were.
+    generations: u32,
 }
 
 #[derive(Debug)]
 struct Process {
     socket: Arc<OwnedFd>,
     child: Child,
-    listeners: Listeners,
+    /// Which of them it is.
+    generation: u32,
+    started: Instant,
     /// Whether a thread hears it. Not before there is something to hear: who makes sandboxes has one thread.
     heard: bool,
 }
 
 impl Process {
-    fn start(command: &SpawnerCommand) -> io::Result<Self> {
+    fn start(command: &SpawnerCommand, generation: u32) -> io::Result<Self> {
         let (socket, theirs) = sys::socket::pair()?;
         // Nothing of our environment is its business, nor of what hostile programs speak to.
         let child = Command::new(&command.program)
@@ -63,14 +65,15 @@ impl Process {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()?;
-        Ok(Self { socket: Arc::new(socket), child, listeners: Listeners::default(), heard: false })
+        Ok(Self { socket: Arc::new(socket), child, generation, started: Instant::now(), heard: false })
     }
 
-    fn have_heard(&mut self) -> io::Result<()> {
+    fn have_heard(&mut self, inner: &Arc<Inner>) -> io::Result<()> {
         if !self.heard {
-            let (socket, listeners) = (Arc::clone(&self.socket), Arc::clone(&self.listeners));
+            let (socket, inner) = (Arc::clone(&self.socket), Arc::downgrade(inner));
+            let (generation, started) = (self.generation, self.started);
             let thread = std::thread::Builder::new().name("egress".into());
-            thread.spawn(move || hear(&socket, &listeners))?;
+            thread.spawn(move || hear(&socket, generation, started, &inner))?;
             self.heard = true;
         }
         Ok(())
@@ -94,34 +97,149 @@ impl Drop for Process {
     }
 }
 
-/// Passes on what the process says until it is gone.
-fn hear(socket: &OwnedFd, listeners: &Listeners) {
+/// Passes on what a process says until it is gone, and has the next one serve what is open then. Ends with the last of the proxies.
+fn hear(socket: &OwnedFd, generation: u32, started: Instant, inner: &Weak<Inner>) {
     let mut packet = vec![0; json::PACKET_BYTES_MAX];
+    while let Ok((length @ 1.., files)) = sys::socket::receive(socket.as_fd(), &mut packet) {
+        let Some(inner) = inner.upgrade() else { return };
+        inner.take(generation, &packet[..length], &files);
+    }
+    match inner.upgrade() {
+        Some(inner) => inner.bury(&mut locked(&inner.state), generation),
+        None => return,
+    }
+    if started.elapsed() < YOUNG {
+        std::thread::sleep(BREATH);
+    }
     loop {
-        let Ok((length @ 1.., files)) = sys::socket::receive(socket.as_fd(), &mut packet) else { break };
-        match &packet[..length] {
-            whole @ [ATTEMPT, ..] => match json::read::<Told>(whole, files.first()) {
-                Ok(Told { number, attempt }) => {
-                    let listener = locked(listeners).get(&number).cloned();
-                    // One whose run is over may have been told already.
-                    drop(listener.map(|listener| listener.send(Heard::Attempt(attempt))));
-                }
+        let Some(inner) = inner.upgrade() else { return };
+        match inner.go_on() {
+            Ok(()) => return,
+            Err(error) => crate::log::warn(format_args!("start the proxies again: {error}")),
+        }
+        drop(inner);
+        std::thread::sleep(BREATH);
+    }
+}
+
+impl Inner {
+    /// Takes what the process of a generation says.
+    fn take(&self, generation: u32, packet: &[u8], files: &[OwnedFd]) {
+        let mut gates = locked(&self.gates);
+        match packet {
+            [ATTEMPT, ..] => match json::read::<Told>(packet, files.first()) {
+                // One whose run is over may have been told already.
+                Ok(Told { number, attempt }) => drop(gates.get_mut(&number).map(|gate| gate.tell(attempt))),
                 Err(error) => crate::log::warn(format_args!("what a proxy tells cannot be read: {error}")),
             },
-            [SO_FAR, _, number @ ..] => {
-                let number = number.try_into().map(u32::from_le_bytes).unwrap_or_default();
-                let listener = locked(listeners).get(&number).cloned();
+            [SO_FAR, _, rest @ ..] => {
+                let (number, question) = two_numbers(rest);
                 // One that is closed waits for no answer.
-                drop(listener.map(|listener| listener.send(Heard::SoFar)));
+                drop(gates.get(&number).map(|gate| gate.sender.send(Heard::SoFar(question))));
             }
-            [CLOSE, _, number @ ..] => {
-                let number = number.try_into().map(u32::from_le_bytes).unwrap_or_default();
-                locked(listeners).remove(&number);
+            [CLOSE, _, rest @ ..] => {
+                let (number, _) = two_numbers(rest);
+                // What another process serves by now is not over.
+                if gates.get(&number).is_some_and(|gate| gate.generation == generation) {
+                    gates.remove(&number);
+                }
             }
             _ => crate::log::warn(format_args!("the proxies said something unknown")),
         }
     }
-    locked(listeners).clear();
+
+    /// Takes leave of the process of this generation, unless that is done: who is closing waits no more, all others are told.
+    fn bury(&self, state: &mut State, generation: u32) {
+        let Some(mut process) = state.process.take_if(|process| process.generation == generation) else {
+            return;
+        };
+        crate::log::warn(format_args!("the proxies' process {} died", process.child.id()));
+        // It may live in some way, and would not end by itself.
+        if let Err(error) = process.child.kill() {
+            crate::log::warn(format_args!("kill the proxies: {error}"));
+        }
+        drop(process);
+        let mut gates = locked(&self.gates);
+        gates.retain(|_, gate| gate.listener.is_some());
+        gates.values_mut().for_each(Served::lose);
+    }
+
+    /// Starts the next process if there is none and something is open.
+    fn go_on(self: &Arc<Self>) -> io::Result<()> {
+        let mut state = locked(&self.state);
+        if state.process.is_some() || locked(&self.gates).is_empty() {
+            return Ok(());
+        }
+        self.start(&mut state)
+    }
+
+    /// Starts the next process and has it serve what is open.
+    fn start(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        state.generations = state.generations.wrapping_add(1);
+        let mut process = Process::start(&self.command, state.generations)?;
+        let mut gates = locked(&self.gates);
+        if !gates.is_empty() {
+            process.have_heard(self)?;
+        }
+        gates.retain(|number, gate| match gate.serve_by(*number, process.generation, &process.socket) {
+            Ok(()) => true,
+            // It died again, which the thread sees that hears it.
+            Err(error) if is_gone(&error) => true,
+            Err(error) => {
+                crate::log::warn(format_args!("open the way out of a sandbox again: {error}"));
+                false
+            }
+        });
+        state.process = Some(process);
+        Ok(())
+    }
+
+    /// Has a gate closed; what hears it hears its end when all is told.
+    fn close(&self, number: u32) {
+        // Both, so that no other process comes between.
+        let state = locked(&self.state);
+        let mut gates = locked(&self.gates);
+        let open = gates.get_mut(&number).and_then(|gate| gate.listener.take()).is_some();
+        // Of a process that just died the thread that hears it takes leave, and then of what is closing.
+        if open && matches!(state.say(&numbered(CLOSE, &[number])), Reached::Nobody) {
+            gates.remove(&number);
+        }
+    }
+}
+
+impl State {
+    /// Says something to the process.
+    fn say(&self, packet: &[u8]) -> Reached {
+        let Some(process) = &self.process else { return Reached::Nobody };
+        match sys::socket::send(process.socket.as_fd(), packet, &[]).map_err(io::Error::from) {
+            Ok(()) => Reached::Living,
+            Err(error) if is_gone(&error) => Reached::Dead,
+            Err(error) => {
+                crate::log::warn(format_args!("tell the proxy of a sandbox: {error}"));
+                Reached::Nobody
+            }
+        }
+    }
+}
+
+/// Whom something that was said has reached.
+enum Reached {
+    /// The process that lives.
+    Living,
+    /// One that just died: [`Heard::Lost`] is on its way.
+    Dead,
+    /// There is none, or it cannot be told.
+    Nobody,
+}
+
+fn numbered(tag: u8, numbers: &[u32]) -> Vec<u8> {
+    let mut packet = vec![tag];
+    packet.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    packet
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -131,9 +249,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Proxies {
     /// Starts the process. To be called before secrets are read.
     pub fn start(command: SpawnerCommand) -> io::Result<Self> {
-        let process = Some(Process::start(&command)?);
-        let state = Mutex::new(State { process, last: 0 });
-        Ok(Self { inner: Arc::new(Inner { command, state }), policy: Arc::default(), keeper: Arc::default() })
+        let process = Some(Process::start(&command, 0)?);
+        let state = Mutex::new(State { process, ..State::default() });
+        let inner = Inner { command, state, gates: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner), policy: Arc::default(), keeper: Arc::default() })
     }
 
     /// What the operator says from now on.
@@ -173,33 +292,44 @@ impl Proxies {
         locked(&self.keeper).as_ref().filter(|_| uses).map(|keeper| keeper.layer().to_owned())
     }
 
-    /// Has a sandbox's listener served by these rules until the gate is closed. A process that died is started again. The first time a
-    /// thread is started that hears it.
-    pub fn open(&self, tenant: &str, asked: &Egress, listener: &OwnedFd) -> Result<Gate, Fault> {
-        checked(listener)?;
+    /// Has a sandbox's listener served by these rules until the gate is closed, by whichever process lives. One that died is started again.
+    /// The first time a thread is started that hears it.
+    pub fn open(&self, tenant: &str, asked: &Egress, listener: OwnedFd) -> Result<Gate, Fault> {
+        checked(&listener)?;
         let failed = |error: &dyn std::fmt::Display| {
             Fault::new(FaultCode::ResourcesExhausted, format!("open the way out of a sandbox: {error}"))
         };
         let policy = self.policy();
         let keeper = locked(&self.keeper).clone().filter(|_| !asked.secrets.is_empty());
-        let secrets = keeper.map(|keeper| keeper.say(tenant, asked)).transpose()?;
-        let mut state = locked(&self.inner.state);
-        if !state.process.as_mut().is_some_and(Process::lives) {
-            // The old one first: it is waited for.
-            state.process = None;
-            state.process = Some(Process::start(&self.inner.command).map_err(|error| failed(&error))?);
+        let inner = &self.inner;
+        let mut state = locked(&inner.state);
+        let dead =
+            state.process.as_mut().and_then(|process| (!process.lives()).then_some(process.generation));
+        if let Some(generation) = dead {
+            inner.bury(&mut state, generation);
+        }
+        if state.process.is_none() {
+            inner.start(&mut state).map_err(|error| failed(&error))?;
         }
         state.last = state.last.wrapping_add(1);
         let number = state.last;
         let Some(process) = &mut state.process else { return Err(failed(&"there is no process")) };
-        process.have_heard().map_err(|error| failed(&error))?;
+        process.have_heard(inner).map_err(|error| failed(&error))?;
         let (sender, heard) = unbounded_channel();
-        locked(&process.listeners).insert(number, sender);
-        let open = Open { number, asked: asked.clone(), policy, secrets };
-        let gate = Gate { number, socket: Arc::clone(&process.socket), heard, closing: false };
-        let said = json::memory(c"egress", &open).map_err(|error| failed(&error))?;
-        let sent = sys::socket::send(process.socket.as_fd(), &[OPEN], &[listener.as_fd(), said.as_fd()]);
-        sent.map(|()| gate).map_err(|error| failed(&error))
+        let mut served = Served {
+            listener: Some(listener),
+            asked: asked.clone(),
+            policy,
+            keeper: keeper.map(|keeper| (keeper, tenant.to_owned())),
+            generation: process.generation,
+            account: Account::default(),
+            sender,
+        };
+        // Before anything can be told of it, it is known.
+        let mut gates = locked(&inner.gates);
+        served.serve_by(number, process.generation, &process.socket).map_err(|error| failed(&error))?;
+        gates.insert(number, served);
+        Ok(Gate { number, service: Arc::downgrade(inner), heard, questions: 0 })
     }
 
     /// The process's id, for tests and reports.
@@ -229,9 +359,10 @@ fn checked(listener: &OwnedFd) -> Result<(), Fault> {
 #[derive(Debug)]
 pub struct Gate {
     number: u32,
-    socket: Arc<OwnedFd>,
+    service: Weak<Inner>,
     heard: UnboundedReceiver<Heard>,
-    closing: bool,
+    /// How often it was asked what was tried so far.
+    questions: u32,
 }
 
 impl Gate {
@@ -240,20 +371,37 @@ impl Gate {
         loop {
             match self.heard.recv().await? {
                 Heard::Attempt(attempt) => return Some(attempt),
-                Heard::SoFar => {}
+                Heard::SoFar(_) | Heard::Lost => {}
             }
         }
     }
 
-    /// What was tried so far and has not been read: all that those tried who say no more.
+    /// What was tried so far and has not been read: all that those tried who say no more. If the process dies, the next one is asked.
     pub async fn told(&mut self) -> Vec<EgressAttempt> {
         let mut told = Vec::new();
-        if self.say(ASK) {
-            while let Some(Heard::Attempt(attempt)) = self.heard.recv().await {
-                told.push(attempt);
+        loop {
+            self.questions = self.questions.wrapping_add(1);
+            let question = numbered(ASK, &[self.number, self.questions]);
+            let reached = self
+                .service
+                .upgrade()
+                .map_or(Reached::Nobody, |service| locked(&service.state).say(&question));
+            if let Reached::Nobody = reached {
+                while let Ok(heard) = self.heard.try_recv() {
+                    told.extend(heard.attempt());
+                }
+                return told;
+            }
+            loop {
+                match self.heard.recv().await {
+                    Some(Heard::SoFar(question)) if question == self.questions => return told,
+                    None => return told,
+                    // Perhaps of a process before the one that was asked, which is then asked twice.
+                    Some(Heard::Lost) => break,
+                    Some(heard) => told.extend(heard.attempt()),
+                }
             }
         }
-        told
     }
 
     /// Ends all connections; returns what was not read of what was tried.
@@ -271,31 +419,14 @@ impl Gate {
         self.ask_to_close();
         let mut rest = Vec::new();
         while let Some(heard) = self.heard.blocking_recv() {
-            if let Heard::Attempt(attempt) = heard {
-                rest.push(attempt);
-            }
+            rest.extend(heard.attempt());
         }
         rest
     }
 
-    fn ask_to_close(&mut self) {
-        if !std::mem::replace(&mut self.closing, true) {
-            self.say(CLOSE);
-        }
-    }
-
-    /// Says something about this gate; false to a process that is gone, which serves nobody.
-    fn say(&self, what: u8) -> bool {
-        let mut packet = vec![what];
-        packet.extend(self.number.to_le_bytes());
-        match sys::socket::send(self.socket.as_fd(), &packet, &[]) {
-            Ok(()) => true,
-            Err(error) => {
-                if !matches!(error.errno, libc::EPIPE | libc::ECONNRESET) {
-                    crate::log::warn(format_args!("tell the proxy of a sandbox: {error}"));
-                }
-                false
-            }
+    fn ask_to_close(&self) {
+        if let Some(service) = self.service.upgrade() {
+            service.close(self.number);
         }
     }
 }

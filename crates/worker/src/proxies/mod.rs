@@ -4,19 +4,23 @@
 //! service                                                   proxy process (`fireclay egress`: own uid, no files, policy/seccomp/proxy.toml)
 //!     ── open(number, rules) + [listener of a sandbox] ──────► serves it: accepts inside, dials outside
 //!     ◄─ attempt(number, what, whither, how much) ──────────── whenever a connection ends
+//!     ── ask(number, question) ──────────────────────────────► tells what those tried who say no more
+//!     ◄─ so far(number, question) ──────────────────────────── all of it is told
 //!     ── close(number) ──────────────────────────────────────► ends all its connections
 //!     ◄─ closed(number) ────────────────────────────────────── all of them are told
 //!     ── the end of the socket ──────────────────────────────► ends
 //! ```
 //!
 //! The listener was made by init, in the sandbox's own network: who asks is which listener, and no path between the networks exists
-//! (docs/design/0019-egress.md). The process is the same binary, started before any secret is loaded; if it dies, connections of
-//! running sandboxes end and new ones are refused, and the next sandbox has it started again.
+//! (docs/design/0019-egress.md). The process is the same binary, started before any secret is loaded. If it dies, its connections end; the
+//! service keeps every listener that is open, starts the next process at once and has it serve them by the same rules. Until it does, who
+//! connects waits in the listener's queue (docs/design/0038-egress-goes-on.md).
 
 mod gate;
 mod process;
 #[cfg_attr(not(feature = "secrets"), path = "without.rs")]
 mod secrets;
+mod served;
 
 pub use egress::secret::check_value as check_secret_value;
 pub use gate::{Gate, Proxies};
@@ -34,7 +38,7 @@ const OPEN: u8 = b'o';
 const CLOSE: u8 = b'c';
 /// From the process: a [`Told`].
 const ATTEMPT: u8 = b'a';
-/// The service asks to be told what was tried so far; answered by [`SO_FAR`].
+/// The service asks to be told what was tried so far, by a question with a number; answered by [`SO_FAR`] with the same.
 const ASK: u8 = b'q';
 /// All that was tried before it was asked for is told.
 const SO_FAR: u8 = b's';
@@ -133,6 +137,15 @@ struct Open {
 struct Told {
     number: u32,
     attempt: EgressAttempt,
+}
+
+/// The two numbers of a packet behind its tag; 0 for what is not there.
+fn two_numbers(bytes: &[u8]) -> (u32, u32) {
+    let number = |at: usize| {
+        let bytes = bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(u32::from_le_bytes).unwrap_or_default()
+    };
+    (number(0), number(4))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The process that serves proxies: confined, then one thread that waits for the service and for all connections.
 
 use super::secrets::with;
-use super::{ASK, ATTEMPT, CLOSE, OPEN, Open, SO_FAR, Told, rules_of};
+use super::{ASK, ATTEMPT, CLOSE, OPEN, Open, SO_FAR, Told, rules_of, two_numbers};
 use crate::json;
 use egress::address::Private;
 use egress::rules::Rules;
@@ -26,8 +26,8 @@ const RESOLVERS_MAX: usize = 32;
 const DATA_BYTES: u64 = 2 << 30;
 /// How long an answer waits for connections that are at their end.
 const CAUGHT_UP: Duration = Duration::from_millis(500);
-/// Longest packet from the service: a tag and a number.
-const PACKET_BYTES: usize = 8;
+/// Longest packet from the service: a tag and two numbers.
+const PACKET_BYTES: usize = 9;
 /// What the resolver reads, and where a link of it may lead.
 const READABLE: [&str; 3] = ["/etc", "/run/systemd/resolve", "/run/resolvconf"];
 
@@ -73,7 +73,8 @@ fn confine() -> io::Result<()> {
 /// What is to be said to the service.
 enum Word {
     Attempt(Told),
-    SoFar(u32),
+    /// Of this gate, in answer to the question with this number.
+    SoFar(u32, u32),
     Closed(u32),
 }
 
@@ -155,8 +156,8 @@ async fn hear(socket: &UnixStream, words: UnboundedSender<Word>) -> io::Result<(
                     serving.abort();
                 }
             }
-            (Some([ASK, number @ ..]), []) => {
-                let number = number.try_into().map(u32::from_le_bytes).unwrap_or_default();
+            (Some([ASK, rest @ ..]), []) => {
+                let (number, question) = two_numbers(rest);
                 let (proxy, words) =
                     (served.get(&number).and_then(|(_, proxy)| proxy.upgrade()), words.clone());
                 tokio::task::spawn_local(async move {
@@ -164,7 +165,7 @@ async fn hear(socket: &UnixStream, words: UnboundedSender<Word>) -> io::Result<(
                         proxy.caught_up(CAUGHT_UP).await;
                     }
                     // A service that is gone hears nothing.
-                    drop(words.send(Word::SoFar(number)));
+                    drop(words.send(Word::SoFar(number, question)));
                 });
             }
             _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -196,9 +197,9 @@ fn proxy_of(Open { asked, policy, secrets, .. }: Open, teller: Teller) -> io::Re
     Ok(Arc::new(with(proxy, secrets)?))
 }
 
-fn numbered(tag: u8, number: u32) -> Vec<u8> {
+fn numbered(tag: u8, numbers: &[u32]) -> Vec<u8> {
     let mut packet = vec![tag, 0];
-    packet.extend(number.to_le_bytes());
+    packet.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
     packet
 }
 
@@ -207,8 +208,8 @@ async fn speak(socket: &UnixStream, mut said: UnboundedReceiver<Word>) -> io::Re
     while let Some(word) = said.recv().await {
         let (packet, file) = match word {
             Word::Attempt(told) => json::packet([ATTEMPT, 0], &told)?,
-            Word::SoFar(number) => (numbered(SO_FAR, number), None),
-            Word::Closed(number) => (numbered(CLOSE, number), None),
+            Word::SoFar(number, question) => (numbered(SO_FAR, &[number, question]), None),
+            Word::Closed(number) => (numbered(CLOSE, &[number]), None),
         };
         let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
         let send = || Ok(sys::socket::send(socket.as_fd(), &packet, &files)?);

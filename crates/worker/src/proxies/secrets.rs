@@ -88,6 +88,13 @@ impl Keeper {
         Ok(())
     }
 
+    /// What is asked for without the secrets that were removed meanwhile: those are put in no more.
+    pub(super) fn left_of(&self, tenant: &str, asked: &Egress) -> Egress {
+        let mut left = asked.clone();
+        left.secrets.retain(|name, host| self.vault.value(tenant, name, host).is_some());
+        left
+    }
+
     /// What goes with a listener.
     pub(super) fn say(&self, tenant: &str, asked: &Egress) -> Result<Said, Fault> {
         let value = |(name, host): (&String, &String)| {

@@ -24,6 +24,10 @@ impl Keeper {
         match *self {}
     }
 
+    pub(super) fn left_of(&self, _: &str, _: &Egress) -> Egress {
+        match *self {}
+    }
+
     pub(super) fn say(&self, _: &str, _: &Egress) -> Result<Said, Fault> {
         match *self {}
     }

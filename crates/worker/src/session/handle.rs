@@ -400,7 +400,7 @@ impl Session {
         let (Some(listener), Some((proxies, tenant, asked))) = (listener, &self.inner.way_out) else {
             return Err("its keeper sent a listener that nobody asked for, or none".to_owned());
         };
-        let gate = proxies.open(tenant, asked, &listener).map_err(|fault| fault.to_string())?;
+        let gate = proxies.open(tenant, asked, listener).map_err(|fault| fault.to_string())?;
         self.state().gate = Some(gate);
         Ok(())
     }

@@ -36,7 +36,7 @@ impl WayOut {
     /// Has the sandbox's listener served.
     pub fn serve(&self, listener: OwnedFd) {
         if let Some(way) = &self.0 {
-            *way.gate.borrow_mut() = Some(way.proxies.open("", &way.asked, &listener));
+            *way.gate.borrow_mut() = Some(way.proxies.open("", &way.asked, listener));
         }
     }
 
