@@ -93,7 +93,7 @@ pub fn phases(part: &TracePart, times: &Times) -> Vec<Span> {
         let mut span = Span::between(name.clone(), start_us, Some(start_us.saturating_add(*took)));
         span.status = SpanStatus::Ok;
         match &times.review {
-            Some(used) if name == "review" => asked(span, used),
+            Some(used) if name == "review" => reviewed(span, used),
             _ => span,
         }
     };
@@ -101,7 +101,7 @@ pub fn phases(part: &TracePart, times: &Times) -> Vec<Span> {
 }
 
 /// A review for which a model was asked, as the conventions for generative models have it.
-pub fn asked(span: Span, used: &ReviewUse) -> Span {
+pub fn reviewed(span: Span, used: &ReviewUse) -> Span {
     let (provider, model) = used.model.split_once(':').unwrap_or(("", &used.model));
     let span = span
         .with("gen_ai.operation.name", "chat")

@@ -226,7 +226,7 @@ impl Gathering<'_, '_> {
         sum.cost_usd = used.dollars.map(|dollars| sum.cost_usd.unwrap_or(0.0) + dollars).or(sum.cost_usd);
         let start_us = self.tool.as_ref().map_or(self.since_us, |tool| tool.start_us);
         sum.took_us += at_us - start_us;
-        let review = super::run::asked(Span::between("review", start_us, Some(at_us)), &used);
+        let review = super::run::reviewed(Span::between("review", start_us, Some(at_us)), &used);
         let reasons = data["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let reasons = reasons.collect::<Vec<_>>().join("; ");
         let review = if reasons.is_empty() {
