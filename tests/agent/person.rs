@@ -112,7 +112,7 @@ fn ctrl_c_stops_the_run_and_not_the_chat() {
     ]);
     let answers = json!([
         ["> ", "wait\n"],
-        ["sleep(600)", "\u{3}"],
+        ["time.sleep(", "\u{3}"],
         ["stopped", "and now?\n"],
         ["here I am", "/exit\n"]
     ]);
@@ -179,7 +179,8 @@ fn plots_are_saved_and_named() {
         names
     };
     // Nobody looks, and no directory was named: nothing is saved.
-    let mut command = super::with_keys(&server, &Model::saying(&turns), "openai", "agent");
+    let model = Model::saying(&turns);
+    let mut command = super::with_keys(&server, &model, "openai", "agent");
     assert_eq!(feed(command.arg("?").current_dir(&directory), b"").stderr, "");
     assert_eq!(names(), ["plot-1.png"]);
     let ran = at_a_terminal_in(&directory, &server.data, &Model::saying(&turns), &["?"], &json!([]));

@@ -182,13 +182,22 @@ impl<'a> Asking<'a> {
             let hint = "build it with the feature mcp, as releases are";
             return Err(Rejection::new("--mcp", "this build speaks no MCP", hint).into());
         }
+        #[cfg(feature = "mcp")]
+        let others = {
+            // Threads that read what servers say leave signals to this one: taken by one of them, a signal would end the process.
+            let held = Interrupts::catch(&crate::commands::run::ENDING)?;
+            let others = others::Others::begin(&arguments.mcp, &tokens, asks, show);
+            drop(held);
+            sys::signal::unblock()?;
+            others?
+        };
         Ok(Self {
             arguments,
             sampling,
             instructions,
             documentation,
             #[cfg(feature = "mcp")]
-            others: others::Others::begin(&arguments.mcp, &tokens, asks, show)?,
+            others,
             chosen,
         })
     }

@@ -5,8 +5,8 @@ use crate::args::TaskArguments;
 use crate::client::{Answer, Client};
 use crate::commands::follow::Follower;
 use crate::commands::session::id_of;
-use agent::Surroundings;
-use agent::{BenchError, Program, Workbench};
+use agent::{BenchError, Program, Surroundings, Workbench};
+use model::spec::check_path;
 use model::{Egress, InputFile, Language, LimitsPatch, Outcome, Rejection, RunRequest, RunResult, SessionId};
 use serde_json::{Value, json};
 use std::io::Read;
@@ -249,6 +249,7 @@ impl Workbench for Sandboxes<'_> {
     }
 
     fn read_file(&mut self, path: &str) -> Result<Vec<u8>, BenchError> {
+        check_path("path", path).map_err(|wrong| BenchError::Refused(wrong.to_string()))?;
         let id = self.session()?;
         let mut content = Vec::new();
         let from = self.client.file(id.as_str(), path).map_err(told)?;
@@ -257,6 +258,8 @@ impl Workbench for Sandboxes<'_> {
     }
 
     fn write_file(&mut self, path: &str, content: &[u8]) -> Result<(), BenchError> {
+        // Here already: a service that refuses a path does not wait for the content, and a connection that breaks off tells no reason.
+        check_path("path", path).map_err(|wrong| BenchError::Refused(wrong.to_string()))?;
         let id = self.session()?;
         self.client.put_file(id.as_str(), path, content).map_err(told)
     }
