@@ -125,6 +125,11 @@ pub fn time(us: i64) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
+/// The time that [`time`] spells; 1970 if it is none.
+fn us_of(text: &str) -> i64 {
+    text.parse::<jiff::Timestamp>().map_or(0, |at| at.as_microsecond())
+}
+
 /// How much of texts is shown: each, and of all of a trace together.
 #[derive(Debug)]
 pub struct Showing<'a> {
@@ -240,9 +245,8 @@ impl Span {
 
     /// Reads its times, and those of all within, from their text; those that are none are 1970.
     pub fn stamp(&mut self) {
-        let us = |text: &str| text.parse::<jiff::Timestamp>().map_or(0, |at| at.as_microsecond());
-        self.start_us = us(&self.started_at);
-        self.end_us = self.ended_at.as_deref().map(us);
+        self.start_us = us_of(&self.started_at);
+        self.end_us = self.ended_at.as_deref().map(us_of);
         self.children.iter_mut().for_each(Span::stamp);
     }
 
