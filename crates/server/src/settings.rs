@@ -359,7 +359,7 @@ mod tests {
             of("", &[(name.as_str(), mode)]).unwrap_err().to_string()
         };
         insta::assert_snapshot!(wrong("tree.destory", "deny"), @r#"check.rules: check.rules.tree.destory: there is no rule "tree.destory"; the nearest is "tree.destroy"; ids are in policy/check/rules.toml, and `*` at the end stands for the rest of one"#);
-        insta::assert_snapshot!(wrong("tree.destroy", "no"), @"check.rules: expected off, warn or deny for each rule");
+        insta::assert_snapshot!(wrong("tree.destroy", "no"), @"check.rules.tree: expected off, warn or deny for each rule");
     }
 
     #[test]

@@ -1139,7 +1139,7 @@ export interface paths {
         /**
          * Follow a task
          * @description Server-sent events, from the first to the end of the question that is worked on: `question`, `thought`, `code`, `approval`, `decided`,
-         *     `running`, `ran`, `refused`, `denied`, `file`, `retrying`, `warning`, `spent`, `settled`. `Last-Event-ID` resumes.
+         *     `running`, `ran`, `refused`, `reviewed`, `denied`, `file`, `retrying`, `warning`, `spent`, `settled`. `Last-Event-ID` resumes.
          */
         get: operations["follow_task"];
         put?: never;
@@ -1685,12 +1685,35 @@ export interface components {
             /** @description What its file is called. */
             file_name?: string | null;
             policy?: components["schemas"]["CheckPolicy"] | null;
+            /** @description What is done about single rules, by id, or by the beginning of ids with a `*`, as `check_rules` of a run. */
+            rules?: {
+                [key: string]: components["schemas"]["CheckMode"];
+            };
         };
         /**
          * @description What is done about findings.
          * @enum {string}
          */
         CheckMode: "off" | "warn" | "deny";
+        /** @description What somebody says of the check; what is absent is left as it is. */
+        CheckPatch: {
+            /** @default null */
+            mode?: components["schemas"]["CheckMode"] | null;
+            /** @default null */
+            policy?: components["schemas"]["CheckPolicy"] | null;
+            /**
+             * @description What is done about single rules, by id, or by the beginning of ids with a `*`: `{"tree.destroy": "deny", "network.*": "off"}`.
+             * @default {}
+             */
+            rules?: {
+                [key: string]: components["schemas"]["CheckMode"];
+            };
+            /**
+             * @description Whether all this is the least: then who is asked later may ask for more, and not for less.
+             * @default false
+             */
+            enforce?: boolean;
+        };
         /**
          * @description Which findings are looked for, and which of them refuse a program.
          * @enum {string}
@@ -1702,7 +1725,7 @@ export interface components {
             language: components["schemas"]["Language"];
             /** @description The policy it was measured by. */
             policy: components["schemas"]["CheckPolicy"];
-            /** @description Whether a run with `"check": "deny"` and this policy would be denied. */
+            /** @description Whether a run with `"check": "deny"`, this policy and these rules would be denied. */
             refused: boolean;
             /** @description What was noticed, in the order of the program. */
             findings: components["schemas"]["Finding"][];
@@ -1771,6 +1794,11 @@ export interface components {
              * @default []
              */
             packages?: string[];
+            /**
+             * @description Whether its runs of Python have what they import installed, as if each said so.
+             * @default false
+             */
+            auto_packages?: boolean;
             /**
              * @description Whether only packages that are installed already may be used.
              * @default false
@@ -1996,6 +2024,8 @@ export interface components {
             rule: string;
             /** @description How much it weighs. */
             severity: components["schemas"]["Severity"];
+            /** @description What is done about it: `deny` refuses the program. Results of versions that did not say have `warn`. */
+            verdict?: components["schemas"]["CheckMode"];
             /**
              * Format: u-int32
              * @description The line, from 1.
@@ -2447,6 +2477,8 @@ export interface components {
              * @description Submissions in a minute; 0 is any number.
              */
             rate_per_minute?: number | null;
+            /** @description What is done about findings of the static check in its runs, over what the service says (`check.…` of its settings). */
+            check?: components["schemas"]["CheckPatch"];
         };
         /** @description What a tenant may do: as it was set, and with all defaults. */
         QuotaInForce: {
@@ -2655,6 +2687,11 @@ export interface components {
              * @default null
              */
             python?: string | null;
+            /**
+             * @description Language and version in one, as `python3.13` or `node20`; the same as `language` and `python`. One that is not there is refused.
+             * @default null
+             */
+            runtime?: string | null;
             /** @default null */
             egress?: components["schemas"]["Egress"] | null;
             /**
@@ -2666,6 +2703,14 @@ export interface components {
             check?: components["schemas"]["CheckMode"] | null;
             /** @default null */
             check_policy?: components["schemas"]["CheckPolicy"] | null;
+            /**
+             * @description What is done about single rules, by id, or by the beginning of ids with a `*`: `{"tree.destroy": "deny", "network.*": "off"}`. An
+             *     exact id comes before a beginning, a longer one before a shorter.
+             * @default {}
+             */
+            check_rules?: {
+                [key: string]: components["schemas"]["CheckMode"];
+            };
             /**
              * @description Whether a language model reads it first, which the service must have; what it finds unsafe is not run, and denied.
              * @default false
@@ -2975,6 +3020,11 @@ export interface components {
              * @default null
              */
             python?: string | null;
+            /**
+             * @description Language and version in one, as `python3.13` or `node20`; the same as `language` and `python`. One that is not there is refused.
+             * @default null
+             */
+            runtime?: string | null;
             /** @default null */
             egress?: components["schemas"]["Egress"] | null;
             /**
@@ -2986,6 +3036,14 @@ export interface components {
             check?: components["schemas"]["CheckMode"] | null;
             /** @default null */
             check_policy?: components["schemas"]["CheckPolicy"] | null;
+            /**
+             * @description What is done about single rules, by id, or by the beginning of ids with a `*`: `{"tree.destroy": "deny", "network.*": "off"}`. An
+             *     exact id comes before a beginning, a longer one before a shorter.
+             * @default {}
+             */
+            check_rules?: {
+                [key: string]: components["schemas"]["CheckMode"];
+            };
             /**
              * @description Whether a language model reads it first, which the service must have; what it finds unsafe is not run, and denied.
              * @default false
@@ -3011,7 +3069,7 @@ export interface components {
              */
             wait?: boolean | null;
         };
-        /** @description A run of a session as it is submitted. Describes the body; [`submission_of`] reads it. */
+        /** @description A run of a session as it is submitted. Describes the body; `submission_of` reads it. */
         SubmitSessionRun: {
             /** @default null */
             language?: components["schemas"]["Language"] | null;
@@ -3080,6 +3138,11 @@ export interface components {
              * @default null
              */
             python?: string | null;
+            /**
+             * @description Language and version in one, as `python3.13` or `node20`; the same as `language` and `python`. One that is not there is refused.
+             * @default null
+             */
+            runtime?: string | null;
             /** @default null */
             egress?: components["schemas"]["Egress"] | null;
             /**
@@ -3091,6 +3154,14 @@ export interface components {
             check?: components["schemas"]["CheckMode"] | null;
             /** @default null */
             check_policy?: components["schemas"]["CheckPolicy"] | null;
+            /**
+             * @description What is done about single rules, by id, or by the beginning of ids with a `*`: `{"tree.destroy": "deny", "network.*": "off"}`. An
+             *     exact id comes before a beginning, a longer one before a shorter.
+             * @default {}
+             */
+            check_rules?: {
+                [key: string]: components["schemas"]["CheckMode"];
+            };
             /**
              * @description Whether a language model reads it first, which the service must have; what it finds unsafe is not run, and denied.
              * @default false
@@ -3346,7 +3417,7 @@ export interface components {
             /** @description Its number in the task, from 1 on: what `Last-Event-ID` takes. */
             id: string;
             /**
-             * @description `question`, `thought`, `code`, `approval`, `decided`, `running`, `ran`, `refused`, `denied`, `file`, `retrying`, `warning`, `pass`, `spent`,
+             * @description `question`, `thought`, `code`, `approval`, `decided`, `running`, `ran`, `refused`, `reviewed`, `denied`, `file`, `retrying`, `warning`, `pass`, `spent`,
              *     `settled`; or `problem` when events could not be read.
              */
             event: string;
@@ -3601,13 +3672,13 @@ export interface components {
         TraceBucket: {
             /** @description When it begins, RFC 3339 in UTC. */
             at: string;
-            /** @description How many traces that began in it ended so; `running` for those that have not. */
+            /** @description How many traces that began in it ended so; `running` for those that have not, `open` for sessions that have not. */
             by_outcome: {
                 [key: string]: number;
             };
             /**
              * Format: double
-             * @description Half of those that ended took no longer, in milliseconds.
+             * @description Half of those that ended took no longer, in milliseconds; sessions left out.
              */
             p50?: number | null;
             /**
@@ -3825,14 +3896,19 @@ export interface components {
             total: number;
             /**
              * Format: u-int64
-             * @description Of these, on their way.
+             * @description Of these, on their way; sessions that are open are not among them.
              */
             running: number;
+            /**
+             * Format: u-int64
+             * @description Of these, ended well: completed, answered, closed, idle, expired, settled, cancelled, or without a word about it.
+             */
+            well: number;
             /** @description Of these, by how they ended. */
             by_outcome: {
                 [key: string]: number;
             };
-            /** @description How long those took that ended. */
+            /** @description How long those took that ended, sessions left out: they last as long as somebody lets them. */
             duration_ms: components["schemas"]["TraceDurations"];
             /**
              * Format: u-int64
@@ -4274,6 +4350,8 @@ export interface operations {
             header?: {
                 /** @description The same key with the same request is the same batch, for 24 hours; items then run once all have come */
                 "idempotency-key"?: string | null;
+                /** @description Where the caller stands in a trace (W3C Trace Context): the batch becomes a part of it */
+                traceparent?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5424,7 +5502,10 @@ export interface operations {
     create_session: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Where the caller stands in a trace (W3C Trace Context): the session becomes a part of it */
+                traceparent?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6870,9 +6951,14 @@ export interface operations {
     list_traces: {
         parameters: {
             query?: {
-                /** @description With this text in name, ids, remark or previews, ASCII case ignored */
+                /**
+                 * @description The trace that a run, session, task or batch of this id is a part of; else those with this text in name, ids, remark or previews, ASCII case
+                 *     ignored. A page may be short, even empty, and have a `next`: only so many traces are looked at for one
+                 */
                 q?: string;
-                /** @description That ended so: `completed`, `failed`, `timeout`, …; or `running` */
+                /** @description That this run, session, task or batch is a part of */
+                of?: string;
+                /** @description That ended so: `completed`, `failed`, `timed_out`, …; or `running` */
                 outcome?: string;
                 /** @description In this language */
                 language?: string;
@@ -6930,9 +7016,14 @@ export interface operations {
     remove_traces: {
         parameters: {
             query?: {
-                /** @description With this text in name, ids, remark or previews, ASCII case ignored */
+                /**
+                 * @description The trace that a run, session, task or batch of this id is a part of; else those with this text in name, ids, remark or previews, ASCII case
+                 *     ignored. A page may be short, even empty, and have a `next`: only so many traces are looked at for one
+                 */
                 q?: string;
-                /** @description That ended so: `completed`, `failed`, `timeout`, …; or `running` */
+                /** @description That this run, session, task or batch is a part of */
+                of?: string;
+                /** @description That ended so: `completed`, `failed`, `timed_out`, …; or `running` */
                 outcome?: string;
                 /** @description In this language */
                 language?: string;
@@ -7027,9 +7118,14 @@ export interface operations {
     export_traces: {
         parameters: {
             query?: {
-                /** @description With this text in name, ids, remark or previews, ASCII case ignored */
+                /**
+                 * @description The trace that a run, session, task or batch of this id is a part of; else those with this text in name, ids, remark or previews, ASCII case
+                 *     ignored. A page may be short, even empty, and have a `next`: only so many traces are looked at for one
+                 */
                 q?: string;
-                /** @description That ended so: `completed`, `failed`, `timeout`, …; or `running` */
+                /** @description That this run, session, task or batch is a part of */
+                of?: string;
+                /** @description That ended so: `completed`, `failed`, `timed_out`, …; or `running` */
                 outcome?: string;
                 /** @description In this language */
                 language?: string;

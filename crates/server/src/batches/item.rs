@@ -274,7 +274,7 @@ mod tests {
     fn mistakes_name_the_field() {
         insta::assert_snapshot!(wrong("["), @" null invalid type: sequence, expected an object at line 1 column 0");
         insta::assert_snapshot!(wrong(r#"{"id":7}"#), @r#" "id" the id cannot be used"#);
-        insta::assert_snapshot!(wrong(r#"{"id":"a","cod":""}"#), @r#"a "cod" unknown field `cod`, expected one of `language`, `template`, `code`, `file_name`, `stdin`, `args`, `env`, `cwd`, `files`, `packages`, `auto_packages`, `offline`, `python`, `egress`, `limits`, `check`, `check_policy`, `check_rules`, `review`, `repeatable`, `metadata` at line 1 column 6"#);
+        insta::assert_snapshot!(wrong(r#"{"id":"a","cod":""}"#), @r#"a "cod" unknown field `cod`, expected one of `language`, `template`, `code`, `file_name`, `stdin`, `args`, `env`, `cwd`, `files`, `packages`, `auto_packages`, `offline`, `python`, `runtime`, `egress`, `limits`, `check`, `check_policy`, `check_rules`, `review`, `repeatable`, `metadata` at line 1 column 6"#);
         insta::assert_snapshot!(wrong(r#"{"cases":[{"expected":""}]}"#), @r#" "program" there is not one of `program` and `programs`"#);
         insta::assert_snapshot!(wrong(r#"{"program":{},"cases":[]}"#), @r#" "cases" 0 cases"#);
         insta::assert_snapshot!(wrong(r#"{"program":{},"cases":[{"stdin":""}]}"#), @r#" "cases[0].expected" the case does not say one way to be judged"#);

@@ -385,6 +385,8 @@ class Finding:
     """What is wrong with it."""
     advice: str
     """What to write instead."""
+    verdict: Optional[CheckMode] = None
+    """What is done about it: `deny` refuses the program. Results of versions that did not say have `warn`."""
 
 
 class _GradingSaidRequired(TypedDict):
@@ -643,6 +645,9 @@ class RunRequest(TypedDict, total=False):
     python: Optional[str]
     """The version of Python that runs it, as `3.13` or `3.13.1`; absent means that of the image, or else the newest that `requires-
     python` in its script block (PEP 723) or `pyproject.toml` allows. One that is not there is refused."""
+    runtime: Optional[str]
+    """Language and version in one, as `python3.13` or `node20`; the same as `language` and `python`. One that is not there is
+    refused."""
     egress: Optional[Egress]
     """Which hosts it may reach, through a proxy; absent is none."""
     limits: LimitsPatch
@@ -651,6 +656,9 @@ class RunRequest(TypedDict, total=False):
     """What is done about findings of the static check; absent means as the service is set, which is to tell them."""
     check_policy: Optional[CheckPolicy]
     """Which findings are looked for; absent means as the service is set."""
+    check_rules: Dict[str, CheckMode]
+    """What is done about single rules, by id, or by the beginning of ids with a `*`: `{"tree.destroy": "deny", "network.*":
+    "off"}`. An exact id comes before a beginning, a longer one before a shorter."""
     review: bool
     """Whether a language model reads it first, which the service must have; what it finds unsafe is not run, and denied."""
     repeatable: Optional[bool]
