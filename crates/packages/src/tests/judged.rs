@@ -15,11 +15,7 @@ fn name(text: &str) -> Name {
 }
 
 fn policy(allow: &[&str], deny: &[&str]) -> Policy {
-    Policy {
-        allow: List::parse(allow).expect("a list"),
-        deny: List::parse(deny).expect("a list"),
-        ..Policy::default()
-    }
+    Policy { allow: List::parse(allow).expect("a list"), deny: List::parse(deny).expect("a list") }
 }
 
 #[test]

@@ -297,11 +297,8 @@ impl PackageSettings {
                 return Err(format!("packages.{name}: not an address, such as {such_as}"));
             }
         }
-        let policy = packages::policy::Policy {
-            allow: list("allow", &self.allow)?,
-            deny: list("deny", &self.deny)?,
-            ..packages::policy::Policy::default()
-        };
+        let policy =
+            packages::policy::Policy { allow: list("allow", &self.allow)?, deny: list("deny", &self.deny)? };
         let limits = Limits {
             timeout_ms: self.build_timeout_ms,
             memory_bytes: self.build_memory,
