@@ -65,6 +65,33 @@ fn a_conversation_that_is_too_long_is_shortened() {
     let ran = agent(&server, &model, "openai", &["?"], b"");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "short enough\n"), "{ran:?}");
     let requests = model.requests();
+    let length = |at: usize| requests[at]["body"].to_string().len();
+    assert!(length(3) + 10_000 < length(2), "{} {}", length(2), length(3));
+    assert!(requests[3]["body"].to_string().contains("bytes left out"));
+}
+
+/// For models that write blocks too; and when that is not enough, the oldest turns go, and never the question.
+#[test]
+fn a_conversation_of_blocks_is_shortened_too() {
+    let server = Server::start(&[]);
+    let flood = json!({"text": "Let me see.\n```python\nprint('y' * 10**5)\n```"});
+    let too_long = json!({"status": 400, "error": {"code": "context_length_exceeded", "message": "This model's maximum context length is 1"}});
+    let model = Model::saying(&json!([
+        flood, flood, too_long, too_long, too_long, {"text": "short enough"},
+    ]));
+    let ran = agent(
+        &server,
+        &model,
+        "openai",
+        &["the question itself", "--tools", "fenced", "--log-level", "warn"],
+        b"",
+    );
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "short enough\n"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("old results are shortened") && ran.stderr.contains("oldest turns"),
+        "{ran:?}"
+    );
+    let requests = model.requests();
     let bodies: Vec<String> = requests[2..6].iter().map(|request| request["body"].to_string()).collect();
     for pair in bodies.windows(2) {
         assert!(pair[1].len() < pair[0].len(), "{} {}", pair[1].len(), pair[0].len());
