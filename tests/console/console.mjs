@@ -205,6 +205,7 @@ try {
   });
 
   await step("every language that the machine has: an example that runs, highlighted", async () => {
+    // One right after the other, as somebody goes through them by the arrow keys: the page went round in circles.
     await open(page, "/play");
     await page.locator("[data-editor=ready]").waitFor();
     const { items } = (await api("GET", "/v1/templates")).json;

@@ -74,6 +74,8 @@ export function mount(host: HTMLElement, options: { text: string; language: stri
   root.replaceChildren(parent);
   const spoken = new Compartment();
   const of = (language: string) => LANGUAGES[language] ?? [];
+  // What the page sets is no change of a person's: told as one, two values set one right after the other would set each other for ever.
+  let setting = false;
   const view = new EditorView({
     root, parent,
     state: EditorState.create({
@@ -84,12 +86,16 @@ export function mount(host: HTMLElement, options: { text: string; language: stri
         EditorView.contentAttributes.of({ "aria-label": options.label, tabindex: "0" }),
         // Escape, then Tab, leaves the editor: nobody is caught in it.
         keymap.of([{ key: "Mod-Enter", run: () => { options.run(); return true; } }, ...closeBracketsKeymap, ...defaultKeymap, ...searchKeymap, ...historyKeymap, indentWithTab]),
-        EditorView.updateListener.of((update) => { if (update.docChanged) options.changed(update.state.doc.toString()); }),
+        EditorView.updateListener.of((update) => { if (update.docChanged && !setting) options.changed(update.state.doc.toString()); }),
       ],
     }),
   });
   return {
-    set: (text) => { if (text !== view.state.doc.toString()) view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } }); },
+    set: (text) => {
+      if (text === view.state.doc.toString()) return;
+      setting = true;
+      try { view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } }); } finally { setting = false; }
+    },
     language: (language) => view.dispatch({ effects: spoken.reconfigure(of(language)) }),
     focus: () => view.focus(),
     destroy: () => view.destroy(),
