@@ -259,6 +259,36 @@ fn a_service_that_was_started_by_hand_is_used_and_left_alone() {
     assert_eq!(server.get("/healthz").0, 200);
 }
 
+/// What the check refused leaves its trace as what ran does, unless nothing was to be recorded.
+#[test]
+fn what_did_not_run_is_observed_too() {
+    let local = Local::fresh();
+    let remove = ["run", "--check", "deny", "-c", "import shutil; shutil.rmtree('/')"];
+    for more in [&[][..], &["--no-record"]] {
+        assert_eq!(local.output(&[&remove[..], more].concat()).status.code(), Some(4));
+    }
+    let server: Value = serde_json::from_str(&local.said(&["observe", "--json", "--port", "0"])).unwrap();
+    let bearer = format!("Bearer {}", server["token"].as_str().unwrap());
+    let get = |path: &str| {
+        let url = format!("{}{path}", server["url"].as_str().unwrap());
+        http::send("GET", &url, &[("authorization", &bearer)], b"").unwrap().into_json().1
+    };
+    let items = loop {
+        let items = get("/v1/traces?kind=run")["items"].as_array().unwrap().clone();
+        if !items.is_empty() {
+            break items;
+        }
+    };
+    assert_eq!((items.len(), &items[0]["outcome"]), (1, &json!("denied")), "{items:?}");
+    let whole = get(&format!("/v1/traces/{}", items[0]["id"].as_str().unwrap()));
+    let check = &whole["tree"][0]["children"][1];
+    assert_eq!(
+        (&check["name"], &check["events"][0]["name"]),
+        (&json!("check"), &json!("finding")),
+        "{check}"
+    );
+}
+
 /// What ran without a server is seen when one is there: of single runs and of batches.
 #[test]
 fn what_ran_without_a_server_is_observed() {
@@ -284,7 +314,12 @@ fn what_ran_without_a_server_is_observed() {
     assert_eq!((&run["name"], &run["output_preview"]), (&json!("python run"), &json!("alone")), "{run}");
     let whole = get(&format!("/v1/traces/{}", run["id"].as_str().unwrap()));
     assert_eq!(whole["tree"][0]["input"]["text"], "print('alone')");
-    assert_eq!(whole["tree"][0]["children"][0]["name"], "execution");
+    let spans = whole["tree"][0]["children"].as_array().unwrap();
+    let names: Vec<_> = spans.iter().map(|span| span["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["admission", "check", "image", "fork", "execution", "artifacts"]);
+    let took = |span: &Value| span["duration_ms"].as_f64().unwrap();
+    let (whole_ms, all_ms) = (took(&whole["tree"][0]), spans.iter().map(took).sum::<f64>());
+    assert!(all_ms <= whole_ms + 0.01 && took(&spans[4]) > 0.0, "{all_ms} of {whole_ms}: {spans:?}");
     let batches = get("/v1/traces?kind=batch");
     assert_eq!(batches["items"][0]["outcome"], "completed", "{batches}");
     // The one that is there is told of; another place is not made up.

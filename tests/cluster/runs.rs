@@ -23,6 +23,25 @@ fn a_run_goes_to_a_worker_and_comes_back_whole() {
     let id = result["id"].as_str().unwrap();
     let left = gateway.try_ask("GET", &format!("/v1/runs/{id}/artifacts/small"), &Value::Null).unwrap();
     assert_eq!((left.status, left.body.as_slice()), (200, b"left".as_slice()));
+    // Its trace says what its worker measured, and what that did before.
+    let spans = |id: &Value| {
+        let (_, found) = gateway.ask("GET", &format!("/v1/traces?of={}", id.as_str().unwrap()), &Value::Null);
+        let trace = found["items"][0]["id"].as_str().unwrap();
+        let (_, whole) = gateway.ask("GET", &format!("/v1/traces/{trace}"), &Value::Null);
+        let children = whole["tree"][0]["children"].as_array().unwrap();
+        children.iter().map(|span| span["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let measured = ["lease", "fork", "execution", "artifacts"];
+    assert_eq!(spans(&result["id"]), [&["admission", "check", "queue"], &measured[..]].concat());
+    let compiled = |code: &str| gateway.run(&json!({ "language": "c", "code": code }));
+    let (made, refused) = (compiled("int main(void) { return 3; }"), compiled("no"));
+    assert_eq!(
+        (&made["exit_code"], &refused["outcome"]),
+        (&json!(3), &json!("setup_failed")),
+        "{made} {refused}"
+    );
+    assert_eq!(spans(&made["id"]), [&["admission", "check", "queue", "compile"], &measured[..]].concat());
+    assert!(spans(&refused["id"]).contains(&"compile".to_owned()));
     // Larger than a message, on both ways: it travels in chunks, checked by their digest.
     let text = "x".repeat(3 << 20);
     let request = json!({ "language": "python", "files": [{ "path": "in", "text": text }],

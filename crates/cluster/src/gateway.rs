@@ -10,7 +10,7 @@ use crate::layout::{self, WAIT_MAX};
 use crate::names::{self, META, Name, READY, RESULTS, RUNS, SCHEMA};
 use crate::nodes::{self, Node, NodeState};
 use crate::parcels::{Depot, Freight};
-use crate::work::{Cancel, Envelope, SIGNATURE, Task};
+use crate::work::{Cancel, Envelope, SIGNATURE, Task, Took};
 use crate::{LEASE, now_ms};
 use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
@@ -79,8 +79,8 @@ pub enum News {
     },
     /// It tried to reach a host.
     Egress(EgressAttempt),
-    /// It is settled, with the content of its artifacts.
-    Settled(Box<RunResult>, Vec<Vec<u8>>),
+    /// It is settled, took so long, and left artifacts of this content.
+    Settled(Box<RunResult>, Took, Vec<Vec<u8>>),
     /// It failed by our fault.
     Fault(Fault),
     /// It was taken back before it began.

@@ -28,7 +28,7 @@ pub use names::Name;
 pub use nodes::{Node, NodeState};
 pub use parcels::{Coming, Freight};
 pub use sessions::{Directory, End, Placed, Standing};
-pub use work::{Happening, Task};
+pub use work::{Happening, Task, Took};
 pub use worker::{Doing, Hands, Worker};
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Version of all that is named and sent here. Nodes of different versions refuse each other.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// Runs that are not settled: a work queue.
 pub const RUNS: &str = "FC_RUNS";

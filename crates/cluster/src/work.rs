@@ -121,7 +121,25 @@ pub enum Happening {
     Egress(EgressAttempt),
     /// It is settled; its artifacts lie where [`crate::Hands::artifacts`] says. Travels as an [`Outcome`].
     #[serde(skip)]
-    Settled(Box<RunResult>),
+    Settled(Box<RunResult>, Took),
+}
+
+/// Where the time of a run went on its worker, in microseconds; what does not apply is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Took {
+    /// Until its packages lay there.
+    pub install: Option<u64>,
+    /// Until it was compiled.
+    pub compile: Option<u64>,
+    /// From its place until its sandbox had it.
+    pub lease: Option<u64>,
+    /// Until its program began.
+    pub fork: Option<u64>,
+    /// Until that ended.
+    pub guest: Option<u64>,
+    /// Until it was seen what that left.
+    pub collect: Option<u64>,
 }
 
 /// A [`Happening`] on its way to a gateway; not stored, and lost when nobody listens.

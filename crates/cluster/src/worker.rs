@@ -5,7 +5,7 @@ use crate::body::{self, Place};
 use crate::bus::{Bus, ClusterError, Stored, failed};
 use crate::names::{self, CANCELS, NODES, PRIORITIES, RUNS};
 use crate::nodes::{self, BEAT, HOLD, Node, NodeState};
-use crate::work::{Cancel, Envelope, Happening, SIGNATURE, Task};
+use crate::work::{Cancel, Envelope, Happening, SIGNATURE, Task, Took};
 use crate::{DELIVERIES_MAX, now_ms};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::PullConsumer;
@@ -77,8 +77,8 @@ pub trait Hands: Send + Sync + 'static {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Ending {
-    /// With a result.
-    Result(Box<RunResult>),
+    /// With a result, which took so long.
+    Result(Box<RunResult>, Took),
     /// By a fault, before there was one.
     Fault(Fault),
 }
@@ -398,7 +398,7 @@ impl Worker {
         told: &Notify,
     ) {
         let ending = match self.perform(envelope, inline, delivery, told).await {
-            Ok(result) => Ending::Result(result),
+            Ok((result, took)) => Ending::Result(result, took),
             Err(fault) => Ending::Fault(fault),
         };
         if delivery > DELIVERIES_MAX
@@ -428,7 +428,7 @@ impl Worker {
         inline: &[u8],
         delivery: i64,
         told: &Notify,
-    ) -> Result<Box<RunResult>, Fault> {
+    ) -> Result<(Box<RunResult>, Took), Fault> {
         if delivery > DELIVERIES_MAX {
             let message =
                 format!("{DELIVERIES_MAX} workers took it and none settled it: it may be what ends them");
@@ -456,7 +456,7 @@ impl Worker {
                 }
             };
             match happening {
-                Some(Happening::Settled(result)) => return Ok(result),
+                Some(Happening::Settled(result, took)) => return Ok((result, took)),
                 Some(happening) => self.tell(envelope, delivery, happening).await,
                 None => return Err(internal("the run ended without a result".to_owned())),
             }

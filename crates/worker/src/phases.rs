@@ -45,9 +45,21 @@ impl Phase {
     }
 }
 
+/// What another node did for a run before it had a place there, in microseconds; what does not apply is absent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Before {
+    /// The installation of its packages.
+    pub install: Option<u64>,
+    /// Its compilation.
+    pub compile: Option<u64>,
+}
+
 /// What was measured of a run, in microseconds; what does not apply is absent.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Measured {
+    /// Of a run on another node.
+    #[serde(skip)]
+    pub before: Option<Before>,
     /// As [`Phase::Lease`]; the keeper does not know it.
     #[serde(skip)]
     pub lease: Option<u64>,

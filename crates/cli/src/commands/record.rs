@@ -3,9 +3,10 @@
 
 use crate::env::{self, Settings};
 use model::{RunRequest, RunResult, TenantId};
-use sandbox::run::Settled;
+use sandbox::files::Left;
 use server::service::now_ms;
 use server::settings::{Settings as ServiceSettings, TraceSettings};
+use server::traces::Timeline;
 use std::io::Seek;
 use store::{
     Durability, NewRun, Options, Record, Retention, Store, StoreError, TraceContent, spool, spool::ToSpool,
@@ -24,9 +25,21 @@ const TAKE_IN_MOST: usize = 2 * TAKE_IN_RECORDS;
 /// Most steps of retention that one run makes. One removes up to 100 runs, so what is too much shrinks faster than it grows.
 const RETAIN_STEPS: usize = 4;
 
+/// What is known of a run that is over.
+pub struct Over<'a> {
+    /// The request, as JSON.
+    pub request: String,
+    /// What came of it.
+    pub result: RunResult,
+    /// What it left, as `result.artifacts` says.
+    pub left: &'a [Left],
+    /// When what was done, if that could be followed.
+    pub timeline: Option<Timeline>,
+}
+
 /// Writes the record. That it could not be written is said, and changes nothing: the run is over and its answer given.
-pub fn record(settings: &Settings, request: String, result: RunResult, settled: &Settled) {
-    if let Err(error) = write(settings, request, result, settled) {
+pub fn record(settings: &Settings, over: Over<'_>) {
+    if let Err(error) = write(settings, over) {
         eprintln!("fireclay: the run is not recorded: {error}");
     }
     if let Err(error) = tidy(settings) {
@@ -45,19 +58,16 @@ fn tidy(settings: &Settings) -> Result<(), StoreError> {
     }
 }
 
-fn write(
-    settings: &Settings,
-    request: String,
-    result: RunResult,
-    settled: &Settled,
-) -> Result<(), StoreError> {
+fn write(settings: &Settings, over: Over<'_>) -> Result<(), StoreError> {
+    let Over { request, result, left, timeline } = over;
     let settled_at_ms = now_ms();
     let wall_ms = i64::try_from(result.usage.wall_ms).unwrap_or(0);
     let said: Option<RunRequest> = serde_json::from_str(&request).ok();
     let code = said.map(|said| said.code).unwrap_or_default();
     let traces = traces();
-    let told = || server::traces::alone(&code, &result, settled_at_ms, traces.content);
-    let (trace, trace_end) = traces.enabled.then(told).flatten().unzip();
+    let followed = timeline.filter(|_| traces.enabled);
+    let (trace, trace_end) =
+        followed.map(|timeline| server::traces::alone(&code, &result, &timeline, traces.content)).unzip();
     let run = NewRun {
         id: result.id.clone(),
         tenant: TenantId::local(),
@@ -70,7 +80,7 @@ fn write(
         trace,
         idempotency: None,
     };
-    let mut files: Vec<&std::fs::File> = settled.collected.files.iter().map(|left| &left.file).collect();
+    let mut files: Vec<&std::fs::File> = left.iter().map(|left| &left.file).collect();
     for file in &mut files {
         file.rewind().map_err(|source| StoreError::Io { doing: "read", path: "artifact".into(), source })?;
     }

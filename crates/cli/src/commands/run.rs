@@ -5,17 +5,16 @@ mod way_out;
 
 use crate::args::RunArguments;
 use crate::commands::image::ensure;
-use crate::commands::record::record;
+use crate::commands::record::{Over, record};
 use crate::env::Settings;
 use crate::exit::{FAULT, code_of_outcome, fault};
 use crate::terminal::Inert;
 use anyhow::Context;
-use check::Report;
 use check::verdicts::Verdicts;
 use model::request::FileContent;
 use model::{
     CheckMode, Finding, InputFile, Language, Layer, Limits, LimitsPatch, Outcome, Policy, Rejection, RunId,
-    RunRequest, RunSpec, TenantId, units,
+    RunRequest, RunResult, RunSpec, TenantId, units,
 };
 use sandbox::forward::Live;
 use sandbox::host::Host;
@@ -24,18 +23,23 @@ use sandbox::run::{Refused, Setting, Settled, plan_of};
 use sandbox::supervise::{Io, Stdin};
 use served::Served;
 use server::needs::conditions;
+use server::traces::Timeline;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 use way_out::WayOut;
 use worker::image::environment::EnvironmentStore;
 use worker::image::pythons::{PythonSettings, Pythons};
+use worker::phases::Measured;
 use worker::template::{NotReady, Template, TemplateStore};
 
 /// Runs the code; answers the exit code.
 pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> {
+    let mut timeline = Timeline::alone();
+    let mut mark = |name: &str| timeline.iter_mut().for_each(|timeline| timeline.mark(name));
     let templates = TemplateStore::open(&settings.data, &settings.path);
     let request = templates.fill(TenantId::local().as_str(), request_of(arguments)?);
     let mut spec = RunSpec::admit(request.clone(), &Policy::DEFAULT)?;
@@ -56,6 +60,11 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
         return Err(Rejection::new("--review", "no service with a model runs it", hint).into());
     }
     let request_text = serde_json::to_string(&request)?;
+    let keep = |over| {
+        if !arguments.no_record {
+            record(settings, over);
+        }
+    };
     let host = Host::detect();
     let allow_missing = allowed_missing(arguments);
     if arguments.show_plan {
@@ -70,7 +79,9 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
         print!("{plan}");
         return Ok(0);
     }
+    mark("admission");
     let report = check::check_by(&spec.code, spec.language, &verdicts);
+    mark("check");
     let artifacts = arguments.artifacts.as_deref().map(open_artifacts).transpose()?;
     let (image, _hold) = ensure(&arguments.image, settings)?;
     let others = PythonSettings { detect: true, ..PythonSettings::default() };
@@ -81,12 +92,14 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let template = template.prepare(&image, &EnvironmentStore::open(&settings.data), &templates);
     let template = template.map_err(Refused::from)?;
     let image = &template.image;
+    let (id, created_at) = (RunId::from_random(sys::fs::random()?), worker::run::now());
     if report.refused {
-        return denied(arguments, &spec, image, report);
+        let result = worker::run::result_of_denied(id, created_at, &spec, image, report.findings);
+        tell_denial(arguments, &result)?;
+        keep(Over { request: request_text, result, left: &[], timeline });
+        return Ok(code_of_outcome(Outcome::Denied, None, None));
     }
     let stdin = Input::open(arguments)?;
-    let id = RunId::from_random(sys::fs::random()?);
-    let created_at = worker::run::now();
     let way_out = WayOut::of(&spec)?;
     let setting = Setting {
         host: &host,
@@ -112,9 +125,11 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
         cancel: Some(cancel.as_fd()),
         gives_way: None,
     };
+    mark("image");
     let ran = sandbox::run::run(&spec, &setting, io);
     match ran {
         Ok(settled) => {
+            timeline.iter_mut().for_each(|timeline| timeline.ran(phases_of(&settled)));
             if let Some(directory) = &artifacts {
                 copy_artifacts(directory, &settled)?;
             }
@@ -127,15 +142,17 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
                 print_rest(&settled, arguments.raw)?;
                 explain(&settled, &spec, artifacts.is_some());
             }
-            if !arguments.no_record {
-                record(settings, request_text, result, &settled);
-            }
+            keep(Over { request: request_text, result, left: &settled.collected.files, timeline });
             let judgement = &settled.judgement;
             Ok(code_of_outcome(judgement.outcome, judgement.exit_code, judgement.signal))
         }
-        Err(Refused::Fault(fault)) if arguments.json => {
-            print_json(&worker::run::result_of_fault(id, created_at, &spec, image, fault))?;
-            Ok(FAULT)
+        Err(Refused::Fault(error)) => {
+            let result = worker::run::result_of_fault(id, created_at, &spec, image, error.clone());
+            if arguments.json {
+                print_json(&result)?;
+            }
+            keep(Over { request: request_text, result, left: &[], timeline });
+            if arguments.json { Ok(FAULT) } else { Err(Refused::Fault(error).into()) }
         }
         Err(refused) => Err(refused.into()),
     }
@@ -158,20 +175,24 @@ pub const INTERRUPT: i32 = 2;
 pub const ENDING: [i32; 3] = [INTERRUPT, 15, 1];
 
 /// Tells a run that the static check refused.
-fn denied(
-    arguments: &RunArguments,
-    spec: &RunSpec,
-    image: &sandbox::Image,
-    report: Report,
-) -> anyhow::Result<u8> {
-    let id = RunId::from_random(sys::fs::random()?);
-    let result = worker::run::result_of_denied(id, worker::run::now(), spec, image, report.findings);
+fn tell_denial(arguments: &RunArguments, result: &RunResult) -> anyhow::Result<()> {
     if arguments.json {
-        print_json(&result)?;
+        print_json(result)
     } else {
         tell_denied(&result.findings);
+        Ok(())
     }
-    Ok(code_of_outcome(Outcome::Denied, None, None))
+}
+
+/// What its one process measured of a run.
+fn phases_of(settled: &Settled) -> Measured {
+    let us = |time: Duration| u64::try_from(time.as_micros()).ok();
+    Measured {
+        fork: us(settled.starting),
+        guest: us(settled.watched.wall),
+        collect: us(settled.collecting),
+        ..Measured::default()
+    }
 }
 
 /// Says why a run was denied: what its findings with the verdict `deny` are, or all of a service that tells no verdicts.

@@ -116,12 +116,12 @@ impl Gateway {
         let ending: Ending = serde_json::from_slice(text).map_err(|error| refused(&error.to_string()))?;
         match ending {
             Ending::Fault(fault) => Ok(News::Fault(fault)),
-            Ending::Result(result) if result.id == run.outgoing.run => {
+            Ending::Result(result, took) if result.id == run.outgoing.run => {
                 let files = body::artifacts(&result, files).ok_or_else(|| refused("its files are others"))?;
                 let files = files.into_iter().map(<[u8]>::to_vec).collect();
-                Ok(News::Settled(result, files))
+                Ok(News::Settled(result, took, files))
             }
-            Ending::Result(_) => Err(refused("it is another run's")),
+            Ending::Result(..) => Err(refused("it is another run's")),
         }
     }
 }
@@ -147,7 +147,7 @@ fn show(run: &Sent, told: Told) {
         Happening::Started if is_first => News::Started,
         Happening::Output { stderr, bytes } => News::Output { stderr, bytes },
         Happening::Egress(attempt) => News::Egress(attempt),
-        Happening::Started | Happening::Settled(_) => return,
+        Happening::Started | Happening::Settled(..) => return,
     };
     // The end has its place.
     if run.news.capacity() > NEWS_MAX / 8 {

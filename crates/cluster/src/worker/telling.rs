@@ -4,7 +4,7 @@ use super::{Ending, Worker};
 use crate::body::{self, Body, Place, framed};
 use crate::bus::ClusterError;
 use crate::names::{self, Name, SCHEMA};
-use crate::work::{Envelope, Happening, Outcome, Told};
+use crate::work::{Envelope, Happening, Outcome, Told, Took};
 use async_nats::HeaderMap;
 use model::{Fault, FaultCode, RunResult};
 
@@ -47,7 +47,7 @@ impl Worker {
     pub(super) async fn body_of(&self, ending: Ending) -> Vec<u8> {
         let fault = match ending {
             Ending::Fault(fault) => fault,
-            Ending::Result(result) => match self.body_of_result(result).await {
+            Ending::Result(result, took) => match self.body_of_result(result, took).await {
                 Ok(body) => return body,
                 Err(fault) => fault,
             },
@@ -56,10 +56,10 @@ impl Worker {
         framed(&text, b"")
     }
 
-    async fn body_of_result(&self, result: Box<RunResult>) -> Result<Vec<u8>, Fault> {
+    async fn body_of_result(&self, result: Box<RunResult>, took: Took) -> Result<Vec<u8>, Fault> {
         let total = result.artifacts.iter().map(|artifact| artifact.bytes).sum::<u64>();
         let (count, directory) = (result.artifacts.len(), self.hands.artifacts(&result.id));
-        let text = serde_json::to_vec(&Ending::Result(result));
+        let text = serde_json::to_vec(&Ending::Result(result, took));
         let text = text.map_err(|error| Fault::new(FaultCode::Internal, error.to_string()))?;
         if text.len() as u64 + total + 4 > body::BODY_MAX as u64 {
             let message =

@@ -4,15 +4,17 @@ use super::luggage::Bringer;
 use crate::needs::Needs;
 use crate::problem::Problem;
 use crate::service::{Service, internal};
+use crate::traces::{PACKAGE_BUILD, Timeline};
 use cluster::work::Envelope;
 use cluster::worker::{Later, Load};
-use cluster::{Doing, Hands, Happening, Task};
+use cluster::{Doing, Hands, Happening, Task, Took};
 use model::{Fault, FaultCode, RunId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use worker::installer::Over;
 use worker::machine::{Event, Order, Ticket};
+use worker::phases::Measured;
 use worker::pool::Stream;
 use worker::queue::Share;
 use worker::session::Why;
@@ -35,6 +37,10 @@ impl MachineHands {
     async fn begin_one(&self, envelope: &Envelope, task: Task) -> Result<Doing, Fault> {
         let service = &self.service;
         let mut spec = task.spec;
+        let mut timeline = Timeline::alone();
+        let mark = |timeline: &mut Option<Timeline>, name: &str| {
+            timeline.iter_mut().for_each(|timeline| timeline.mark(name));
+        };
         // Chosen by its gateway: this very version, or none.
         spec.python = service.have_python(&spec).await.map_err(|problem| fault(&problem))?;
         let is_complete = match &task.luggage {
@@ -45,6 +51,7 @@ impl MachineHands {
         ready
             .and_then(|()| service.machine.check(envelope.tenant.as_str(), &spec))
             .map_err(|not| fault(&Problem::from(not)))?;
+        mark(&mut timeline, "admission");
         if !is_complete {
             let minor = service.machine.installer().python_minor(spec.python.as_deref());
             let needs = Needs::of(&task.packages, task.auto_packages, &spec, minor)
@@ -52,9 +59,13 @@ impl MachineHands {
                 .map_err(|rejection| fault(&rejection.into()))?;
             let installed = service.install(&envelope.tenant, Over::from(&spec), &needs).await;
             spec.environment = installed.map_err(|problem| fault(&problem))?;
+            if spec.environment.is_some() {
+                mark(&mut timeline, PACKAGE_BUILD);
+            }
         }
-        let refused = service.compile(&envelope.tenant, &mut spec, None).await;
+        let refused = service.compile(&envelope.tenant, &mut spec, timeline.as_mut()).await;
         let refused = refused.map_err(|problem| fault(&problem))?;
+        let took = timeline.as_ref().map(before).unwrap_or_default();
         let order = Order {
             id: envelope.run.clone(),
             created_at: envelope.created_at.clone(),
@@ -65,7 +76,7 @@ impl MachineHands {
             let (sender, happenings) = mpsc::channel(1);
             let result = Box::new(service.machine.refused(order, refused));
             sender
-                .send(Happening::Settled(result))
+                .send(Happening::Settled(result, took))
                 .await
                 .map_err(|_| fault(&internal("nobody listens".into())))?;
             return Ok(Doing { happenings, cancel: Box::new(|| {}) });
@@ -77,7 +88,7 @@ impl MachineHands {
         let ticket = ticket.map_err(|full| Fault::new(FaultCode::ResourcesExhausted, full.to_string()))?;
         let canceller = ticket.canceller();
         let (sender, happenings) = mpsc::channel(HAPPENED_MAX);
-        tokio::spawn(pass_on(ticket, sender, service.machine.artifacts_of(&envelope.run)));
+        tokio::spawn(pass_on(ticket, took, sender, service.machine.artifacts_of(&envelope.run)));
         Ok(Doing { happenings, cancel: Box::new(move || canceller.cancel()) })
     }
 }
@@ -115,8 +126,17 @@ impl Hands for MachineHands {
     }
 }
 
+/// What was done for a run before it was queued here.
+fn before(timeline: &Timeline) -> Took {
+    let took = |wanted: &str| {
+        let span = timeline.times().spans.iter().find(|(name, ..)| name == wanted);
+        span.and_then(|(_, _, took)| u64::try_from(*took).ok())
+    };
+    Took { install: took(PACKAGE_BUILD), compile: took("compile"), ..Took::default() }
+}
+
 /// Passes on what happens to a run. When nobody wants it any more it is taken back, and nothing of it stays.
-async fn pass_on(mut ticket: Ticket, sender: mpsc::Sender<Happening>, artifacts: PathBuf) {
+async fn pass_on(mut ticket: Ticket, mut took: Took, sender: mpsc::Sender<Happening>, artifacts: PathBuf) {
     loop {
         let event = tokio::select! {
             event = ticket.next() => event,
@@ -127,11 +147,13 @@ async fn pass_on(mut ticket: Ticket, sender: mpsc::Sender<Happening>, artifacts:
             Event::Started => Happening::Started,
             Event::Output(stream, bytes) => Happening::Output { stderr: stream == Stream::Stderr, bytes },
             Event::Egress(attempt) => Happening::Egress(attempt),
-            // A gateway's trace has what it saw itself.
-            Event::Measured(_) => continue,
-            Event::Settled(result) => Happening::Settled(result),
+            Event::Measured(Measured { lease, fork, guest, collect, .. }) => {
+                took = Took { lease, fork, guest, collect, ..took };
+                continue;
+            }
+            Event::Settled(result) => Happening::Settled(result, took),
         };
-        let is_last = matches!(happening, Happening::Settled(_));
+        let is_last = matches!(happening, Happening::Settled(..));
         if sender.send(happening).await.is_err() {
             break;
         }

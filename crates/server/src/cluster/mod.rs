@@ -16,7 +16,8 @@ use crate::sessions::Ends;
 use crate::settings::ClusterSettings;
 use cluster::gateway::{Canceller, Outgoing};
 use cluster::{
-    Away, Bus, ClusterError, Directory, End, Gateway, Identity, Links, Name, News, NodeState, Task, Worker,
+    Away, Bus, ClusterError, Directory, End, Gateway, Identity, Links, Name, News, NodeState, Task, Took,
+    Worker,
 };
 use door::NodeDoor;
 use luggage::Bringer;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use worker::machine::{Event, Machine, Order};
+use worker::phases::{Before, Measured};
 use worker::pool::Stream;
 use worker::queue::Share;
 
@@ -64,6 +66,8 @@ pub struct There {
     away: Away,
     order: Box<Order>,
     machine: Machine,
+    /// What comes after what was told last.
+    next: Option<Event>,
     _counted: Counted,
 }
 
@@ -152,7 +156,13 @@ impl Elsewhere {
         count.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(count);
         let away = self.gateway.send(outgoing).map_err(|error| error.to_string())?;
-        Ok(There { away, order: Box::new(order), machine: self.machine.clone(), _counted: counted })
+        Ok(There {
+            away,
+            order: Box::new(order),
+            machine: self.machine.clone(),
+            next: None,
+            _counted: counted,
+        })
     }
 
     /// Every node that lives, by name.
@@ -253,9 +263,19 @@ impl Elsewhere {
     }
 }
 
+/// What another node measured of a run.
+fn measured_there(took: Took) -> Measured {
+    let Took { install, compile, lease, fork, guest, collect } = took;
+    let before = Some(Before { install, compile });
+    Measured { before, lease, fork, guest, collect, ..Measured::default() }
+}
+
 impl There {
     /// Waits for the next event; `None` after the last.
     pub async fn next(&mut self) -> Option<Event> {
+        if let Some(event) = self.next.take() {
+            return Some(event);
+        }
         Some(match self.away.next().await? {
             News::Started => Event::Started,
             News::Output { stderr, bytes } => {
@@ -264,7 +284,10 @@ impl There {
             News::Egress(attempt) => Event::Egress(attempt),
             News::Fault(fault) => Event::Settled(Box::new(self.machine.result_of_fault(&self.order, fault))),
             News::Cancelled => Event::Settled(Box::new(self.cancelled())),
-            News::Settled(result, files) => Event::Settled(Box::new(self.arrived(*result, files).await)),
+            News::Settled(result, took, files) => {
+                self.next = Some(Event::Settled(Box::new(self.arrived(*result, files).await)));
+                Event::Measured(measured_there(took))
+            }
         })
     }
 

@@ -3,7 +3,7 @@
 use super::aigne::{AigneSpan, span_id_of};
 use super::span::Showing;
 use super::timeline::{fresh_ids, now_us};
-use super::{Change, Redactor, Span, SpanStatus, Timeline, Times, Traces, run, task, tree};
+use super::{Change, Redactor, Span, SpanStatus, Timeline, Traces, run, task, tree};
 use crate::problem::Problem;
 use crate::service::{Service, read};
 use model::{RunResult, SpanId, TaskId, TenantId, TraceId, TraceParent};
@@ -37,13 +37,7 @@ pub struct Beginning<'a> {
 impl Traces {
     /// How a run's part of a trace ends now, with this result.
     pub fn end_of(&self, timeline: &Timeline, result: &RunResult) -> TraceEnd {
-        TraceEnd {
-            at_us: timeline.bounds_us().1,
-            output: self.preview(&run::gist(result)),
-            spans: timeline.spans(),
-            measured: serde_json::to_string(timeline.times()).ok(),
-            used: None,
-        }
+        timeline.over(self.preview(&run::gist(result)))
     }
 }
 
@@ -183,15 +177,13 @@ impl Service {
     }
 }
 
-/// What a run leaves that no service ran: its part of a trace, and how that ended, at this time (milliseconds since 1970), with so much of its
-/// content. `None` without random bytes.
+/// What a run leaves that no service ran: its part of a trace, and how that ended, which is now, with so much of its content.
 pub fn alone(
     code: &str,
     result: &RunResult,
-    settled_at_ms: i64,
+    timeline: &Timeline,
     content: TraceContent,
-) -> Option<(NewTrace, TraceEnd)> {
-    let (id, span) = fresh_ids().ok()?;
+) -> (NewTrace, TraceEnd) {
     let redactor = Redactor::default();
     let preview = |text: &str| {
         if content == TraceContent::Off {
@@ -200,30 +192,8 @@ pub fn alone(
         let head: String = text.trim_start().chars().take(8 * super::PREVIEW_CHARS).collect();
         super::preview_of(&redactor.redact(&head))
     };
-    let wall_us = i64::try_from(result.usage.wall_ms).unwrap_or(0).saturating_mul(1000);
-    let at_us = settled_at_ms.saturating_mul(1000);
-    let times = Times { spans: vec![("execution".to_owned(), 0, wall_us)], ..Times::default() };
-    let new = NewTrace {
-        id,
-        span,
-        parent: None,
-        began_us: at_us - wall_us,
-        name: format!("{} run", result.language),
-        input: preview(code),
-        language: Some(result.language),
-        model: None,
-        content,
-        within: None,
-        measured: None,
-    };
-    let end = TraceEnd {
-        at_us,
-        output: preview(&run::gist(result)),
-        spans: 2,
-        measured: serde_json::to_string(&times).ok(),
-        used: None,
-    };
-    Some((new, end))
+    let new = timeline.begun_with(result.language, content, preview(code));
+    (new, timeline.over(preview(&run::gist(result))))
 }
 
 /// A task that no service worked on, as one line of a file of traces, with so much of its content; `None` without events or random bytes.

@@ -6,8 +6,8 @@ use crate::service::now_ms;
 use model::{Language, SpanId, TraceId, TraceParent};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
-use store::NewTrace;
-use worker::phases::Measured;
+use store::{NewTrace, TraceContent, TraceEnd};
+use worker::phases::{Before, Measured};
 
 /// What installing packages is called in a trace.
 pub const PACKAGE_BUILD: &str = "package build";
@@ -55,17 +55,24 @@ impl Timeline {
         if !traces.enabled {
             return None;
         }
-        // Without random bytes there is no trace; the run itself will say so.
-        let (fresh, span) = fresh_ids().ok()?;
-        let (trace, parent, within) = match origin {
-            Origin::Caller(Some(said)) => (said.trace, Some(said.span), None),
-            Origin::Caller(None) => (fresh, None, None),
-            Origin::Within(whole) => (fresh, None, Some(whole)),
-        };
+        let alone = Self::alone()?;
+        Some(match origin {
+            Origin::Caller(Some(said)) => {
+                let own = TraceParent { trace: said.trace, ..alone.own };
+                Self { own, parent: Some(said.span), ..alone }
+            }
+            Origin::Caller(None) => alone,
+            Origin::Within(whole) => Self { within: Some(whole), ..alone },
+        })
+    }
+
+    /// Begins now, for what belongs to nothing else. Without random bytes there is no trace: `None`; a run itself will say so.
+    pub fn alone() -> Option<Self> {
+        let (trace, span) = fresh_ids().ok()?;
         Some(Self {
             own: TraceParent { trace, span },
-            parent,
-            within,
+            parent: None,
+            within: None,
             began: Instant::now(),
             began_us: now_us(),
             told: 0,
@@ -108,23 +115,38 @@ impl Timeline {
         }
     }
 
-    /// What the machine measured of it.
+    /// What was measured of it, here or on another node, whose clock is not ours: it ends now.
     pub fn measured(&mut self, measured: Measured) {
         let us = |part: Option<u64>| part.and_then(|us| i64::try_from(us).ok()).unwrap_or(0);
-        let started = self.started.unwrap_or_else(|| self.now());
-        let leased = (started - us(measured.lease)).max(self.told);
-        self.span("queue", self.told, leased);
-        self.span("lease", leased, started);
-        let mut at = started;
-        for (name, took) in
-            [("fork", measured.fork), ("execution", measured.guest), ("artifacts", measured.collect)]
-        {
-            if took.is_some() {
-                self.span(name, at, at + us(took));
-                at += us(took);
+        let Measured { before, lease, fork, guest, collect, .. } = measured;
+        let started = match before {
+            Some(_) => self.now() - us(fork) - us(guest) - us(collect),
+            None => self.started.unwrap_or_else(|| self.now()),
+        };
+        let Before { install, compile } = before.unwrap_or_default();
+        let waited = started - us(lease) - us(compile) - us(install);
+        self.span("queue", self.told, waited.max(self.told));
+        self.told = waited.max(self.told);
+        self.follow(&[(PACKAGE_BUILD, install), ("compile", compile), ("lease", lease)]);
+        self.told = started.max(self.told);
+        self.ran(measured);
+    }
+
+    /// What was measured of its sandbox, from the last word on.
+    pub fn ran(&mut self, measured: Measured) {
+        let Measured { fork, guest, collect, .. } = measured;
+        self.follow(&[("fork", fork), ("execution", guest), ("artifacts", collect)]);
+    }
+
+    /// One after the other, from the last word on.
+    fn follow(&mut self, spans: &[(&str, Option<u64>)]) {
+        for (name, took) in spans {
+            if let Some(took) = took {
+                let until = self.told.saturating_add(i64::try_from(*took).unwrap_or(0));
+                self.span(name, self.told, until);
+                self.told = until;
             }
         }
-        self.told = at;
     }
 
     /// When it began and, if it ends now, ended: microseconds since 1970.
@@ -144,18 +166,34 @@ impl Timeline {
 
     /// What the store records of its beginning.
     pub fn begun(&self, traces: &Traces, language: Language, code: &str) -> NewTrace {
+        self.begun_with(language, traces.content, traces.preview(code))
+    }
+
+    /// Likewise, with so much of its content, and this to be seen of it in lists.
+    pub fn begun_with(&self, language: Language, content: TraceContent, input: String) -> NewTrace {
         NewTrace {
             id: self.own.trace,
             span: self.own.span,
             parent: self.parent,
             began_us: self.began_us,
             name: format!("{language} run"),
-            input: traces.preview(code),
+            input,
             language: Some(language),
             model: None,
-            content: traces.content,
+            content,
             within: self.within.clone(),
             measured: None,
+        }
+    }
+
+    /// What the store records of its end, which is now, with this to be seen of it in lists.
+    pub fn over(&self, output: String) -> TraceEnd {
+        TraceEnd {
+            at_us: self.bounds_us().1,
+            output,
+            spans: self.spans(),
+            measured: serde_json::to_string(&self.times).ok(),
+            used: None,
         }
     }
 
