@@ -150,7 +150,7 @@ fn a_chat_and_a_task_are_sent_on_span_by_span() {
     assert_eq!(server.post_json("/v1/chat/completions", &asked).0, 200);
     let (status, task) = server.post_json("/v1/tasks", &json!({"question": "What is 6 * 7?", "wait": true}));
     assert_eq!((status, &task["state"]), (200, &json!("answered")), "{task}");
-    let spans = collector.spans_until(&["chat", "agent task"]);
+    let spans = collector.spans_until(&server, &["chat", "agent task"]);
     let called = |name: &str| spans.iter().filter(|span| span["name"] == name).collect::<Vec<_>>();
     let (chats, turns) = (called("chat"), called("chat gpt-5-mini"));
     assert_eq!((chats.len(), turns.len()), (1, 4), "{spans:?}");
@@ -226,7 +226,7 @@ fn a_question_of_the_command_line_is_sent_on_and_kept_as_far_as_the_settings_say
     };
     let full = ask("full");
     assert!(full.to_string().contains("forty-two"), "{full}");
-    let spans = collector.spans_until(&["agent task"]);
+    let spans = collector.spans_until(&server, &["agent task"]);
     let own = spans.iter().find(|span| span["name"] == "agent task").unwrap();
     assert_eq!((&own["trace"], &own["id"]), (&full["id"], &full["tree"][0]["id"]), "{spans:?}");
     assert!(spans.iter().any(|span| span["parent"] == own["id"]), "with what is within it: {spans:?}");

@@ -42,7 +42,7 @@ mod sessions;
 mod sessions_archive;
 mod sessions_ends;
 mod sessions_escape;
-mod sessions_idle;
+pub mod sessions_idle;
 mod sessions_spoilt;
 mod settings;
 mod templates;

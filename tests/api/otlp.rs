@@ -1,9 +1,13 @@
 //! Traces sent to a collector: one that reads them with the official Protocol Buffers package of OpenTelemetry.
 
+use super::sessions_idle::wait_until;
 use fireclay_tests::run::target;
 use fireclay_tests::{Data, Server};
 use serde_json::{Value, json};
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Lines};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -12,20 +16,23 @@ use std::sync::{Mutex, PoisonError};
 const PROTO: &str = "opentelemetry-proto==1.45.2";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// A Python that has it, in a virtual environment below `target/` that is made once.
-fn python() -> PathBuf {
+/// A collector of others, from PyPI: Apache-2.0, 10 MB.
+const ROTEL: &str = "rotel==0.0.1a15";
+
+/// A virtual environment of this Python that has one package, below `target/` and made once.
+fn environment(python: &str, package: &str) -> PathBuf {
     // By one of those that ask at once.
     static MAKING: Mutex<()> = Mutex::new(());
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let venv = target().join(PROTO);
+    let venv = target().join(package);
     let done = venv.join("done");
     if !done.exists() {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
-        let install = ["install", "--quiet", "--disable-pip-version-check", PROTO];
+        run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&venv));
+        let install = ["install", "--quiet", "--disable-pip-version-check", package];
         run(Command::new(venv.join("bin/pip")).args(install));
         std::fs::write(done, "").unwrap();
     }
-    venv.join("bin/python")
+    venv
 }
 
 fn run(command: &mut Command) {
@@ -48,7 +55,7 @@ impl Collector {
 
     fn start_with(args: &[String]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/api/otlp_receiver.py");
-        let mut command = Command::new(python());
+        let mut command = Command::new(environment("python3", PROTO).join("bin/python"));
         let mut child = command.arg(script).args(args).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let port = lines.next().unwrap().unwrap();
@@ -60,13 +67,17 @@ impl Collector {
         serde_json::from_str(&self.lines.next().expect("the collector ended").unwrap()).unwrap()
     }
 
-    /// The spans that it takes from now on, until it has taken all of these names: none is sent twice.
-    pub fn spans_until(&mut self, names: &[&str]) -> Vec<Value> {
+    /// The spans that it takes from this service from now on, until it has taken all of these names. None is sent twice, unless the
+    /// service waited in vain for an answer, and says so.
+    pub fn spans_until(&mut self, from: &Server, names: &[&str]) -> Vec<Value> {
         let mut spans: Vec<Value> = Vec::new();
         while !names.iter().all(|name| spans.iter().any(|span| span["name"] == *name)) {
             for span in self.next()["spans"].as_array().unwrap() {
-                assert!(spans.iter().all(|known| known["id"] != span["id"]), "twice: {span}");
-                spans.push(span.clone());
+                if spans.iter().all(|known| known["id"] != span["id"]) {
+                    spans.push(span.clone());
+                } else {
+                    assert!(from.said().contains("traces are sent again to"), "twice: {span}");
+                }
             }
         }
         spans
@@ -84,6 +95,42 @@ impl Collector {
 }
 
 impl Drop for Collector {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A Rotel that is there as long as this is, and passes on what it takes.
+struct Rotel {
+    child: Child,
+    address: String,
+}
+
+impl Rotel {
+    fn start(onto: &Collector) -> Self {
+        // Its library is Debian's Python's.
+        let venv = environment("/usr/bin/python3", ROTEL);
+        let library = std::fs::read_dir(venv.join("lib")).unwrap().next().unwrap().unwrap().path();
+        let agent = library.join("site-packages/rotel/rotel-agent");
+        std::fs::set_permissions(&agent, Permissions::from_mode(0o755)).unwrap();
+        // It does not say where it listens, so that a place must be found for it.
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let (address, other) = (free(), free());
+        let mut command = Command::new(agent);
+        command.args(["start", "--otlp-http-endpoint", &address, "--otlp-grpc-endpoint", &other]);
+        command.args(["--exporter", "otlp", "--otlp-exporter-protocol", "http", "--disable-batching"]);
+        command.arg("--otlp-exporter-endpoint").arg(format!("http://127.0.0.1:{}", onto.port));
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        wait_until("Rotel listens", || {
+            assert_eq!(child.try_wait().unwrap(), None, "Rotel ended");
+            TcpStream::connect(&address).is_ok()
+        });
+        Self { child, address }
+    }
+}
+
+impl Drop for Rotel {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -139,6 +186,29 @@ fn a_run_is_sent_when_it_has_ended_and_again_when_it_was_refused() {
     server.wait_for_metric("fireclay_otlp_traces_total{result=\"taken\"}", 2.0);
 }
 
+/// A collector that nobody here wrote takes what is sent, and tells the same to the next.
+#[test]
+fn a_collector_of_others_takes_it_and_passes_it_on() {
+    let mut collector = Collector::start(0);
+    let rotel = Rotel::start(&collector);
+    let endpoint = format!("traces.otlp.endpoint=http://{}", rotel.address);
+    let server = Server::start(&["--set", &endpoint]);
+    let run = server.run(&json!({"language": "python", "code": "print('fired')"}));
+    let spans = collector.spans_until(&server, &["python run"]);
+    let named = |name: &str| spans.iter().find(|span| span["name"] == name).expect(name);
+    let root = named("python run");
+    assert_eq!(root["attributes"]["fireclay.run.id"], run.id.to_string());
+    assert_eq!(root["attributes"]["fireclay.output"], "fired\n");
+    assert!(
+        root["attributes"]["fireclay.isolation.layers"]["values"].as_array().unwrap().len() > 5,
+        "{root}"
+    );
+    for name in ["admission", "check", "queue", "lease", "fork", "execution", "artifacts"] {
+        assert_eq!((&named(name)["parent"], &named(name)["trace"]), (&root["id"], &root["trace"]), "{name}");
+    }
+    server.wait_for_metric("fireclay_otlp_traces_total{result=\"taken\"}", 1.0);
+}
+
 /// What a program tells in AIGNE's way goes on to the collector when it is over, and once, though it is told again.
 #[test]
 fn spans_that_were_told_are_sent_when_they_are_over() {
@@ -153,7 +223,7 @@ fn spans_that_were_told_are_sent_when_they_are_over() {
         assert_eq!((status, &said["code"]), (200, &json!(0)), "{said}");
     }
     server.run(&json!({"language": "python", "code": "1"}));
-    let spans = collector.spans_until(&["python run"]);
+    let spans = collector.spans_until(&server, &["python run"]);
     let own: Vec<_> = spans.iter().filter(|span| span["name"] == "coder").collect();
     assert_eq!(own.len(), 1, "{spans:?}");
     assert_eq!(

@@ -6,6 +6,7 @@ The first line is its port.
 """
 
 import base64
+import gzip
 import json
 import ssl
 import sys
@@ -21,6 +22,8 @@ class Collector(BaseHTTPRequestHandler):
     def do_POST(self):
         global refusals
         body = self.rfile.read(int(self.headers["content-length"]))
+        if self.headers["content-encoding"] == "gzip":
+            body = gzip.decompress(body)
         request = ExportTraceServiceRequest.FromString(body)
         refused = refusals > 0
         refusals -= refused

@@ -180,6 +180,45 @@ fn nobody_sees_or_changes_the_traces_of_another() {
     assert_eq!(keys.ask(&keys.a, "GET", &format!("/v1/runs/{run}")).0, 200, "the run stays");
 }
 
+/// Two tenants say that they are in the same trace: each has its own, and an administrator names which is meant.
+#[test]
+fn tenants_that_say_the_same_trace_have_one_each() {
+    let keys = Tenancy::start();
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let path = format!("{TRACES}/{}", &parent[3..35]);
+    for key in [&keys.a, &keys.b] {
+        let bearer = format!("Bearer {key}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("traceparent", parent),
+        ];
+        let body = python("1").to_string();
+        assert_eq!(keys.server.send("POST", "/v1/runs", &headers, body.as_bytes()).status, 200);
+    }
+    let of = |key: &str, query: &str| {
+        let (status, trace) = keys.ask(key, "GET", &format!("{path}{query}"));
+        (status, trace["tenant"].clone())
+    };
+    for (key, query, tenant) in [
+        (&keys.a, "", "a"),
+        (&keys.b, "", "b"),
+        (&keys.admin, "?tenant=a", "a"),
+        (&keys.admin, "?tenant=b", "b"),
+        (&keys.admin, "", "b"),
+    ] {
+        assert_eq!(of(key, query), (200, json!(tenant)), "{query}");
+    }
+    assert_eq!(of(&keys.a, "?tenant=b").0, 404);
+    assert_eq!(of(&keys.admin, "?tenant=c").0, 404);
+    let noted = keys.tell(&keys.admin, "PATCH", &format!("{path}?tenant=a"), &json!({"remark": "seen"}));
+    assert_eq!((&noted.1["tenant"], &noted.1["remark"]), (&json!("a"), &json!("seen")));
+    assert_eq!(keys.ask(&keys.b, "GET", &path).1["remark"], Value::Null);
+    // One is removed where nobody is named, the newest.
+    assert_eq!(keys.ask(&keys.admin, "DELETE", &path).0, 204);
+    assert_eq!((of(&keys.b, "").0, of(&keys.a, "").0), (404, 200));
+}
+
 #[test]
 fn traces_are_found_by_what_is_known_of_them() {
     let server = Server::start(&[]);

@@ -17,7 +17,7 @@ use axum::http::{StatusCode, Uri};
 use model::{TenantId, TraceId};
 use serde::Deserialize;
 use std::sync::Arc;
-use store::{Actor, Page, Scope, StoreError, TraceFilter, TraceKind};
+use store::{Actor, Page, Scope, StoreError, TraceFilter, TraceKind, TraceRow};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -147,17 +147,28 @@ async fn list(
     Ok(Json(TraceList { items, next: listed.next.map(|cursor| cursor.to_string()) }))
 }
 
+/// Whose trace is meant.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+struct OneQuery {
+    /// Its tenant, which administrators may name, since callers of several may say the same id; the newest with this id if absent
+    #[param(value_type = Option<String>)]
+    tenant: Option<TenantId>,
+}
+
 /// Look at a trace
 ///
 /// With its spans as a tree. What went in and came out is shown as far as the settings `traces.content` and `traces.bytes_max` allow.
-#[utoipa::path(get, path = "/v1/traces/{id}", operation_id = "show_trace", tag = "traces", params(("id" = String, Path, description = "The trace: 32 hexadecimal digits")),
+#[utoipa::path(get, path = "/v1/traces/{id}", operation_id = "show_trace", tag = "traces", params(("id" = String, Path, description = "The trace: 32 hexadecimal digits"), OneQuery),
     responses((status = 200, description = "The trace", body = TraceView), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn show(
     State(service): State<Arc<Service>>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(one): Query<OneQuery>,
 ) -> Result<Json<TraceView>, Problem> {
-    let (row, tree) = service.whole_trace(caller.wide_scope(), trace_id(&id)?).await?;
+    let (row, tree) = service.whole_trace(caller.scope_of(one.tenant)?, trace_id(&id)?).await?;
     Ok(Json(TraceView::of(row, tree, &service.traces)))
 }
 
@@ -238,26 +249,33 @@ struct NoteTrace {
 }
 
 /// Note something on a trace
-#[utoipa::path(patch, path = "/v1/traces/{id}", operation_id = "note_trace", tag = "traces", params(("id" = String, Path, description = "The trace")),
+#[utoipa::path(patch, path = "/v1/traces/{id}", operation_id = "note_trace", tag = "traces", params(("id" = String, Path, description = "The trace"), OneQuery),
     request_body = NoteTrace,
     responses((status = 200, description = "The trace, without its spans", body = TraceRowView), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn note(
     State(service): State<Arc<Service>>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(one): Query<OneQuery>,
     body::Json(said): body::Json<NoteTrace>,
 ) -> Result<Json<TraceRowView>, Problem> {
-    let (id, scope) = (trace_id(&id)?, caller.wide_scope());
+    let id = trace_id(&id)?;
+    let scope = Scope::Tenant(one_trace(&service, caller.scope_of(one.tenant)?, id).await?.tenant);
     let remark = said.remark.filter(|remark| !remark.is_empty());
     if remark.as_ref().is_some_and(|remark| remark.chars().count() > REMARK_CHARS_MAX) {
         let hint = format!("use at most {REMARK_CHARS_MAX} characters");
         return Err(Problem::new(Kind::InvalidRequest, "the remark is too long", hint).of_field("remark"));
     }
     service.store.remark_trace(scope.clone(), id, remark).await.map_err(|error| gone(error, id))?;
-    let row = read(&service.reader, move |reader| reader.trace_row(&scope, id)).await?;
-    let row = row.ok_or_else(|| Problem::not_found("trace", &id.to_string()))?;
+    let row = one_trace(&service, scope, id).await?;
     service.traces.notices.tell(&row.tenant, id, Change::Told);
     Ok(Json(TraceRowView::of(row, &service.traces)))
+}
+
+/// The newest trace of this id in this scope.
+async fn one_trace(service: &Service, scope: Scope, id: TraceId) -> Result<TraceRow, Problem> {
+    let row = read(&service.reader, move |reader| reader.trace_row(&scope, id)).await?;
+    row.ok_or_else(|| Problem::not_found("trace", &id.to_string()))
 }
 
 fn gone(error: StoreError, id: TraceId) -> Problem {
@@ -270,17 +288,17 @@ fn gone(error: StoreError, id: TraceId) -> Problem {
 /// Remove a trace
 ///
 /// What it was made of stays: runs, sessions, tasks and batches are removed by their own routes, and their traces with them.
-#[utoipa::path(delete, path = "/v1/traces/{id}", operation_id = "remove_trace", tag = "traces", params(("id" = String, Path, description = "The trace")),
+#[utoipa::path(delete, path = "/v1/traces/{id}", operation_id = "remove_trace", tag = "traces", params(("id" = String, Path, description = "The trace"), OneQuery),
     responses((status = 204, description = "It is gone"), (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json")))]
 async fn remove(
     State(service): State<Arc<Service>>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(one): Query<OneQuery>,
 ) -> Result<StatusCode, Problem> {
-    let (id, scope) = (trace_id(&id)?, caller.wide_scope());
-    let wanted = scope.clone();
-    let row = read(&service.reader, move |reader| reader.trace_row(&wanted, id)).await?;
-    let row = row.ok_or_else(|| Problem::not_found("trace", &id.to_string()))?;
+    let id = trace_id(&id)?;
+    let row = one_trace(&service, caller.scope_of(one.tenant)?, id).await?;
+    let scope = Scope::Tenant(row.tenant.clone());
     let removed = service.store.remove_trace(scope, id, caller.actor.clone(), now_ms()).await;
     removed.map_err(|error| gone(error, id))?;
     service.traces.notices.tell(&row.tenant, id, Change::Removed);

@@ -21,7 +21,7 @@ impl Reader {
     pub fn trace(&self, scope: &Scope, id: TraceId) -> Result<Option<WholeTrace>, StoreError> {
         self.read("read a trace", |db| {
             let sql = format!(
-                "SELECT {COLUMNS}, seq FROM traces WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2) LIMIT 1"
+                "SELECT {COLUMNS}, seq FROM traces WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2) ORDER BY seq DESC LIMIT 1"
             );
             let mut statement = db.prepare_cached(&sql)?;
             let found = statement.query_row(params![id.to_string(), scope.tenant()], |found| {
@@ -43,7 +43,7 @@ impl Reader {
     pub fn trace_row(&self, scope: &Scope, id: TraceId) -> Result<Option<TraceRow>, StoreError> {
         self.read("read a trace", |db| {
             let sql =
-                format!("SELECT {COLUMNS} FROM traces WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2) LIMIT 1");
+                format!("SELECT {COLUMNS} FROM traces WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2) ORDER BY seq DESC LIMIT 1");
             let mut statement = db.prepare_cached(&sql)?;
             let found = statement.query_row(params![id.to_string(), scope.tenant()], |found| Ok(row(found)));
             found.optional()?.transpose()

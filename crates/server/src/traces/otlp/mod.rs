@@ -238,8 +238,8 @@ async fn deliver(service: &Service, collector: &Collector, spans: &[(TraceId, St
         };
         // Those that the standard lets be sent again (OTLP/HTTP, Failures).
         let passes = why.as_ref().err().is_none_or(|status| matches!(status.as_u16(), 429 | 502 | 503 | 504));
+        let why = why.unwrap_or_else(|status| format!("it answers {status}"));
         if again == 0 || !passes {
-            let why = why.unwrap_or_else(|status| format!("it answers {status}"));
             worker::log::warn(format_args!(
                 "{count} traces were not taken by {}:{}: {why}",
                 collector.host, collector.port
@@ -247,6 +247,11 @@ async fn deliver(service: &Service, collector: &Collector, spans: &[(TraceId, St
             service.traces.sent.dropped.fetch_add(count, Ordering::Relaxed);
             return;
         }
+        // It may have them all the same: what was not answered in time is sent twice.
+        worker::log::warn(format_args!(
+            "{count} traces are sent again to {}:{}: {why}",
+            collector.host, collector.port
+        ));
         tokio::time::sleep(wanted.unwrap_or(pause)).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
