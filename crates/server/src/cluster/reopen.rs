@@ -212,10 +212,8 @@ impl Relay<'_> {
         let mut nodes = directory.with_room();
         nodes.truncate(PLACES_MAX);
         let mut last = Problem::too_many("no node has room for the session", 5);
-        let mut epoch = before.epoch;
-        for node in nodes {
+        for (epoch, node) in (before.epoch + 1..).zip(nodes) {
             let _placing = directory.place(&node.name);
-            epoch += 1;
             let claim = Placed {
                 node: node.name.clone(),
                 started_ms: node.started_ms,
