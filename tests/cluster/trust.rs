@@ -1,7 +1,7 @@
 //! The group CL of the catalogue of attacks: what one who has a credential, or none, can do on the bus. Each has its control beside it.
 
 use super::lab::{Lab, printing};
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerError};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr, ServerError};
 use cluster::body::{Body, framed, unframed};
 use cluster::work::{Envelope, Outcome, SIGNATURE};
 use cluster::{Identity, Name};
@@ -41,7 +41,12 @@ impl Attacker {
                     }
                 }
             });
-        let client = runtime.block_on(options.connect(lab.urls())).unwrap();
+        let options = match &identity.tls_ca {
+            Some(ca) => options.require_tls(true).add_root_certificates(ca.clone()),
+            None => options,
+        };
+        let servers: Vec<ServerAddr> = lab.urls().split(',').map(|url| url.parse().unwrap()).collect();
+        let client = runtime.block_on(options.connect(servers)).unwrap();
         Self { runtime, client, said, identity }
     }
 
@@ -191,6 +196,10 @@ fn who_has_no_credential_is_nobody_and_a_workers_is_for_work() {
         "fc.up.w2.g1.x",
         "$KV.FC_SESSIONS.at.ses_x",
         "$KV.FC_SESSIONS.end.w2.ses_x",
+        // Saved files of others' sessions, and reading any.
+        "fc.save.w2.ses_x.0.head",
+        "$JS.API.DIRECT.GET.FC_SAVES.fc.save.w1.ses_x.0.head",
+        "$JS.API.STREAM.PURGE.FC_SAVES",
     ] {
         worker.cannot_publish(subject);
     }
@@ -233,6 +242,8 @@ fn who_has_no_credential_is_nobody_and_a_workers_is_for_work() {
     assert_eq!(layer.status.map(|status| status.as_u16()), Some(404));
     let ends = worker.request("$KV.FC_SESSIONS.end.w1.ses_x", "{}").unwrap();
     assert!(String::from_utf8_lossy(&ends.payload).contains("\"stream\":\"KV_FC_SESSIONS\""));
+    let saves = worker.request("fc.save.w1.ses_x.0.head", "{}").unwrap();
+    assert!(String::from_utf8_lossy(&saves.payload).contains("\"stream\":\"FC_SAVES\""));
     let operator = Attacker::with(&lab, "operator-operator");
     assert_eq!(count(&operator, "FC_RUNS"), 0);
     let purged = operator.request("$JS.API.STREAM.PURGE.FC_RUNS", "").unwrap();

@@ -2,11 +2,11 @@
 
 use crate::bus::{Bus, ClusterError, check_schema, failed};
 use crate::names::{
-    self, BLOBS, CLAIMS, CONTROL, DEAD, LAYERS, META, NODES, PRIORITIES, RESULTS, RUNS, SCHEMA, SESSIONS,
-    SLOTS,
+    self, BLOBS, CLAIMS, CONTROL, DEAD, LAYERS, META, NODES, PRIORITIES, RESULTS, RUNS, SAVES, SCHEMA,
+    SESSIONS, SLOTS,
 };
 use crate::nodes::NODE_TTL;
-use crate::{DELIVERIES_MAX, LEASE, parcels};
+use crate::{DELIVERIES_MAX, LEASE, parcels, saves};
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
@@ -79,7 +79,7 @@ async fn try_make(bus: &Bus) -> Result<(), ClusterError> {
     Ok(())
 }
 
-fn streams(replicas: usize) -> [Config; 7] {
+fn streams(replicas: usize) -> [Config; 8] {
     let plain = |name: &str, subjects: &[&str]| Config {
         name: name.to_owned(),
         subjects: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
@@ -109,6 +109,14 @@ fn streams(replicas: usize) -> [Config; 7] {
             max_bytes: parcels::LAYERS_MAX,
             max_messages_per_subject: 1,
             ..plain(LAYERS, &["fc.layer.>"])
+        },
+        // What is too much is refused: files of others do not make room for it.
+        Config {
+            max_age: saves::KEEP,
+            max_bytes: saves::SAVES_MAX,
+            discard: DiscardPolicy::New,
+            max_messages_per_subject: 1,
+            ..plain(SAVES, &["fc.save.>"])
         },
         Config { max_messages_per_subject: 1, ..plain(BLOBS, &["fc.in.>", "fc.out.>"]) },
     ]

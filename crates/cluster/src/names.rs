@@ -1,6 +1,6 @@
 //! Names of streams and subjects. A part of a subject is a [`Name`], a number or an id of `model`, never text that somebody sent.
 
-use model::{Priority, Rejection, RunId, TenantId};
+use model::{Priority, Rejection, RunId, SessionId, TenantId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -20,6 +20,8 @@ pub const BLOBS: &str = "FC_BLOBS";
 pub const SLOTS: &str = "FC_SLOTS";
 /// Layers that runs need, in chunks.
 pub const LAYERS: &str = "FC_LAYERS";
+/// Files of durable sessions, in chunks.
+pub const SAVES: &str = "FC_SAVES";
 /// Who began a run that may begin but once.
 pub const CLAIMS: &str = "FC_CLAIMS";
 /// Key-value bucket of the schema's version and of gateways' epochs.
@@ -179,6 +181,16 @@ pub fn layer(hex: &str, n: u64) -> String {
 /// Where it is said that a layer is whole.
 pub fn layer_end(hex: &str) -> String {
     format!("fc.layer.{hex}.end")
+}
+
+/// Where a node stores a part of the files of a session of its own.
+pub fn saved(node: &Name, session: &SessionId, epoch: u64, part: &str) -> String {
+    format!("fc.save.{node}.{session}.{epoch}.{part}")
+}
+
+/// Where all that was saved of a session is.
+pub fn all_saved(session: &SessionId) -> String {
+    format!("fc.save.*.{session}.>")
 }
 
 /// Where a worker tells of a message that it gave up. Its sequence in the stream names it: what it says of itself is not believed.

@@ -1,5 +1,6 @@
 //! Where sessions are. A gateway writes where it placed one, at `at.SESSION`; the node that has it writes how it ended, at
-//! `end.NODE.SESSION`; both lie in one bucket, which every gateway watches. A session stays where it was placed: nobody takes it over.
+//! `end.NODE.SESSION`; both lie in one bucket, which every gateway watches. A session stays where it was placed, unless it is durable and
+//! its node is lost: then [`reopening`] says which gateway places it once more.
 //!
 //! The lease of all sessions of a node is its word in the bucket of nodes. A node whose word reached nobody for [`HOLD`] ends them, by
 //! its own clock; gateways say that they are lost after [`LOST`], by theirs.
@@ -8,6 +9,7 @@ use crate::bus::{Bus, ClusterError, failed};
 use crate::names::{self, NODES, Name, SESSIONS};
 use crate::nodes::{LOST, NODE_TTL, Node, NodeState};
 use crate::now_ms;
+use crate::saves::{self, Source};
 use async_nats::HeaderMap;
 use async_nats::jetstream::kv::{Entry, Operation};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
@@ -22,8 +24,12 @@ use tokio::time::Instant;
 #[cfg(doc)]
 use crate::nodes::HOLD;
 
+pub mod reopening;
+
 /// After a failure of the bus.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Of an end that is older than this, others have removed what was saved.
+const SAID_AGAIN_MS: i64 = 3_600_000;
 
 /// A session as its gateway placed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +47,22 @@ pub struct Placed {
     pub created_at_ms: i64,
     /// What was asked, JSON text.
     pub request: String,
+    /// Whether its files are saved, and it is reopened elsewhere when its node is lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub durable: bool,
+    /// How often it was reopened.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub epoch: u64,
+    /// When a gateway began to reopen it there, milliseconds since 1970; absent once that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening_ms: Option<i64>,
+    /// Who saved its files last, as long as it is being reopened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+}
+
+fn is_none_yet(epoch: &u64) -> bool {
+    *epoch == 0
 }
 
 /// How a session ended, as its node tells it.
@@ -55,6 +77,19 @@ pub struct End {
     pub detail: String,
     /// Until when its node keeps its files; absent if there are none.
     pub files_until_ms: Option<i64>,
+    /// How often the session had been reopened when it ended there.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub epoch: u64,
+    /// Whether a gateway ended it, when it was on no node.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_gateway: bool,
+}
+
+impl End {
+    /// Whether only the session's node is no more: one that is durable goes on elsewhere.
+    pub fn is_of_node(&self) -> bool {
+        matches!(self.why.as_str(), "node_lost" | "service_restarted")
+    }
 }
 
 /// How a session is, as far as this gateway knows.
@@ -150,21 +185,46 @@ impl Directory {
             }
             ["end", node, id] => {
                 let (Ok(id), Ok(end)) = (id.parse(), serde_json::from_slice(&entry.value)) else { return };
-                // Who writes there is that node: it can end its own sessions only.
-                if let Some((placed, known)) = self.sessions().get_mut(&id)
-                    && placed.node.as_str() == node
-                {
-                    *known = Some(end);
-                }
+                self.learn_end(&id, node, end);
             }
             _ => {}
         }
     }
 
+    fn learn_end(&self, id: &SessionId, node: &str, end: End) {
+        let mut sessions = self.sessions();
+        let Some((placed, known)) = sessions.get_mut(id) else { return };
+        // Who writes there is that node: it can end its own sessions only, and none that it had before.
+        if placed.node.as_str() != node || placed.epoch != end.epoch {
+            return;
+        }
+        // What did not become open again did not end: whoever reopens it goes on with another.
+        if placed.opening_ms.is_some() && !end.by_gateway {
+            return;
+        }
+        // What is told to one who begins to listen may have been told to others long ago.
+        let is_news = now_ms().saturating_sub(end.at_ms) < SAID_AGAIN_MS;
+        if placed.durable && !end.is_of_node() && is_news {
+            let (bus, id) = (self.bus.clone(), id.clone());
+            tokio::spawn(async move {
+                // What is left goes by its age.
+                if let Err(error) = saves::clear(&bus, &id, None).await {
+                    crate::log::warn(format_args!("{id}: {error}"));
+                }
+            });
+        }
+        *known = Some(end);
+    }
+
     fn learn(&self, id: SessionId, placed: Placed) {
         let mut sessions = self.sessions();
+        // What was written before it was reopened may be heard of later.
+        if sessions.get(&id).is_some_and(|(before, _)| before.epoch > placed.epoch) {
+            return;
+        }
         // One that was given more time is told again.
-        let end = sessions.remove(&id).and_then(|(before, end)| end.filter(|_| before.node == placed.node));
+        let is_same = |before: &Placed| before.node == placed.node && before.epoch == placed.epoch;
+        let end = sessions.remove(&id).and_then(|(before, end)| end.filter(|_| is_same(&before)));
         sessions.insert(id, (placed, end));
     }
 
@@ -210,7 +270,15 @@ impl Directory {
             placed.node
         );
         let at_ms = now_ms() - i64::try_from(silent.as_millis()).unwrap_or(0);
-        Standing::Lost(End { at_ms, why: "node_lost".to_owned(), detail, files_until_ms: None })
+        let epoch = placed.epoch;
+        Standing::Lost(End {
+            at_ms,
+            why: "node_lost".to_owned(),
+            detail,
+            files_until_ms: None,
+            epoch,
+            by_gateway: false,
+        })
     }
 
     /// How many sessions of a tenant are open, on all nodes.
@@ -293,7 +361,8 @@ pub async fn tell_end(bus: &Bus, id: &SessionId, end: &End) {
     let subject = names::key(SESSIONS, &format!("end.{}.{id}", bus.identity.name));
     let text = serde_json::to_vec(end).expect("it is JSON");
     loop {
-        let stored = bus.store(subject.clone(), &format!("end.{id}"), HeaderMap::new(), text.clone()).await;
+        let message_id = format!("end.{id}.{}", end.epoch);
+        let stored = bus.store(subject.clone(), &message_id, HeaderMap::new(), text.clone()).await;
         match stored {
             Ok(_) => return,
             Err(error) => crate::log::warn(format_args!("{id}: tell its end: {error}")),

@@ -192,6 +192,7 @@ fn publishes(role: Role, name: &Name) -> Vec<String> {
                 format!("fc.dead.{name}.*"),
                 format!("fc.up.{name}.>"),
                 format!("$KV.FC_SESSIONS.end.{name}.*"),
+                format!("fc.save.{name}.>"),
                 "fc.claim.*".to_owned(),
                 format!("$KV.FC_NODES.{name}"),
                 "$JS.API.DIRECT.GET.FC_BLOBS.fc.in.>".to_owned(),

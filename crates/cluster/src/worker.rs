@@ -99,6 +99,8 @@ pub struct Worker {
     changed: watch::Sender<usize>,
     /// Ends what says how this node is.
     beating: Mutex<Option<AbortHandle>>,
+    /// When the last word was sent of how it is that came through.
+    came_through: Mutex<tokio::time::Instant>,
 }
 
 impl std::fmt::Debug for Worker {
@@ -119,6 +121,7 @@ impl Worker {
         let (state, leaving, changed) =
             (watch::channel(NodeState::Ready).0, watch::channel(false).0, watch::channel(0).0);
         let (held, beating) = (Mutex::default(), Mutex::default());
+        let came_through = Mutex::new(tokio::time::Instant::now());
         Ok(Arc::new(Self {
             bus,
             hands,
@@ -130,7 +133,17 @@ impl Worker {
             held,
             changed,
             beating,
+            came_through,
         }))
+    }
+
+    /// Whether others still take its sessions for its own: by its own clock, which goes on while this process is stopped.
+    pub fn has_sessions(&self) -> bool {
+        self.came_through().elapsed() <= HOLD
+    }
+
+    fn came_through(&self) -> MutexGuard<'_, tokio::time::Instant> {
+        self.came_through.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes no runs from now on; [`Worker::work`] returns when it has none any more.
@@ -222,19 +235,17 @@ impl Worker {
 
     /// Says how this node is, for as long as it is the only one of its name.
     async fn beat(self: Arc<Self>) -> ClusterError {
-        // Until when others take its sessions for open: from when a word was sent that came through. The clock goes on while this
-        // process is stopped.
-        let mut came_through = tokio::time::Instant::now();
+        *self.came_through() = tokio::time::Instant::now();
         let mut last = None;
         loop {
             let sent = tokio::time::Instant::now();
             let told = nodes::beat(&self.bus, &self.node(), &mut last).await;
             // Looked at first: a word that comes through after all saves nothing that others took for lost.
-            if came_through.elapsed() > HOLD {
+            if !self.has_sessions() {
                 self.hands.cut_off();
             }
             match told {
-                Ok(()) => came_through = sent,
+                Ok(()) => *self.came_through() = sent,
                 Err(twin @ ClusterError::Twin { .. }) => return twin,
                 Err(error) => crate::log::warn(format_args!("{error}")),
             }

@@ -387,6 +387,8 @@ impl Service {
         match queued {
             Ok(Queued::New(way, unrecorded)) => {
                 live.can_be_cancelled_by(way.canceller());
+                let news = place.1.as_ref().and_then(Bound::take_news);
+                news.into_iter().for_each(|news| live.push("reopened", news));
                 live.is_taken_in();
                 let busy = place.1.map(Bound::busy);
                 tokio::spawn(self.clone().follow(id.clone(), live.clone(), way, unrecorded, busy));

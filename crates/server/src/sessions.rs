@@ -5,10 +5,7 @@ use crate::ports::{Base, Doors};
 use crate::problem::Problem;
 use crate::service::{Service, draining, internal, now_ms};
 use crate::traces::{Beginning, Origin, PACKAGE_BUILD, Timeline};
-use model::{
-    Background, Egress, Language, Layer, Limits, LimitsPatch, Priority, Rejection, RunRequest, RunSpec,
-    SessionId, TenantId, TraceParent,
-};
+use model::{Language, Limits, Priority, Rejection, RunRequest, RunSpec, SessionId, TenantId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,12 +17,16 @@ use worker::installer::Over;
 use worker::session::{Session, Standing, Why};
 
 mod afterwards;
+mod asked;
 mod bound;
+mod durable;
 mod ends;
 mod manner;
 mod pressure;
 
+pub use asked::{Again, NewOpen};
 pub use bound::{Bound, Busy};
+pub use durable::{Durable, Keeping, Reopened};
 pub use ends::Ends;
 pub use manner::Manner;
 
@@ -35,51 +36,6 @@ const IDLE_TTL_MS_MAX: u64 = 24 * 3_600_000;
 const SAVING_MAX: usize = 4;
 /// How many watch one session's files at once.
 const WATCHES_MAX: usize = 8;
-
-/// What a session is opened with.
-#[derive(Debug, Clone)]
-pub struct NewOpen {
-    /// Whose it is.
-    pub tenant: TenantId,
-    /// Who opens it, for the audit log.
-    pub actor: Actor,
-    /// What its owner calls it.
-    pub name: String,
-    /// What its sandbox is made from.
-    pub template: String,
-    /// The language of runs that name none; absent is the template's first.
-    pub language: Option<Language>,
-    /// How much it may use.
-    pub limits: LimitsPatch,
-    /// Variables of all that runs in it.
-    pub env: BTreeMap<String, String>,
-    /// What becomes of what its interpreters do while no run is on.
-    pub background: Background,
-    /// Whether what listens in it may be visited.
-    pub ports: bool,
-    /// Packages of all that runs in it.
-    pub packages: Vec<String>,
-    /// Whether its runs have what they import.
-    pub auto_packages: bool,
-    /// Whether only those that are there will do.
-    pub offline: bool,
-    /// The version of its Python; absent is the image's.
-    pub python: Option<String>,
-    /// Which hosts what runs in it may reach; absent is none.
-    pub egress: Option<Egress>,
-    /// Which of the tenant's runs its own come before.
-    pub priority: Priority,
-    /// How long it stays when nothing runs, in milliseconds.
-    pub idle_ttl_ms: Option<u64>,
-    /// How long it stays at most.
-    pub ttl_ms: Option<u64>,
-    /// Layers that its sandbox may do without, where a gateway said so; else what this service says.
-    pub allow_missing: Option<BTreeSet<Layer>>,
-    /// The request as it came, JSON text.
-    pub request: String,
-    /// Where whoever asks stands in a trace.
-    pub trace: Option<TraceParent>,
-}
 
 /// A session that is open.
 #[derive(Debug)]
@@ -125,6 +81,8 @@ pub struct OpenSession {
     pub ports: bool,
     /// By which browsers get there.
     pub doors: Doors,
+    /// What makes it outlive its node, if it does.
+    pub durable: Option<Durable>,
 }
 
 /// When a session is to end.
@@ -191,6 +149,23 @@ impl OpenSession {
     pub fn is_used(&self) {
         self.clock().idle_since = Instant::now();
         self.changed.notify_one();
+        self.touch();
+    }
+
+    /// Whether runs of it wait or are on their way.
+    pub fn is_busy(&self) -> bool {
+        self.clock().busy > 0
+    }
+
+    /// Its files, or its times, may have changed.
+    pub fn touch(&self) {
+        self.durable.iter().for_each(Durable::touch);
+    }
+
+    /// Returns when its end is recorded.
+    pub async fn is_buried(&self) {
+        // The sender lives as long as the session, so this never fails.
+        drop(self.buried.subscribe().wait_for(|buried| *buried).await);
     }
 
     fn closed_by(&self) -> MutexGuard<'_, Option<Actor>> {
@@ -205,6 +180,7 @@ impl OpenSession {
         clock.idle_since = Instant::now();
         drop(clock);
         self.changed.notify_one();
+        self.touch();
     }
 }
 
@@ -231,6 +207,8 @@ pub struct Sessions {
     pub ports: OnceLock<Base>,
     /// Where their ends are told, if other nodes want to know.
     pub ends: OnceLock<Ends>,
+    /// Who saves files of those that are durable, if somebody does.
+    pub keeping: OnceLock<Keeping>,
 }
 
 impl Sessions {
@@ -238,7 +216,8 @@ impl Sessions {
     pub fn new(directory: PathBuf) -> Self {
         let (open, opening) = (Mutex::default(), Mutex::default());
         let (saving, emptied) = (Semaphore::new(SAVING_MAX), Notify::new());
-        Self { open, opening, saving, emptied, directory, ports: OnceLock::new(), ends: OnceLock::new() }
+        let (ports, ends, keeping) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { open, opening, saving, emptied, directory, ports, ends, keeping }
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<OpenSession>>> {
@@ -344,6 +323,7 @@ impl Service {
             let hint = "leave it out; or whoever runs the service sets `ports.listen`";
             return Err(reject("ports", "this service serves no ports", hint));
         }
+        let durable = self.durable_of(&new)?;
         let (own_max, all_max) = (self.settings.tenant.sessions, self.settings.session.max);
         let opening = self.sessions.enter(&new.tenant, own_max, all_max)?;
         let reference = self.machine.templates().for_tenant(new.tenant.as_str(), &new.template);
@@ -377,7 +357,10 @@ impl Service {
         let mut before = Timeline::begin(&self.traces, Origin::Caller(new.trace));
         spec.environment = self.install(&new.tenant, Over::from(&spec), &needs).await?;
         before.iter_mut().filter(|_| spec.environment.is_some()).for_each(|one| one.mark(PACKAGE_BUILD));
-        let id = SessionId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?);
+        let id = match &new.again {
+            Some(again) => self.opened_again(again).await?,
+            None => SessionId::from_random(sys::fs::random().map_err(|error| internal(error.to_string()))?),
+        };
         let missing = new.allow_missing.unwrap_or_else(|| self.allow_missing());
         let session =
             self.machine.open_session(id.clone(), (new.tenant.as_str(), &spec), new.background, missing);
@@ -386,7 +369,7 @@ impl Service {
             session.end(Why::Closed, "");
             return Err(problem);
         }
-        let created_at_ms = now_ms();
+        let created_at_ms = new.again.as_ref().map_or_else(now_ms, |again| again.created_at_ms);
         let now = Instant::now();
         let settings = &self.settings.session;
         let idle_ttl_ms = new.idle_ttl_ms.unwrap_or(settings.idle_ttl_ms).min(IDLE_TTL_MS_MAX);
@@ -419,6 +402,7 @@ impl Service {
             watching: Arc::new(Semaphore::new(WATCHES_MAX)),
             ports: new.ports,
             doors: Doors::default(),
+            durable,
         });
         self.sessions.open().insert(id.clone(), open.clone());
         drop(opening);
@@ -429,7 +413,11 @@ impl Service {
             created_at_ms,
             request: new.request,
         };
-        if let Err(error) = self.store.open_session(record, new.actor).await {
+        let recorded = match new.again {
+            Some(_) => self.store.reopen_session(record, now_ms(), new.actor).await,
+            None => self.store.open_session(record, new.actor).await,
+        };
+        if let Err(error) = recorded {
             open.session.end(Why::Closed, "it could not be recorded");
             self.sessions.forget(&id);
             return Err(error.into());
@@ -450,7 +438,12 @@ impl Service {
             Standing::Ended(ended) if ended.why == Why::NotBuilt => {
                 Err(Problem::from(model::Fault::new(model::FaultCode::IsolationFailed, ended.detail)))
             }
-            _ => Ok(open),
+            _ => {
+                if let (Some(keeping), Some(_)) = (self.sessions.keeping.get(), &open.durable) {
+                    keeping.begin(&open);
+                }
+                Ok(open)
+            }
         }
     }
 
@@ -483,8 +476,7 @@ impl Service {
     pub async fn close_session(&self, open: &OpenSession, by: Actor) {
         open.closed_by().get_or_insert(by);
         open.session.end(Why::Closed, "");
-        // The sender lives as long as the session, so this never fails.
-        drop(open.buried.subscribe().wait_for(|buried| *buried).await);
+        open.is_buried().await;
     }
 }
 

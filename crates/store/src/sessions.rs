@@ -102,6 +102,37 @@ impl Store {
         })
     }
 
+    /// Records that a session is open again, which may have been here before: then its end is forgotten. Audited.
+    pub fn reopen_session(&self, session: NewSession, at_ms: i64, by: Actor) -> Write<()> {
+        let checked = at_most("name of a session", &session.name, NAME_BYTES_MAX)
+            .and_then(|()| at_most("request", &session.request, REQUEST_BYTES_MAX))
+            .and_then(|()| moment(session.created_at_ms))
+            .and_then(|()| moment(at_ms));
+        if let Err(error) = checked {
+            return Write::refused(self, error);
+        }
+        self.write("reopen a session", move |transaction| {
+            let NewSession { id, tenant, name, created_at_ms, request } = &session;
+            let sql = "INSERT INTO sessions (id, tenant, name, created_at, request) VALUES (?, ?, ?, ?, ?)
+                ON CONFLICT (id) DO UPDATE SET ended_at = NULL, why = NULL, detail = NULL, files_until = NULL, files_bytes = 0
+                WHERE tenant = excluded.tenant RETURNING tenant";
+            let row = params![id.as_str(), tenant.as_str(), name, created_at_ms, request];
+            let found: Option<String> = transaction.sql(sql)?.query_row(row, |row| row.get(0)).optional()?;
+            if found.is_none() {
+                return Err(StoreError::Exists { id: id.to_string() });
+            }
+            let act = NewAudit {
+                at_ms,
+                actor: by.clone(),
+                tenant: Some(tenant.clone()),
+                action: "session.reopen".to_owned(),
+                object: id.to_string(),
+                detail: json!({ "name": name }),
+            };
+            audit::append(transaction, &act).map(drop)
+        })
+    }
+
     /// Records the end of a session. Fails with [`StoreError::AlreadySettled`] if it has one. Audited.
     pub fn end_session(&self, id: &SessionId, end: SessionEnd, by: Actor) -> Write<()> {
         let checked = at_most("end of a session", &end.detail, DETAIL_BYTES_MAX)

@@ -118,6 +118,11 @@ export class Session implements AsyncDisposable {
     return (this.view = await this.transport.ask("POST", `${this.path}/restart`));
   }
 
+  /** Has its files saved now, of a session that was created with `durable: true`; returns when they are. */
+  async save(): Promise<SessionView> {
+    return (this.view = await this.transport.ask("POST", `${this.path}/save`));
+  }
+
   /** Gives it more time, from now on: `idle_ttl_ms` when nothing runs, else as before; `ttl_ms` at most, else as much as may be. */
   async renew(times: { idle_ttl_ms?: number; ttl_ms?: number } = {}): Promise<SessionView> {
     return (this.view = await this.transport.ask("POST", `${this.path}/renew`, { json: said(times), repeatable: true }));

@@ -116,6 +116,9 @@ pub struct CreateArguments {
     /// Let its owner visit what listens in it (`fireclay session open`)
     #[arg(long)]
     pub ports: bool,
+    /// Save its files as runs change them, so that it is reopened on another node of the cluster when its own is lost
+    #[arg(long)]
+    pub durable: bool,
     /// What its Python has.
     #[command(flatten)]
     pub packages: PackageArguments,

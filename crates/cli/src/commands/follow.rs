@@ -63,6 +63,10 @@ impl Follower<'_> {
                         self.client.cancel(id)?;
                     }
                 }
+                ("data", "reopened") => {
+                    let data: Value = serde_json::from_str(value).context("understand the service")?;
+                    eprintln!("fireclay: {}", reopened(&data));
+                }
                 ("data", "settled") => {
                     let result: RunResult = serde_json::from_str(value).context("understand the result")?;
                     if !self.quiet {
@@ -77,6 +81,13 @@ impl Follower<'_> {
         }
         anyhow::bail!("the service ended before the run did")
     }
+}
+
+/// What an event says of a session that was reopened.
+pub fn reopened(data: &Value) -> String {
+    let files = data["files_of"].as_str().map_or("no files".to_owned(), |at| format!("its files of {at}"));
+    let from = data["from"].as_str().unwrap_or_default();
+    format!("the session has left {from}, and was reopened with {files}; what was in memory is gone")
 }
 
 /// The bytes of an event of output.

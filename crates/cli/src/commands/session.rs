@@ -125,6 +125,7 @@ fn open(client: &Client, create: &CreateArguments) -> anyhow::Result<Value> {
         ("priority", priority.as_ref().map(|word| json!(word))),
         // Left out by default: a service of before knows no such field.
         ("ports", create.ports.then(|| json!(true))),
+        ("durable", create.durable.then(|| json!(true))),
         ("packages", (!packages.is_empty()).then(|| json!(packages))),
         ("auto_packages", create.auto_packages.then(|| json!(true))),
         ("offline", create.packages.offline.then(|| json!(true))),

@@ -430,6 +430,8 @@ impl Conversation {
             egress: None,
             idle_ttl_ms: Some(PARTED_IDLE_MS),
             ttl_ms: None,
+            durable: false,
+            again: None,
             allow_missing: None,
             request: asked.to_string(),
             trace: None,

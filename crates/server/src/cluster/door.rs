@@ -6,12 +6,13 @@ use crate::http::node_router;
 use crate::http::sessions::Sent;
 use crate::quotas::Complete;
 use crate::service::Service;
+use crate::sessions::{Again, Reopened};
 use axum::{Extension, Router};
-use cluster::{Door, Opening};
+use cluster::{Door, Opening, Worker};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use model::{CheckPatch, Layer, LimitsPatch, Priority, TenantId};
+use model::{CheckPatch, Layer, LimitsPatch, Priority, SessionId, TenantId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,6 +38,43 @@ pub struct OnBehalf {
     /// What its gateway says of the check of its runs: by the settings there, and by its record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     checks: Vec<CheckPatch>,
+    /// That the session that is to be opened was another node's before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    again: Option<OpenAgain>,
+}
+
+/// What a gateway says with a request to open a session.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// What it needs besides an image.
+    pub luggage: Option<String>,
+    /// That it is opened again.
+    pub again: Option<OpenAgain>,
+}
+
+/// That a durable session is opened again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenAgain {
+    /// Which.
+    pub id: SessionId,
+    /// When it was opened first, milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// How often it was opened again, with this.
+    pub epoch: u64,
+    /// Now, by the gateway's clock.
+    pub at_ms: i64,
+    /// Which node had it before.
+    pub from: String,
+    /// When the files were saved that will be put there.
+    pub files_of_ms: Option<i64>,
+}
+
+impl From<OpenAgain> for Again {
+    fn from(said: OpenAgain) -> Self {
+        let OpenAgain { id, created_at_ms, epoch, at_ms, from, files_of_ms } = said;
+        Self { id, created_at_ms, epoch, reopened: Reopened { at_ms, from, files_of_ms } }
+    }
 }
 
 impl OnBehalf {
@@ -45,7 +83,7 @@ impl OnBehalf {
         caller: &Caller,
         quota: &Complete,
         (checks, allow_missing): (Vec<CheckPatch>, BTreeSet<Layer>),
-        luggage: Option<String>,
+        Beside { luggage, again }: Beside,
     ) -> String {
         let behalf = Self {
             tenant: caller.tenant.clone(),
@@ -57,6 +95,7 @@ impl OnBehalf {
             allow_missing,
             luggage,
             checks,
+            again,
         };
         serde_json::to_string(&behalf).expect("it is JSON")
     }
@@ -83,17 +122,22 @@ pub struct NodeDoor {
     service: Arc<Service>,
     router: Router,
     bringer: Arc<Bringer>,
+    worker: Arc<Worker>,
 }
 
 impl NodeDoor {
     /// That of this service.
-    pub fn new(service: Arc<Service>, bringer: Arc<Bringer>) -> Arc<Self> {
-        Arc::new(Self { router: node_router(service.clone()), service, bringer })
+    pub fn new(service: Arc<Service>, bringer: Arc<Bringer>, worker: Arc<Worker>) -> Arc<Self> {
+        Arc::new(Self { router: node_router(service.clone()), service, bringer, worker })
     }
 }
 
 impl Door for NodeDoor {
     fn answer(&self, opening: Opening, stream: DuplexStream) {
+        if !self.worker.has_sessions() {
+            // Others may have what was here; this node is about to end it.
+            return;
+        }
         let Ok(behalf) = serde_json::from_str::<OnBehalf>(&opening.caller) else {
             let from = &opening.gateway;
             worker::log::warn(format_args!("{from} asks for nobody that this version understands"));
@@ -102,8 +146,8 @@ impl Door for NodeDoor {
         self.service.quotas.learn(&behalf.tenant, behalf.quota(), &behalf.checks);
         let caller = behalf.caller();
         let router = self.router.clone();
-        let router =
-            router.layer(Extension(caller)).layer(Extension(Sent { allow_missing: behalf.allow_missing }));
+        let sent = Sent { allow_missing: behalf.allow_missing, again: behalf.again.map(Into::into) };
+        let router = router.layer(Extension(caller)).layer(Extension(sent));
         let (bringer, tenant) = (self.bringer.clone(), behalf.tenant);
         tokio::spawn(async move {
             if let Some(luggage) = &behalf.luggage

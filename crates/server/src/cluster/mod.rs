@@ -5,6 +5,8 @@ mod door;
 mod hands;
 mod luggage;
 mod relay;
+mod reopen;
+mod saver;
 
 pub use hands::MachineHands;
 pub use relay::relay;
@@ -47,6 +49,8 @@ pub struct Elsewhere {
     directory: Arc<Directory>,
     /// The way to them.
     links: Arc<Links>,
+    /// Those that are being reopened: one request does it, others wait for it.
+    reopening: reopen::Turns,
 }
 
 /// What other nodes have to know of a run, beside its spec.
@@ -388,7 +392,9 @@ pub async fn work(
         _ = interrupt.recv() => return Ok(()),
     };
     // Kept for as long as sessions may be reached.
-    let _links = Links::listen(bus.clone(), NodeDoor::new(service.clone(), bringer), false).await?;
+    let door = NodeDoor::new(service.clone(), bringer, worker.clone());
+    let _links = Links::listen(bus.clone(), door, false).await?;
+    saver::keep(service, bus.clone(), &worker);
     tell_ends(service, bus);
     let keeping = tokio::spawn(crate::keep_house(service.clone()));
     let relieving = tokio::spawn({
@@ -452,9 +458,14 @@ fn tell_ends(service: &Service, bus: Bus) {
         return;
     }
     tokio::spawn(async move {
-        while let Some((id, end)) = came.recv().await {
+        while let Some((id, epoch, end)) = came.recv().await {
             let store::SessionEnd { at_ms, why, detail, files_until_ms, .. } = end;
-            cluster::sessions::tell_end(&bus, &id, &End { at_ms, why, detail, files_until_ms }).await;
+            cluster::sessions::tell_end(
+                &bus,
+                &id,
+                &End { at_ms, why, detail, files_until_ms, epoch, by_gateway: false },
+            )
+            .await;
             passed.send_modify(|passed| *passed += 1);
         }
     });
@@ -469,7 +480,9 @@ pub async fn join(service: &Arc<Service>) -> Result<BTreeSet<RunId>, JoinError> 
     let hands = Arc::new(MachineHands::new(service.clone(), bringer.clone()));
     let worker = Worker::join(bus.clone(), hands, (true, service.settings.cluster.worker)).await?;
     let directory = Directory::watch(bus.clone()).await?;
-    let links = Links::listen(bus.clone(), NodeDoor::new(service.clone(), bringer), true).await?;
+    let door = NodeDoor::new(service.clone(), bringer, worker.clone());
+    let links = Links::listen(bus.clone(), door, true).await?;
+    saver::keep(service, bus.clone(), &worker);
     tell_ends(service, bus);
     tokio::spawn(told(service.clone(), worker.clone().work()));
     let settings = &service.settings;
@@ -482,6 +495,7 @@ pub async fn join(service: &Arc<Service>) -> Result<BTreeSet<RunId>, JoinError> 
         worker,
         directory,
         links,
+        reopening: reopen::Turns::default(),
     };
     if service.elsewhere.set(elsewhere).is_err() {
         return Err(internal("the service has joined before".to_owned()).into());

@@ -1,10 +1,10 @@
 //! Sessions of other nodes: a request for one goes to the node that has it, and its answer comes back as it is, streams and WebSockets
 //! too. A new session goes where there is room.
 
-use super::door::OnBehalf;
+use super::door::{Beside, OnBehalf};
 use super::{Elsewhere, luggage, problem};
 use crate::http::guard::Caller;
-use crate::http::sessions::shown;
+use crate::http::sessions::{durable, shown};
 use crate::needs::Needs;
 use crate::ports::headers::is_websocket;
 use crate::problem::{Kind, Problem};
@@ -27,9 +27,9 @@ use store::{Cursor, SessionEnd, SessionRow};
 use tokio::io::copy_bidirectional;
 
 /// Nodes that are asked to open a session before it is refused.
-const PLACES_MAX: usize = 3;
+pub(super) const PLACES_MAX: usize = 3;
 /// Bytes of a list, or of a new session, that another node tells.
-const LIST_BYTES_MAX: usize = 8 << 20;
+pub(super) const LIST_BYTES_MAX: usize = 8 << 20;
 /// Sessions of a list that names no number, and of any.
 const PAGE: usize = 50;
 const PAGE_MAX: usize = 200;
@@ -63,10 +63,10 @@ fn session_of(query: &str) -> Option<SessionId> {
     query.split('&').find_map(|pair| pair.strip_prefix("session=")?.parse().ok())
 }
 
-struct Relay<'a> {
-    service: &'a Arc<Service>,
-    elsewhere: &'a Elsewhere,
-    caller: &'a Caller,
+pub(super) struct Relay<'a> {
+    pub(super) service: &'a Arc<Service>,
+    pub(super) elsewhere: &'a Elsewhere,
+    pub(super) caller: &'a Caller,
 }
 
 /// What a page of sessions is asked by, as far as it matters here.
@@ -111,20 +111,20 @@ struct Opened {
 
 impl Relay<'_> {
     /// Sends a request to a node, and returns its answer.
-    async fn ask(&self, node: &Name, request: Request) -> Result<Response, Problem> {
-        self.ask_with(node, request, None).await
+    pub(super) async fn ask(&self, node: &Name, request: Request) -> Result<Response, Problem> {
+        self.ask_with(node, request, Beside::default()).await
     }
 
     /// The same with what a session that is to be opened needs.
-    async fn ask_with(
+    pub(super) async fn ask_with(
         &self,
         node: &Name,
         mut request: Request,
-        luggage: Option<String>,
+        beside: Beside,
     ) -> Result<Response, Problem> {
         let quota = self.service.quotas.of(&self.service.reader, &self.caller.tenant).await?;
         let checks = self.service.checks_sent(&self.caller.tenant).await?;
-        let behalf = OnBehalf::of(self.caller, &quota, (checks, self.service.allow_missing()), luggage);
+        let behalf = OnBehalf::of(self.caller, &quota, (checks, self.service.allow_missing()), beside);
         let stream = self.elsewhere.links.connect(node, behalf).await.map_err(problem)?;
         let websocket = is_websocket(request.headers());
         let theirs = websocket.then(|| hyper::upgrade::on(&mut request));
@@ -189,7 +189,8 @@ impl Relay<'_> {
                 (true, None) => continue,
                 (false, kept) => {
                     next = kept;
-                    match self.ask_with(&node.name, again(&away, &theirs), luggage.clone()).await {
+                    let beside = Beside { luggage: luggage.clone(), again: None };
+                    match self.ask_with(&node.name, again(&away, &theirs), beside).await {
                         Ok(answered) => answered,
                         Err(problem) => problem.into_response(),
                     }
@@ -211,7 +212,11 @@ impl Relay<'_> {
     }
 
     /// What a session needs of this node, stored for the other; and the request as that reads it, with the version of its template.
-    async fn luggage(&self, asked: &Value, body: &Bytes) -> Result<(Option<String>, Bytes), Problem> {
+    pub(super) async fn luggage(
+        &self,
+        asked: &Value,
+        body: &Bytes,
+    ) -> Result<(Option<String>, Bytes), Problem> {
         let (tenant, machine) = (&self.caller.tenant, &self.service.machine);
         // What is wrong with a request is told by the node that is asked.
         let Ok(NewSession { template, packages, python, offline }) = serde_json::from_value(asked.clone())
@@ -265,6 +270,10 @@ impl Relay<'_> {
             name: opened.name,
             created_at_ms: time_of(&opened.created_at),
             request: asked.to_string(),
+            durable: asked["durable"] == true,
+            epoch: 0,
+            opening_ms: None,
+            source: None,
         };
         self.elsewhere.directory.tell(&opened.id, placed).await.map_err(problem)?;
         Ok(Response::from_parts(head, Body::from(body)))
@@ -283,6 +292,9 @@ impl Relay<'_> {
     }
 
     async fn to_session(&self, id: &SessionId, request: Request, next: Next) -> Result<Response, Problem> {
+        if let Some((placed, end)) = self.durable_of(id).await? {
+            return self.to_durable(id, (placed, end), request, next).await;
+        }
         let Some((placed, end)) = self.place_of(id).await? else { return Ok(next.run(request).await) };
         let is_looked_at =
             request.method() == Method::GET && request.uri().path() == format!("/v1/sessions/{id}");
@@ -305,7 +317,7 @@ impl Relay<'_> {
     }
 
     /// A session that cannot be asked for.
-    fn shown(&self, id: &SessionId, placed: &Placed, end: Option<&End>) -> Value {
+    pub(super) fn shown(&self, id: &SessionId, placed: &Placed, end: Option<&End>) -> Value {
         let row = SessionRow {
             id: id.clone(),
             tenant: placed.tenant.clone(),
@@ -323,6 +335,9 @@ impl Relay<'_> {
         let mut shown = shown(self.service, row);
         if end.is_none() {
             shown["state"] = json!("open");
+        }
+        if placed.durable {
+            shown["durable"] = durable::away(None, placed.epoch);
         }
         shown
     }
@@ -379,6 +394,11 @@ impl Relay<'_> {
                 more |= has_more;
             }
         }
+        // The node that a session has left says that it ended.
+        let all = self.elsewhere.directory.all_of(&self.caller.tenant).into_iter();
+        let away = all.filter(|(_, placed, end)| self.is_away(placed, end.as_ref()));
+        let away: BTreeSet<String> = away.map(|(id, _, _)| id.to_string()).collect();
+        items.retain(|item| item["id"].as_str().is_none_or(|id| !away.contains(id)));
         items.extend(self.unreachable(&asked));
         let key = |item: &Value| {
             let text = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
@@ -401,11 +421,14 @@ impl Relay<'_> {
         let mut items = Vec::new();
         for (id, placed, end) in directory.all_of(&self.caller.tenant) {
             let end = match directory.standing(&placed) {
+                // It goes on, at the next request.
+                _ if self.is_away(&placed, end.as_ref()) => None,
                 Standing::There => continue,
                 Standing::Lost(lost) => Some(end.unwrap_or(lost)),
                 Standing::Silent => end,
             };
-            let is_own = placed.node == *self.elsewhere.gateway.name();
+            let is_own =
+                placed.node == *self.elsewhere.gateway.name() && !self.is_away(&placed, end.as_ref());
             let place = (placed.created_at_ms, id.as_str().to_owned());
             let is_on_it = asked.cursor.as_ref().is_none_or(|cursor| place < *cursor);
             let state = if end.is_some() { "ended" } else { "open" };

@@ -5,7 +5,7 @@
 
 use crate::http::body::{Pieces, Query, media_type};
 use crate::http::guard::Caller;
-use crate::http::session_files::{WRITE_BYTES, problem, still_open, waiting, with_files};
+use crate::http::session_files::{Changing, WRITE_BYTES, problem, still_open, waiting, with_files};
 use crate::http::sessions::session_id;
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
@@ -119,8 +119,10 @@ async fn put(
     media_type(request.headers(), &[TAR])?;
     let beginning = async {
         let files = service.session_files(&caller.tenant, &id).await?;
-        still_open(&service, &caller, &id)?;
-        Reading::begin(files, path).await
+        let changing = still_open(&service, &caller, &id)?;
+        let mut reading = Reading::begin(files, path).await?;
+        reading.changing = Some(changing);
+        Ok(reading)
     };
     // Enough is read even of what is refused for most clients to hear why: they listen when they have sent.
     let patience = service.settings.body_bytes;
@@ -144,6 +146,7 @@ struct Reading {
     unpacking: Unpacking,
     /// What came and is not unpacked.
     pending: Vec<u8>,
+    changing: Option<Changing>,
 }
 
 impl Reading {
@@ -152,7 +155,7 @@ impl Reading {
             let made = if path.is_empty() { Ok(()) } else { files.make_directory(&path) };
             let own =
                 made.and_then(|()| files.try_clone()).map_err(|error| problem(&path, &error, &files))?;
-            Ok(Self { files, unpacking: Unpacking::into(own, path), pending: Vec::new() })
+            Ok(Self { files, unpacking: Unpacking::into(own, path), pending: Vec::new(), changing: None })
         })
         .await
     }

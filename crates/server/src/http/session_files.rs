@@ -8,6 +8,7 @@ use crate::http::guard::Caller;
 use crate::http::sessions::session_id;
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, internal};
+use crate::sessions::OpenSession;
 use axum::Json as Answer;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -175,12 +176,25 @@ pub async fn with_files<T: Send + 'static>(
     done.await.map_err(|error| internal(error.to_string()))?
 }
 
+/// Files of a session are being changed; dropping it says that they were.
+#[must_use = "what is changed while it is there is saved"]
+pub struct Changing(Arc<OpenSession>);
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.0.touch();
+    }
+}
+
 /// Refuses to change files of a session that has ended.
-pub fn still_open(service: &Service, caller: &Caller, id: &SessionId) -> Result<(), Problem> {
+pub fn still_open(service: &Service, caller: &Caller, id: &SessionId) -> Result<Changing, Problem> {
     let open = service.sessions.get(&caller.tenant, id);
     // One that has ended is there until its files are saved: what would be put now might be in them or not.
     match open.filter(|open| !matches!(open.session.standing(), Standing::Ended(_))) {
-        Some(_) => Ok(()),
+        Some(open) => {
+            open.touch();
+            Ok(Changing(open))
+        }
         // If there is none of this name, that is what will be said.
         None => Err(Problem::new(
             Kind::Conflict,
@@ -340,7 +354,7 @@ async fn put(
     // What no page of another origin can send unasked.
     crate::http::body::media_type(request.headers(), &["application/octet-stream"])?;
     let files = service.session_files(&caller.tenant, &id).await?;
-    still_open(&service, &caller, &id)?;
+    let _changing = still_open(&service, &caller, &id)?;
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).unwrap_or(0);
     // Enough is read even of what is refused for most clients to hear why: they listen when they have sent.
@@ -428,7 +442,7 @@ async fn remove(
     let id = session_id(&id)?;
     check_path("path", &path)?;
     with_files(&service, &caller, &id, &path, |files, path| files.look(path)).await?;
-    still_open(&service, &caller, &id)?;
+    let _changing = still_open(&service, &caller, &id)?;
     with_files(&service, &caller, &id, &path, |files, path| files.remove(path)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -446,7 +460,7 @@ async fn rename(
     check_path("from", &from)?;
     check_path("to", &to)?;
     with_files(&service, &caller, &id, &from, |files, path| files.look(path)).await?;
-    still_open(&service, &caller, &id)?;
+    let _changing = still_open(&service, &caller, &id)?;
     let moved = with_files(&service, &caller, &id, &to, move |files, to| {
         files.rename(&from, to, replace)?;
         files.look(to)
@@ -466,7 +480,7 @@ async fn make_directory(
     let id = session_id(&id)?;
     check_path("path", &path)?;
     with_files(&service, &caller, &id, "", |files, path| files.look(path)).await?;
-    still_open(&service, &caller, &id)?;
+    let _changing = still_open(&service, &caller, &id)?;
     let made = with_files(&service, &caller, &id, &path, |files, path| {
         files.make_directory(path)?;
         files.look(path)

@@ -7,7 +7,7 @@ use crate::http::sse::StreamEvent;
 use crate::http::traceparent::{parent_of, with_trace};
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, Submission, read};
-use crate::sessions::{Bound, Manner, NewOpen, OpenSession};
+use crate::sessions::{Again, Bound, Manner, NewOpen, OpenSession};
 use crate::traces::Origin;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -26,9 +26,11 @@ use utoipa_axum::routes;
 use worker::session::Standing;
 
 mod create;
+pub mod durable;
 mod views;
 
 use create::CreateSession;
+use durable::DurableView;
 use views::{EgressView, EndView, LostView, RunCounts, SubmitSessionRun};
 
 /// Longest name of a session, as its schema says.
@@ -41,6 +43,7 @@ pub fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(show, close))
         .routes(routes!(renew))
         .routes(routes!(restart))
+        .routes(routes!(durable::save))
         .routes(routes!(submit))
 }
 
@@ -103,6 +106,9 @@ struct SessionView {
     expires_at: Option<String>,
     /// Its runs. One that is waited for and just began may be missing for a tenth of a second.
     runs: RunCounts,
+    /// What of it is kept beyond its node; absent unless it was opened with `durable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durable: Option<DurableView>,
     /// The last interpreter that ended while it had no run, with its state. Files are kept.
     lost: Option<LostView>,
     /// Its end.
@@ -177,6 +183,7 @@ fn view(
         ends_at: times.map(|times| worker::run::time(times.ends_at_ms)),
         expires_at: times.map(|times| worker::run::time(times.expires_at_ms)),
         runs: RunCounts { queued, running, completed, failed },
+        durable: asked.durable.then(|| open.map(durable::here).unwrap_or_default()),
         lost: lost.map(|lost| LostView { language: lost.language, why: lost.why }),
         end,
     }
@@ -187,6 +194,8 @@ fn view(
 pub struct Sent {
     /// Layers that its sandbox may do without.
     pub allow_missing: BTreeSet<Layer>,
+    /// That it is opened again.
+    pub again: Option<Again>,
 }
 
 /// A session as its record alone shows it: nothing of it is here.
@@ -223,6 +232,11 @@ pub async fn open_one(
         return Ok(open);
     }
     let ended = look(service, caller, id).await?;
+    if service.sessions.keeping.get().is_some()
+        && let Some(problem) = durable::goes_on(&ended)
+    {
+        return Err(problem);
+    }
     let why = ended.end.map_or_else(String::new, |end| format!(": {} {}", end.why, end.detail));
     let hint = "open another; its files can be fetched until `end.files_until`";
     Err(Problem::new(Kind::Conflict, format!("the session has ended{why}"), hint))
@@ -241,7 +255,12 @@ async fn create(
     let request = serde_json::to_string(&asked)
         .map_err(|error| Problem::new(Kind::NotJson, error.to_string(), "send one JSON object"))?;
     let CreateSession { template, language, name, limits, env, background, ports, packages, .. } = asked;
-    let CreateSession { egress, priority, offline, auto_packages, python, idle_ttl_ms, ttl_ms, .. } = asked;
+    let CreateSession { egress, priority, offline, auto_packages, python, durable, .. } = asked;
+    let CreateSession { idle_ttl_ms, ttl_ms, .. } = asked;
+    let (allow_missing, again) = match sent {
+        Some(Extension(Sent { allow_missing, again })) => (Some(allow_missing), again),
+        None => (None, None),
+    };
     if name.chars().count() > NAME_CHARS_MAX {
         let what = format!("longer than {NAME_CHARS_MAX} characters");
         return Err(Rejection::new("name", what, "use a shorter one").into());
@@ -264,7 +283,9 @@ async fn create(
         priority,
         idle_ttl_ms,
         ttl_ms,
-        allow_missing: sent.map(|Extension(sent)| sent.allow_missing),
+        durable,
+        again,
+        allow_missing,
         request,
         trace: parent_of(&headers),
     };

@@ -19,8 +19,10 @@ pub struct StreamEvent {
     id: String,
     /// `started`, `stdout`, `stderr`, `omitted`, `settled`, or `problem` when the end could not be recorded. `omitted` says, once for a
     /// stream, that the events lack something of it: what is beyond `output_bytes`, or beyond 8 MiB or 16,384 events of the run.
+    /// `reopened` comes first, of the first run after its session was reopened on another node.
     event: String,
-    /// JSON: `{}`; `{"text": …}`, or `{"base64": …}` for output that is not UTF-8; `{"stream": …}`; or the settled run.
+    /// JSON: `{}`; `{"text": …}`, or `{"base64": …}` for output that is not UTF-8; `{"stream": …}`; when the
+    /// session was reopened, as its `durable.last`; or the settled run.
     data: String,
 }
 

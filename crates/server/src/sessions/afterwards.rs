@@ -1,6 +1,6 @@
 //! What is left of sessions that ended: their files for a while, and their records.
 
-use super::OpenSession;
+use super::{Again, Durable, NewOpen, OpenSession, reject};
 use crate::problem::{Kind, Problem};
 use crate::service::{Service, internal, now_ms, read};
 use model::{RunId, SessionId, TenantId};
@@ -19,6 +19,11 @@ impl Service {
     /// Saves the files of a session that ended, and records its end.
     pub(super) async fn bury(&self, open: &Arc<OpenSession>, ended: Ended) {
         let id = open.session.id().clone();
+        if let (Some(durable), Why::ServiceRestarted) = (&open.durable, ended.why)
+            && let Err(failure) = durable.save().await
+        {
+            worker::log::warn(format_args!("{id}: save its files for who has it next: {failure}"));
+        }
         let (session, directory) = (open.session.clone(), self.sessions.saved(&id));
         let room = open.limits.disk_bytes.min(self.settings.session.files_bytes);
         let saving = {
@@ -50,7 +55,7 @@ impl Service {
         let outcome = end.why.clone();
         let closed_by = open.closed_by().take().filter(|_| why == Why::Closed);
         if let Some(ends) = self.sessions.ends.get() {
-            ends.tell(id.clone(), end.clone());
+            ends.tell(id.clone(), open.durable.as_ref().map_or(0, |durable| durable.epoch), end.clone());
         }
         if let Err(error) = self.store.end_session(&id, end, closed_by.unwrap_or(Actor::Local)).await {
             worker::log::warn(format_args!("{id}: record its end: {error}"));
@@ -97,6 +102,40 @@ impl Service {
                 count += 1;
             }
         }
+    }
+
+    /// What makes a new session durable, if it is to be.
+    pub(super) fn durable_of(&self, new: &NewOpen) -> Result<Option<Durable>, Problem> {
+        if !new.durable {
+            return Ok(None);
+        }
+        let Some(keeping) = self.sessions.keeping.get() else {
+            let hint = "leave it out; or start the service with `--cluster`, whose bus keeps the files (docs/cluster.md)";
+            return Err(reject(
+                "durable",
+                "this service is in no cluster, and nobody would have its files",
+                hint,
+            ));
+        };
+        if new.ports {
+            let message = "a session whose ports are visited stays on its gateway";
+            return Err(reject("durable", message, "leave out `ports` or `durable`"));
+        }
+        let (epoch, reopened) =
+            new.again.as_ref().map_or((0, None), |again| (again.epoch, Some(again.reopened.clone())));
+        Ok(Some(Durable::new(keeping.node.clone(), epoch, reopened)))
+    }
+
+    /// The id of a session that is opened again, of which nothing is left here from before.
+    pub(super) async fn opened_again(&self, again: &Again) -> Result<SessionId, Problem> {
+        if let Some(before) = self.sessions.find(&again.id) {
+            before.session.end(Why::NodeLost, "it is reopened");
+            before.is_buried().await;
+        }
+        if !self.clear_files(&again.id).await? {
+            return Err(internal("files of the session of before cannot be removed".to_owned()));
+        }
+        Ok(again.id.clone())
     }
 
     /// Removes saved files that no record speaks of: of sessions whose end was not recorded. To be called before any session is opened.

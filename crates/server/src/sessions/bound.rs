@@ -38,6 +38,7 @@ impl Drop for Busy {
         clock.idle_since = Instant::now();
         drop(clock);
         self.0.changed.notify_one();
+        self.0.touch();
     }
 }
 
@@ -155,6 +156,14 @@ impl Bound {
     /// Whether the interpreter that stays runs it.
     pub fn keeps_state(&self) -> bool {
         matches!(self.how, How::State { .. })
+    }
+
+    /// That the session was reopened, for the first run of it afterwards: what its events say.
+    pub fn take_news(&self) -> Option<serde_json::Value> {
+        let reopened = self.open.durable.as_ref()?.take_news()?;
+        let files_of = reopened.files_of_ms.map(worker::run::time);
+        let at = worker::run::time(reopened.at_ms);
+        Some(serde_json::json!({ "at": at, "from": reopened.from, "files_of": files_of, "lost": "memory" }))
     }
 
     /// Queues it.

@@ -358,6 +358,8 @@ fn session_of(caller: &Caller, asked: &Asked, task: &TaskId) -> NewOpen {
         priority: Priority::default(),
         idle_ttl_ms: None,
         ttl_ms: None,
+        durable: false,
+        again: None,
         allow_missing: None,
         request: request.to_string(),
         trace: None,

@@ -24,6 +24,8 @@ pub struct Packing {
     /// What is open, how much of it is to come, and how much follows.
     open: Option<(File, u64, u64)>,
     ended: bool,
+    /// Whether it is a part of an archive, whose end others write.
+    is_part: bool,
 }
 
 impl std::fmt::Debug for Packing {
@@ -53,7 +55,13 @@ impl Packing {
             return Ok(Err("a name that is not UTF-8"));
         }
         let builder = Builder::new(Vec::new());
-        Ok(Ok(Self { files, base, entries, builder, open: None, ended: false }))
+        Ok(Ok(Self { files, base, entries, builder, open: None, ended: false, is_part: false }))
+    }
+
+    /// Of one thing alone, which is named relative to the workspace: a part of an archive, without its end. Nothing if it is gone.
+    pub fn alone(files: Workspace, entry: Entry) -> Self {
+        let (base, entries, builder) = (PathBuf::new(), [entry].into(), Builder::new(Vec::new()));
+        Self { files, base, entries, builder, open: None, ended: false, is_part: true }
     }
 
     /// The next piece; `None` after the last.
@@ -66,7 +74,9 @@ impl Packing {
                 }
                 (None, Some(entry)) => self.begin(&entry)?,
                 (None, None) => {
-                    self.builder.finish()?;
+                    if !self.is_part {
+                        self.builder.finish()?;
+                    }
                     self.ended = true;
                 }
             }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 from ._decode import decode
 from ._types import Problem, RunResult
@@ -19,13 +19,15 @@ class Event:
     id: int
     """Its number in the run, from 1 on."""
     kind: str
-    """`started`, `stdout`, `stderr`, `omitted` or `settled`."""
+    """`started`, `stdout`, `stderr`, `omitted`, `reopened` or `settled`."""
     data: bytes = b""
     """What was written, of `stdout` and `stderr`."""
     stream: Optional[str] = None
     """Of `omitted`: the stream of which the events lack something. The result has head and tail."""
     result: Optional[RunResult] = None
     """Of `settled`: the result."""
+    reopened: Optional[Dict[str, Any]] = None
+    """Of `reopened`: `at`, `from` and `files_of`. The session was reopened on another node: files of then, nothing that was in memory."""
 
     @property
     def text(self) -> str:
@@ -72,4 +74,6 @@ def event_of(number: str, kind: str, data: Any) -> Event:
         if "base64" in data:
             return Event(seq, kind, base64.b64decode(data["base64"]))
         return Event(seq, kind, str(data.get("text", "")).encode("utf-8", "surrogatepass"))
+    if kind == "reopened":
+        return Event(seq, kind, reopened=data)
     return Event(seq, kind, stream=data.get("stream"))

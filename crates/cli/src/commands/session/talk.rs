@@ -1,7 +1,7 @@
 //! One run over WebSocket: what it writes is shown as it comes, what is typed goes to it, Ctrl-C interrupts it and Ctrl-D ends its input.
 
 use crate::client::Client;
-use crate::commands::follow::{Output, bytes_of};
+use crate::commands::follow::{Output, bytes_of, reopened};
 use anyhow::{Context, bail};
 use model::{RunResult, SessionId};
 use rustix::event::{PollFd, PollFlags};
@@ -115,6 +115,7 @@ impl<'a> Talk<'a> {
                 self.outputs[1].show_rest(&result.stderr, result.stderr_truncated)?;
                 return Ok(Some(result));
             }
+            "reopened" => eprintln!("fireclay: {}", reopened(&message)),
             kind @ ("refused" | "problem") => {
                 let problem = &message["problem"];
                 let said = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();

@@ -38,6 +38,10 @@ pub struct CreateSession {
     /// The version of its Python, as `3.13` or `3.13.1`; absent means the image's. One that is not there is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<String>,
+    /// Whether its files are saved as runs change them, so that it is reopened on another node, without what was in memory, when its own
+    /// is lost or drained. Only in a cluster.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub durable: bool,
     /// Which hosts what runs in it may reach, through a proxy; absent is none.
     #[serde(deserialize_with = "Egress::deserialize")]
     pub egress: Option<Egress>,

@@ -134,6 +134,11 @@ class Session:
         self.view = self._transport.ask(SessionView, "POST", f"{self._path}/restart")
         return self.view
 
+    def save(self) -> SessionView:
+        """Has its files saved now, of a session that was created with `durable=True`; returns when they are."""
+        self.view = self._transport.ask(SessionView, "POST", f"{self._path}/save")
+        return self.view
+
     def renew(self, *, idle_ttl: Optional[Duration] = None, ttl: Optional[Duration] = None) -> SessionView:
         """Gives it more time, from now on: `idle_ttl` when nothing runs, else as before; `ttl` at most, else as much as may be."""
         body = times(idle_ttl, ttl)
