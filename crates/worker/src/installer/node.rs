@@ -4,7 +4,7 @@ use super::site::Site;
 use super::{Asked, Installer, SCHEMA, failed};
 use crate::image::Runtime;
 use crate::image::packages::{Found, PackageLayer};
-use crate::run::hex;
+use crate::run::{hex, root_of};
 use crate::template::NotReady;
 use model::Rejection;
 use packages::npm::Requirement;
@@ -54,7 +54,7 @@ impl Installer {
         key: &str,
     ) -> Result<PackageLayer, NotReady> {
         let (node, npm) = self.npm()?;
-        let site = Site::open(self, &self.own_image()?, &self.inner.settings.npm_hosts).await?;
+        let site = Site::open(self, root_of(&self.own_image()?), &self.inner.settings.npm_hosts).await?;
         let built = self.build_node_in(&site, asked, requirements, key, (&node, &npm)).await;
         site.close();
         built
