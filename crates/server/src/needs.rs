@@ -188,9 +188,12 @@ impl Needs {
     }
 
     /// Says whether the Python that was chosen will do: another node may have chosen it.
-    fn check_python(&self, installer: &Installer, python: Option<&str>) -> Result<(), Rejection> {
-        let Some(present) = python.or_else(|| installer.pythons().own_version()) else { return Ok(()) };
-        let version = Version::from_str(present);
+    fn check_python(&self, installer: &Installer, over: Over<'_>) -> Result<(), Rejection> {
+        if self.python.is_empty() {
+            return Ok(());
+        }
+        let Some(present) = installer.python_version(over) else { return Ok(()) };
+        let version = Version::from_str(&present);
         let Ok(version) = version else { return Ok(()) };
         match self.python.iter().find(|(_, wanted)| !wanted.allow(&version)) {
             None => Ok(()),
@@ -275,7 +278,7 @@ impl Service {
         needs: &Needs,
     ) -> Result<Option<String>, Problem> {
         let installer = self.machine.installer();
-        needs.check_python(installer, over.python)?;
+        needs.check_python(installer, over)?;
         let found =
             needs.imports.iter().filter(|need| !need.optional).filter_map(|need| need.requirement.clone());
         let mut requirements = needs.requirements.clone();
@@ -314,7 +317,7 @@ impl Service {
         needs: Needs,
     ) -> Result<Option<String>, Problem> {
         let offline = needs.offline;
-        needs.check_python(self.machine.installer(), spec.python.as_deref())?;
+        needs.check_python(self.machine.installer(), Over::from(&*spec))?;
         let found = needs.imports.iter().filter_map(|need| need.requirement.clone());
         let mut beside = needs.requirements;
         for found in found {
@@ -387,7 +390,7 @@ impl Service {
 
     /// Chooses the Python of a run by all that it says, and has its image; `None` is the machine's usual one.
     pub async fn have_python(&self, spec: &RunSpec) -> Result<Option<String>, Problem> {
-        Ok(self.machine.have_python(conditions(spec)?).await?)
+        Ok(self.machine.have_python(&spec.template, conditions(spec)?).await?)
     }
 
     /// As AgentRun does it: what is cached there, and everything that is imported, if its list has it, one failure told by its module's name.
@@ -399,7 +402,7 @@ impl Service {
     ) -> Result<Answered, Problem> {
         let settings = &self.settings.agentrun;
         let whitelist = Whitelist::new(settings.whitelist.clone());
-        let Some(minor) = self.machine.installer().python_minor(over.python) else {
+        let Some(minor) = self.machine.installer().python_minor(over) else {
             return Err(Fault::new(FaultCode::Internal, "the image has no Python").into());
         };
         let needs = python::needs(code, &[], minor).unwrap_or_default();

@@ -46,7 +46,7 @@ impl MachineHands {
             .and_then(|()| service.machine.check(envelope.tenant.as_str(), &spec))
             .map_err(|not| fault(&Problem::from(not)))?;
         if !is_complete {
-            let minor = service.machine.installer().python_minor(spec.python.as_deref());
+            let minor = service.machine.installer().python_minor(Over::from(&spec));
             let needs = Needs::of(&task.packages, task.auto_packages, &spec, minor)
                 .map(|needs| needs.only_there(task.offline))
                 .map_err(|rejection| fault(&rejection.into()))?;

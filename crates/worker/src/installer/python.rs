@@ -33,7 +33,7 @@ impl Installer {
         requirements: &[Requirement],
         key: &str,
     ) -> Result<PackageLayer, NotReady> {
-        let image = self.inner.pythons.image(asked.over.python)?;
+        let image = self.image_over(asked.over)?;
         let tool = self.tool_for(&image).await?;
         let site = Site::open(self, with_installer(&image, &tool.0), &self.inner.settings.hosts).await?;
         let built = self.build_python_in(&site, asked, requirements, key, (&image, tool)).await;
