@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 /// A web server of this machine, on loopback: says what it was asked.
@@ -318,6 +319,76 @@ fn clients_with_lists_of_their_own_trust_whom_the_machine_trusts() {
     request["env"] = json!({"SSL_CERT_FILE": "/nowhere"});
     request["code"] = json!("import os; print(os.environ['SSL_CERT_FILE'])");
     assert_eq!(super::packages::completed(&server, &request).stdout, "/nowhere\n");
+}
+
+/// Serves the files of a directory over TLS; arguments: certificate with its key, and the directory. Prints its port.
+const TLS_FILES: &str = "import functools, http.server, ssl, sys\n\
+    class Handler(http.server.SimpleHTTPRequestHandler):\n\
+    \x20   def log_message(self, *_): pass\n\
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+    context.load_cert_chain(sys.argv[1])\n\
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Handler, directory=sys.argv[2]))\n\
+    server.handle_error = lambda *_: None\n\
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)\n\
+    print(server.server_address[1], flush=True)\n\
+    server.serve_forever()\n";
+
+/// `git clone` and httpx over TLS from a server of ours, whose authority the run brings and trusts. Controls: without the host, and without the authority,
+/// neither gets anything.
+#[test]
+fn git_clones_and_httpx_gets_over_tls() {
+    let place = tempfile::tempdir().unwrap();
+    super::secrets::certificates(place.path());
+    let shell = "mkdir work files && cd work && git init -q -b main . && git config user.email a@b && git config user.name n && echo fired > kiln.txt && \
+                 git add . && git commit -qm first && git clone -q --bare . ../files/kiln.git && git -C ../files/kiln.git update-server-info";
+    let made = Command::new("sh").args(["-c", shell]).current_dir(place.path()).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let mut serving = Command::new("python3")
+        .args(["-c", TLS_FILES])
+        .args([place.path().join("server.pem"), place.path().join("files")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    BufReader::new(serving.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let host = format!("localhost:{}", port.trim());
+    let data = fireclay_tests::Data::fresh();
+    let opened = super::packages::index().replace(']', ",\"127.0.0.0/8\"]");
+    let server = Server::start_in(&data, &["--set", &opened]);
+    let authority = std::fs::read_to_string(place.path().join("ca.pem")).unwrap();
+    let request = |language: &str, code: &str, allow: &[&str], ca: &str| {
+        json!({"language": language, "code": code, "egress": {"allow": allow}, "files": [{"path": "ca.pem", "text": authority}],
+            "env": {"no_proxy": "", "NO_PROXY": "", "GIT_SSL_CAINFO": ca, "SSL_CERT_FILE": ca}, "limits": {"timeout_ms": 60_000}})
+    };
+    let clone =
+        format!("git clone -q https://{host}/kiln.git && cat kiln/kiln.txt && git -C kiln log --format=%s");
+    let get = format!(
+        "import httpx\ntry: print(httpx.get('https://{host}/kiln.git/HEAD', timeout=60).text)\nexcept httpx.HTTPError as error: print(error)"
+    );
+    let (own, machines) = ("/workspace/ca.pem", "/etc/ssl/certs/ca-certificates.crt");
+    let httpx = |allow: &[&str], ca: &str| {
+        let mut request = request("python", &get, allow, ca);
+        request["packages"] = json!(["httpx"]);
+        super::packages::completed(&server, &request)
+    };
+    let cloned = server.run(&request("bash", &clone, &[&host], own));
+    assert_eq!(cloned.stdout, "fired\nfirst\n", "{cloned:?}");
+    let tried = verdicts(&cloned);
+    assert!(
+        !tried.is_empty()
+            && tried
+                .iter()
+                .all(|one| *one == ("localhost", port.trim().parse().unwrap(), EgressVerdict::Allowed))
+    );
+    assert_eq!(httpx(&[&host], own).stdout, "ref: refs/heads/main\n\n");
+    let closed = server.run(&request("bash", &clone, &["a.test"], own));
+    assert!(closed.exit_code == Some(128) && closed.stderr.contains("403"), "{closed:?}");
+    assert!(httpx(&["a.test"], own).stdout.starts_with("403 localhost:"));
+    let distrusts = server.run(&request("bash", &clone, &[&host], machines));
+    assert!(distrusts.exit_code == Some(128) && distrusts.stderr.contains("certificate"), "{distrusts:?}");
+    assert!(httpx(&[&host], machines).stdout.contains("CERTIFICATE_VERIFY_FAILED"));
+    serving.kill().unwrap();
+    serving.wait().unwrap();
 }
 
 /// Node before 24 has no proxy for `fetch`; the runner gives it one, and what Node 24 does itself is the same.

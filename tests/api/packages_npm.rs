@@ -228,6 +228,7 @@ fn with_registry(registry: &Registry) -> Server {
     Server::start(&arguments)
 }
 
+/// PK-05: what a package has to be done when it is installed is not done.
 #[test]
 fn no_script_of_a_package_is_run_and_its_archive_is_what_it_says() {
     let registry = Registry::start("scripted", true);

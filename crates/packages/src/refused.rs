@@ -93,6 +93,9 @@ pub enum Why {
     /// Any other option of an installer.
     #[error("has the option {0}")]
     Option(String),
+    /// `-r` without a file.
+    #[error("names no file")]
+    NoFile,
     /// Not a name of a distribution.
     #[error("does not begin with a name of a package")]
     Name,
@@ -160,6 +163,7 @@ impl Why {
             }
             Self::Editable => "name a release of the package index, without -e",
             Self::Option(_) => "leave the option out; where packages come from is the operator's to say",
+            Self::NoFile => "name a requirements file, such as -r requirements.txt",
             Self::Name => "begin with letters, digits, '.', '-' or '_', such as scikit-learn",
             Self::Extras => "write extras in brackets, such as requests[socks]",
             Self::Version(_) => "write versions such as >=2,<3 or ==1.5.*",

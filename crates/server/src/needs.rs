@@ -6,7 +6,7 @@ use crate::sessions::{Bound, PLACE};
 use model::{Fault, FaultCode, InputFile, Language, Rejection, RunSpec, TenantId};
 use packages::agentrun::{Whitelist, not_installed};
 use packages::interpreter::{Condition, wish};
-use packages::magic::Cell;
+use packages::magic::{Cell, Listed};
 use packages::pyproject::{self, Project};
 use packages::python::{self, Need};
 use packages::refused::Refused;
@@ -54,6 +54,9 @@ const IN_CODE: &str = "requires-python in code";
 /// Where a project's file does.
 const IN_PROJECT: &str = "requires-python in pyproject.toml";
 
+/// How a program names what lies in its workspace.
+const IN_WORKSPACE: &str = "/workspace/";
+
 impl Needs {
     /// What a session whose first language is this asks for; it has no program yet.
     pub fn of_list(packages: &[String], language: Language) -> Result<Self, Rejection> {
@@ -91,15 +94,17 @@ impl Needs {
                         Language::Bash => Cell::read_shell(code),
                         _ => Ok(None),
                     };
-                    let cell = read(&spec.code).map_err(|wrong| wrong.rejection("code"))?;
+                    let mut cell = read(&spec.code).map_err(|wrong| wrong.rejection("code"))?;
+                    cell.iter_mut().try_for_each(|cell| add_listed(cell, bound, spec))?;
                     return Ok(Self { cell, ..Self::default() });
                 }
             };
             let hint = "leave it out; open the session with `packages`";
             return Err(Rejection::new(field, "only runs of Python bring packages into a session", hint));
         }
-        let cell = Cell::read(&spec.code).map_err(|wrong| wrong.rejection("code"))?;
-        if let Some(cell) = &cell {
+        let mut cell = Cell::read(&spec.code).map_err(|wrong| wrong.rejection("code"))?;
+        if let Some(cell) = &mut cell {
+            add_listed(cell, bound, spec)?;
             spec.code = cell.code("pass", "pass");
         }
         let mut needs = Self { cell, ..Self::of_list(packages, Language::Python)? };
@@ -129,10 +134,7 @@ impl Needs {
         for file in &spec.files {
             let refused = |wrong: Refused| wrong.rejection(&format!("files: {}", file.path));
             match file.path.as_str() {
-                "requirements.txt" => {
-                    let entries = requirements_txt::parse(&text_of(file)?).map_err(refused)?;
-                    self.requirements.extend(entries.into_iter().map(|entry| entry.requirement));
-                }
+                "requirements.txt" => self.requirements.extend(listed(&file.path, file.content.as_bytes())?),
                 "pyproject.toml" => {
                     self.add(IN_PROJECT, pyproject::parse(&text_of(file)?).map_err(refused)?);
                 }
@@ -186,9 +188,12 @@ impl Needs {
     }
 
     /// Says whether the Python that was chosen will do: another node may have chosen it.
-    fn check_python(&self, installer: &Installer, python: Option<&str>) -> Result<(), Rejection> {
-        let Some(present) = python.or_else(|| installer.pythons().own_version()) else { return Ok(()) };
-        let version = Version::from_str(present);
+    fn check_python(&self, installer: &Installer, over: Over<'_>) -> Result<(), Rejection> {
+        if self.python.is_empty() {
+            return Ok(());
+        }
+        let Some(present) = installer.python_version(over) else { return Ok(()) };
+        let version = Version::from_str(&present);
         let Ok(version) = version else { return Ok(()) };
         match self.python.iter().find(|(_, wanted)| !wanted.allow(&version)) {
             None => Ok(()),
@@ -205,13 +210,54 @@ impl Needs {
 }
 
 fn text_of(file: &InputFile) -> Result<String, Rejection> {
-    let bytes = file.content.as_bytes();
+    text(&file.path, file.content.as_bytes())
+}
+
+fn text(path: &str, bytes: &[u8]) -> Result<String, Rejection> {
     if bytes.len() > packages::FILE_BYTES_MAX {
-        let message = format!("{} has more than {} bytes", file.path, packages::FILE_BYTES_MAX);
+        let message = format!("{path} has more than {} bytes", packages::FILE_BYTES_MAX);
         return Err(Rejection::new("files", message, "name fewer packages"));
     }
     String::from_utf8(bytes.to_vec())
-        .map_err(|_| Rejection::new("files", format!("{} is not UTF-8", file.path), "convert it"))
+        .map_err(|_| Rejection::new("files", format!("{path} is not UTF-8"), "convert it"))
+}
+
+/// What a requirements file names.
+fn listed(path: &str, bytes: &[u8]) -> Result<Vec<Requirement>, Rejection> {
+    let entries = requirements_txt::parse(&text(path, bytes)?);
+    let entries = entries.map_err(|wrong| wrong.rejection(&format!("files: {path}")))?;
+    Ok(entries.into_iter().map(|entry| entry.requirement).collect())
+}
+
+/// Adds what the requirements files of a cell name: files that come with the run, or those that the session has as it is asked for.
+fn add_listed(cell: &mut Cell, bound: &Bound, spec: &RunSpec) -> Result<(), Rejection> {
+    for Listed { path, line } in std::mem::take(&mut cell.files) {
+        let refused = |wrong: &str, hint: &str| {
+            Rejection::new("code", format!("line {line}: pip install -r {path:?}: {wrong}"), hint)
+        };
+        let hint = "write it to the session's files before, or send it with the run's `files`";
+        let inside = match (path.strip_prefix(IN_WORKSPACE), spec.cwd.as_str()) {
+            (Some(below), _) => below.to_owned(),
+            (None, "") => path.strip_prefix("./").unwrap_or(&path).to_owned(),
+            (None, cwd) => format!("{cwd}/{}", path.strip_prefix("./").unwrap_or(&path)),
+        };
+        model::spec::check_path("code", &inside)
+            .map_err(|wrong| Rejection { message: format!("line {line}: {}", wrong.message), ..wrong })?;
+        let sent = spec.files.iter().find(|file| file.path == inside);
+        let bytes = match sent {
+            Some(file) => file.content.as_bytes().to_vec(),
+            None => {
+                let read = bound.read(&inside, packages::FILE_BYTES_MAX as u64 + 1);
+                read.map_err(|wrong| refused(&wrong, hint))?
+            }
+        };
+        cell.requirements.extend(listed(&inside, &bytes)?);
+        if cell.requirements.len() > packages::ENTRIES_MAX {
+            let wrong = format!("more than {} packages are named", packages::ENTRIES_MAX);
+            return Err(refused(&wrong, "name fewer packages"));
+        }
+    }
+    Ok(())
 }
 
 /// What AgentRun says in place of running a program.
@@ -232,7 +278,7 @@ impl Service {
         needs: &Needs,
     ) -> Result<Option<String>, Problem> {
         let installer = self.machine.installer();
-        needs.check_python(installer, over.python)?;
+        needs.check_python(installer, over)?;
         let found =
             needs.imports.iter().filter(|need| !need.optional).filter_map(|need| need.requirement.clone());
         let mut requirements = needs.requirements.clone();
@@ -271,7 +317,7 @@ impl Service {
         needs: Needs,
     ) -> Result<Option<String>, Problem> {
         let offline = needs.offline;
-        needs.check_python(self.machine.installer(), spec.python.as_deref())?;
+        needs.check_python(self.machine.installer(), Over::from(&*spec))?;
         let found = needs.imports.iter().filter_map(|need| need.requirement.clone());
         let mut beside = needs.requirements;
         for found in found {
@@ -344,7 +390,7 @@ impl Service {
 
     /// Chooses the Python of a run by all that it says, and has its image; `None` is the machine's usual one.
     pub async fn have_python(&self, spec: &RunSpec) -> Result<Option<String>, Problem> {
-        Ok(self.machine.have_python(conditions(spec)?).await?)
+        Ok(self.machine.have_python(&spec.template, conditions(spec)?).await?)
     }
 
     /// As AgentRun does it: what is cached there, and everything that is imported, if its list has it, one failure told by its module's name.
@@ -356,7 +402,7 @@ impl Service {
     ) -> Result<Answered, Problem> {
         let settings = &self.settings.agentrun;
         let whitelist = Whitelist::new(settings.whitelist.clone());
-        let Some(minor) = self.machine.installer().python_minor(over.python) else {
+        let Some(minor) = self.machine.installer().python_minor(over) else {
             return Err(Fault::new(FaultCode::Internal, "the image has no Python").into());
         };
         let needs = python::needs(code, &[], minor).unwrap_or_default();

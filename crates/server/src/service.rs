@@ -261,7 +261,7 @@ impl Service {
             None => self.admit(&tenant, request).await?,
         };
         let mut spec = RunSpec { merge_output, ..spec };
-        let minor = self.machine.installer().python_minor(spec.python.as_deref());
+        let minor = self.machine.installer().python_minor(Over::from(&spec));
         let needs = match (&session, &environment) {
             (None, None) => Needs::of(&packages, auto, &spec, minor)?,
             (Some(bound), _) => Needs::of_session(&packages, auto, (bound, &mut spec), minor)?,

@@ -117,11 +117,13 @@ pub struct Over<'a> {
     pub template: &'a str,
     /// The version of its Python, if that is not the image's.
     pub python: Option<&'a str>,
+    /// The image, if one is named and the template does not name it itself.
+    pub image: Option<&'a str>,
 }
 
 impl<'a> From<&'a RunSpec> for Over<'a> {
     fn from(spec: &'a RunSpec) -> Self {
-        Self { template: &spec.template, python: spec.python.as_deref() }
+        Self { template: &spec.template, python: spec.python.as_deref(), image: None }
     }
 }
 
@@ -217,11 +219,11 @@ impl Installer {
     /// What a sandbox of a shipped template sees with these layers over it.
     pub(crate) fn image_of(
         &self,
-        (base, python): (&Template, Option<&str>),
+        (base, image): (&Template, &Image),
         layers: &[PackageLayer],
     ) -> Result<sandbox::Image, NotReady> {
-        let Inner { pythons, environments, templates, .. } = &*self.inner;
-        let mut image = base.clone().prepare(&pythons.image(python)?, environments, templates)?.image;
+        let Inner { environments, templates, .. } = &*self.inner;
+        let mut image = base.clone().prepare(image, environments, templates)?.image;
         image.layers.splice(0..0, layers.iter().map(|layer| layer.rootfs.clone()));
         image.digest = layers.iter().fold(image.digest, |digest, layer| format!("{digest}+{}", layer.hex));
         Ok(image)
@@ -242,9 +244,17 @@ impl Installer {
         &self.inner.pythons
     }
 
-    /// The minor version of a run's Python.
-    pub fn python_minor(&self, python: Option<&str>) -> Option<u8> {
-        python.or_else(|| self.inner.pythons.own_version())?.split('.').nth(1)?.parse().ok()
+    /// The version of the Python that runs have there; `None` if they have none, or what they would see cannot be had.
+    pub fn python_version(&self, over: Over<'_>) -> Option<String> {
+        match over.python {
+            Some(version) => Some(version.to_owned()),
+            None => Some(self.image_over(over).ok()?.manifest.runtimes.python?.version),
+        }
+    }
+
+    /// The minor version of that.
+    pub fn python_minor(&self, over: Over<'_>) -> Option<u8> {
+        self.python_version(over)?.split('.').nth(1)?.parse().ok()
     }
 
     /// The version of the image's Node.
@@ -252,21 +262,29 @@ impl Installer {
         self.inner.pythons.node_version()
     }
 
-    /// The image that has everything but other Pythons.
-    fn own_image(&self) -> Result<Image, NotReady> {
-        Ok(self.inner.pythons.image(None)?)
+    /// The image below a template.
+    fn image_over(&self, over: Over<'_>) -> Result<Image, NotReady> {
+        let Inner { pythons, templates, .. } = &*self.inner;
+        if over.image.is_some() || Template::is_shipped(over.template) {
+            return Ok(pythons.chosen(over.image, over.python)?);
+        }
+        Ok(pythons.chosen(templates.find(over.template)?.image(), over.python)?)
     }
 
     /// As [`crate::machine::Machine::have_python`].
-    pub(crate) async fn have_python(&self, conditions: Vec<Condition>) -> Result<Option<String>, NotReady> {
+    pub(crate) async fn have_python(
+        &self,
+        named: Option<String>,
+        conditions: Vec<Condition>,
+    ) -> Result<Option<String>, NotReady> {
         let pythons = self.inner.pythons.clone();
-        let having = tokio::task::spawn_blocking(move || pythons.have(&conditions));
+        let having = tokio::task::spawn_blocking(move || pythons.have(named.as_deref(), &conditions));
         Ok(having.await.map_err(failed)??)
     }
 
     /// What a template has already, as it is installed here.
     pub fn present(&self, over: Over<'_>) -> Result<Vec<(Name, Version)>, NotReady> {
-        let image = self.inner.pythons.image(over.python)?;
+        let image = self.image_over(over)?;
         let Some(python) = &image.manifest.runtimes.python else { return Ok(Vec::new()) };
         let template = self.inner.templates.find(over.template)?;
         let found = template.with_recipe(|recipe| self.inner.environments.find(recipe, python));
@@ -367,10 +385,11 @@ impl Installer {
         let (installer, tenant, template) =
             (self.clone(), asked.tenant.to_owned(), asked.over.template.to_owned());
         let python = asked.over.python.map(str::to_owned);
+        let image = asked.over.image.map(str::to_owned);
         let wanted = asked.wanted.clone();
         let task = tokio::spawn(async move {
             let any = true;
-            let over = Over { template: &template, python: python.as_deref() };
+            let over = Over { template: &template, python: python.as_deref(), image: image.as_deref() };
             let asked = Asked { tenant: &tenant, over, wanted: &wanted, any, offline: false };
             let built = building.get_or_init(|| installer.build(&asked, &key)).await.clone();
             installer.building().remove(&name);
@@ -384,7 +403,7 @@ impl Installer {
     pub async fn install_ahead(&self) {
         for wanted in &self.inner.settings.cached {
             let wanted = Wanted::Python(wanted.clone());
-            let over = Over { template: USUAL_TEMPLATE, python: None };
+            let over = Over { template: USUAL_TEMPLATE, python: None, image: None };
             let asked = Asked { tenant: OPERATORS, over, wanted: &wanted, any: true, offline: false };
             let named = wanted.words().into_iter().collect::<Vec<_>>().join(", ");
             match self.install(&asked).await {
@@ -412,8 +431,8 @@ impl Installer {
         let others: String = indexes.iter().map(|index| format!(" {index}")).collect();
         let index = &format!("{index}{others}{}", if *source { " source" } else { "" });
         let (runtime, from) = match asked.wanted {
-            Wanted::Python(_) => (self.python(asked.over.python)?, index),
-            Wanted::Node(_) => (self.npm()?.0, registry),
+            Wanted::Python(_) => (self.python(asked.over)?, index),
+            Wanted::Node(_) => (self.npm(asked.over)?.0, registry),
         };
         let wanted = asked.wanted.words().into_iter().collect::<Vec<_>>().join("\n");
         let (path, version) = (runtime.path.display(), &runtime.version);
@@ -423,9 +442,9 @@ impl Installer {
         Ok(hex(&Sha256::digest(text)))
     }
 
-    fn python(&self, version: Option<&str>) -> Result<Runtime, NotReady> {
+    fn python(&self, over: Over<'_>) -> Result<Runtime, NotReady> {
         let hint = "install it on the host and run `fireclay image build`";
-        let python = self.inner.pythons.image(version)?.manifest.runtimes.python;
+        let python = self.image_over(over)?.manifest.runtimes.python;
         Ok(python.ok_or_else(|| Rejection::new("packages", "the image has no Python", hint))?)
     }
 

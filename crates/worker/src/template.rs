@@ -142,6 +142,11 @@ impl Template {
         FILES.iter().find(|(known, ..)| *known == name).map(|(_, text, _)| parse(text))
     }
 
+    /// Whether one of this name comes with fireclay.
+    pub fn is_shipped(name: &str) -> bool {
+        FILES.iter().any(|(known, ..)| *known == name)
+    }
+
     /// The template of a run, if that is one that runs its language.
     pub fn of(spec: &RunSpec, store: &TemplateStore) -> Result<Template, NotReady> {
         let template = store.find(&spec.template)?;
@@ -158,6 +163,11 @@ impl Template {
     /// The name of the shipped one that it begins with: its own, if it is shipped.
     pub fn base(&self) -> &str {
         self.own.as_ref().map_or(&self.name, |own| &own.definition.base)
+    }
+
+    /// The name of the image that its sandboxes see, if that is not the service's own.
+    pub fn image(&self) -> Option<&str> {
+        self.own.as_ref()?.definition.image.as_deref()
     }
 
     /// Whether it is one tenant's own.
@@ -326,7 +336,7 @@ impl Templates {
                 Some(image) => image,
                 None => return Ok(()),
             },
-            None => self.pythons.image(None)?,
+            None => self.pythons.chosen(template.image(), None)?,
         };
         template.clone().prepare(&image, &self.environments, &self.store).map(drop)
     }
@@ -385,7 +395,7 @@ impl Templates {
         };
         let template = Template::of(spec, &self.store)?;
         let from = (&self.environments, &self.store);
-        let image = self.pythons.image(spec.python.as_deref())?;
+        let image = self.pythons.chosen(template.image(), spec.python.as_deref())?;
         Ok(Arc::new(template.prepare_with(&image, from, (&layer, hold))?))
     }
 
@@ -407,7 +417,7 @@ impl Templates {
         python: Option<&str>,
         template: Template,
     ) -> Result<Arc<Prepared>, NotReady> {
-        let image = self.pythons.image(python)?;
+        let image = self.pythons.chosen(template.image(), python)?;
         let prepared = Arc::new(template.prepare(&image, &self.environments, &self.store)?);
         let key = key_of(name, python);
         let mut known = self.known();

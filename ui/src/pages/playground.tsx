@@ -10,7 +10,7 @@ import { Icon } from "../pieces/icons";
 import { About, Output, Result, type Heard } from "../pieces/output";
 
 /** What the playground would run; kept for the next visit of this tab. */
-export interface Draft { language: Language; code: string; stdin: string; packages: string; auto: boolean; hosts: string; timeout: string; memory: string; review: boolean; check: string;
+export interface Draft { language: Language; code: string; stdin: string; packages: string; auto: boolean; offline: boolean; python: string; template: string; hosts: string; timeout: string; memory: string; review: boolean; check: string;
   /** Limits, and more, that have no field here: of a run of before. */
   limits: Record<string, number>; more: Record<string, unknown>;
   /** What of that run is not known. */
@@ -31,7 +31,9 @@ const EXAMPLES: Record<Language, string> = {
   php: `<?php // A fresh sandbox: no network, gone afterwards.\n$fired = [1040, 1062, 1055, 1071, 1048];\necho "mean ", array_sum($fired) / count($fired), " °C\\n";\n`,
   r: `# A fresh sandbox: no network, gone afterwards.\nfired <- c(1040, 1062, 1055, 1071, 1048)\ncat("mean", mean(fired), "spread", diff(range(fired)), "\\n")\n`,
 };
-const FRESH: Draft = { language: "python", code: EXAMPLES.python, stdin: "", packages: "", auto: false, hosts: "", timeout: "", memory: "", review: false, check: "", limits: {}, more: {}, missing: [] };
+/** Languages whose sandboxes have a Python that may be chosen. */
+const WITH_PYTHON: Language[] = ["python", "bash"];
+const FRESH: Draft = { language: "python", code: EXAMPLES.python, stdin: "", packages: "", auto: false, offline: false, python: "", template: "", hosts: "", timeout: "", memory: "", review: false, check: "", limits: {}, more: {}, missing: [] };
 const KEPT = "fireclay-draft";
 
 /** Puts something into the playground, for the next visit there. */
@@ -53,6 +55,9 @@ export function requestOf(draft: Draft): Record<string, unknown> {
   if (draft.stdin) said.stdin = draft.stdin;
   if (lines(draft.packages).length) said.packages = lines(draft.packages);
   if (draft.auto) said.auto_packages = true;
+  if (draft.template) said.template = draft.template;
+  if (draft.python.trim() && WITH_PYTHON.includes(draft.language)) said.python = draft.python.trim();
+  if (draft.offline) said.offline = true;
   if (lines(draft.hosts).length) said.egress = { allow: lines(draft.hosts) };
   const limits: Record<string, number> = { ...draft.limits };
   if (Number(draft.timeout) > 0) limits.timeout_ms = Math.round(Number(draft.timeout) * 1000);
@@ -92,16 +97,19 @@ export function spelled(draft: Draft, way: "curl" | "python" | "cli"): string {
   const words = ["fireclay run", `--language ${draft.language}`];
   for (const one of lines(draft.packages)) words.push(`--package ${quoted(one)}`);
   if (draft.auto) words.push("--auto-packages");
+  if (draft.template) words.push(`--template ${quoted(draft.template)}`);
   for (const one of lines(draft.hosts)) words.push(`--allow-host ${quoted(one)}`);
   if (Number(draft.timeout) > 0) words.push(`--timeout ${draft.timeout}s`);
   if (Number(draft.memory) > 0) words.push(`--memory ${draft.memory}MiB`);
   if (draft.check) words.push(`--check ${draft.check}`);
   if (draft.review) words.push("--review");
-  if (draft.more.offline) words.push("--offline");
-  if (draft.more.python) words.push(`--python ${draft.more.python}`);
+  if (said.offline) words.push("--offline");
+  if (said.python) words.push(`--python ${quoted(String(said.python))}`);
   words.push(`--code ${quoted(draft.code)}`);
   return draft.stdin ? `printf %s ${quoted(draft.stdin)} | ${words.join(" ")} --stdin -` : words.join(" ");
 }
+
+interface Template { name: string; languages: string[]; ready: boolean; shipped: boolean; version?: string | null }
 
 interface State { heard: Heard[]; run: string | null; began: number; running: boolean; result: RunResult | null; problem: Problem | null; omitted: boolean; phase: string }
 const IDLE: State = { heard: [], run: null, began: 0, running: false, result: null, problem: null, omitted: false, phase: "" };
@@ -118,9 +126,11 @@ export function Playground() {
     sessionStorage.setItem(KEPT, JSON.stringify(next));
     return next;
   });
-  const [ready, find] = useState<Set<string> | null>(null);
+  const [templates, find] = useState<Template[]>([]);
   useEffect(() => { get<{ limits: Limits }>("/v1/limits").then(learn, () => {}); return () => end.current?.abort(); }, []);
-  useEffect(() => { get<{ items: { languages: string[]; ready: boolean }[] }>("/v1/templates").then(({ items }) => find(new Set(items.filter((one) => one.ready).flatMap((one) => one.languages))), () => {}); }, []);
+  useEffect(() => { get<{ items: Template[] }>("/v1/templates").then(({ items }) => find(items), () => {}); }, []);
+  const ready = templates.length > 0 ? new Set(templates.filter((one) => one.ready).flatMap((one) => one.languages)) : null;
+  const fitting = templates.filter((one) => one.languages.includes(draft.language));
   // A run of before, to be run again with changes.
   useEffect(() => { if (read().args.get("draft")) { set(kept()); setArgs({ draft: null }); } }, []);
 
@@ -156,7 +166,7 @@ export function Playground() {
     if (id) ask("POST", `/v1/runs/${id}/cancel`).catch(() => {});
     else { end.current?.abort(); put((before) => ({ ...before, running: false })); }
   };
-  const options = [many(lines(draft.packages).length, "package"), many(lines(draft.hosts).length, "host"), draft.stdin && "stdin", (draft.timeout || draft.memory || Object.keys(draft.limits).length > 0) && "limits", draft.review && "review"].filter(Boolean);
+  const options = [draft.template, WITH_PYTHON.includes(draft.language) && draft.python.trim() && `Python ${draft.python.trim()}`, draft.offline && "offline", many(lines(draft.packages).length, "package"), many(lines(draft.hosts).length, "host"), draft.stdin && "stdin", (draft.timeout || draft.memory || Object.keys(draft.limits).length > 0) && "limits", draft.review && "review"].filter(Boolean);
 
   return (
     <>
@@ -166,7 +176,7 @@ export function Playground() {
       <div class="play">
         <section class="card" aria-label="Program">
           <header>
-            <select aria-label="Language" value={draft.language} onChange={(event) => { const language = event.currentTarget.value as Language; change({ language, code: draft.code === EXAMPLES[draft.language] || !draft.code.trim() ? EXAMPLES[language] : draft.code }); }}>
+            <select aria-label="Language" value={draft.language} onChange={(event) => { const language = event.currentTarget.value as Language; change({ language, template: templates.some((one) => one.name === draft.template && one.languages.includes(language)) ? draft.template : "", code: draft.code === EXAMPLES[draft.language] || !draft.code.trim() ? EXAMPLES[language] : draft.code }); }}>
               {LANGUAGES.map((one) => <option key={one} value={one} disabled={ready !== null && !ready.has(one) && one !== draft.language}>{LABELS[one]}{ready !== null && !ready.has(one) && " (not on this machine)"}</option>)}
             </select>
             <span class="grow" />
@@ -178,6 +188,14 @@ export function Playground() {
             <summary>Options{options.length > 0 && <span class="soft"> · {options.join(", ")}</span>}</summary>
             <div>
               <div class="fields">
+                <Field label="Template" hint="what the sandbox is made from">
+                  <select value={draft.template} onChange={(event) => change({ template: event.currentTarget.value })}>
+                    <option value="">as the language has it</option>
+                    {fitting.map((one) => <option key={one.name} value={one.name} disabled={!one.ready}>{one.name}{!one.shipped && " (own)"}{!one.ready && " (not ready)"}</option>)}
+                    {draft.template && !fitting.some((one) => one.name === draft.template) && <option value={draft.template}>{draft.template}</option>}
+                  </select>
+                </Field>
+                {WITH_PYTHON.includes(draft.language) && <Field label="Python" hint="a version, such as 3.13"><input class="code" value={draft.python} placeholder="as the service has it" onInput={(event) => change({ python: event.currentTarget.value })} /></Field>}
                 <Field label="Packages" hint="names, apart by spaces; installed for this run"><input class="code" value={draft.packages} placeholder="numpy pandas" onInput={(event) => change({ packages: event.currentTarget.value })} /></Field>
                 <Field label="Hosts it may reach" hint="none: no network at all"><input class="code" value={draft.hosts} placeholder="api.example.com:443" onInput={(event) => change({ hosts: event.currentTarget.value })} /></Field>
                 <Field label="Time limit, seconds"><input type="number" min="0" step="any" value={draft.timeout} placeholder={limits ? String(limits.limits.timeout_ms / 1000) : ""} onInput={(event) => change({ timeout: event.currentTarget.value })} /></Field>
@@ -187,6 +205,7 @@ export function Playground() {
               <Field label="Standard input"><textarea class="code" rows={3} value={draft.stdin} onInput={(event) => change({ stdin: event.currentTarget.value })} /></Field>
               <div class="row">
                 <label class="check"><input type="checkbox" checked={draft.auto} onChange={(event) => change({ auto: event.currentTarget.checked })} />Install what it imports</label>
+                <label class="check"><input type="checkbox" checked={draft.offline} onChange={(event) => change({ offline: event.currentTarget.checked })} />Only packages that are installed</label>
                 <label class="check"><input type="checkbox" checked={draft.review} onChange={(event) => change({ review: event.currentTarget.checked })} />Have a model review it first</label>
               </div>
             </div>

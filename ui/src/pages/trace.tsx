@@ -57,9 +57,9 @@ export function draftOf({ code, language, span }: Ran): Partial<Draft> {
   const { timeout_ms, memory_bytes, ...limits } = (said["fireclay.limits"] ?? {}) as Record<string, number>;
   const many = (name: string, word: string) => { const number = said[`fireclay.${name}.count`]; return number ? `${number} ${word}${number > 1 ? "s" : ""}` : ""; };
   const more: Record<string, unknown> = {};
-  for (const name of ["offline", "python", "check_policy"]) if (said[`fireclay.${name}`] !== undefined) more[name] = said[`fireclay.${name}`];
+  if (said["fireclay.check_policy"] !== undefined) more.check_policy = said["fireclay.check_policy"];
   return {
-    code, language: language as Language, stdin: said["fireclay.stdin"] ?? "", packages: (said["fireclay.packages"] ?? []).join(" "), auto: said["fireclay.auto_packages"] === true, hosts: (said["fireclay.egress.hosts"] ?? []).join(" "),
+    code, language: language as Language, stdin: said["fireclay.stdin"] ?? "", packages: (said["fireclay.packages"] ?? []).join(" "), auto: said["fireclay.auto_packages"] === true, offline: said["fireclay.offline"] === true, python: said["fireclay.python"] ?? "", template: said["fireclay.template"] ?? "", hosts: (said["fireclay.egress.hosts"] ?? []).join(" "),
     timeout: timeout_ms ? String(timeout_ms / 1000) : "", memory: memory_bytes ? String(memory_bytes / 2 ** 20) : "", check: said["fireclay.check"] ?? "", review: said["fireclay.review"] === true, limits, more,
     missing: [many("files", "input file"), many("env", "environment variable"), many("args", "argument"), said["fireclay.stdin.truncated"] ? "the end of its standard input" : "", said["fireclay.session.id"] ? "the state of its session" : ""].filter(Boolean),
   };

@@ -86,9 +86,11 @@ pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<u8> 
     let (image, _hold) = ensure(&arguments.image, settings)?;
     let others = PythonSettings { detect: true, ..PythonSettings::default() };
     let pythons = Pythons::new(image, &settings.data, settings.path.clone(), others);
-    spec.python = pythons.have(&conditions(&spec)?).map_err(NotReady::from).map_err(Refused::from)?;
-    let image = pythons.image(spec.python.as_deref()).map_err(NotReady::from).map_err(Refused::from)?;
     let template = Template::of(&spec, &templates).map_err(Refused::from)?;
+    let chosen = pythons.have(template.image(), &conditions(&spec)?);
+    spec.python = chosen.map_err(NotReady::from).map_err(Refused::from)?;
+    let image = pythons.chosen(template.image(), spec.python.as_deref());
+    let image = image.map_err(NotReady::from).map_err(Refused::from)?;
     let template = template.prepare(&image, &EnvironmentStore::open(&settings.data), &templates);
     let template = template.map_err(Refused::from)?;
     let image = &template.image;

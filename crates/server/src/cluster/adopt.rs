@@ -52,7 +52,7 @@ async fn adopt_one(service: &Arc<Service>, id: &RunId) -> Option<()> {
     let wanted = Wanted::of(&request);
     let mut spec: RunSpec = service.admit(&tenant, request).await.ok()?;
     spec.python = service.have_python(&spec).await.ok()?;
-    let minor = service.machine.installer().python_minor(spec.python.as_deref());
+    let minor = service.machine.installer().python_minor(Over::from(&spec));
     let needs =
         Needs::of(&wanted.packages, wanted.auto_packages, &spec, minor).ok()?.only_there(wanted.offline);
     // What cannot be installed any more was most likely sent before.

@@ -53,7 +53,7 @@ impl MachineHands {
             .map_err(|not| fault(&Problem::from(not)))?;
         mark(&mut timeline, "admission");
         if !is_complete {
-            let minor = service.machine.installer().python_minor(spec.python.as_deref());
+            let minor = service.machine.installer().python_minor(Over::from(&spec));
             let needs = Needs::of(&task.packages, task.auto_packages, &spec, minor)
                 .map(|needs| needs.only_there(task.offline))
                 .map_err(|rejection| fault(&rejection.into()))?;

@@ -234,7 +234,11 @@ impl Relay<'_> {
             let needs = Needs::of_list(&packages, row.name)?;
             environment = self
                 .service
-                .install(tenant, worker::installer::Over { template: &name, python: None }, &needs)
+                .install(
+                    tenant,
+                    worker::installer::Over { template: &name, python: None, image: None },
+                    &needs,
+                )
                 .await?;
         }
         let found = luggage::of_session(machine, tenant, (&name, environment.as_deref()));

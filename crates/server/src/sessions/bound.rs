@@ -4,6 +4,7 @@ use super::{Manner, OpenSession, PLACE, has_language, internal, reject};
 use crate::problem::Problem;
 use model::{Language, Limits, Policy, RunRequest, RunSpec, SessionId};
 use std::ffi::CString;
+use std::io::Read;
 use std::sync::Arc;
 use tokio::time::Instant;
 use worker::image::packages::PackageLayer;
@@ -146,6 +147,21 @@ impl Bound {
     pub fn has_module(&self, root: &str) -> bool {
         let names = [CString::new(format!("{root}.py")), CString::new(root)];
         names.into_iter().flatten().any(|name| self.open.session.has_in_workspace(&name))
+    }
+
+    /// Reads at most so many bytes of a file of its workspace, as it is now, or says in a few words why that cannot be.
+    pub fn read(&self, path: &str, most_bytes: u64) -> Result<Vec<u8>, String> {
+        let files = self.open.session.files().map_err(|fault| fault.to_string())?;
+        let files = files.ok_or("the session has no files")?;
+        let read = files.read(path).map_err(|error| match std::io::Error::from(error) {
+            error if error.kind() == std::io::ErrorKind::NotFound => {
+                "there is no such file among the session's".to_owned()
+            }
+            error => format!("it cannot be read: {error}"),
+        });
+        let mut bytes = Vec::new();
+        let all = read?.0.take(most_bytes).read_to_end(&mut bytes);
+        all.map(|_| bytes).map_err(|error| format!("it cannot be read: {error}"))
     }
 
     /// Whether packages were put into it, besides those that it was opened with.

@@ -12,10 +12,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, FileTimes, OpenOptions};
+use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use sandbox::workspace::{Kind, Workspace};
@@ -30,6 +32,8 @@ mod arrived;
 
 /// Most files and directories of one environment.
 pub const ENTRIES_MAX: usize = 200_000;
+/// Where the program that installs packages is in its layer.
+pub const INSTALLER: &str = uv::PLACE;
 /// Whose environments all tenants have: the operator's. No tenant can be called so.
 pub const OPERATORS: &str = "operator.";
 /// One that was used so lately is not removed: a sandbox may wait that is made of it.
@@ -166,7 +170,7 @@ impl PackageStore {
         Ok(Vault::new(self.directory.join(tenant)))
     }
 
-    /// The program that installs packages, and where the image's Python looks for them. Brings the first if the machine has none.
+    /// A layer with the program that installs packages at [`INSTALLER`], and where the image's Python looks for them. Brings the program if the machine has none.
     pub fn tool(&self, image: &Image) -> Result<(PathBuf, PathBuf), ImageError> {
         let (python, program) = interpreter(image)?;
         make_directory(&self.tools)?;
@@ -175,7 +179,8 @@ impl PackageStore {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(at("open", &path))?;
         lock.lock().map_err(at("lock", &path))?;
-        Ok((uv::find(&self.search, &self.tools, program)?, site_of(program, python)?))
+        let uv = uv::find(&self.search, &self.tools, program)?;
+        Ok((uv::layer(&uv, &self.tools)?, site_of(program, python)?))
     }
 
     /// What a key of a tenant stands for, or of the operator; it counts as used now.
@@ -345,7 +350,7 @@ fn fill(building: &Path, found: &Found) -> Result<String, ImageError> {
     Ok(hex_of(&digest(&text)).to_owned())
 }
 
-/// Copies regular files and directories; anything else is refused.
+/// Copies regular files and directories, on all processors; anything else is refused.
 fn copy(found: &Found, to: &Path) -> Result<(), ImageError> {
     let of = |path: &Path| {
         let path = path.to_owned();
@@ -357,33 +362,47 @@ fn copy(found: &Found, to: &Path) -> Result<(), ImageError> {
         let error = io::Error::other(format!("more than {ENTRIES_MAX} files, or paths that are too long"));
         return Err(refused(Path::new(found.path), error));
     }
-    let mut left = found.most_bytes;
+    let mut files = Vec::new();
     for entry in entries {
-        let name = entry.path.to_str().ok_or_else(|| ImageError::FileName { path: entry.path.clone() })?;
         let below = entry.path.strip_prefix(found.path).unwrap_or(&entry.path);
         let target = to.join(below);
         match entry.kind {
             Kind::Directory => make_directory(&target)?,
             Kind::File if below == Path::new(".lock") => {}
-            Kind::File => {
-                let (mut file, entry) = found.from.read(name).map_err(of(&entry.path))?;
-                let mode = if entry.executable { 0o555 } else { 0o444 };
-                let new = OpenOptions::new().write(true).create_new(true).mode(mode).open(&target);
-                let mut new = new.map_err(at("create", &target))?;
-                let most = left.saturating_add(1);
-                let copied = io::copy(&mut (&mut file).take(most), &mut new).map_err(at("write", &target))?;
-                left = left.checked_sub(copied).ok_or_else(|| {
-                    let error =
-                        io::Error::other(format!("its files have more than {} bytes", found.most_bytes));
-                    refused(&entry.path, error)
-                })?;
-                new.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
-                    .map_err(at("set mode of", &target))?;
-            }
+            Kind::File => files.push((entry.path, target)),
             Kind::Link | Kind::Other => {
                 return Err(refused(&entry.path, io::Error::other("it is neither a file nor a directory")));
             }
         }
     }
-    Ok(())
+    let (next, left) = (AtomicUsize::new(0), AtomicU64::new(found.most_bytes));
+    let work = || -> Result<(), ImageError> {
+        while let Some((path, target)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            copy_file(found, path, target, &left)?;
+        }
+        Ok(())
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("copying does not panic"))
+    })
+}
+
+/// Copies what a file has when it is opened; `left` is how many bytes all may still have.
+fn copy_file(found: &Found, path: &Path, target: &Path, left: &AtomicU64) -> Result<(), ImageError> {
+    let name = path.to_str().ok_or_else(|| ImageError::FileName { path: path.to_owned() })?;
+    let (file, entry) = found.from.read(name).map_err(|error| refused(path, error.into()))?;
+    let reserve =
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(entry.bytes));
+    if reserve.is_err() {
+        let error = io::Error::other(format!("its files have more than {} bytes", found.most_bytes));
+        return Err(refused(path, error));
+    }
+    let mode = if entry.executable { 0o555 } else { 0o444 };
+    let new = OpenOptions::new().write(true).create_new(true).mode(mode).open(target);
+    let mut new = new.map_err(at("create", target))?;
+    // What grows meanwhile is cut off.
+    io::copy(&mut file.take(entry.bytes), &mut new).map_err(at("write", target))?;
+    new.set_permissions(Permissions::from_mode(mode)).map_err(at("set mode of", target))
 }

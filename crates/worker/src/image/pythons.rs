@@ -1,4 +1,5 @@
-//! Other Pythons than the image's: those of the machine, each in an image of its own that is made when it is first asked for, and kept.
+//! Other Pythons than the image's: those of the machine, each in an image of its own that is made when it is first asked for, and kept; and the images
+//! that an operator made under names.
 //!
 //! Looked for where an operator says, on the search path, where pyenv and uv put theirs, and in the data directory if uv may bring some. Which one
 //! a program gets is said by `packages::interpreter`; here is what there is.
@@ -7,7 +8,8 @@ use super::environment::interpreter;
 use super::vault::make_directory;
 use super::{BuildOptions, Image, ImageError, ImageStore, uv};
 use model::{Fault, FaultCode, Rejection};
-use packages::interpreter::{Condition, choose};
+use packages::interpreter::{Condition, choose, wish};
+use packages::version::{Specifiers, Version};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -69,7 +71,7 @@ struct Inner {
     managed: PathBuf,
     settings: PythonSettings,
     found: Mutex<Option<(Instant, Vec<HostPython>)>>,
-    /// By version; nobody removes them while this lives.
+    /// By version, and those that are named by [`key_of_named`]; nobody removes them while this lives.
     images: Mutex<BTreeMap<String, (Image, File)>>,
     /// One build at a time.
     building: Mutex<()>,
@@ -117,7 +119,12 @@ impl Pythons {
 
     /// The version that fulfils these conditions, whose image is there when this returns; `None` is the image's own. Runs programs of the machine, and
     /// may take the seconds that making an image takes.
-    pub fn have(&self, conditions: &[Condition]) -> Result<Option<String>, NotHad> {
+    ///
+    /// Where an image is named it is `None` too, if the Python of that image does.
+    pub fn have(&self, named: Option<&str>, conditions: &[Condition]) -> Result<Option<String>, NotHad> {
+        if let Some(name) = named {
+            return fits(&self.named(name)?, name, conditions).map(|()| None);
+        }
         if let Ok(None) = choose(conditions, self.own_version(), &[]) {
             return Ok(None);
         }
@@ -174,6 +181,44 @@ impl Pythons {
             if let Some(hold) = image.hold()? {
                 self.images().insert(version.to_owned(), (image.clone(), hold));
                 return Ok(image);
+            }
+        }
+    }
+
+    /// The image of this name if one is named, which has its own Python; else as [`Pythons::image`].
+    pub fn chosen(&self, named: Option<&str>, version: Option<&str>) -> Result<Image, NotHad> {
+        let Some(name) = named else { return self.image(version) };
+        let image = self.named(name)?;
+        let asked: Vec<Condition> =
+            version.map(wish).transpose()?.map(|wanted| ("python", wanted)).into_iter().collect();
+        fits(&image, name, &asked).map(|()| image)
+    }
+
+    /// The image that was made under this name, as it is when it is first asked for; refused with the names that there are.
+    fn named(&self, name: &str) -> Result<Image, NotHad> {
+        let key = key_of_named(name);
+        loop {
+            if let Some(image) = self.made(&key) {
+                return Ok(image);
+            }
+            let Some(image) = self.inner.store.find(name)? else {
+                let all = self.inner.store.list()?;
+                let mut names: Vec<String> = all.into_iter().flat_map(|(_, names)| names).collect();
+                names.sort();
+                let hint = format!(
+                    "use one of: {}; `fireclay image build --name {name}` makes one",
+                    names.join(", ")
+                );
+                return Err(Rejection::new("image", format!("there is no image {name:?}"), hint).into());
+            };
+            if !image.is_current() {
+                let message = format!("{name:?} was made by another version of fireclay");
+                let hint = format!("`fireclay image build --name {name}` makes it anew");
+                return Err(Rejection::new("image", message, hint).into());
+            }
+            // It may be replaced between being found and being held: then the new one is found.
+            if let Some(hold) = image.hold()? {
+                self.images().entry(key.clone()).or_insert((image, hold));
             }
         }
     }
@@ -275,6 +320,26 @@ impl From<NotHad> for crate::template::NotReady {
             )),
         }
     }
+}
+
+/// Says whether the Python of a named image fulfils what is asked for.
+fn fits(image: &Image, name: &str, conditions: &[Condition]) -> Result<(), NotHad> {
+    let has = image.manifest.runtimes.python.as_ref().map(|own| own.version.as_str());
+    let version: Option<Version> = has.and_then(|has| has.parse().ok());
+    let does = |wanted: &Specifiers| version.as_ref().is_some_and(|version| wanted.allow(version));
+    match conditions.iter().find(|(_, wanted)| !does(wanted)) {
+        None => Ok(()),
+        Some((place, wanted)) => {
+            let has = has.map_or_else(|| "no Python".to_owned(), |has| format!("Python {has}"));
+            let message = format!("{wanted} is wanted, and the image {name:?} of the template has {has}");
+            Err(Rejection::new(*place, message, "leave it out, or take another template").into())
+        }
+    }
+}
+
+/// What a named image is kept by; no version begins so.
+fn key_of_named(name: &str) -> String {
+    format!("image {name}")
 }
 
 fn is_of(image: &Image, version: &str) -> bool {

@@ -2,7 +2,8 @@
 
 use std::env::split_paths;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -67,6 +68,34 @@ fn bring(tools: &Path, python: &Path) -> Result<PathBuf, ImageError> {
     fs::rename(&installed, &uv).map_err(at("rename", &installed))?;
     remove_tree(&building)?;
     Ok(uv)
+}
+
+/// Where a sandbox that installs has the program, by [`layer`].
+pub(super) const PLACE: &str = "/opt/uv/uv";
+
+/// A layer of an image with nothing but the program, at [`PLACE`]; made once for each program, by the only caller.
+pub(super) fn layer(uv: &Path, tools: &Path) -> Result<PathBuf, ImageError> {
+    // A second name of a symbolic link would be a link.
+    let uv = &fs::canonicalize(uv).map_err(at("find", uv))?;
+    let meta = fs::metadata(uv).map_err(at("inspect", uv))?;
+    let layer = tools.join(format!(".layer-{}-{}.{}", meta.len(), meta.mtime(), meta.mtime_nsec()));
+    if layer.is_dir() {
+        return Ok(layer);
+    }
+    let building = tools.join(".building-layer");
+    if building.exists() {
+        remove_tree(&building)?;
+    }
+    let program = building.join(PLACE.trim_start_matches('/'));
+    make_directory(program.parent().unwrap_or(&building))?;
+    // A second name where that can be, since bytes cost time and memory; on another file system, or of another's file, it cannot.
+    let everybodys = meta.permissions().mode() & 0o555 == 0o555;
+    if !everybodys || fs::hard_link(uv, &program).is_err() {
+        fs::copy(uv, &program).map_err(at("copy", uv))?;
+        fs::set_permissions(&program, Permissions::from_mode(0o555)).map_err(at("set mode of", &program))?;
+    }
+    fs::rename(&building, &layer).map_err(at("rename", &building))?;
+    Ok(layer)
 }
 
 /// Runs a program to its end and returns what it printed; one that fails is told with the end of what it said.

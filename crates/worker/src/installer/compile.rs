@@ -78,7 +78,7 @@ impl Installer {
                 let _place = installer.inner.compilers.acquire().await;
                 let asked = Asked {
                     tenant: &tenant,
-                    over: Over { template: &spec.template, python: None },
+                    over: Over { template: &spec.template, python: None, image: None },
                     wanted: &Wanted::Python(Vec::new()),
                     any: true,
                     offline: false,
@@ -104,8 +104,8 @@ impl Installer {
     ) -> Result<(sandbox::Image, (Prepared, File)), NotReady> {
         let installer = self.clone();
         let preparing = tokio::task::spawn_blocking(move || {
-            let super::Inner { environments, templates, .. } = &*installer.inner;
-            let image = &installer.own_image()?;
+            let super::Inner { pythons, environments, templates, .. } = &*installer.inner;
+            let image = &pythons.chosen(template.image(), None)?;
             let prepared = template.clone().prepare(image, environments, templates)?;
             let mut seen = prepared.image.clone();
             let (toolchain, hold) = templates.toolchains().have(&template, &declared, image)?;

@@ -1,10 +1,10 @@
 //! Packages of npm, by the image's npm. No script of a package is run (`--ignore-scripts`), and no link is made.
 
 use super::site::Site;
-use super::{Asked, Installer, SCHEMA, failed};
+use super::{Asked, Installer, Over, SCHEMA, failed};
 use crate::image::Runtime;
 use crate::image::packages::{Found, PackageLayer};
-use crate::run::hex;
+use crate::run::{hex, root_of};
 use crate::template::NotReady;
 use model::Rejection;
 use packages::npm::Requirement;
@@ -53,8 +53,9 @@ impl Installer {
         requirements: &[Requirement],
         key: &str,
     ) -> Result<PackageLayer, NotReady> {
-        let (node, npm) = self.npm()?;
-        let site = Site::open(self, &self.own_image()?, &self.inner.settings.npm_hosts).await?;
+        let (node, npm) = self.npm(asked.over)?;
+        let site =
+            Site::open(self, root_of(&self.image_over(asked.over)?), &self.inner.settings.npm_hosts).await?;
         let built = self.build_node_in(&site, asked, requirements, key, (&node, &npm)).await;
         site.close();
         built
@@ -112,12 +113,12 @@ impl Installer {
     }
 
     /// The image's Node, and npm beside it.
-    pub(super) fn npm(&self) -> Result<(Runtime, PathBuf), NotReady> {
+    pub(super) fn npm(&self, over: Over<'_>) -> Result<(Runtime, PathBuf), NotReady> {
         let missing = |what: &str| {
             let hint = "install it on the host and run `fireclay image build`";
             Rejection::new("packages", format!("the image has no {what}"), hint)
         };
-        let image = self.own_image()?;
+        let image = self.image_over(over)?;
         let node = image.manifest.runtimes.node.clone().ok_or_else(|| missing("Node"))?;
         let npm = node.path.with_file_name("npm");
         let below = npm.strip_prefix("/").unwrap_or(&npm);

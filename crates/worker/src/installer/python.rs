@@ -4,19 +4,24 @@
 use super::site::Site;
 use super::{Asked, Installer, SCHEMA, failed};
 use crate::image::Image;
-use crate::image::packages::{Found, PackageLayer};
-use crate::run::hex;
+use crate::image::packages::{Found, INSTALLER, PackageLayer};
+use crate::run::{hex, root_of};
 use crate::template::NotReady;
 use model::{Fault, Rejection};
 use packages::lock::{Environment, Interpreter, Lock, Locked};
 use packages::requirement::Requirement;
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Options of both steps: no settings of anybody, and nothing that would be built.
 const OPTIONS: &str = "--no-config --no-progress --color never --no-python-downloads";
 /// Without it source distributions are built, which runs their code: in the sandbox that installs, which has nobody's files.
 const WHEELS_ONLY: &str = "--only-binary :all:";
+/// Sources that no program imports but a package's own tests: of pandas with what it needs two of three files and three of five bytes
+/// (docs/design/0020-packages.md). They stay, and work as any source without bytecode does.
+const UNCOMPILED: &str = "/tests/";
+/// Processes that compile.
+const COMPILERS: usize = 2;
 /// What to do when uv refuses.
 const HINT: &str = "check names and versions; only wheels for this Python are installed";
 
@@ -28,9 +33,9 @@ impl Installer {
         requirements: &[Requirement],
         key: &str,
     ) -> Result<PackageLayer, NotReady> {
-        let image = self.inner.pythons.image(asked.over.python)?;
+        let image = self.image_over(asked.over)?;
         let tool = self.tool_for(&image).await?;
-        let site = Site::open(self, &image, &self.inner.settings.hosts).await?;
+        let site = Site::open(self, with_installer(&image, &tool.0), &self.inner.settings.hosts).await?;
         let built = self.build_python_in(&site, asked, requirements, key, (&image, tool)).await;
         site.close();
         built
@@ -42,23 +47,22 @@ impl Installer {
         asked: &Asked<'_>,
         requirements: &[Requirement],
         key: &str,
-        (image, (uv, packages)): (&Image, (PathBuf, PathBuf)),
+        (image, (_, packages)): (&Image, (PathBuf, PathBuf)),
     ) -> Result<PackageLayer, NotReady> {
         let python = image.manifest.runtimes.python.as_ref();
         let python = python.ok_or_else(|| failed("the image has no Python"))?;
         let program = python.path.display();
         let present = self.present(asked.over)?;
         let files = site.files()?;
-        let write = |name: &str, text: &[u8], executable| files.write(name, text, executable).map_err(failed);
-        write("uv", &std::fs::read(&uv).map_err(failed)?, true)?;
+        let write = |name: &str, text: &[u8]| files.write(name, text, false).map_err(failed);
         let lines: String = requirements.iter().map(|wanted| format!("{wanted}\n")).collect();
-        write("requirements.in", lines.as_bytes(), false)?;
+        write("requirements.in", lines.as_bytes())?;
         let lines: String = present.iter().map(|(name, version)| format!("{name}=={version}\n")).collect();
-        write("constraints.txt", lines.as_bytes(), false)?;
+        write("constraints.txt", lines.as_bytes())?;
         let OfIndex { index, built } = self.of_index();
         let newest = self.newest().map(|newest| format!("--exclude-newer {newest}")).unwrap_or_default();
         let resolve = format!(
-            "./uv pip compile --quiet {OPTIONS} {built} {index} {newest} --python {program} --generate-hashes \
+            "{INSTALLER} pip compile --quiet {OPTIONS} {built} {index} {newest} --python {program} --generate-hashes \
              --no-header --no-annotate --constraint constraints.txt --output-file lock.txt requirements.in"
         );
         site.work(&resolve, HINT).await?;
@@ -93,11 +97,11 @@ impl Installer {
                 format!("{}{hashes}\n", entry.requirement)
             })
             .collect();
-        write("install.txt", lines.as_bytes(), false)?;
+        write("install.txt", lines.as_bytes())?;
         let install = format!(
-            "mkdir env && ./uv pip install --quiet {OPTIONS} {built} {index} --python {program} --no-deps \
+            "mkdir env && {INSTALLER} pip install --quiet {OPTIONS} {built} {index} --python {program} --no-deps \
              --require-hashes --link-mode hardlink --no-compile-bytecode --target env --requirements install.txt && \
-             {{ {program} -I -S -m compileall -q -j 2 --invalidation-mode unchecked-hash env || true; }}"
+             {{ {program} -I -S -m compileall -q -j {COMPILERS} -x '{UNCOMPILED}' --invalidation-mode unchecked-hash env || true; }}"
         );
         site.work(&install, HINT).await?;
         let found = Found {
@@ -124,7 +128,7 @@ impl Installer {
         }
     }
 
-    /// uv, and where the Python of this image looks for packages: looked for once for each.
+    /// The layer with uv, and where the Python of this image looks for packages: looked for once for each.
     async fn tool_for(&self, image: &Image) -> Result<(PathBuf, PathBuf), NotReady> {
         let mut tools = self.inner.tools.lock().await;
         if let Some(tool) = tools.get(&image.digest) {
@@ -146,6 +150,14 @@ impl Installer {
         let form = Environment { interpreter: &interpreter, lock }.canonical();
         Ok(hex(&Sha256::digest(format!("resolved {SCHEMA}\n{template}\n{form}"))))
     }
+}
+
+/// The image with the layer that has uv. It is not written into the sandbox's files: they are memory.
+fn with_installer(image: &Image, layer: &Path) -> sandbox::Image {
+    let mut root = root_of(image);
+    root.digest = format!("{}+uv", root.digest);
+    root.layers.insert(0, layer.to_owned());
+    root
 }
 
 /// Options of uv that the operator's settings make.

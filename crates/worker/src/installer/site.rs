@@ -1,8 +1,7 @@
 //! The sandbox that installs: it stays for one build, has no file of a tenant and no secret, and reaches a registry alone.
 
 use super::{Inner, Installer, failed};
-use crate::image::Image;
-use crate::run::{now, root_of};
+use crate::run::now;
 use crate::session::{
     How, Kind, Session, SessionHappened, SessionParts, SessionShape, Standing, Why, Workspace,
 };
@@ -35,11 +34,11 @@ impl Site {
     /// Opens one that reaches these hosts.
     pub(crate) async fn open(
         installer: &Installer,
-        image: &Image,
+        image: sandbox::Image,
         hosts: &[String],
     ) -> Result<Self, NotReady> {
         let egress = Egress { allow: hosts.to_vec(), ..Egress::default() };
-        Self::open_on(installer, root_of(image), egress, &BTreeMap::new()).await
+        Self::open_on(installer, image, egress, &BTreeMap::new()).await
     }
 
     /// Opens one that sees this image, reaches these hosts by these methods, and has these variables.

@@ -31,12 +31,21 @@ impl Machine {
         }
     }
 
-    /// Chooses the Python of a run by what it and its program ask for, in a thread that may wait; `None` is the image's own.
-    pub async fn have_python(&self, conditions: Vec<Condition>) -> Result<Option<String>, NotReady> {
-        match conditions.is_empty() {
-            true => Ok(None),
-            false => self.inner.installer.have_python(conditions).await,
+    /// Chooses the Python of a run of a template by what it and its program ask for, in a thread that may wait; `None` is the image's own.
+    pub async fn have_python(
+        &self,
+        template: &str,
+        conditions: Vec<Condition>,
+    ) -> Result<Option<String>, NotReady> {
+        if conditions.is_empty() {
+            return Ok(None);
         }
+        // A template that is not there is told by whoever looks for it.
+        let named = match Template::is_shipped(template) {
+            true => None,
+            false => self.templates().find(template).ok().and_then(|found| found.image().map(str::to_owned)),
+        };
+        self.inner.installer.have_python(named, conditions).await
     }
 
     /// Copies what a declared language needs, if it is not there, in a thread that may wait.

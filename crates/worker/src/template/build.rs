@@ -2,6 +2,7 @@
 
 use super::own::{OwnTemplate, place_of};
 use super::{NotReady, Template};
+use crate::image::Image;
 use crate::image::packages::{Found, PackageLayer};
 use crate::installer::site::{Shown, Site};
 use crate::installer::{Asked, Installer, Over, Wanted};
@@ -47,9 +48,11 @@ impl Installer {
             return Err(Rejection::new("compile", message, "leave it out, or take a base such as c").into());
         }
         let python = match &definition.python {
-            Some(word) => self.have_python(vec![("python", wish(word)?)]).await?,
+            Some(word) => self.have_python(None, vec![("python", wish(word)?)]).await?,
             None => None,
         };
+        let image = self.pythons().chosen(definition.image.as_deref(), python.as_deref())?;
+        has_interpreter(&image, &base, definition.image.as_deref())?;
         let store = self.templates();
         let place = place_of(
             &tenant
@@ -62,7 +65,11 @@ impl Installer {
             tell(&format!("installing {}", definition.packages.join(", ")));
             let asked = Asked {
                 tenant: &place,
-                over: Over { template: &base.name, python: python.as_deref() },
+                over: Over {
+                    template: &base.name,
+                    python: python.as_deref(),
+                    image: definition.image.as_deref(),
+                },
                 wanted: &wanted,
                 any: false,
                 offline: false,
@@ -73,9 +80,7 @@ impl Installer {
         }
         let has_work = !definition.setup.is_empty() || !definition.files.is_empty();
         if has_work || !definition.modules.is_empty() {
-            let made = self
-                .work_of_template((&definition, &place), (&base, python.as_deref()), &layers, tell)
-                .await?;
+            let made = self.work_of_template((&definition, &place), (&base, &image), &layers, tell).await?;
             layers.splice(0..0, made);
         }
         let own = OwnTemplate::new(definition, (tenant, python), &layers);
@@ -88,7 +93,7 @@ impl Installer {
     async fn work_of_template(
         &self,
         (definition, place): (&TemplateDefinition, &str),
-        base: (&Template, Option<&str>),
+        base: (&Template, &Image),
         layers: &[PackageLayer],
         tell: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Option<PackageLayer>, NotReady> {
@@ -151,6 +156,21 @@ impl Installer {
         let keeping = tokio::task::spawn_blocking(move || store.keep(&name, &[&key], &found));
         Ok(Some(keeping.await.map_err(failed)?.map_err(failed)?))
     }
+}
+
+/// Says whether the named image has the interpreter of the base's first language.
+fn has_interpreter(image: &Image, base: &Template, named: Option<&str>) -> Result<(), Rejection> {
+    let runtimes = &image.manifest.runtimes;
+    let missing = match base.languages.first().map(|row| row.name) {
+        Some(Language::Python) if runtimes.python.is_none() => "Python",
+        Some(Language::JavaScript | Language::TypeScript) if runtimes.node.is_none() => "Node",
+        _ => return Ok(()),
+    };
+    // Without one of its own a template is refused as its base is, when it is used.
+    named.map_or(Ok(()), |name| {
+        let message = format!("the image {name:?} has no {missing}, which {:?} needs", base.name);
+        Err(Rejection::new("image", message, "name another, or take another base"))
+    })
 }
 
 /// What commands said, a line at a time.

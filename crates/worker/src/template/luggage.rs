@@ -111,8 +111,8 @@ impl Templates {
             return Ok((Luggage::default(), Vec::new()));
         }
         let template = self.store.find(template)?;
-        // What is made for another Python than the image's own is made where that Python is.
-        if template.own.as_ref().is_some_and(|own| own.python.is_some()) {
+        // What is made for another Python than the image's own, or for another image, is made where that is.
+        if template.own.as_ref().is_some_and(|own| own.python.is_some()) || template.image().is_some() {
             return Ok((Luggage::default(), Vec::new()));
         }
         let mut luggage = Luggage { host: self.host(), ..Luggage::default() };
