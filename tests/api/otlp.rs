@@ -76,7 +76,7 @@ impl Collector {
                 if spans.iter().all(|known| known["id"] != span["id"]) {
                     spans.push(span.clone());
                 } else {
-                    assert!(from.said().contains("traces are sent again to"), "twice: {span}");
+                    assert!(from.data.said().contains("traces are sent again to"), "twice: {span}");
                 }
             }
         }

@@ -130,7 +130,7 @@ fn a_durable_session_goes_on_elsewhere_when_its_node_is_lost() {
     assert_eq!(events[0].kind, "reopened", "{events:?}");
     let told = &events[0].data;
     assert_eq!(
-        (&told["from"], &told["files_of"], &told["lost"]),
+        (&told["from_node"], &told["files_of"], &told["lost"]),
         (&json!("w1"), &saved_at, &json!("memory"))
     );
     let result = &events.last().unwrap().data;
@@ -141,7 +141,11 @@ fn a_durable_session_goes_on_elsewhere_when_its_node_is_lost() {
     let view = look(&one, &durable);
     let moved = &view["durable"];
     assert_eq!((&moved["node"], &moved["reopened"]), (&json!("w2"), &json!(1)), "{view}");
-    assert_eq!((&moved["last"]["from"], &moved["last"]["files_of"]), (&json!("w1"), &saved_at), "{view}");
+    assert_eq!(
+        (&moved["last"]["from_node"], &moved["last"]["files_of"]),
+        (&json!("w1"), &saved_at),
+        "{view}"
+    );
     assert_eq!(view["created_at"], saved_first["created_at"], "it is the same session");
     let (status, refused) = one.ask("POST", &format!("/v1/sessions/{plain}/runs"), &json!({ "code": "1" }));
     assert_eq!(status, 409, "the control: {refused}");

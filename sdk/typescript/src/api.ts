@@ -1019,6 +1019,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{id}/save": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Save a session's files now
+         * @description Of a session that was opened with `durable`, whose files are saved after each run anyway: this answers when those of this moment are.
+         */
+        post: operations["save_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions/{id}/watch": {
         parameters: {
             query?: never;
@@ -1809,6 +1829,12 @@ export interface components {
              * @default null
              */
             python?: string | null;
+            /**
+             * @description Whether its files are saved as runs change them, so that it is reopened on another node, without what was in memory, when its own
+             *     is lost or drained. Only in a cluster.
+             * @default false
+             */
+            durable?: boolean;
             /** @default null */
             egress?: components["schemas"]["Egress"] | null;
             /**
@@ -1893,6 +1919,23 @@ export interface components {
             verdict: string;
             /** @description One for each thing that was tried, with what follows and what to do. */
             checks: unknown[];
+        };
+        /** @description What of a session is kept beyond its node. */
+        DurableView: {
+            /** @description The node that has it; absent when none has: the next request that is for more than a look reopens it. */
+            node?: string | null;
+            /** @description When the files were looked at that are saved, RFC 3339 in UTC; absent until the first time. */
+            saved_at?: string | null;
+            /** @description Whether files may have changed since, by a run or by a request: a node that is lost now takes that with it. */
+            unsaved: boolean;
+            /** @description Why they could not be saved the last time. */
+            failure?: string | null;
+            /**
+             * Format: u-int64
+             * @description How often it was reopened.
+             */
+            reopened: number;
+            last?: components["schemas"]["ReopenedView"] | null;
         };
         /** @description What a sandbox may reach: absent is nothing, and so is an empty list. */
         Egress: {
@@ -2537,6 +2580,17 @@ export interface components {
              */
             ttl_ms?: number | null;
         };
+        /** @description That a session was reopened. */
+        ReopenedView: {
+            /** @description When, RFC 3339 in UTC. */
+            at: string;
+            /** @description The node that was lost. */
+            from_node: string;
+            /** @description When the files had been saved there with which it was reopened; absent if none were. */
+            files_of?: string | null;
+            /** @description What was lost, but for files that changed after that: `memory`, which is variables, imports, and all that ran. */
+            lost: string;
+        };
         /** @description An answer of OpenAI's responses, with `fireclay`: `{"session", "runs"}`, where its code ran. */
         ResponseAnswer: {
             /** @description This answer. */
@@ -2899,6 +2953,7 @@ export interface components {
             expires_at?: string | null;
             /** @description Its runs. One that is waited for and just began may be missing for a tenth of a second. */
             runs: components["schemas"]["RunCounts"];
+            durable?: components["schemas"]["DurableView"] | null;
             lost?: components["schemas"]["LostView"] | null;
             end?: components["schemas"]["EndView"] | null;
         };
@@ -2946,9 +3001,13 @@ export interface components {
             /**
              * @description `started`, `stdout`, `stderr`, `omitted`, `settled`, or `problem` when the end could not be recorded. `omitted` says, once for a
              *     stream, that the events lack something of it: what is beyond `output_bytes`, or beyond 8 MiB or 16,384 events of the run.
+             *     `reopened` comes first, of the first run after its session was reopened on another node.
              */
             event: string;
-            /** @description JSON: `{}`; `{"text": …}`, or `{"base64": …}` for output that is not UTF-8; `{"stream": …}`; or the settled run. */
+            /**
+             * @description JSON: `{}`; `{"text": …}`, or `{"base64": …}` for output that is not UTF-8; `{"stream": …}`; when the
+             *     session was reopened, as its `durable.last`; or the settled run.
+             */
             data: string;
         };
         /** @description A run as it is submitted over HTTP. Describes the body; [`submission_of`] reads it. */
@@ -3530,6 +3589,11 @@ export interface components {
              * @default
              */
             base?: string;
+            /**
+             * @description The image that its sandboxes see, by its name; absent means the service's own.
+             * @default null
+             */
+            image?: string | null;
             /**
              * @description The version of Python that it is built for and its runs have, as `3.13`; absent means the image's.
              * @default null
@@ -6440,6 +6504,38 @@ export interface operations {
             };
         };
     };
+    save_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The session */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its files are saved */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     watch_session_files: {
         parameters: {
             query?: {
@@ -7256,7 +7352,10 @@ export interface operations {
     };
     show_trace: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Its tenant, which administrators may name, since callers of several may say the same id; the newest with this id if absent */
+                tenant?: string;
+            };
             header?: never;
             path: {
                 /** @description The trace: 32 hexadecimal digits */
@@ -7288,7 +7387,10 @@ export interface operations {
     };
     remove_trace: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Its tenant, which administrators may name, since callers of several may say the same id; the newest with this id if absent */
+                tenant?: string;
+            };
             header?: never;
             path: {
                 /** @description The trace */
@@ -7318,7 +7420,10 @@ export interface operations {
     };
     note_trace: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Its tenant, which administrators may name, since callers of several may say the same id; the newest with this id if absent */
+                tenant?: string;
+            };
             header?: never;
             path: {
                 /** @description The trace */

@@ -12,7 +12,7 @@ export type RunEvent =
   /** The events lack something of this stream. The result has head and tail. */
   | { id: number; kind: "omitted"; stream: string }
   /** The session was reopened on another node: files of then, and nothing that was in memory. */
-  | { id: number; kind: "reopened"; at: string; from: string; filesOf: string | undefined }
+  | { id: number; kind: "reopened"; at: string; fromNode: string; filesOf: string | undefined }
   | { id: number; kind: "settled"; result: Run };
 
 /** Makes events of lines. */
@@ -55,7 +55,7 @@ function eventOf(number: string, kind: string, data: Record<string, unknown>): R
     case "reopened": {
       const filesOf = data["files_of"];
       const at = String(data["at"]);
-      return { id, kind, at, from: String(data["from"]), filesOf: typeof filesOf === "string" ? filesOf : undefined };
+      return { id, kind, at, fromNode: String(data["from_node"]), filesOf: typeof filesOf === "string" ? filesOf : undefined };
     }
     case "settled":
       return { id, kind, result: runOf(data as unknown as RunResult) };

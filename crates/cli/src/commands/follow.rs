@@ -86,7 +86,7 @@ impl Follower<'_> {
 /// What an event says of a session that was reopened.
 pub fn reopened(data: &Value) -> String {
     let files = data["files_of"].as_str().map_or("no files".to_owned(), |at| format!("its files of {at}"));
-    let from = data["from"].as_str().unwrap_or_default();
+    let from = data["from_node"].as_str().unwrap_or_default();
     format!("the session has left {from}, and was reopened with {files}; what was in memory is gone")
 }
 

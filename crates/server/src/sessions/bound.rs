@@ -179,7 +179,9 @@ impl Bound {
         let reopened = self.open.durable.as_ref()?.take_news()?;
         let files_of = reopened.files_of_ms.map(worker::run::time);
         let at = worker::run::time(reopened.at_ms);
-        Some(serde_json::json!({ "at": at, "from": reopened.from, "files_of": files_of, "lost": "memory" }))
+        Some(
+            serde_json::json!({ "at": at, "from_node": reopened.from, "files_of": files_of, "lost": "memory" }),
+        )
     }
 
     /// Queues it.

@@ -27,7 +27,7 @@ class Event:
     result: Optional[RunResult] = None
     """Of `settled`: the result."""
     reopened: Optional[Dict[str, Any]] = None
-    """Of `reopened`: `at`, `from` and `files_of`. The session was reopened on another node: files of then, nothing that was in memory."""
+    """Of `reopened`: `at`, `from_node` and `files_of`. The session was reopened on another node: files of then, nothing that was in memory."""
 
     @property
     def text(self) -> str:

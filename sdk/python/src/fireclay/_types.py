@@ -269,6 +269,24 @@ class Digests:
     """Outcome, exit, output and artifacts."""
 
 
+@dataclass(frozen=True)
+class DurableView:
+    """What of a session is kept beyond its node."""
+
+    unsaved: bool
+    """Whether files may have changed since, by a run or by a request: a node that is lost now takes that with it."""
+    reopened: int
+    """How often it was reopened."""
+    node: Optional[str] = None
+    """The node that has it; absent when none has: the next request that is for more than a look reopens it."""
+    saved_at: Optional[str] = None
+    """When the files were looked at that are saved, RFC 3339 in UTC; absent until the first time."""
+    failure: Optional[str] = None
+    """Why they could not be saved the last time."""
+    last: Optional[ReopenedView] = None
+    """The last time."""
+
+
 class Egress(TypedDict, total=False):
     """What a sandbox may reach: absent is nothing, and so is an empty list."""
 
@@ -590,6 +608,20 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class ReopenedView:
+    """That a session was reopened."""
+
+    at: str
+    """When, RFC 3339 in UTC."""
+    from_node: str
+    """The node that was lost."""
+    lost: str
+    """What was lost, but for files that changed after that: `memory`, which is variables, imports, and all that ran."""
+    files_of: Optional[str] = None
+    """When the files had been saved there with which it was reopened; absent if none were."""
+
+
+@dataclass(frozen=True)
 class RunCounts:
     """How many runs of a session there are."""
 
@@ -808,6 +840,8 @@ class SessionView:
     """When it ends if nothing happens any more; absent once it has ended."""
     expires_at: Optional[str] = None
     """When it ends at the latest, unless it is renewed; absent once it has ended."""
+    durable: Optional[DurableView] = None
+    """What of it is kept beyond its node; absent unless it was opened with `durable`."""
     lost: Optional[LostView] = None
     """The last interpreter that ended while it had no run, with its state. Files are kept."""
     end: Optional[EndView] = None

@@ -39,7 +39,7 @@ struct ReopenedView {
     /// When, RFC 3339 in UTC.
     at: String,
     /// The node that was lost.
-    from: String,
+    from_node: String,
     /// When the files had been saved there with which it was reopened; absent if none were.
     files_of: Option<String>,
     /// What was lost, but for files that changed after that: `memory`, which is variables, imports, and all that ran.
@@ -58,7 +58,7 @@ pub fn here(open: &OpenSession) -> DurableView {
         reopened: durable.epoch,
         last: durable.reopened.as_ref().map(|reopened| ReopenedView {
             at: worker::run::time(reopened.at_ms),
-            from: reopened.from.clone(),
+            from_node: reopened.from.clone(),
             files_of: reopened.files_of_ms.map(worker::run::time),
             lost: "memory".to_owned(),
         }),
