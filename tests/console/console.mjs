@@ -649,6 +649,26 @@ try {
     await one.context.close();
   });
 
+  await step("an overview of more outcomes than colours counts all of them", async () => {
+    const one = await person();
+    await login(one.page);
+    const told = made.summary();
+    const more = { signalled: 7, denied: 5, cancelled: 3, output_exceeded: 2 };
+    Object.assign(told.by_outcome, more);
+    Object.assign(told.buckets.at(-1).by_outcome, more);
+    await one.page.route(/\/v1\/traces\/summary/, (route) => route.fulfill({ status: 200, contentType: "application/json", body: JSON.stringify(told) }));
+    await open(one.page, "/");
+    const legend = one.page.locator(".card", { hasText: "Per minute, by outcome" }).locator(".legend a");
+    await legend.first().waitFor();
+    const said = await legend.allInnerTexts();
+    const counts = said.map((text) => Number(/([\d,]+)$/.exec(text.trim())[1].replaceAll(",", "")));
+    assert.equal(said.length, 6, said.join("; "));
+    assert.match(said[5], /^others/);
+    assert.equal(counts.reduce((all, part) => all + part, 0), Object.values(told.by_outcome).reduce((all, part) => all + part, 0), said.join("; "));
+    assert.match(await legend.last().getAttribute("title"), /cancelled/i);
+    await one.context.close();
+  });
+
   await step("first paint: bytes over the wire", async () => {
     for (const path of ["", "#/play", "#/traces"]) {
       const one = await person();

@@ -28,7 +28,12 @@ export function Overview() {
 }
 
 function Told({ told, minutes }: { told: TraceSummary; minutes: number }) {
-  const outcomes = Object.entries(told.by_outcome).sort((a, b) => Number(b[0] === "completed") - Number(a[0] === "completed") || b[1] - a[1]).map(([name]) => name).slice(0, COLOURS.length);
+  const outcomes = Object.entries(told.by_outcome).sort((a, b) => Number(b[0] === "completed") - Number(a[0] === "completed") || b[1] - a[1]).map(([name]) => name);
+  // The last colour is of all that have none of their own.
+  const own = outcomes.length > COLOURS.length ? COLOURS.length - 1 : outcomes.length;
+  const parts = outcomes.slice(0, own).map((name) => ({ label: spoken(name), names: [name], to: `${href("traces")}?outcome=${name}` }));
+  if (own < outcomes.length) parts.push({ label: "others", names: outcomes.slice(own), to: href("traces") });
+  const sum = (names: string[], by: Record<string, number>) => names.reduce((all, name) => all + (by[name] ?? 0), 0);
   const settled = Object.values(told.by_outcome).reduce((sum, one) => sum + one, 0);
   const times = told.buckets.map((one) => Date.parse(one.at) / 1000);
   const rate = (value: number) => (value >= 10 || Number.isInteger(value) ? count(Math.round(value)) : value.toFixed(1));
@@ -40,8 +45,8 @@ function Told({ told, minutes }: { told: TraceSummary; minutes: number }) {
         <Figure label="Median" value={ms(told.duration_ms.p50)} /><Figure label="99th percentile" value={ms(told.duration_ms.p99)} /><Figure label="Cost" value={dollars(told.cost_usd)} />
       </div>
       <div class="two">
-        <Card title="Per minute, by outcome"><div class="stack-8"><Chart label="Traces per minute by outcome" bars times={times} unit={rate} lines={outcomes.map((name, at) => ({ label: spoken(name), colour: COLOURS[at]!, values: told.buckets.map((one) => (one.by_outcome[name] ?? 0) / minutes) }))} />
-          <div class="legend">{outcomes.map((name, at) => <a key={name} class="soft" href={`${href("traces")}?outcome=${name}`}><i class={`k${at}`} />{spoken(name)} {count(told.by_outcome[name])}</a>)}</div></div></Card>
+        <Card title="Per minute, by outcome"><div class="stack-8"><Chart label="Traces per minute by outcome" bars times={times} unit={rate} lines={parts.map(({ label, names }, at) => ({ label, colour: COLOURS[at]!, values: told.buckets.map((one) => sum(names, one.by_outcome) / minutes) }))} />
+          <div class="legend">{parts.map(({ label, names, to }, at) => <a key={label} class="soft" href={to} title={names.length > 1 ? names.map(spoken).join(", ") : undefined}><i class={`k${at}`} />{label} {count(sum(names, told.by_outcome))}</a>)}</div></div></Card>
         <Card title="Latency"><div class="stack-8"><Chart label="Latency" times={times} unit={ms} lines={[{ label: "99th percentile", colour: "--bar-1", values: told.buckets.map((one) => one.p99) }, { label: "median", colour: "--bar-2", values: told.buckets.map((one) => one.p50) }]} />
           <div class="legend"><span><i class="k1" />99th percentile</span><span><i class="k2" />median</span></div></div></Card>
       </div>

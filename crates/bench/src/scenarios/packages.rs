@@ -41,7 +41,7 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     let service = bench.own_service("packages", &[&opened])?;
     ready(bench, &service, &mut there)?;
     service.end()?;
-    cold.rows.push(installed(bench, &opened)?);
+    cold.rows.extend(installed(bench, &opened)?);
     Ok(vec![there, cold])
 }
 
@@ -88,15 +88,14 @@ fn ready(bench: &Bench, service: &Service, table: &mut Table) -> anyhow::Result<
     Ok(())
 }
 
-/// A service that has nothing, and uv without its cache, in turns.
-fn installed(bench: &Bench, opened: &str) -> anyhow::Result<Row> {
+/// A service that has nothing, and uv without its cache, in turns: as it is when nobody says more, and with bytecode, which ours has.
+fn installed(bench: &Bench, opened: &str) -> anyhow::Result<Vec<Row>> {
     let name = format!("{PANDAS}, installed");
-    let Some(uv) = uv(bench) else { return Ok(Row::absent(name, "no uv on PATH, nor brought by a service")) };
-    let Some(python) = PYTHON.interpreter(bench)? else {
-        return Ok(Row::absent(name, "no interpreter of it on PATH"));
-    };
+    let absent = |why: &str| Ok(vec![Row::absent(name.clone(), why)]);
+    let Some(uv) = uv(bench) else { return absent("no uv on PATH, nor brought by a service") };
+    let Some(python) = PYTHON.interpreter(bench)? else { return absent("no interpreter of it on PATH") };
     say(&name);
-    let (mut ours, mut theirs) = (Times::default(), Times::default());
+    let (mut ours, mut plain, mut compiled) = (Times::default(), Times::default(), Times::default());
     for round in 0..COLD_ROUNDS {
         let data = format!("installed-{round}");
         // Not to be measured: uv itself.
@@ -109,15 +108,23 @@ fn installed(bench: &Bench, opened: &str) -> anyhow::Result<Row> {
         let body = json!({"language": "python", "code": "print(1)", "packages": [PANDAS]});
         ours.push(request(&mut service.connect()?, &body, "1")?);
         service.end()?;
-        theirs.push(by_uv(&uv, &python, &bench.data(&data)?.join("uv"))?);
+        plain.push(by_uv(&uv, &python, &bench.data(&data)?.join("uv"), false)?);
+        compiled.push(by_uv(&uv, &python, &bench.data(&data)?.join("uv-compiled"), true)?);
     }
     let seconds = |times: &Times| times.p50().map(|ms| ms / 1000.0);
-    let (ours, theirs) = (seconds(&ours), seconds(&theirs));
-    Ok(Row::of(name, vec![ours, theirs, ratio(ours, theirs)]).noted(format!("{COLD_ROUNDS} rounds")))
+    let ours = seconds(&ours);
+    let row = |name: String, theirs: &Times| {
+        let theirs = seconds(theirs);
+        Row::of(name, vec![ours, theirs, ratio(ours, theirs)]).noted(format!("{COLD_ROUNDS} rounds"))
+    };
+    Ok(vec![
+        row(format!("{name}; uv compiles nothing"), &plain),
+        row(format!("{name}; uv compiles too"), &compiled),
+    ])
 }
 
-/// What `uv pip install` takes for the same, compiled as ours is.
-fn by_uv(uv: &Path, python: &Path, target: &Path) -> anyhow::Result<Duration> {
+/// What `uv pip install` takes for the same; compiled as ours is, if it is to be.
+fn by_uv(uv: &Path, python: &Path, target: &Path, compiles: bool) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let done = Command::new(uv)
         .args([
@@ -126,7 +133,7 @@ fn by_uv(uv: &Path, python: &Path, target: &Path) -> anyhow::Result<Duration> {
             "--quiet",
             "--no-config",
             "--no-cache",
-            "--compile-bytecode",
+            if compiles { "--compile-bytecode" } else { "--no-compile-bytecode" },
             "--only-binary",
             ":all:",
         ])
