@@ -2,13 +2,15 @@
 
 mod fold;
 
-use crate::facts::{Around, Call, Endless, FOLD_DEPTH, Facts, Names, Value, leaves};
+use crate::facts::{Around, Call, Endless, FOLD_DEPTH, Facts, Names, RECEIVED, Shadowed, Value, leaves};
+use crate::parameters::{FUNCTION, Parameters};
+use crate::place::weight;
 use oxc_allocator::Allocator;
 use oxc_ast::ast::{
-    Argument, ArrowFunctionExpression, BindingPattern, CallExpression, Expression, ForStatement,
-    ForStatementInit, ForStatementLeft, Function, ImportDeclaration, ImportDeclarationSpecifier,
-    NewExpression, ObjectPropertyKind, Program, PropertyKey, Statement, StringLiteral, TemplateLiteral,
-    VariableDeclarator, WhileStatement,
+    Argument, ArrowFunctionExpression, AssignmentExpression, AssignmentTarget, BindingPattern,
+    CallExpression, Expression, ForStatement, ForStatementInit, ForStatementLeft, FormalParameters, Function,
+    ImportDeclaration, ImportDeclarationSpecifier, NewExpression, ObjectPropertyKind, Program, PropertyKey,
+    Statement, StringLiteral, TemplateLiteral, VariableDeclarator, WhileStatement,
 };
 use oxc_ast_visit::{Visit, walk};
 use oxc_parser::Parser;
@@ -30,6 +32,7 @@ pub fn read(source: &str, types: bool) -> Facts {
     let mut reader = Reader::default();
     reader.facts.parsed = parsed.diagnostics.is_empty();
     reader.visit_program(&parsed.program);
+    reader.parameters.resolve(&mut reader.facts);
     reader.facts
 }
 
@@ -43,6 +46,9 @@ enum Frame {
 struct Reader {
     facts: Facts,
     names: Names,
+    parameters: Parameters,
+    /// What the functions around return.
+    returns: Vec<Value>,
     frames: Vec<Frame>,
     /// What the next function is called, when it is assigned to a name.
     naming: Option<String>,
@@ -129,19 +135,90 @@ impl Reader {
         }
     }
 
-    /// Says that what a promise was made of is what its callback is given.
-    fn bind_callback(&mut self, made_of: &Value, callback: Option<&Argument>) {
-        let parameters = match callback {
-            Some(Argument::ArrowFunctionExpression(function)) => &function.params,
-            Some(Argument::FunctionExpression(function)) => &function.params,
-            _ => return,
-        };
-        if let Some(BindingPattern::BindingIdentifier(name)) =
-            parameters.items.first().map(|parameter| &parameter.pattern)
-        {
-            let mut given = Value::unknown();
-            given.takes_calls(made_of.calls.iter().cloned());
-            self.names.assign(&name.name, given);
+    /// Says that what a call is made of is what the functions among its arguments are given.
+    fn bind_callbacks(&mut self, name: &str, receiver: &Value, args: &[Value], arguments: &[Argument]) {
+        for argument in arguments.iter().take(4) {
+            let parameters = match argument {
+                Argument::ArrowFunctionExpression(function) => &function.params,
+                Argument::FunctionExpression(function) => &function.params,
+                _ => continue,
+            };
+            let mut given = if receiver.many { receiver.clone().each() } else { Value::unknown() };
+            given.takes_calls(receiver.calls.iter().cloned());
+            given.takes_calls(args.iter().flat_map(|value| value.calls.iter().cloned()));
+            let event = args.first().map_or("", |value| &value.text);
+            let listens =
+                name.ends_with(".on") || name.ends_with(".addEventListener") || name.ends_with(".once");
+            match event {
+                "keydown" | "keypress" | "keyup" if listens => given.takes_calls(["keys".to_owned()]),
+                "message" | "data" if listens => given.takes_calls([RECEIVED.to_owned()]),
+                _ => {}
+            }
+            // What stands for the call itself, unless it is about what was there before.
+            if !listens && !name.ends_with(".forEach") && !name.ends_with(".map") {
+                given.takes_calls([name.to_owned()]);
+            }
+            for parameter in parameters.items.iter().take(4) {
+                if let BindingPattern::BindingIdentifier(name) = &parameter.pattern {
+                    self.names.assign(&name.name, given.clone());
+                }
+            }
+        }
+    }
+
+    /// Reads the parameters of a function that has a name: they are what calls give. Returns how to forget them.
+    fn enter_function(&mut self, name: &str, params: &FormalParameters) -> Shadowed {
+        self.returns.push(Value::default());
+        if name.is_empty() {
+            return Shadowed::new();
+        }
+        let mut names = Vec::new();
+        for parameter in params.items.iter().take(16) {
+            let name = match &parameter.pattern {
+                BindingPattern::BindingIdentifier(name) => name.name.to_string(),
+                _ => String::new(),
+            };
+            names.push(name);
+        }
+        let marks = self.parameters.declare(name, &names);
+        for (parameter, own) in params.items.iter().zip(&names) {
+            if let Some(default) = &parameter.initializer {
+                let value = self.fold(default, 4);
+                self.parameters.default(name, own, value);
+            }
+        }
+        let mut itself = Value::unknown();
+        itself.takes_calls([format!("{FUNCTION}{name}")]);
+        self.names.assign(name, itself);
+        self.names.shadow(&names, marks)
+    }
+
+    fn leave_function(&mut self, name: &str, shadowed: Shadowed) {
+        self.names.restore(shadowed);
+        let returned = self.returns.pop().unwrap_or_default();
+        if !name.is_empty() && returned != Value::default() {
+            self.names.assign(&format!("{name}()"), returned);
+        }
+    }
+
+    fn read_return(&mut self, value: &Expression) {
+        let value = self.fold(value, FOLD_DEPTH);
+        if let Some(returned) = self.returns.last_mut() {
+            if weight(&value.text) >= weight(&returned.text) {
+                (returned.text, returned.number, returned.many) = (value.text, value.number, value.many);
+            }
+            returned.takes_calls(value.calls);
+        }
+    }
+
+    /// Says what the members of an object are.
+    fn bind_members(&mut self, name: &str, init: &Expression) {
+        let Expression::ObjectExpression(object) = init else { return };
+        for property in object.properties.iter().take(16) {
+            if let ObjectPropertyKind::ObjectProperty(property) = property {
+                let value = self.fold(&property.value, FOLD_DEPTH);
+                self.names.assign(&format!("{name}.{}", key(&property.key)), value);
+            }
         }
     }
 
@@ -169,10 +246,8 @@ impl Reader {
             let required = args.first().map_or("", |value: &Value| &value.text);
             self.facts.modules.push((module(required).to_owned(), at));
         }
-        if name.ends_with(".then") {
-            self.bind_callback(&receiver, arguments.first());
-        }
-        if leaves(&name) {
+        self.bind_callbacks(&name, &receiver, &args, arguments);
+        if leaves(&name, args.len()) {
             self.leave(true);
         }
         let own = self.frames.iter().rev().find_map(|frame| match frame {
@@ -182,8 +257,12 @@ impl Reader {
         if own.is_some_and(|(own, asked)| *own == name && !asked && !own.is_empty()) {
             self.facts.recursive.push(at);
         }
+        let within = self.frames.iter().rev().find_map(|frame| match frame {
+            Frame::Function { name, .. } if !name.is_empty() => Some(name.clone()),
+            _ => None,
+        });
         let (around, chosen) = (self.around(), self.choices > 0);
-        self.facts.calls.push(Call { name, receiver, args, named, at, around, used: true, chosen });
+        self.facts.calls.push(Call { name, receiver, args, named, at, around, used: true, chosen, within });
     }
 
     fn bind(&mut self, pattern: &BindingPattern, init: &Expression) {
@@ -193,6 +272,7 @@ impl Reader {
                     self.names.alias(&name.name, thing);
                 }
                 let value = self.fold(init, FOLD_DEPTH);
+                self.bind_members(&name.name, init);
                 self.names.assign(&name.name, value);
                 self.naming = Some(name.name.to_string());
             }
@@ -214,6 +294,8 @@ fn is_true(test: &Expression) -> bool {
     match test {
         Expression::BooleanLiteral(literal) => literal.value,
         Expression::NumericLiteral(literal) => literal.value != 0.0,
+        Expression::ParenthesizedExpression(inner) => is_true(&inner.expression),
+        Expression::TSAsExpression(inner) => is_true(&inner.expression),
         Expression::UnaryExpression(operation) => {
             operation.operator.as_str() == "!"
                 && match &operation.argument {
@@ -255,6 +337,29 @@ impl<'a> Visit<'a> for Reader {
         }
         walk::walk_variable_declarator(self, declarator);
         self.naming = None;
+    }
+
+    fn visit_assignment_expression(&mut self, assignment: &AssignmentExpression<'a>) {
+        let target = match &assignment.left {
+            AssignmentTarget::AssignmentTargetIdentifier(name) => Some(name.name.to_string()),
+            AssignmentTarget::StaticMemberExpression(member) => {
+                self.dotted(&member.object, 4).map(|object| format!("{object}.{}", member.property.name))
+            }
+            _ => None,
+        };
+        if let Some(target) = target {
+            let value = self.fold(&assignment.right, FOLD_DEPTH);
+            match assignment.operator.as_str() {
+                "=" => {
+                    if let Some(thing) = self.dotted(&assignment.right, FOLD_DEPTH) {
+                        self.names.alias(&target, thing);
+                    }
+                    self.names.assign(&target, value);
+                }
+                _ => self.names.extend(&target, value.calls),
+            }
+        }
+        walk::walk_assignment_expression(self, assignment);
     }
 
     fn visit_call_expression(&mut self, call: &CallExpression<'a>) {
@@ -301,6 +406,11 @@ impl<'a> Visit<'a> for Reader {
             Statement::BreakStatement(leave) => self.leave(leave.label.is_some()),
             Statement::ReturnStatement(_) | Statement::ThrowStatement(_) => {
                 walk::walk_statement(self, statement);
+                if let Statement::ReturnStatement(returns) = statement
+                    && let Some(value) = &returns.argument
+                {
+                    self.read_return(value);
+                }
                 self.leave(true);
                 self.ask();
                 return;
@@ -363,15 +473,23 @@ impl<'a> Visit<'a> for Reader {
 
     fn visit_function(&mut self, function: &Function<'a>, flags: oxc_syntax::scope::ScopeFlags) {
         let name = function.id.as_ref().map(|id| id.name.to_string()).or_else(|| self.naming.take());
-        self.frames.push(Frame::Function { name: name.unwrap_or_default(), asked: false });
+        let name = name.unwrap_or_default();
+        let shadowed = self.enter_function(&name, &function.params);
+        self.frames.push(Frame::Function { name: name.clone(), asked: false });
         walk::walk_function(self, function, flags);
         self.frames.pop();
+        self.leave_function(&name, shadowed);
     }
 
     fn visit_arrow_function_expression(&mut self, function: &ArrowFunctionExpression<'a>) {
         let name = self.naming.take().unwrap_or_default();
-        self.frames.push(Frame::Function { name, asked: false });
+        let shadowed = self.enter_function(&name, &function.params);
+        self.frames.push(Frame::Function { name: name.clone(), asked: false });
         walk::walk_arrow_function_expression(self, function);
         self.frames.pop();
+        if let Some(value) = function.body.as_expression() {
+            self.read_return(value);
+        }
+        self.leave_function(&name, shadowed);
     }
 }

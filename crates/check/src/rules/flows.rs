@@ -1,8 +1,9 @@
 //! Rules of flows: secrets that are sent, and text that becomes code.
 
 use super::pipes::INTERPRETERS;
+use super::processes::SHELLS;
 use super::{Sink, quote};
-use crate::facts::{Around, Call, Command, Facts, PIECES, Value};
+use crate::facts::{Around, Call, Command, EACH, ENCODED, Facts, PIECES, RECEIVED, UNKNOWN, Value};
 use crate::place::is_private;
 
 /// Calls that turn text into code.
@@ -113,8 +114,12 @@ const ENVELOPE: [&str; 8] =
 /// Applies the rules of flows.
 pub fn apply(facts: &Facts, sink: &mut Sink) {
     let secret = sink.found.iter().any(|(rule, ..)| *rule == "credentials.path");
+    let sends = facts.calls.iter().any(|call| call.method() == "post" || SENDS.contains(&call.name.as_str()));
     for call in &facts.calls {
         becomes_code(call, sink);
+        unpacks(call, sink);
+        gropes(call, sink);
+        watches(call, sends, sink);
         is_sent(call, secret, sink);
         introspects(call, sink);
         dumps(call, sink);
@@ -142,18 +147,7 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
 
 fn becomes_code(call: &Call, sink: &mut Sink) {
     let name = call.name.as_str();
-    let runs_shell = matches!(
-        name,
-        "os.system"
-            | "os.popen"
-            | "subprocess.run"
-            | "subprocess.call"
-            | "subprocess.Popen"
-            | "subprocess.check_output"
-            | "child_process.exec"
-            | "child_process.execSync"
-            | "child_process.spawn"
-    );
+    let runs_shell = SHELLS.contains(&name) || name.ends_with(".os.system");
     if !EXECUTES.contains(&name) && !runs_shell && !matches!(call.method(), "constructor" | "exec_module") {
         return;
     }
@@ -162,8 +156,33 @@ fn becomes_code(call: &Call, sink: &mut Sink) {
     let values = || call.args.iter().chain(told.iter().map(|(_, value)| value));
     let made_of =
         |list: &[&str]| values().flat_map(|value| &value.calls).find(|from| list.contains(&from.as_str()));
-    if let Some(from) = made_of(&FETCHES) {
+    // What somebody sends is executed: whatever it is called when it came.
+    let fetched = |from: &&String| {
+        let clients = [
+            "requests.",
+            "httpx.",
+            "urllib.request.",
+            "urllib3.",
+            "aiohttp.",
+            "http.client.",
+            "axios",
+            "got",
+        ];
+        clients.iter().any(|client| from.starts_with(client)) && from.contains('(') | from.contains(".get")
+    };
+    let received = |from: &&String| {
+        *from == RECEIVED
+            || from.ends_with(".recv")
+            || from.ends_with(".recvfrom")
+            || from.ends_with(".makefile")
+    };
+    let all = || values().flat_map(|value| &value.calls);
+    if let Some(from) = made_of(&FETCHES).or_else(|| all().find(fetched)) {
         sink.add("download.execute", call.at, quote(from));
+    } else if let Some(from) =
+        all().find(received).filter(|_| values().any(|value| value.text.starts_with(UNKNOWN)))
+    {
+        sink.add("shell.reverse", call.at, quote(from));
     } else if let Some(from) =
         made_of(&DECODES).or_else(|| made_of(&["bytes", "bytearray"]).filter(|_| !runs_shell))
     {
@@ -177,6 +196,113 @@ fn becomes_code(call: &Call, sink: &mut Sink) {
     // A text that undoes its own encoding, or says a forbidden thing, when it is executed.
     if EXECUTES.contains(&name) && hides(call.arg(0)) {
         sink.add("code.obfuscated", call.at, quote(call.arg(0)));
+    }
+}
+
+/// Objects that execute something when they are unpacked, or code in a form that no person reads.
+fn unpacks(call: &Call, sink: &mut Sink) {
+    const UNPACKS: [&str; 8] = [
+        "pickle.loads",
+        "marshal.loads",
+        "dill.loads",
+        "cPickle.loads",
+        "_pickle.loads",
+        "jsonpickle.decode",
+        "yaml.unsafe_load",
+        "cloudpickle.loads",
+    ];
+    const ENCODES: [&str; 10] = [
+        "base64.b64decode",
+        "base64.b85decode",
+        "base64.b32decode",
+        "base64.a85decode",
+        "bytes.fromhex",
+        "binascii.unhexlify",
+        "codecs.decode",
+        "base64.urlsafe_b64decode",
+        "zlib.decompress",
+        "requests.get",
+    ];
+    let name = call.name.as_str();
+    let own =
+        |value: &Value| value.calls.iter().any(|from| from.ends_with(".dumps") || from == "marshal.dump");
+    if UNPACKS.contains(&name)
+        && !call.args.iter().any(own)
+        && (name == "marshal.loads" || call.args.iter().any(|value| value.is_of(&ENCODES)))
+    {
+        sink.add("code.obfuscated", call.at, quote(name));
+    }
+    let acts = |from: &String| {
+        SHELLS.contains(&from.as_str()) || EXECUTES.contains(&from.as_str()) || from.contains("__import__")
+    };
+    if name == "(reduce)" && call.args.iter().any(|value| value.calls.iter().any(acts)) {
+        sink.add("code.obfuscated", call.at, "an object that executes something when it is unpacked");
+    }
+    // A member that only a run names, of a module that starts things or is all names.
+    let hidden = ["os.", "subprocess.", "builtins.", "__builtins__.", "child_process.", "vm."]
+        .iter()
+        .any(|module| name.strip_prefix(module).is_some_and(|rest| rest.starts_with(UNKNOWN)));
+    if hidden {
+        sink.add("code.obfuscated", call.at, quote(name));
+    }
+    // The same, decoded from a literal.
+    let loads = matches!(name, "require" | "__import__" | "importlib.import_module" | "getattr");
+    if loads && call.args.iter().any(|value| value.is_of(&DECODES)) {
+        sink.add("code.obfuscated", call.at, quote(name));
+    }
+}
+
+/// Memory that is written and then executed, and the keys of the machine's own start.
+fn gropes(call: &Call, sink: &mut Sink) {
+    let name = call.name.as_str();
+    let executable = |value: &Value| {
+        value.calls.iter().any(|from| from.ends_with("PROT_EXEC"))
+            || value.number == Some(7.0) && name.ends_with(".mmap")
+    };
+    let windows =
+        ["VirtualAlloc", "CreateRemoteThread", "WriteProcessMemory", "RtlMoveMemory", "VirtualProtect"];
+    if name.ends_with("mmap") && call.values().any(executable)
+        || windows.iter().any(|method| call.method().starts_with(method))
+        || call.method() == "mprotect"
+    {
+        sink.add("sandbox.probe", call.at, quote(name));
+    }
+    // A container that has the machine.
+    let privileged = call.named("privileged").is_some_and(|value| value.text == "True")
+        || call.named("pid_mode").is_some_and(|value| value.text == "host");
+    if privileged && matches!(call.method(), "run" | "create") {
+        sink.add("sandbox.probe", call.at, quote(name));
+    }
+    // Names and passwords that are tried one after the other.
+    let tries =
+        matches!(call.method(), "connect" | "login" | "get" | "post" | "authenticate" | "request" | "head");
+    let password = ["password", "passwd", "auth", "pwd"]
+        .iter()
+        .any(|key| call.named(key).is_some_and(|value| value.is_of(&[EACH])));
+    let second = call.method() == "login" && call.args.get(1).is_some_and(|value| value.is_of(&[EACH]));
+    if tries && (password || second) && call.around != Around::Nothing {
+        sink.add("network.scan", call.at, "tries passwords");
+    }
+}
+
+/// What a person types, sees or copies, taken without end or sent away.
+fn watches(call: &Call, sends: bool, sink: &mut Sink) {
+    let name = call.name.as_str();
+    let sees = matches!(
+        name,
+        "PIL.ImageGrab.grab"
+            | "ImageGrab.grab"
+            | "pyautogui.screenshot"
+            | "pyperclip.paste"
+            | "win32clipboard.GetClipboardData"
+            | "sounddevice.rec"
+            | "navigator.clipboard.readText"
+            | "pyscreeze.screenshot"
+            | "clipboardy.readSync"
+    );
+    let replaces = name == "pyperclip.copy" && call.around != Around::Nothing;
+    if sees && (sends || call.around == Around::Endless) || replaces {
+        sink.add("surveillance", call.at, quote(name));
     }
 }
 
@@ -205,15 +331,28 @@ fn is_sent(call: &Call, secret: bool, sink: &mut Sink) {
         call.method(),
         "send" | "sendall" | "sendto" | "sendmail" | "storbinary" | "send_message" | "sendBeacon"
     );
-    let looks_up =
-        matches!(name, "socket.gethostbyname" | "socket.getaddrinfo" | "dns.lookup" | "dns.resolve");
+    let looks_up = matches!(
+        name,
+        "socket.gethostbyname"
+            | "socket.getaddrinfo"
+            | "dns.lookup"
+            | "dns.resolve"
+            | "dns.resolve4"
+            | "dns.resolveTxt"
+            | "dns.promises.resolve"
+            | "dns.promises.lookup"
+            | "dns.resolver.resolve"
+            | "socket.gethostbyname_ex"
+            | "dns.resolver.query"
+    );
+    let labels = looks_up && call.args.iter().any(|value| value.is_of(&[ENCODED]));
     let writes = call.method() == "write" && call.name.contains("request")
         || call.method() == "post" && name.contains('.');
     if !(raw || looks_up || writes || SENDS.contains(&name)) {
         return;
     }
     let sent = call.named.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str()));
-    if secret || call.args.iter().chain(sent.map(|(_, value)| value)).any(is_confidential) {
+    if secret || labels || call.args.iter().chain(sent.map(|(_, value)| value)).any(is_confidential) {
         sink.add("exfiltration", call.at, quote(&call.name));
     }
 }
@@ -227,7 +366,11 @@ fn is_confidential(value: &Value) -> bool {
             || from.starts_with("subprocess.")
             || from.starts_with("os.popen")
             || from.starts_with("child_process.")
-            || matches!(from, "getpass.getuser" | "os.userInfo")
+            || matches!(
+                from,
+                "getpass.getuser" | "os.userInfo" | "keys" | "pyperclip.paste" | "document.cookie"
+            )
+            || from.ends_with("ImageGrab.grab")
     };
     value.calls.iter().any(says) || value.files().any(is_private)
 }
@@ -264,10 +407,9 @@ fn introspects(call: &Call, sink: &mut Sink) {
     // A name that was put together, where it could have been written.
     let put_together = matches!(name, "getattr" | "__import__" | "importlib.import_module")
         && call.values().any(|value| {
-            value
-                .calls
-                .iter()
-                .any(|from| DECODES.contains(&from.as_str()) || from == "reversed" || from == PIECES)
+            value.calls.iter().any(|from| {
+                DECODES.contains(&from.as_str()) || from == "reversed" || from == "replace" || from == PIECES
+            })
         });
     if put_together {
         sink.add("code.obfuscated", call.at, quote(name));
@@ -290,6 +432,9 @@ fn introspects(call: &Call, sink: &mut Sink) {
                     | "setuid"
                     | "kill"
                     | "fork"
+                    | "mprotect"
+                    | "memfd_create"
+                    | "prctl"
             )
         {
             sink.add(rule, call.at, quote(name));
@@ -346,7 +491,19 @@ fn scans(facts: &Facts, sink: &mut Sink) {
         // Another number each time; the same again is patience, and a list of names is a list of friends.
         let counts =
             |value: &Value| value.calls.iter().any(|from| from == "range" || from.ends_with(".hosts"));
-        if connects && call.around != Around::Nothing && call.values().any(counts) {
+        let connects = connects || call.name == "asyncio.open_connection";
+        // One of a network's addresses, and nobody knows which.
+        let anywhere = |value: &Value| {
+            let host = value.text.split(' ').next().unwrap_or_default();
+            let begin =
+                ["10.", "192.168.", "172.1", "172.2", "172.3"].iter().any(|begin| host.starts_with(begin));
+            begin && host.contains(UNKNOWN) && value.calls.iter().any(|from| from == "range")
+        };
+        let handed = call.within.is_some() && call.method() != "connect";
+        if connects
+            && (call.values().any(anywhere)
+                || (call.around != Around::Nothing || handed) && call.values().any(counts))
+        {
             sink.add("network.scan", call.at, quote(&call.name));
         }
     }

@@ -2,8 +2,8 @@
 
 use super::flows::hides;
 use super::{Sink, quote};
-use crate::facts::{Command, Facts};
-use crate::place::is_private;
+use crate::facts::{Around, Command, Facts, UNKNOWN};
+use crate::place::{is_personal, is_private};
 use std::collections::HashMap;
 
 /// Commands that send what they read.
@@ -24,6 +24,10 @@ struct Whole<'a> {
     secret: bool,
     /// Where it first prints what is no business of another machine.
     private: Option<usize>,
+    /// Whether it makes letters of bytes.
+    encodes: bool,
+    /// Whether a loop destroys files, and somebody's home or a whole tree is searched.
+    destroys: bool,
     /// Names under which something was fetched, and where first.
     fetched: HashMap<&'a str, usize>,
 }
@@ -45,6 +49,17 @@ impl<'a> Whole<'a> {
         Self {
             secret: sink.found.iter().any(|(rule, ..)| *rule == "credentials.path"),
             private: facts.commands.iter().find(reads).map(|command| command.at),
+            encodes: facts.commands.iter().any(|command| {
+                matches!(command.program(), "xxd" | "base64" | "base32" | "od" | "hexdump")
+                    && !command.has_option('d', "decode")
+            }),
+            destroys: facts.commands.iter().any(|command| {
+                command.around != Around::Nothing
+                    && matches!(command.program(), "shred" | "rm" | "wipe" | "mv")
+            }) && facts
+                .commands
+                .iter()
+                .any(|command| command.inner().iter().any(|word| is_personal(word.trim_end_matches("/*")))),
             fetched,
         }
     }
@@ -64,6 +79,15 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
 
 fn command_flows(command: &Command, whole: &Whole, sink: &mut Sink) {
     let (program, at) = (command.program(), command.at);
+    machines(command, sink);
+    configures(command, sink);
+    hostage(command, whole, sink);
+    // A secret goes in the labels of names that are looked up.
+    let asks = matches!(program, "dig" | "nslookup" | "host" | "ping" | "getent" | "drill");
+    let label = |word: &str| word.starts_with(UNKNOWN) && word.contains('.');
+    if asks && whole.encodes && command.operands().any(label) {
+        sink.add("exfiltration", at, quote(program));
+    }
     let fed = |names: &[&str]| command.fed_by.iter().any(|name| names.contains(&name.as_str()));
     let interprets = INTERPRETERS.contains(&program);
     if interprets && fed(&["curl", "wget", "fetch", "nc", "ncat"]) {
@@ -160,6 +184,125 @@ fn sends(command: &Command, whole: &Whole) -> bool {
         || command.words.iter().any(joined)
         || from.map(|redirect| redirect.target.as_str()).any(private)
         || fed(&READERS) && whole.private.is_some_and(|at| at <= command.at)
+}
+
+/// A container that has the machine it runs on.
+fn machines(command: &Command, sink: &mut Sink) {
+    if !matches!(command.program(), "docker" | "podman" | "nerdctl" | "kubectl" | "crictl") {
+        return;
+    }
+    let words = command.inner();
+    let given = |word: &String| {
+        word == "--privileged"
+            || word.starts_with("--privileged=t")
+            || word.ends_with("=host")
+                && (word.starts_with("--pid") || word.starts_with("--ipc") || word.starts_with("--userns"))
+            || word.starts_with("--cap-add=ALL")
+            || word.starts_with("--cap-add=SYS_ADMIN")
+            || word.contains("\"privileged\":true")
+            || word.contains("\"privileged\": true")
+            || mounts_machine(word.split_once('=').map_or(word, |(_, to)| to))
+    };
+    let pairs = words.windows(2).any(|pair| {
+        pair[0] == "--pid" && pair[1] == "host"
+            || pair[0] == "--cap-add" && matches!(&*pair[1], "ALL" | "SYS_ADMIN")
+    });
+    if words.iter().any(given) || pairs {
+        sink.add("sandbox.probe", command.at, quote(command.program()));
+    }
+}
+
+/// Whether a volume is the root of the machine, or a directory of its system.
+fn mounts_machine(word: &str) -> bool {
+    let source =
+        word.split(',').find_map(|part| part.strip_prefix("source=").or_else(|| part.strip_prefix("src=")));
+    let source = source
+        .or_else(|| word.split_once(':').map(|(source, _)| source).filter(|source| source.starts_with('/')));
+    matches!(
+        source,
+        Some("/" | "/etc" | "/root" | "/proc" | "/sys" | "/dev" | "/boot" | "/var/run" | "/home")
+    )
+}
+
+/// Settings of git and of package managers that execute something, or trust whoever answers.
+fn configures(command: &Command, sink: &mut Sink) {
+    let words = command.inner();
+    let has = |wanted: &str| words.iter().any(|word| word == wanted);
+    let everywhere = has("--global") || has("--system");
+    let found = match command.program() {
+        "git" if has("config") => words.windows(2).any(|pair| {
+            let (key, value) = (pair[0].to_ascii_lowercase(), pair[1].as_str());
+            match key.as_str() {
+                "core.sshcommand" | "core.fsmonitor" | "core.editor" | "core.pager" | "diff.external" => {
+                    super::trees::reaches_out(value)
+                        || value.contains("ProxyCommand")
+                        || value.starts_with("/tmp")
+                }
+                "core.hookspath" => {
+                    everywhere && !value.starts_with('~')
+                        || value.starts_with("/tmp")
+                        || value.starts_with("/dev")
+                }
+                "credential.helper" => {
+                    value.starts_with('!') && (value.contains("cat") || super::trees::reaches_out(value))
+                }
+                "http.sslverify" => everywhere && value == "false",
+                key if key.starts_with("alias.") => {
+                    value.starts_with('!') && super::trees::reaches_out(value)
+                }
+                _ => false,
+            }
+        }),
+        "pip" | "pip3" | "npm" | "yarn" if has("config") && has("set") => {
+            let foreign = |word: &String| {
+                word.starts_with("http://") && !word.contains("localhost") && !word.contains("127.0.0.1")
+            };
+            words.iter().any(foreign)
+        }
+        "systemctl" | "service" | "launchctl" => {
+            const GUARDS: [&str; 12] = [
+                "ufw",
+                "firewalld",
+                "apparmor",
+                "auditd",
+                "fail2ban",
+                "rsyslog",
+                "clamav-daemon",
+                "iptables",
+                "nftables",
+                "falcon-sensor",
+                "osqueryd",
+                "selinux",
+            ];
+            (has("stop") || has("disable") || has("mask"))
+                && words.iter().any(|word| GUARDS.contains(&word.trim_end_matches(".service")))
+        }
+        "iptables" | "nft" | "ip6tables" => has("-F") || has("--flush") || has("flush"),
+        "auditctl" => has("-e") && has("0"),
+        "crontab" => false,
+        _ => false,
+    };
+    if found {
+        sink.add("write.system", command.at, quote(&words.join(" ")));
+    }
+}
+
+/// In a loop over somebody's files, each is encrypted and then destroyed.
+fn hostage(command: &Command, whole: &Whole, sink: &mut Sink) {
+    let words = command.inner();
+    let crypts = match command.program() {
+        "openssl" => {
+            words.iter().any(|word| word == "enc" || word.starts_with("aes-"))
+                && !words.iter().any(|word| word == "-d")
+        }
+        "gpg" | "gpg2" => command.has_option('c', "symmetric"),
+        "7z" | "zip" => words.iter().any(|word| word.starts_with("-p") || word == "-P" || word == "-e"),
+        "ccrypt" | "age" => true,
+        _ => false,
+    };
+    if crypts && command.around != Around::Nothing && whole.destroys {
+        sink.add("tree.destroy", command.at, "encrypts files and destroys what they were");
+    }
 }
 
 fn hex(command: &Command) -> bool {

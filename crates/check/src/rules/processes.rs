@@ -2,6 +2,7 @@
 
 use super::{Sink, quote};
 use crate::facts::{Around, Call, Facts, OWN_FILE};
+use crate::parameters::FUNCTION;
 
 /// Calls that start a process or a thread.
 const STARTS: [&str; 20] = [
@@ -27,7 +28,7 @@ const STARTS: [&str; 20] = [
     "os.spawnlp",
 ];
 /// Calls that hand a command to the system.
-const SHELLS: [&str; 24] = [
+pub(super) const SHELLS: [&str; 24] = [
     "os.system",
     "os.popen",
     "subprocess.run",
@@ -90,6 +91,30 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
         if starts && call.around == Around::Endless || blind || call.name == "posix.fork" {
             sink.add("fork.bomb", call.at, quote(&call.name));
         }
+        // A function that starts itself.
+        let itself = |value: &crate::facts::Value| {
+            let own = call.within.as_deref();
+            value.calls.iter().any(|from| own.is_some() && from.strip_prefix(FUNCTION) == own)
+        };
+        if starts && call.values().any(itself) && !call.chosen {
+            sink.add("fork.bomb", call.at, quote(&call.name));
+        }
+        // What a timer starts many times in a second.
+        let starter = facts.calls.len() < 20_000 && call.name == "setInterval";
+        if starter && call.args.get(1).and_then(|every| every.number).is_some_and(|every| every <= 100.0) {
+            let inside = |other: &&Call| {
+                other.at > call.at && other.at < call.at + 400 && STARTS.contains(&other.name.as_str())
+            };
+            let next = facts.calls.partition_point(|other| other.at < call.at);
+            if let Some(other) = facts.calls[next..].iter().take(8).find(inside) {
+                sink.add("fork.bomb", other.at, quote(&other.name));
+            }
+        }
+        let forks =
+            call.name.ends_with(".fork") && call.name.contains("CDLL") && call.around != Around::Nothing;
+        if forks {
+            sink.add("fork.bomb", call.at, quote(&call.name));
+        }
         if is_self(call) {
             sink.add("fork.bomb", call.at, quote(call.arg(0)));
         }
@@ -131,7 +156,8 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
         if endless_source
             && !bounded
             && (matches!(command.program(), "dd" | "cp") || writes && command.program() == "cat")
-            || command.program() == "yes" && writes
+            || command.program() == "yes" && (writes || command.background)
+            || endless_source && !bounded && matches!(command.program(), "tail" | "sort" | "grep" | "tac")
         {
             sink.add("resource.bomb", command.at, quote(command.program()));
         }

@@ -2,7 +2,7 @@
 
 use super::{Sink, quote};
 use crate::facts::{Around, Call, Command, Facts, UNKNOWN};
-use crate::place::{Place, is_wide, place, starts_things};
+use crate::place::{Place, is_personal, is_wide, place, starts_things};
 
 /// Calls that delete the path they are given, or that are methods of a path.
 const DELETES: [&str; 26] = [
@@ -130,6 +130,24 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
             sink.add("tree.destroy", call.at, quote(subject(list)));
         }
     }
+    let kept =
+        facts.calls.iter().find(|call| LISTS.contains(&call.name.as_str()) && is_personal(subject(call)));
+    if let Some(list) = kept {
+        let listed = |call: &&Call| {
+            let of = |value: &crate::facts::Value| value.is_of(&LISTS);
+            of(&call.receiver) || call.args.first().is_some_and(of)
+        };
+        let spoils = |call: &&Call| {
+            !call.chosen
+                && listed(call)
+                && (DELETES.contains(&call.name.as_str())
+                    || matches!(call.method(), "unlink" | "write_bytes" | "unlinkSync")
+                    || call.name == "open" && (mode(call).starts_with('w') || mode(call).contains('+')))
+        };
+        if let Some(call) = facts.calls.iter().find(spoils) {
+            sink.add("tree.destroy", call.at, quote(subject(list)));
+        }
+    }
     // What walks a tree, encrypts and writes back takes the files hostage, wherever they are.
     if let Some(list) = anywhere {
         let crypts = facts.calls.iter().any(|call| {
@@ -163,11 +181,7 @@ fn call_on_tree(call: &Call, facts: &Facts, sink: &mut Sink) {
     let name = call.name.as_str();
     if DELETES.contains(&name) {
         let path = subject(call);
-        let whole = is_wide(path)
-            || place(path) == Place::Everything
-            || call.args.first().is_some_and(|value| {
-                value.calls.iter().any(|from| from.ends_with("getcwd") || from == "process.cwd")
-            });
+        let whole = is_wide(path) || place(path) == Place::Everything;
         if whole {
             sink.add("tree.destroy", call.at, quote(path));
         } else if matches!(place(path), Place::System | Place::Home | Place::Outside) {
@@ -201,6 +215,7 @@ fn call_on_tree(call: &Call, facts: &Facts, sink: &mut Sink) {
         return;
     };
     written(path, call.at, sink);
+    hooked(path, call, facts, sink);
     if opens && path.starts_with("/dev/") && place(path) == Place::System {
         sink.add("tree.destroy", call.at, quote(path));
     }
@@ -208,6 +223,40 @@ fn call_on_tree(call: &Call, facts: &Facts, sink: &mut Sink) {
     if grows && place(path) != Place::Own {
         sink.add("resource.bomb", call.at, quote(path));
     }
+}
+
+/// A hook of git is its owner's to write, unless it fetches something, or lies where the program only happened to find it.
+fn hooked(path: &str, call: &Call, facts: &Facts, sink: &mut Sink) {
+    if !path.contains(".git/hooks") && !path.contains("/hooks/post-") && !path.contains("/hooks/pre-") {
+        return;
+    }
+    let next = facts.calls.partition_point(|other| other.at < call.at);
+    let near = facts.calls[next..].iter().take(6).chain([call]);
+    let text = near.flat_map(Call::values).any(|value| reaches_out(&value.text));
+    let far = matches!(place(path), Place::Home | Place::Outside | Place::System);
+    if text || far && call.around != Around::Nothing {
+        sink.add("write.system", call.at, quote(path));
+    }
+}
+
+/// Whether a text that others execute reaches for another machine, or hides what it does.
+pub(super) fn reaches_out(text: &str) -> bool {
+    [
+        "curl ",
+        "wget ",
+        "/dev/tcp",
+        "nc -",
+        "ncat ",
+        "base64 -d",
+        "http://",
+        "urlopen",
+        "| sh",
+        "|sh",
+        "| bash",
+        "|bash",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
 }
 
 /// Something is written to `path`.
@@ -235,6 +284,10 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
         } else {
             written(&redirect.target, command.at, sink);
         }
+        let words = || command.words.iter().any(|word| reaches_out(word));
+        if redirect.target.contains("/hooks/") && (command.around != Around::Nothing || words()) {
+            sink.add("write.system", command.at, quote(&redirect.target));
+        }
     }
     let at = command.at;
     let operands: Vec<&str> = command.operands().collect();
@@ -259,7 +312,11 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
             }
         }
         "find" => {
-            let deletes = command.inner().iter().any(|word| word == "-delete");
+            let empties = command
+                .inner()
+                .windows(2)
+                .any(|pair| pair[0].starts_with("-exec") && matches!(&*pair[1], "truncate" | "dd"));
+            let deletes = empties || command.inner().iter().any(|word| word == "-delete");
             let removes = command
                 .inner()
                 .windows(2)
