@@ -253,6 +253,8 @@ pub struct Facts {
     pub names: Vec<(String, usize)>,
     /// Commands of a shell program, or of one that is handed to a shell.
     pub commands: Vec<Command>,
+    /// Programs that a shell program hands to an interpreter: its name, the text, and where.
+    pub scripts: Vec<(String, String, usize)>,
     /// Loops that never end.
     pub endless: Vec<Endless>,
     /// Functions whose first act is to call themselves.

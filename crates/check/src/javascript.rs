@@ -349,6 +349,11 @@ impl<'a> Visit<'a> for Reader {
         };
         if let Some(target) = target {
             let value = self.fold(&assignment.right, FOLD_DEPTH);
+            // What a page loads, it asks another machine for.
+            if target.ends_with(".src") || matches!(&*target, "location" | "location.href" | "document.location") {
+                let (name, at) = ("(load)".to_owned(), start(assignment.span));
+                self.facts.calls.push(Call { name, args: vec![value.clone()], at, ..Call::default() });
+            }
             match assignment.operator.as_str() {
                 "=" => {
                     if let Some(thing) = self.dotted(&assignment.right, FOLD_DEPTH) {
@@ -373,6 +378,15 @@ impl<'a> Visit<'a> for Reader {
     }
 
     fn visit_string_literal(&mut self, literal: &StringLiteral<'a>) {
+        // A name that could have been written in letters.
+        const NAMES: [&str; 8] =
+            ["child_process", "exec", "execSync", "eval", "constructor", "require", "Function", "spawn"];
+        if literal.raw.as_ref().is_some_and(|raw| raw.contains("\\x") || raw.contains("\\u"))
+            && NAMES.contains(&literal.value.as_str())
+        {
+            let (name, at) = ("(escaped)".to_owned(), start(literal.span));
+            self.facts.calls.push(Call { name, args: vec![Value::text(literal.value.as_str())], at, ..Call::default() });
+        }
         self.facts.texts.push((literal.value.to_string(), start(literal.span)));
     }
 

@@ -149,7 +149,7 @@ fn slot(c: char) -> Option<usize> {
 }
 
 /// Whether marks may be in a text: all of them begin with the same byte.
-fn is_marked(text: &str) -> bool {
+pub fn is_marked(text: &str) -> bool {
     text.as_bytes().contains(&0xF3)
 }
 

@@ -173,6 +173,15 @@ impl Reader {
                 // Few names only: a copy of a large literal is not worth it.
                 let (targets, values) =
                     (parts(target), if is_small(value) { parts(value) } else { Vec::new() });
+                if matches!(value, Expr::Call(_) | Expr::Await(_) | Expr::Name(_)) {
+                    let mut one = Value::unknown();
+                    one.takes_calls(self.fold(value, FOLD_DEPTH).calls);
+                    for target in targets.iter().take(8) {
+                        if let Expr::Name(name) = target {
+                            self.names.assign(&name.id, one.clone());
+                        }
+                    }
+                }
                 targets.iter().zip(&values).for_each(|(target, value)| {
                     if matches!(target, Expr::Name(_)) {
                         self.bind(target, value);

@@ -1,9 +1,13 @@
 //! What a shell program does, from tree-sitter's tree. The parser and this walk use no recursion that the text could drive.
 
+mod arguments;
+mod fold;
+
 use crate::bound::Unchecked;
-use crate::facts::{Around, Command, Endless, Facts, Redirect, UNKNOWN, wrappers};
+use crate::facts::{Around, Command, Endless, Facts, Redirect, wrappers};
+use arguments::Arguments;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 use tree_sitter::{Node, ParseOptions, ParseState, Parser, Tree};
@@ -23,6 +27,7 @@ pub fn read(source: &str) -> Result<Facts, Unchecked> {
     let mut reader = Reader { source, ..Reader::default() };
     reader.facts.parsed = !tree.root_node().has_error();
     reader.walk(tree.root_node());
+    reader.arguments.resolve(&mut reader.facts);
     Ok(reader.facts)
 }
 
@@ -55,6 +60,10 @@ struct Reader<'a> {
     source: &'a str,
     facts: Facts,
     variables: HashMap<String, String>,
+    /// Variables that hold what an encoding was undone of.
+    decoded: HashSet<String>,
+    /// What functions are given.
+    arguments: Arguments,
     /// Loops around.
     loops: Vec<Loop>,
     /// Functions around, and whether they made a choice so far.
@@ -124,9 +133,7 @@ impl<'a> Reader<'a> {
                 if let (Some(name), Some(value)) =
                     (node.child_by_field_name("name"), node.child_by_field_name("value"))
                 {
-                    let value = self.fold(value, DEPTH);
-                    self.facts.texts.push((value.clone(), at));
-                    self.variables.insert(self.text(name).to_owned(), value);
+                    self.assign(name, value, at);
                 }
             }
             "pipeline" => {
@@ -147,6 +154,9 @@ impl<'a> Reader<'a> {
                 let mut redirects = Vec::new();
                 let mut cursor = node.walk();
                 for child in node.children_by_field_name("redirect", &mut cursor).take(NEIGHBOURS_MAX) {
+                    if child.kind() == "heredoc_redirect" {
+                        self.read_heredoc(node, child);
+                    }
                     if child.kind() != "file_redirect" {
                         continue;
                     }
@@ -187,12 +197,16 @@ impl<'a> Reader<'a> {
                 let never = matches!(condition, "false" | "[ ]" | "((0))");
                 self.begin_loop(at, if until { never } else { always });
             }
-            "for_statement" => self.begin_loop(at, false),
+            "for_statement" => {
+                self.bind_each(node);
+                self.begin_loop(at, false);
+            }
             "c_style_for_statement" => {
                 self.begin_loop(at, node.child_by_field_name("condition").is_none());
             }
             "function_definition" => {
                 let name = node.child_by_field_name("name").map_or("", |name| self.text(name));
+                self.arguments.declare(name);
                 self.functions.push((name.to_owned(), false));
             }
             _ => {}
@@ -253,16 +267,21 @@ impl<'a> Reader<'a> {
         for child in node.children(&mut cursor).take(WORDS_MAX) {
             match child.kind() {
                 "variable_assignment" | "file_redirect" | "herestring_redirect" => {}
-                _ => words.push(self.fold(child, DEPTH)),
+                _ => words.extend(self.words_of(child)),
             }
         }
+        let decoded = node.named_children(&mut cursor).take(4).any(|child| self.is_decoded(child));
         let (function, chosen) = self.functions.last().cloned().unzip();
+        let mut fed_by = self.pipelines.last().map(|pipeline| pipeline.programs.clone()).unwrap_or_default();
+        if decoded && wrappers(&words) == 0 && words.first().is_some_and(|word| executes(word)) {
+            fed_by.push("base64".to_owned());
+        }
         let command = Command {
             wrappers: wrappers(&words),
             words,
             redirects: self.redirects_at(node.start_byte()),
             at: node.start_byte(),
-            fed_by: self.pipelines.last().map(|pipeline| pipeline.programs.clone()).unwrap_or_default(),
+            fed_by,
             around: if self.loops.is_empty() { Around::Nothing } else { Around::Loop },
             background: false,
             function,
@@ -304,47 +323,9 @@ impl<'a> Reader<'a> {
     fn text(&self, node: Node) -> &'a str {
         self.source.get(node.byte_range()).unwrap_or_default()
     }
+}
 
-    /// A word as the shell would make it, as far as that is known.
-    fn fold(&self, node: Node<'a>, depth: usize) -> String {
-        let Some(depth) = depth.checked_sub(1) else { return UNKNOWN.to_string() };
-        let parts = || {
-            let mut cursor = node.walk();
-            let parts: Vec<String> =
-                node.named_children(&mut cursor).take(WORDS_MAX).map(|part| self.fold(part, depth)).collect();
-            parts.concat()
-        };
-        match node.kind() {
-            "raw_string" => self.text(node).trim_matches('\'').to_owned(),
-            "ansi_c_string" => self.text(node).trim_start_matches('$').trim_matches('\'').to_owned(),
-            "string" => self.fold_string(node, depth),
-            "concatenation" | "command_name" => parts(),
-            "simple_expansion" | "expansion" => {
-                let name = self.text(node).trim_matches(|c: char| !c.is_alphanumeric() && c != '_');
-                let name = name.split([':', '#', '%', '/']).next().unwrap_or(name);
-                match name {
-                    "HOME" => "~".to_owned(),
-                    // A separator by another name.
-                    "IFS" => " ".to_owned(),
-                    name => self.variables.get(name).cloned().unwrap_or_else(|| UNKNOWN.to_string()),
-                }
-            }
-            "command_substitution" | "process_substitution" | "arithmetic_expansion" => UNKNOWN.to_string(),
-            "brace_expression" => self.text(node).to_owned(),
-            _ => self.text(node).chars().filter(|c| *c != '\\').take(4096).collect(),
-        }
-    }
-
-    /// A string between double quotes: the pieces between expansions are no named nodes everywhere.
-    fn fold_string(&self, node: Node<'a>, depth: usize) -> String {
-        let (mut text, mut at) = (String::new(), node.start_byte());
-        let mut cursor = node.walk();
-        for part in node.named_children(&mut cursor).take(WORDS_MAX) {
-            text.push_str(self.source.get(at..part.start_byte()).unwrap_or_default());
-            text.push_str(&self.fold(part, depth));
-            at = part.end_byte();
-        }
-        text.push_str(self.source.get(at..node.end_byte()).unwrap_or_default());
-        text.trim_start_matches('"').trim_end_matches('"').to_owned()
-    }
+/// Whether a program executes the text that it is given.
+fn executes(program: &str) -> bool {
+    matches!(program, "eval" | "sh" | "bash" | "zsh" | "dash" | "ksh" | "python" | "python3" | "perl" | "node")
 }

@@ -3,6 +3,7 @@
 use super::Reader;
 use crate::decode;
 use crate::facts::{ENCODED, OWN_FILE, PIECES, READ, UNKNOWN, Value};
+use crate::parameters::is_marked;
 use crate::place::weight;
 use ruff_python_ast::{self as ast, Expr, InterpolatedStringElement, Number, Operator};
 
@@ -298,9 +299,13 @@ impl Reader {
             }
             "replace" if args.len() == 2 => {
                 let both: Vec<Value> = parts().collect();
+                let receiver_is_known = !receiver.text.contains(UNKNOWN) && !is_marked(&receiver.text);
                 let mut value = Value::text(receiver.text.replace(&both[0].text, &both[1].text));
                 value.takes_calls(receiver.calls);
-                value.takes_calls(["replace".to_owned()]);
+                // What is only taken out of a text that stands there was put in to hide it.
+                if both[1].text.is_empty() && receiver_is_known {
+                    value.takes_calls(["replace".to_owned()]);
+                }
                 value
             }
             "b64encode" | "b32encode" | "b16encode" | "hexlify" | "urlsafe_b64encode" | "hex" => {
@@ -383,7 +388,17 @@ impl Reader {
                 let parts = list.elts.iter().take(64).map(|element| self.fold(element, depth));
                 parts.reduce(|text, part| text.join(part, between)).unwrap_or_default()
             }
-            Some(other) => self.fold(other, depth),
+            Some(other) => {
+                let mut all = self.fold(other, depth);
+                if all.many && !all.text.contains(UNKNOWN) && !is_marked(&all.text) {
+                    all.text = all.text.replace(' ', between);
+                    if between.is_empty() {
+                        all.takes_calls([PIECES.to_owned()]);
+                    }
+                }
+                all.many = false;
+                all
+            }
             None => Value::default(),
         }
     }

@@ -4,7 +4,9 @@ use super::pipes::INTERPRETERS;
 use super::processes::SHELLS;
 use super::{Sink, quote};
 use crate::facts::{Around, Call, Command, EACH, ENCODED, Facts, PIECES, RECEIVED, UNKNOWN, Value};
+use crate::parameters::FUNCTION;
 use crate::place::is_private;
+use std::collections::HashSet;
 
 /// Calls that turn text into code.
 const EXECUTES: [&str; 16] = [
@@ -142,6 +144,7 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
     }
     reverse_shell(facts, sink);
     scans(facts, sink);
+    floods(facts, sink);
     executes_fetched(facts, sink);
 }
 
@@ -175,6 +178,7 @@ fn becomes_code(call: &Call, sink: &mut Sink) {
             || from.ends_with(".recv")
             || from.ends_with(".recvfrom")
             || from.ends_with(".makefile")
+            || from.starts_with("asyncio.open_connection")
     };
     let all = || values().flat_map(|value| &value.calls);
     if let Some(from) = made_of(&FETCHES).or_else(|| all().find(fetched)) {
@@ -267,6 +271,19 @@ fn gropes(call: &Call, sink: &mut Sink) {
     {
         sink.add("sandbox.probe", call.at, quote(name));
     }
+    // The memory of a process, or what another one was started with.
+    let path = call.arg(0);
+    if name == "open" || name.starts_with("fs.") {
+        let of_process = path.strip_prefix("/proc/").is_some_and(|rest| {
+            rest.ends_with("/mem") || rest.ends_with("/environ") && !rest.starts_with("self")
+        });
+        if of_process {
+            sink.add("sandbox.probe", call.at, quote(path));
+        }
+    }
+    if name == "(escaped)" {
+        sink.add("code.obfuscated", call.at, quote(path));
+    }
     // A container that has the machine.
     let privileged = call.named("privileged").is_some_and(|value| value.text == "True")
         || call.named("pid_mode").is_some_and(|value| value.text == "host");
@@ -276,10 +293,18 @@ fn gropes(call: &Call, sink: &mut Sink) {
     // Names and passwords that are tried one after the other.
     let tries =
         matches!(call.method(), "connect" | "login" | "get" | "post" | "authenticate" | "request" | "head");
-    let password = ["password", "passwd", "auth", "pwd"]
-        .iter()
-        .any(|key| call.named(key).is_some_and(|value| value.is_of(&[EACH])));
-    let second = call.method() == "login" && call.args.get(1).is_some_and(|value| value.is_of(&[EACH]));
+    // A list of accounts has a name for each password; whoever guesses has one name and many.
+    let varies = |value: Option<&Value>| value.is_some_and(|value| value.is_of(&[EACH]));
+    let listed = |value: &Value| {
+        value.is_of(&["open", "itertools.product", "itertools.permutations", "range"]) || value.files().next().is_some()
+    };
+    let name = ["username", "user", "host", "hostname"].iter().any(|key| varies(call.named(key)));
+    let guesses = |value: Option<&Value>, name: bool| varies(value) && (!name || value.is_some_and(listed));
+    let first = name || varies(call.args.first());
+    let once = |value: &&Value| value.calls.iter().filter(|from| *from == EACH).count() == 1 || listed(value);
+    let password = ["password", "passwd", "pwd"].iter().any(|key| guesses(call.named(key), first))
+        || guesses(call.named("auth").filter(once), false);
+    let second = call.method() == "login" && guesses(call.args.get(1), first);
     if tries && (password || second) && call.around != Around::Nothing {
         sink.add("network.scan", call.at, "tries passwords");
     }
@@ -329,7 +354,23 @@ fn is_sent(call: &Call, secret: bool, sink: &mut Sink) {
     let name = call.name.as_str();
     let raw = matches!(
         call.method(),
-        "send" | "sendall" | "sendto" | "sendmail" | "storbinary" | "send_message" | "sendBeacon"
+        "send"
+            | "sendall"
+            | "sendto"
+            | "sendmail"
+            | "storbinary"
+            | "send_message"
+            | "sendBeacon"
+            | "put_object"
+            | "upload_fileobj"
+            | "upload_file"
+            | "upload_blob"
+            | "upload_from_string"
+            | "upload_from_filename"
+            | "files_upload"
+            | "sendDocument"
+            | "send_document"
+            | "(load)"
     );
     let looks_up = matches!(
         name,
@@ -483,6 +524,32 @@ fn reverse_shell(facts: &Facts, sink: &mut Sink) {
     }
 }
 
+/// Many threads that ask another machine for ever, and take nothing of what it answers.
+fn floods(facts: &Facts, sink: &mut Sink) {
+    let many = |call: &&Call| {
+        call.around != Around::Nothing && matches!(call.method(), "Thread" | "Process" | "submit" | "create_task" | "start_new_thread")
+    };
+    let function = |value: &Value| value.calls.iter().find_map(|from| from.strip_prefix(FUNCTION)).map(str::to_owned);
+    let started: HashSet<String> =
+        facts.calls.iter().filter(many).filter_map(|call| call.values().find_map(function)).collect();
+    if started.is_empty() {
+        return;
+    }
+    let within = |call: &Call| call.within.as_ref().is_some_and(|within| started.contains(within));
+    let patient: HashSet<&String> = facts
+        .calls
+        .iter()
+        .filter(|call| call.method() == "sleep" && within(call))
+        .filter_map(|call| call.within.as_ref())
+        .collect();
+    for call in facts.calls.iter().filter(|call| within(call) && !call.used && call.around != Around::Nothing) {
+        let asks = FETCHES.contains(&call.name.as_str()) || call.method() == "sendto";
+        if asks && call.within.as_ref().is_some_and(|within| !patient.contains(within)) {
+            sink.add("network.scan", call.at, "asks another machine without end, from many threads");
+        }
+    }
+}
+
 fn scans(facts: &Facts, sink: &mut Sink) {
     for call in &facts.calls {
         let connects =
@@ -495,11 +562,21 @@ fn scans(facts: &Facts, sink: &mut Sink) {
         // One of a network's addresses, and nobody knows which.
         let anywhere = |value: &Value| {
             let host = value.text.split(' ').next().unwrap_or_default();
+            let host = host.trim_start_matches("http://").trim_start_matches("https://");
             let begin =
                 ["10.", "192.168.", "172.1", "172.2", "172.3"].iter().any(|begin| host.starts_with(begin));
             begin && host.contains(UNKNOWN) && value.calls.iter().any(|from| from == "range")
         };
         let handed = call.within.is_some() && call.method() != "connect";
+        let asks = matches!(
+            call.name.as_str(),
+            "telnetlib.Telnet" | "ftplib.FTP" | "requests.get" | "urllib.request.urlopen" | "pymysql.connect"
+        ) || call.name.starts_with("paramiko.") && call.method() == "connect";
+        let numbered = |value: &Value| value.text.starts_with(UNKNOWN) && counts(value);
+        let logs_in = asks && !matches!(call.name.as_str(), "requests.get" | "urllib.request.urlopen");
+        if asks && call.values().any(anywhere) || logs_in && call.args.first().is_some_and(numbered) {
+            sink.add("network.scan", call.at, quote(&call.name));
+        }
         if connects
             && (call.values().any(anywhere)
                 || (call.around != Around::Nothing || handed) && call.values().any(counts))

@@ -80,6 +80,7 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
 fn command_flows(command: &Command, whole: &Whole, sink: &mut Sink) {
     let (program, at) = (command.program(), command.at);
     machines(command, sink);
+    tries(command, sink);
     configures(command, sink);
     hostage(command, whole, sink);
     // A secret goes in the labels of names that are looked up.
@@ -184,6 +185,31 @@ fn sends(command: &Command, whole: &Whole) -> bool {
         || command.words.iter().any(joined)
         || from.map(|redirect| redirect.target.as_str()).any(private)
         || fed(&READERS) && whole.private.is_some_and(|at| at <= command.at)
+}
+
+/// Passwords that are tried in turn, and machines of a network that are asked in turn.
+fn tries(command: &Command, sink: &mut Sink) {
+    if command.around == Around::Nothing {
+        return;
+    }
+    let words = command.inner();
+    let guesses = command.program() == "sshpass"
+        && words.windows(2).any(|pair| pair[0] == "-p" && pair[1].starts_with(UNKNOWN))
+        || command.program() == "curl"
+            && words.windows(2).any(|pair| matches!(&*pair[0], "-u" | "--user") && pair[1].ends_with(UNKNOWN) && pair[1].contains(':') && !pair[1].starts_with(UNKNOWN));
+    let asks = matches!(
+        command.program(),
+        "ping" | "fping" | "arping" | "nc" | "ncat" | "telnet" | "ssh" | "curl" | "wget" | "nmap"
+    );
+    let address = |word: &str| {
+        let host = word.trim_start_matches("http://").trim_start_matches("https://");
+        let begin = host.split(UNKNOWN).next().unwrap_or_default();
+        host.contains(UNKNOWN) && begin.ends_with('.') && begin.matches('.').count() >= 2
+            && begin.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    };
+    if guesses || asks && command.operands().any(address) {
+        sink.add("network.scan", command.at, quote(command.program()));
+    }
 }
 
 /// A container that has the machine it runs on.

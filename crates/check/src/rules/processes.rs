@@ -72,14 +72,26 @@ pub fn commands_of(facts: &Facts) -> Vec<(String, usize, Around)> {
                     || call.name.starts_with("os.exec")
                     || call.name.starts_with("asyncio")
             });
+            let many = second.map_or(call.args.first().is_some_and(|value| value.many), |args| args.many);
             let text = match second {
                 Some(args) => format!("{first} {}", args.text),
                 None => first.to_owned(),
             };
+            let text = if many { program_of(&text).to_owned() } else { text };
             let known = text.chars().any(|c| c.is_ascii_alphabetic());
             known.then_some((text, call.at, call.around))
         })
         .collect()
+}
+
+/// What a shell is given as a list: `bash -c` and one text, which is the program.
+fn program_of(list: &str) -> &str {
+    let mut words = list.splitn(3, ' ');
+    let shell = words.next().is_some_and(|word| {
+        matches!(crate::facts::last_part(word, b'/'), "sh" | "bash" | "zsh" | "dash" | "ksh")
+    });
+    let option = words.next().is_some_and(|word| word.starts_with('-') && word.ends_with('c'));
+    words.next().filter(|_| shell && option).unwrap_or(list)
 }
 
 /// Applies the rules of processes and resources.
@@ -120,6 +132,7 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
         }
         bombs(call, sink);
         kills(call, sink);
+        registers(call, sink);
     }
     for command in &facts.commands {
         // `command ls` in a function `ls` is not the function.
@@ -228,6 +241,20 @@ fn bombs(call: &Call, sink: &mut Sink) {
         })
     }) {
         sink.add("resource.bomb", call.at, quote(&call.name));
+    }
+}
+
+/// The keys of a system's registry from which things are started.
+fn registers(call: &Call, sink: &mut Sink) {
+    let opens = matches!(call.method(), "OpenKey" | "CreateKey" | "OpenKeyEx" | "CreateKeyEx");
+    let starts = |value: &crate::facts::Value| {
+        value.text.contains("CurrentVersion\\Run") || value.text.contains("Winlogon") || value.text.contains("CurrentControlSet\\Services")
+    };
+    let writes = |value: &crate::facts::Value| {
+        value.calls.iter().any(|from| from.ends_with("KEY_SET_VALUE") || from.ends_with("KEY_ALL_ACCESS") || from.ends_with("KEY_WRITE"))
+    };
+    if opens && call.values().any(starts) && (call.method().starts_with("Create") || call.values().any(writes)) {
+        sink.add("write.system", call.at, quote(&call.name));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rules of the file tree: what is deleted, and what is written outside the workspace.
 
 use super::{Sink, quote};
-use crate::facts::{Around, Call, Command, Facts, UNKNOWN};
+use crate::facts::{Around, Call, Command, EACH, Facts, OWN_FILE, UNKNOWN, Value};
 use crate::place::{Place, is_personal, is_wide, place, starts_things};
 
 /// Calls that delete the path they are given, or that are methods of a path.
@@ -100,15 +100,18 @@ const ENCRYPTS: [&str; 6] = ["encrypt", "createCipheriv", "new", "update", "encr
 
 /// Applies the rules of trees.
 pub fn apply(facts: &Facts, sink: &mut Sink) {
-    facts.calls.iter().for_each(|call| call_on_tree(call, facts, sink));
-    let wide = facts.calls.iter().find(|call| LISTS.contains(&call.name.as_str()) && is_wide(subject(call)));
-    let anywhere = facts.calls.iter().find(|call| LISTS.contains(&call.name.as_str()));
+    for call in &facts.calls {
+        call_on_tree(call, facts, sink);
+        spreads(call, sink);
+    }
+    let wide = facts.calls.iter().find(|call| lists(&call.name) && is_wide(subject(call)));
+    let anywhere = facts.calls.iter().find(|call| lists(&call.name));
     if let Some(list) = wide {
         // Only what the list gave: a report of what was found is written elsewhere.
         let is_listed = |call: &Call| {
             LISTS.iter().any(|list| call.name.starts_with(&format!("{list}()")))
-                || call.receiver.is_of(&LISTS)
-                || call.args.first().is_some_and(|path| path.is_of(&LISTS))
+                || is_found(&call.receiver)
+                || call.args.first().is_some_and(is_found)
         };
         let ruins = |call: &&Call| {
             is_listed(call)
@@ -131,11 +134,10 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
         }
     }
     let kept =
-        facts.calls.iter().find(|call| LISTS.contains(&call.name.as_str()) && is_personal(subject(call)));
+        facts.calls.iter().find(|call| lists(&call.name) && is_personal(subject(call)));
     if let Some(list) = kept {
         let listed = |call: &&Call| {
-            let of = |value: &crate::facts::Value| value.is_of(&LISTS);
-            of(&call.receiver) || call.args.first().is_some_and(of)
+            is_found(&call.receiver) || call.args.first().is_some_and(is_found)
         };
         let spoils = |call: &&Call| {
             !call.chosen
@@ -165,6 +167,35 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
         }
     }
     facts.commands.iter().for_each(|command| command_on_tree(command, sink));
+}
+
+/// Whether a call lists a tree.
+fn lists(name: &str) -> bool {
+    LISTS.contains(&name)
+        || name.starts_with("pathlib.")
+            && [".rglob", ".glob", ".iterdir", ".walk"].iter().any(|method| name.ends_with(method))
+}
+
+/// Whether a value is one of what a search found.
+fn is_found(value: &Value) -> bool {
+    value.calls.iter().any(|from| lists(from))
+}
+
+/// Whether a program puts itself where it found something, or into what it found.
+fn spreads(call: &Call, sink: &mut Sink) {
+    let copies = COPIES.contains(&call.name.as_str())
+        && call.arg(0) == OWN_FILE
+        && call.args.get(1).is_some_and(|to| is_found(to) || to.is_of(&[EACH]));
+    let into = is_found(&call.receiver) || call.receiver.calls.iter().any(|from| from == "open") && call.receiver.is_of(&[EACH]);
+    let writes = matches!(call.method(), "write" | "write_text" | "write_bytes" | "writelines")
+        && into
+        && call.args.first().is_some_and(|text| text.files().any(|file| file == OWN_FILE));
+    let writes_file = WRITES.contains(&call.name.as_str())
+        && call.args.first().is_some_and(|to| is_found(to) || to.is_of(&[EACH]))
+        && call.args.get(1).is_some_and(|text| text.files().any(|file| file == OWN_FILE));
+    if copies || writes || writes_file {
+        sink.add("write.system", call.at, "the program puts a copy of itself where it finds a place");
+    }
 }
 
 /// The path that a call is about.
