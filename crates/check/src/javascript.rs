@@ -354,6 +354,10 @@ impl<'a> Visit<'a> for Reader {
                 let (name, at) = ("(load)".to_owned(), start(assignment.span));
                 self.facts.calls.push(Call { name, args: vec![value.clone()], at, ..Call::default() });
             }
+            if target.contains(".scripts.") {
+                let (name, at) = ("(script)".to_owned(), start(assignment.span));
+                self.facts.calls.push(Call { name, args: vec![value.clone()], at, ..Call::default() });
+            }
             match assignment.operator.as_str() {
                 "=" => {
                     if let Some(thing) = self.dotted(&assignment.right, FOLD_DEPTH) {

@@ -21,6 +21,17 @@ fn decoded(value: Value, how: impl Fn(&str) -> Option<String>) -> Value {
     decoded
 }
 
+/// The literal list whose method is called.
+fn literal<'a, 'b>(callee: &'b Expression<'a>) -> Option<&'b oxc_ast::ast::ArrayExpression<'a>> {
+    match callee {
+        Expression::StaticMemberExpression(member) => match &member.object {
+            Expression::ArrayExpression(array) => Some(array),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 impl Reader {
     /// The name of what an expression is, if it has one.
     pub(super) fn dotted(&self, expression: &Expression, depth: usize) -> Option<String> {
@@ -167,6 +178,12 @@ impl Reader {
                 value
             }
             Expression::AwaitExpression(waits) => self.fold(&waits.argument, depth),
+            Expression::UnaryExpression(operation) if operation.operator.as_str() == "-" => {
+                let mut value = self.fold(&operation.argument, depth);
+                value.number = value.number.map(|number| -number);
+                value.text.insert(0, '-');
+                value
+            }
             Expression::BooleanLiteral(literal) => Value::text(if literal.value { "true" } else { "false" }),
             Expression::ConditionalExpression(choice) => {
                 either(self.fold(&choice.consequent, depth), self.fold(&choice.alternate, depth))
@@ -233,6 +250,13 @@ impl Reader {
             }
             "String" | "URL" | "Promise.resolve" | "Array.from" => parts().next().unwrap_or_default(),
             _ => match name.rsplit('.').next().unwrap_or_default() {
+                "join" if literal(callee).is_some() => {
+                    let between = parts().next().map_or(",".to_owned(), |part| part.text);
+                    let elements = literal(callee).into_iter().flat_map(|array| array.elements.iter().take(64));
+                    let parts = elements.filter_map(|element| element.as_expression());
+                    let parts = parts.map(|element| self.fold(element, depth));
+                    parts.reduce(|text, part| text.join(part, &between)).unwrap_or_default()
+                }
                 "join" if receiver.many => {
                     let between = parts().next().map_or(",".to_owned(), |part| part.text);
                     let mut joined = Value::text(receiver.text.replace(' ', &between));
@@ -287,6 +311,13 @@ impl Reader {
                 }
             },
         };
+        // All that a page keeps.
+        let stored = |arg: &Argument| {
+            matches!(arg, Argument::Identifier(own) if matches!(&*own.name, "localStorage" | "sessionStorage"))
+        };
+        if matches!(name, "JSON.stringify" | "Object.entries") && arguments.first().is_some_and(stored) {
+            value.takes_calls(["document.cookie".to_owned()]);
+        }
         if matches!(name, "fs.readFileSync" | "fs.readFile" | "fs.createReadStream") {
             value.takes_calls([format!("{READ}{}", parts().next().unwrap_or_default().text)]);
         }

@@ -263,7 +263,7 @@ impl Reader {
                 parts().reduce(|path, part| path.join(part, "/")).unwrap_or_default()
             }
             "expanduser" | "abspath" | "realpath" | "str" | "fspath" | "normpath" | "expandvars"
-            | "Request" | "bytes"
+            | "Request"
                 if !args.is_empty() =>
             {
                 parts().next().unwrap_or_default()
@@ -292,6 +292,20 @@ impl Reader {
             }
             "fromhex" | "unhexlify" | "a2b_hex" => {
                 self.decoded(parts().next().unwrap_or_default(), decode::hex)
+            }
+            "bytes" | "bytearray" if args.len() == 1 => {
+                let value = parts().next().unwrap_or_default();
+                if value.many { self.decoded(value, decode::characters) } else { value }
+            }
+            "map" if args.len() == 2 => {
+                let value = parts().nth(1).unwrap_or_default();
+                let function = self.dotted(&args[0], depth).unwrap_or_default();
+                let mut value = match function.as_str() {
+                    "chr" => self.decoded(value, decode::characters),
+                    _ => Value { calls: value.calls, ..Value::unknown() },
+                };
+                value.takes_calls([function]);
+                value
             }
             "chr" => {
                 let value = parts().next().unwrap_or_default();

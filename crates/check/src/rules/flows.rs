@@ -281,6 +281,10 @@ fn gropes(call: &Call, sink: &mut Sink) {
             sink.add("sandbox.probe", call.at, quote(path));
         }
     }
+    // A script of a package that is changed by another program, and fetches.
+    if name == "(script)" && super::trees::reaches_out(path) {
+        sink.add("write.system", call.at, quote(path));
+    }
     if name == "(escaped)" {
         sink.add("code.obfuscated", call.at, quote(path));
     }
@@ -305,6 +309,12 @@ fn gropes(call: &Call, sink: &mut Sink) {
     let password = ["password", "passwd", "pwd"].iter().any(|key| guesses(call.named(key), first))
         || guesses(call.named("auth").filter(once), false);
     let second = call.method() == "login" && guesses(call.args.get(1), first);
+    let logs_in = call.method() == "post"
+        && ["login", "signin", "sign-in", "/auth", "verify", "otp"].iter().any(|word| call.arg(0).contains(word))
+        && ["data", "json"].iter().any(|key| call.named(key).filter(|value| value.is_of(&[EACH])).is_some_and(|value| once(&value)));
+    if logs_in && call.around != Around::Nothing {
+        sink.add("network.scan", call.at, "tries passwords");
+    }
     if tries && (password || second) && call.around != Around::Nothing {
         sink.add("network.scan", call.at, "tries passwords");
     }
@@ -388,7 +398,8 @@ fn is_sent(call: &Call, secret: bool, sink: &mut Sink) {
     );
     let labels = looks_up && call.args.iter().any(|value| value.is_of(&[ENCODED]));
     let writes = call.method() == "write" && call.name.contains("request")
-        || call.method() == "post" && name.contains('.');
+        || call.method() == "post" && name.contains('.')
+        || call.method() == "request" && (name.starts_with("http.client.") || name.starts_with("urllib3."));
     if !(raw || looks_up || writes || SENDS.contains(&name)) {
         return;
     }
@@ -442,6 +453,7 @@ fn introspects(call: &Call, sink: &mut Sink) {
     if name.contains(".constructor.constructor")
         || name.contains(".__builtins__.")
         || name == "ctypes.pythonapi"
+        || call.method() == "constructor" && name.contains('.') && call.arg(0).contains("return ")
     {
         sink.add("code.introspection", call.at, quote(name));
     }

@@ -47,7 +47,8 @@ impl<'a> Whole<'a> {
         let reads =
             |command: &&Command| READERS.contains(&command.program()) && command.operands().any(is_private);
         Self {
-            secret: sink.found.iter().any(|(rule, ..)| *rule == "credentials.path"),
+            secret: sink.found.iter().any(|(rule, ..)| *rule == "credentials.path")
+                || facts.commands.iter().any(takes_secrets),
             private: facts.commands.iter().find(reads).map(|command| command.at),
             encodes: facts.commands.iter().any(|command| {
                 matches!(command.program(), "xxd" | "base64" | "base32" | "od" | "hexdump")
@@ -143,9 +144,24 @@ fn command_flows(command: &Command, whole: &Whole, sink: &mut Sink) {
                 || code.contains("rm -rf")
                 || code.contains("rmtree"))
             || code.contains("socket") && (code.contains("connect") || code.contains("Socket"))
+            || code.contains("fsockopen") && code.contains("exec")
         {
             sink.add("code.obfuscated", at, quote(program));
         }
+    }
+}
+
+/// Whether a command reads where credentials are kept.
+fn takes_secrets(command: &Command) -> bool {
+    let kept = |path: &str| {
+        let path = path.trim_end_matches(['/', '*']);
+        ["/.kube", "/.aws", "/.gnupg", "/.ssh", "/.docker"].iter().any(|end| path.ends_with(end))
+            || [".ssh", ".aws", ".kube", ".gnupg"].contains(&path)
+    };
+    match command.program() {
+        "tar" | "zip" | "cat" | "cp" | "7z" => command.operands().any(kept),
+        "kubectl" => command.operands().any(|word| matches!(word, "secret" | "secrets")),
+        _ => false,
     }
 }
 
@@ -189,7 +205,12 @@ fn sends(command: &Command, whole: &Whole) -> bool {
 
 /// Passwords that are tried in turn, and machines of a network that are asked in turn.
 fn tries(command: &Command, sink: &mut Sink) {
-    if command.around == Around::Nothing {
+    let wrapped = &command.words[..command.wrappers];
+    let many = |word: &String| word.trim_start_matches("-P").parse::<u32>().is_ok_and(|count| count >= 50);
+    let floods = matches!(command.program(), "curl" | "wget")
+        && wrapped.iter().any(|word| word == "xargs")
+        && wrapped.windows(2).any(|pair| pair[0] == "-P" && many(&pair[1]) || pair[0].starts_with("-P") && many(&pair[0]));
+    if command.around == Around::Nothing && !floods {
         return;
     }
     let words = command.inner();
@@ -207,7 +228,7 @@ fn tries(command: &Command, sink: &mut Sink) {
         host.contains(UNKNOWN) && begin.ends_with('.') && begin.matches('.').count() >= 2
             && begin.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
     };
-    if guesses || asks && command.operands().any(address) {
+    if guesses || asks && command.operands().any(address) || floods {
         sink.add("network.scan", command.at, quote(command.program()));
     }
 }

@@ -115,11 +115,15 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
         let starter = facts.calls.len() < 20_000 && call.name == "setInterval";
         if starter && call.args.get(1).and_then(|every| every.number).is_some_and(|every| every <= 100.0) {
             let inside = |other: &&Call| {
-                other.at > call.at && other.at < call.at + 400 && STARTS.contains(&other.name.as_str())
+                let asks = matches!(other.name.as_str(), "fetch" | "http.get" | "https.get" | "axios.get")
+                    || other.name.starts_with("dgram.") && other.method() == "send";
+                let often = call.args.get(1).and_then(|every| every.number).is_some_and(|every| every <= 10.0);
+                other.at > call.at && other.at < call.at + 400 && (STARTS.contains(&other.name.as_str()) || asks && often)
             };
             let next = facts.calls.partition_point(|other| other.at < call.at);
             if let Some(other) = facts.calls[next..].iter().take(8).find(inside) {
-                sink.add("fork.bomb", other.at, quote(&other.name));
+                let rule = if STARTS.contains(&other.name.as_str()) { "fork.bomb" } else { "network.scan" };
+                sink.add(rule, other.at, quote(&other.name));
             }
         }
         let forks =

@@ -1,5 +1,6 @@
 //! Rules of the file tree: what is deleted, and what is written outside the workspace.
 
+use super::processes::SHELLS;
 use super::{Sink, quote};
 use crate::facts::{Around, Call, Command, EACH, Facts, OWN_FILE, UNKNOWN, Value};
 use crate::place::{Place, is_personal, is_wide, place, starts_things};
@@ -103,6 +104,7 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
     for call in &facts.calls {
         call_on_tree(call, facts, sink);
         spreads(call, sink);
+        deletes_found(call, sink);
     }
     let wide = facts.calls.iter().find(|call| lists(&call.name) && is_wide(subject(call)));
     let anywhere = facts.calls.iter().find(|call| lists(&call.name));
@@ -181,6 +183,14 @@ fn is_found(value: &Value) -> bool {
     value.calls.iter().any(|from| lists(from))
 }
 
+/// A shell is told to delete what a search found, and the search was as wide as a system.
+fn deletes_found(call: &Call, sink: &mut Sink) {
+    let deletes = |value: &Value| value.text.starts_with("rm -") && value.files().any(is_wide);
+    if SHELLS.contains(&call.name.as_str()) && call.args.first().is_some_and(deletes) {
+        sink.add("tree.destroy", call.at, quote(call.arg(0)));
+    }
+}
+
 /// Whether a program puts itself where it found something, or into what it found.
 fn spreads(call: &Call, sink: &mut Sink) {
     let copies = COPIES.contains(&call.name.as_str())
@@ -245,6 +255,12 @@ fn call_on_tree(call: &Call, facts: &Facts, sink: &mut Sink) {
     } else {
         return;
     };
+    // What every start of an interpreter reads.
+    let site = path.ends_with(".pth")
+        && call.args.first().is_some_and(|value| value.calls.iter().any(|from| from.starts_with("site.")));
+    if site {
+        sink.add("write.system", call.at, quote(path));
+    }
     written(path, call.at, sink);
     hooked(path, call, facts, sink);
     if opens && path.starts_with("/dev/") && place(path) == Place::System {
@@ -298,7 +314,8 @@ fn written(path: &str, at: usize, sink: &mut Sink) {
             || path.starts_with("/opt/")
             || path.starts_with("/var/log")
             || path.starts_with("/srv/"))
-            && !starts_things(path);
+            && !starts_things(path)
+            && !is_record(path);
         sink.add(if soft { "write.outside" } else { "write.system" }, at, quote(path));
     } else if matches!(kind, Place::Outside | Place::Home) {
         sink.add("write.outside", at, quote(path));
@@ -359,6 +376,8 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
         "shred" | "truncate" | "wipe" => {
             if let Some(path) = operands.iter().find(far) {
                 sink.add("tree.destroy", at, quote(path));
+            } else if let Some(path) = operands.iter().find(|path| is_record(path)) {
+                sink.add("write.system", at, quote(path));
             }
         }
         "mv" | "cp" | "install" | "ln" if operands.len() > 1 => {
@@ -385,6 +404,15 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
         }
         _ => {}
     }
+}
+
+/// Whether a file is a system's record of who did what.
+fn is_record(path: &str) -> bool {
+    const RECORDS: [&str; 9] =
+        ["auth.log", "syslog", "wtmp", "btmp", "utmp", "lastlog", "secure", "messages", "audit.log"];
+    path.starts_with("/var/") && RECORDS.contains(&crate::facts::last_part(path, b'/'))
+        || path.ends_with("/.bash_history")
+        || path.ends_with("/.zsh_history")
 }
 
 /// Whether a program makes a disk empty.
