@@ -1,14 +1,14 @@
 //! What a JavaScript or TypeScript program does, from oxc's syntax tree. Runs on the stack of [`crate::bound::with_stack`].
 
 mod fold;
+mod functions;
 
-use crate::facts::{Around, Call, Endless, FOLD_DEPTH, Facts, Names, RECEIVED, Shadowed, Value, leaves};
-use crate::parameters::{FUNCTION, Parameters};
-use crate::place::weight;
+use crate::facts::{Around, Call, Endless, FOLD_DEPTH, Facts, Names, RECEIVED, Value, leaves};
+use crate::parameters::Parameters;
 use oxc_allocator::Allocator;
 use oxc_ast::ast::{
     Argument, ArrowFunctionExpression, AssignmentExpression, AssignmentTarget, BindingPattern,
-    CallExpression, Expression, ForStatement, ForStatementInit, ForStatementLeft, FormalParameters, Function,
+    CallExpression, Expression, ForStatement, ForStatementInit, ForStatementLeft, Function,
     ImportDeclaration, ImportDeclarationSpecifier, NewExpression, ObjectPropertyKind, Program, PropertyKey,
     Statement, StringLiteral, TemplateLiteral, VariableDeclarator, WhileStatement,
 };
@@ -166,51 +166,6 @@ impl Reader {
         }
     }
 
-    /// Reads the parameters of a function that has a name: they are what calls give. Returns how to forget them.
-    fn enter_function(&mut self, name: &str, params: &FormalParameters) -> Shadowed {
-        self.returns.push(Value::default());
-        if name.is_empty() {
-            return Shadowed::new();
-        }
-        let mut names = Vec::new();
-        for parameter in params.items.iter().take(16) {
-            let name = match &parameter.pattern {
-                BindingPattern::BindingIdentifier(name) => name.name.to_string(),
-                _ => String::new(),
-            };
-            names.push(name);
-        }
-        let marks = self.parameters.declare(name, &names);
-        for (parameter, own) in params.items.iter().zip(&names) {
-            if let Some(default) = &parameter.initializer {
-                let value = self.fold(default, 4);
-                self.parameters.default(name, own, value);
-            }
-        }
-        let mut itself = Value::unknown();
-        itself.takes_calls([format!("{FUNCTION}{name}")]);
-        self.names.assign(name, itself);
-        self.names.shadow(&names, marks)
-    }
-
-    fn leave_function(&mut self, name: &str, shadowed: Shadowed) {
-        self.names.restore(shadowed);
-        let returned = self.returns.pop().unwrap_or_default();
-        if !name.is_empty() && returned != Value::default() {
-            self.names.assign(&format!("{name}()"), returned);
-        }
-    }
-
-    fn read_return(&mut self, value: &Expression) {
-        let value = self.fold(value, FOLD_DEPTH);
-        if let Some(returned) = self.returns.last_mut() {
-            if weight(&value.text) >= weight(&returned.text) {
-                (returned.text, returned.number, returned.many) = (value.text, value.number, value.many);
-            }
-            returned.takes_calls(value.calls);
-        }
-    }
-
     /// Says what the members of an object are.
     fn bind_members(&mut self, name: &str, init: &Expression) {
         let Expression::ObjectExpression(object) = init else { return };
@@ -350,7 +305,9 @@ impl<'a> Visit<'a> for Reader {
         if let Some(target) = target {
             let value = self.fold(&assignment.right, FOLD_DEPTH);
             // What a page loads, it asks another machine for.
-            if target.ends_with(".src") || matches!(&*target, "location" | "location.href" | "document.location") {
+            if target.ends_with(".src")
+                || matches!(&*target, "location" | "location.href" | "document.location")
+            {
                 let (name, at) = ("(load)".to_owned(), start(assignment.span));
                 self.facts.calls.push(Call { name, args: vec![value.clone()], at, ..Call::default() });
             }
@@ -389,7 +346,12 @@ impl<'a> Visit<'a> for Reader {
             && NAMES.contains(&literal.value.as_str())
         {
             let (name, at) = ("(escaped)".to_owned(), start(literal.span));
-            self.facts.calls.push(Call { name, args: vec![Value::text(literal.value.as_str())], at, ..Call::default() });
+            self.facts.calls.push(Call {
+                name,
+                args: vec![Value::text(literal.value.as_str())],
+                at,
+                ..Call::default()
+            });
         }
         self.facts.texts.push((literal.value.to_string(), start(literal.span)));
     }

@@ -327,5 +327,8 @@ impl<'a> Reader<'a> {
 
 /// Whether a program executes the text that it is given.
 fn executes(program: &str) -> bool {
-    matches!(program, "eval" | "sh" | "bash" | "zsh" | "dash" | "ksh" | "python" | "python3" | "perl" | "node")
+    matches!(
+        program,
+        "eval" | "sh" | "bash" | "zsh" | "dash" | "ksh" | "python" | "python3" | "perl" | "node"
+    )
 }

@@ -77,6 +77,7 @@ fn every_rule_of_the_code_is_in_the_table_and_each_row_says_why() {
         include_str!("rules/mod.rs"),
         include_str!("rules/trees.rs"),
         include_str!("rules/flows.rs"),
+        include_str!("rules/networks.rs"),
         include_str!("rules/pipes.rs"),
         include_str!("rules/processes.rs"),
         include_str!("rules/packages.rs"),

@@ -146,9 +146,9 @@ impl Reader {
                 Value { number: None, many: true, ..joined }
             }
             Expression::ObjectExpression(object) => {
-                let parts = object.properties.iter().take(16).filter_map(|property| match property {
-                    ObjectPropertyKind::ObjectProperty(property) => Some(self.fold(&property.value, depth)),
-                    ObjectPropertyKind::SpreadProperty(spread) => Some(self.fold(&spread.argument, depth)),
+                let parts = object.properties.iter().take(16).map(|property| match property {
+                    ObjectPropertyKind::ObjectProperty(property) => self.fold(&property.value, depth),
+                    ObjectPropertyKind::SpreadProperty(spread) => self.fold(&spread.argument, depth),
                 });
                 let joined = parts.reduce(|text, part| text.join(part, " ")).unwrap_or_default();
                 Value { number: None, many: true, ..joined }
@@ -252,7 +252,8 @@ impl Reader {
             _ => match name.rsplit('.').next().unwrap_or_default() {
                 "join" if literal(callee).is_some() => {
                     let between = parts().next().map_or(",".to_owned(), |part| part.text);
-                    let elements = literal(callee).into_iter().flat_map(|array| array.elements.iter().take(64));
+                    let elements =
+                        literal(callee).into_iter().flat_map(|array| array.elements.iter().take(64));
                     let parts = elements.filter_map(|element| element.as_expression());
                     let parts = parts.map(|element| self.fold(element, depth));
                     parts.reduce(|text, part| text.join(part, &between)).unwrap_or_default()
@@ -312,9 +313,7 @@ impl Reader {
             },
         };
         // All that a page keeps.
-        let stored = |arg: &Argument| {
-            matches!(arg, Argument::Identifier(own) if matches!(&*own.name, "localStorage" | "sessionStorage"))
-        };
+        let stored = |arg: &Argument| matches!(arg, Argument::Identifier(own) if matches!(&*own.name, "localStorage" | "sessionStorage"));
         if matches!(name, "JSON.stringify" | "Object.entries") && arguments.first().is_some_and(stored) {
             value.takes_calls(["document.cookie".to_owned()]);
         }

@@ -2,6 +2,7 @@
 
 mod flows;
 mod nested;
+mod networks;
 mod packages;
 mod pipes;
 mod processes;

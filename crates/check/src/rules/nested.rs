@@ -35,9 +35,7 @@ pub fn read(facts: &mut Facts) {
                 continue;
             }
             "node" | "nodejs" => bound::with_stack(text.len(), || javascript::read(&text, false)),
-            program if program.starts_with("python") => {
-                bound::with_stack(text.len(), || python::read(&text))
-            }
+            program if program.starts_with("python") => bound::with_stack(text.len(), || python::read(&text)),
             _ => continue,
         };
         let Ok(inner) = inner else { continue };

@@ -209,7 +209,9 @@ fn tries(command: &Command, sink: &mut Sink) {
     let many = |word: &String| word.trim_start_matches("-P").parse::<u32>().is_ok_and(|count| count >= 50);
     let floods = matches!(command.program(), "curl" | "wget")
         && wrapped.iter().any(|word| word == "xargs")
-        && wrapped.windows(2).any(|pair| pair[0] == "-P" && many(&pair[1]) || pair[0].starts_with("-P") && many(&pair[0]));
+        && wrapped
+            .windows(2)
+            .any(|pair| pair[0] == "-P" && many(&pair[1]) || pair[0].starts_with("-P") && many(&pair[0]));
     if command.around == Around::Nothing && !floods {
         return;
     }
@@ -217,7 +219,12 @@ fn tries(command: &Command, sink: &mut Sink) {
     let guesses = command.program() == "sshpass"
         && words.windows(2).any(|pair| pair[0] == "-p" && pair[1].starts_with(UNKNOWN))
         || command.program() == "curl"
-            && words.windows(2).any(|pair| matches!(&*pair[0], "-u" | "--user") && pair[1].ends_with(UNKNOWN) && pair[1].contains(':') && !pair[1].starts_with(UNKNOWN));
+            && words.windows(2).any(|pair| {
+                matches!(&*pair[0], "-u" | "--user")
+                    && pair[1].ends_with(UNKNOWN)
+                    && pair[1].contains(':')
+                    && !pair[1].starts_with(UNKNOWN)
+            });
     let asks = matches!(
         command.program(),
         "ping" | "fping" | "arping" | "nc" | "ncat" | "telnet" | "ssh" | "curl" | "wget" | "nmap"
@@ -225,7 +232,9 @@ fn tries(command: &Command, sink: &mut Sink) {
     let address = |word: &str| {
         let host = word.trim_start_matches("http://").trim_start_matches("https://");
         let begin = host.split(UNKNOWN).next().unwrap_or_default();
-        host.contains(UNKNOWN) && begin.ends_with('.') && begin.matches('.').count() >= 2
+        host.contains(UNKNOWN)
+            && begin.ends_with('.')
+            && begin.matches('.').count() >= 2
             && begin.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
     };
     if guesses || asks && command.operands().any(address) || floods {

@@ -117,8 +117,11 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
             let inside = |other: &&Call| {
                 let asks = matches!(other.name.as_str(), "fetch" | "http.get" | "https.get" | "axios.get")
                     || other.name.starts_with("dgram.") && other.method() == "send";
-                let often = call.args.get(1).and_then(|every| every.number).is_some_and(|every| every <= 10.0);
-                other.at > call.at && other.at < call.at + 400 && (STARTS.contains(&other.name.as_str()) || asks && often)
+                let often =
+                    call.args.get(1).and_then(|every| every.number).is_some_and(|every| every <= 10.0);
+                other.at > call.at
+                    && other.at < call.at + 400
+                    && (STARTS.contains(&other.name.as_str()) || asks && often)
             };
             let next = facts.calls.partition_point(|other| other.at < call.at);
             if let Some(other) = facts.calls[next..].iter().take(8).find(inside) {
@@ -252,12 +255,19 @@ fn bombs(call: &Call, sink: &mut Sink) {
 fn registers(call: &Call, sink: &mut Sink) {
     let opens = matches!(call.method(), "OpenKey" | "CreateKey" | "OpenKeyEx" | "CreateKeyEx");
     let starts = |value: &crate::facts::Value| {
-        value.text.contains("CurrentVersion\\Run") || value.text.contains("Winlogon") || value.text.contains("CurrentControlSet\\Services")
+        value.text.contains("CurrentVersion\\Run")
+            || value.text.contains("Winlogon")
+            || value.text.contains("CurrentControlSet\\Services")
     };
     let writes = |value: &crate::facts::Value| {
-        value.calls.iter().any(|from| from.ends_with("KEY_SET_VALUE") || from.ends_with("KEY_ALL_ACCESS") || from.ends_with("KEY_WRITE"))
+        value.calls.iter().any(|from| {
+            from.ends_with("KEY_SET_VALUE") || from.ends_with("KEY_ALL_ACCESS") || from.ends_with("KEY_WRITE")
+        })
     };
-    if opens && call.values().any(starts) && (call.method().starts_with("Create") || call.values().any(writes)) {
+    if opens
+        && call.values().any(starts)
+        && (call.method().starts_with("Create") || call.values().any(writes))
+    {
         sink.add("write.system", call.at, quote(&call.name));
     }
 }

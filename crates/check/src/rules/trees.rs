@@ -135,12 +135,9 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
             sink.add("tree.destroy", call.at, quote(subject(list)));
         }
     }
-    let kept =
-        facts.calls.iter().find(|call| lists(&call.name) && is_personal(subject(call)));
+    let kept = facts.calls.iter().find(|call| lists(&call.name) && is_personal(subject(call)));
     if let Some(list) = kept {
-        let listed = |call: &&Call| {
-            is_found(&call.receiver) || call.args.first().is_some_and(is_found)
-        };
+        let listed = |call: &&Call| is_found(&call.receiver) || call.args.first().is_some_and(is_found);
         let spoils = |call: &&Call| {
             !call.chosen
                 && listed(call)
@@ -193,10 +190,15 @@ fn deletes_found(call: &Call, sink: &mut Sink) {
 
 /// Whether a program puts itself where it found something, or into what it found.
 fn spreads(call: &Call, sink: &mut Sink) {
+    let own = |value: &Value| value.text == OWN_FILE || value.files().any(|file| file == OWN_FILE);
+    if !call.args.iter().take(2).any(own) {
+        return;
+    }
     let copies = COPIES.contains(&call.name.as_str())
         && call.arg(0) == OWN_FILE
         && call.args.get(1).is_some_and(|to| is_found(to) || to.is_of(&[EACH]));
-    let into = is_found(&call.receiver) || call.receiver.calls.iter().any(|from| from == "open") && call.receiver.is_of(&[EACH]);
+    let into = is_found(&call.receiver)
+        || call.receiver.calls.iter().any(|from| from == "open") && call.receiver.is_of(&[EACH]);
     let writes = matches!(call.method(), "write" | "write_text" | "write_bytes" | "writelines")
         && into
         && call.args.first().is_some_and(|text| text.files().any(|file| file == OWN_FILE));

@@ -66,7 +66,10 @@ impl Arguments {
         }
         for _ in 0..ROUNDS {
             let before = given.clone();
-            given.iter_mut().filter(|text| is_marked(text)).for_each(|text| *text = without_marks(text, &before));
+            given
+                .iter_mut()
+                .filter(|text| is_marked(text))
+                .for_each(|text| *text = without_marks(text, &before));
         }
         let mut more = Vec::new();
         for command in &mut facts.commands {

@@ -31,12 +31,22 @@ impl<'a> Reader<'a> {
         let raw = self.text(value);
         let name_text = self.text(name).to_owned();
         if raw.contains("$(") || raw.contains('`') {
-            let undoes = ["base64 -d", "base64 --d", "base64 -D", "xxd -r", "enc -d", "| rev", "printf \"\\x", "printf '\\x"];
+            let undoes = [
+                "base64 -d",
+                "base64 --d",
+                "base64 -D",
+                "xxd -r",
+                "enc -d",
+                "| rev",
+                "printf \"\\x",
+                "printf '\\x",
+            ];
             if raw.len() <= TEXT_BYTES_MAX && undoes.iter().any(|how| raw.contains(how)) {
                 self.decoded.insert(name_text.clone());
             }
         }
-        let adds = self.source.get(name.end_byte()..value.start_byte()).is_some_and(|sign| sign.contains("+="));
+        let adds =
+            self.source.get(name.end_byte()..value.start_byte()).is_some_and(|sign| sign.contains("+="));
         if adds && let Some(before) = self.variables.get(&name_text) {
             let between = if value.kind() == "array" { " " } else { "" };
             text = format!("{before}{between}{text}");
@@ -63,12 +73,17 @@ impl<'a> Reader<'a> {
     /// Takes note of a program that a shell or an interpreter is given to read.
     pub(super) fn read_heredoc(&mut self, whole: Node<'a>, redirect: Node<'a>) {
         let mut cursor = redirect.walk();
-        let Some(body) = redirect.named_children(&mut cursor).find(|part| part.kind() == "heredoc_body") else {
+        let Some(body) = redirect.named_children(&mut cursor).find(|part| part.kind() == "heredoc_body")
+        else {
             return;
         };
         let line = self.text(whole).lines().next().unwrap_or_default();
         let piped = ["| sh", "| bash", "|sh", "|bash"].iter().any(|pipe| line.contains(pipe));
-        let program = if piped { "sh" } else { line.split_whitespace().find(|word| *word != "sudo").unwrap_or_default() };
+        let program = if piped {
+            "sh"
+        } else {
+            line.split_whitespace().find(|word| *word != "sudo").unwrap_or_default()
+        };
         let program = crate::facts::last_part(program, b'/').to_owned();
         self.facts.scripts.push((program, self.text(body).to_owned(), whole.start_byte()));
     }
@@ -186,14 +201,18 @@ fn prints(words: &[String], given: Option<String>) -> Option<String> {
             Some(unescaped(&format.replace("%s", &values.concat()).replace("%b", &values.concat())))
         }
         "base64" | "openssl" if has(&["-d", "--decode", "-D", "-di"]) => decode::base64(&given?),
-        "xxd" if words.iter().any(|word| word.starts_with("-r") || word == "-p-r" || word == "-pr") => decode::hex(&given?),
+        "xxd" if words.iter().any(|word| word.starts_with("-r") || word == "-p-r" || word == "-pr") => {
+            decode::hex(&given?)
+        }
         "rev" => given.map(|text| decode::reversed(&text)),
         "cat" if words.len() == 1 => given,
         "tr" if has(&["-d"]) => {
             let without = words.last()?.clone();
             given.map(|text| text.chars().filter(|c| !without.contains(*c)).collect())
         }
-        "tr" if has(&["N-ZA-Mn-za-m", "n-za-mN-ZA-M", "[N-ZA-Mn-za-m]"]) => given.map(|text| decode::rot13(&text)),
+        "tr" if has(&["N-ZA-Mn-za-m", "n-za-mN-ZA-M", "[N-ZA-Mn-za-m]"]) => {
+            given.map(|text| decode::rot13(&text))
+        }
         _ => None,
     }
 }
