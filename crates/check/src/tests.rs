@@ -359,7 +359,7 @@ fn corpus_d() {
     insta::assert_snapshot!(mistakes);
 }
 
-/// Written by somebody who had seen neither rules nor halves, after all of them were there; no rule was mended for it.
+/// Written by somebody who had seen neither rules nor halves, after all of them were there; rules were mended for it later.
 #[test]
 fn corpus_e() {
     let (recall, refused, mistakes) = measure("e");
