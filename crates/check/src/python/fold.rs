@@ -277,6 +277,9 @@ impl Reader {
                     _ => self.decoded(value, |text| Some(decode::rot13(text))),
                 }
             }
+            // The words of a command.
+            "split" if name == "shlex.split" => parts().next().unwrap_or_default(),
+            "split" if args.is_empty() => receiver,
             "expanduser" | "resolve" | "absolute" | "encode" | "strip" | "lower" | "as_posix" | "decode" => {
                 receiver
             }

@@ -112,9 +112,11 @@ const ENVIRONMENT: [&str; 7] = [
 /// What of a request is about how it is sent, not what: a key in a header is for whom it was given by.
 const ENVELOPE: [&str; 8] =
     ["headers", "auth", "timeout", "method", "params", "cookies", "proxies", "verify"];
+/// Rules of what is no business of another machine.
+pub(super) const SECRETS: [&str; 2] = ["credentials.path", "history.read"];
 /// Applies the rules of flows.
 pub fn apply(facts: &Facts, sink: &mut Sink) {
-    let secret = sink.found.iter().any(|(rule, ..)| *rule == "credentials.path");
+    let secret = sink.found.iter().any(|(rule, ..)| SECRETS.contains(rule));
     let sends = facts.calls.iter().any(|call| call.method() == "post" || SENDS.contains(&call.name.as_str()));
     for call in &facts.calls {
         becomes_code(call, sink);

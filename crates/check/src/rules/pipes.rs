@@ -1,6 +1,6 @@
 //! Rules of what flows between commands of a shell: secrets that are sent, and text that a shell is given.
 
-use super::flows::hides;
+use super::flows::{SECRETS, hides};
 use super::{Sink, quote};
 use crate::facts::{Around, Command, Facts, UNKNOWN};
 use crate::place::{is_personal, is_private};
@@ -28,26 +28,26 @@ struct Whole<'a> {
     encodes: bool,
     /// Whether a loop destroys files, and somebody's home or a whole tree is searched.
     destroys: bool,
-    /// Names under which something was fetched, and where first.
+    /// Names under which something was fetched, and by which command first. Commands of one text may all stand at one place.
     fetched: HashMap<&'a str, usize>,
 }
 
 impl<'a> Whole<'a> {
     fn of(facts: &'a Facts, sink: &Sink) -> Self {
         let mut fetched = HashMap::new();
-        for command in facts.commands.iter().filter(|command| matches!(command.program(), "curl" | "wget")) {
+        let fetches = |(_, command): &(usize, &Command)| matches!(command.program(), "curl" | "wget");
+        for (index, command) in facts.commands.iter().enumerate().filter(fetches) {
             let words = command.words.iter().skip(1);
             let to = command.redirects.iter().map(|redirect| &redirect.target);
             for name in words.chain(to).filter(|word| !word.starts_with('-')) {
-                let at = command.at;
-                fetched.entry(name.as_str()).or_insert(at);
-                fetched.entry(name.rsplit('/').next().unwrap_or(name)).or_insert(at);
+                fetched.entry(name.as_str()).or_insert(index);
+                fetched.entry(name.rsplit('/').next().unwrap_or(name)).or_insert(index);
             }
         }
         let reads =
             |command: &&Command| READERS.contains(&command.program()) && command.operands().any(is_private);
         Self {
-            secret: sink.found.iter().any(|(rule, ..)| *rule == "credentials.path")
+            secret: sink.found.iter().any(|(rule, ..)| SECRETS.contains(rule))
                 || facts.commands.iter().any(takes_secrets),
             private: facts.commands.iter().find(reads).map(|command| command.at),
             encodes: facts.commands.iter().any(|command| {
@@ -65,20 +65,21 @@ impl<'a> Whole<'a> {
         }
     }
 
-    /// Whether a file of this name was fetched before.
+    /// Whether a file of this name was fetched before this command.
     fn has_fetched(&self, name: &str, before: usize) -> bool {
-        let at = self.fetched.get(name).or_else(|| self.fetched.get(name.trim_start_matches("./")));
-        at.is_some_and(|at| *at < before)
+        let by = self.fetched.get(name).or_else(|| self.fetched.get(name.trim_start_matches("./")));
+        by.is_some_and(|by| *by < before)
     }
 }
 
 /// Applies the rules.
 pub fn apply(facts: &Facts, sink: &mut Sink) {
     let whole = Whole::of(facts, sink);
-    facts.commands.iter().for_each(|command| command_flows(command, &whole, sink));
+    let commands = facts.commands.iter().enumerate();
+    commands.for_each(|(index, command)| command_flows(index, command, &whole, sink));
 }
 
-fn command_flows(command: &Command, whole: &Whole, sink: &mut Sink) {
+fn command_flows(index: usize, command: &Command, whole: &Whole, sink: &mut Sink) {
     let (program, at) = (command.program(), command.at);
     machines(command, sink);
     tries(command, sink);
@@ -117,7 +118,9 @@ fn command_flows(command: &Command, whole: &Whole, sink: &mut Sink) {
         });
         if shell || fed(&["sh", "bash"]) {
             sink.add("shell.reverse", at, quote(program));
-        } else if command.has_option('l', "listen") || command.has_option('z', "") {
+        } else if command.has_option('l', "listen")
+            || command.has_option('z', "") && !command.operands().any(is_here)
+        {
             sink.add("network.scan", at, quote(program));
         }
     }
@@ -131,7 +134,7 @@ fn command_flows(command: &Command, whole: &Whole, sink: &mut Sink) {
     // A script that was fetched a line before. What a script is told to read is not it.
     let first = command.inner().first().map_or("", String::as_str);
     let script = if interprets { command.operands().next().unwrap_or_default() } else { first };
-    if (interprets || first.contains('/')) && whole.has_fetched(script, at) {
+    if (interprets || first.contains('/')) && whole.has_fetched(script, index) {
         sink.add("download.execute", at, quote(script));
     }
     if matches!(program, "python" | "python3" | "perl" | "node" | "ruby" | "php")
@@ -240,6 +243,11 @@ fn tries(command: &Command, sink: &mut Sink) {
     if guesses || asks && command.operands().any(address) || floods {
         sink.add("network.scan", command.at, quote(command.program()));
     }
+}
+
+/// Whether a host is this machine.
+fn is_here(host: &str) -> bool {
+    matches!(host, "localhost" | "::1") || host.starts_with("127.")
 }
 
 /// A container that has the machine it runs on.
