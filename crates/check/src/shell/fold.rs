@@ -1,10 +1,10 @@
 //! What a word of a shell program says, as far as it can be said without running it.
 
+use super::tree::{Field, Node};
 use super::{DEPTH, NEIGHBOURS_MAX, Reader, WORDS_MAX};
 use crate::decode;
 use crate::facts::UNKNOWN;
 use crate::place::weight;
-use tree_sitter::Node;
 
 /// Longest text of one value.
 const TEXT_BYTES_MAX: usize = 4096;
@@ -13,7 +13,8 @@ impl<'a> Reader<'a> {
     /// The words that one word becomes: what is not quoted is split.
     pub(super) fn words_of(&self, node: Node<'a>) -> Vec<String> {
         let text = self.fold(node, DEPTH);
-        let inner = if node.kind() == "command_name" { node.named_child(0).unwrap_or(node) } else { node };
+        let inner =
+            if node.kind() == "command_name" { node.named_children().next().unwrap_or(node) } else { node };
         let raw = self.text(node);
         let splits = matches!(inner.kind(), "simple_expansion" | "expansion")
             || raw.contains("[@]")
@@ -58,10 +59,8 @@ impl<'a> Reader<'a> {
     /// Says what the variable of a loop holds: of what stands there the gravest place, else it is not known.
     pub(super) fn bind_each(&mut self, node: Node<'a>) {
         const SECRET: [&str; 6] = [".ssh", ".aws", ".gnupg", ".kube", ".netrc", ".docker"];
-        let Some(name) = node.child_by_field_name("variable") else { return };
-        let mut cursor = node.walk();
-        let values: Vec<Node> = node.children_by_field_name("value", &mut cursor).take(16).collect();
-        let words = values.into_iter().flat_map(|value| self.words_of(value));
+        let Some(name) = node.child_of(Field::Variable) else { return };
+        let words = node.children_of(Field::Value).take(16).flat_map(|value| self.words_of(value));
         let place = |word: &String| {
             word.starts_with(['/', '~']) || SECRET.iter().any(|secret| word.starts_with(secret))
         };
@@ -72,9 +71,7 @@ impl<'a> Reader<'a> {
 
     /// Takes note of a program that a shell or an interpreter is given to read.
     pub(super) fn read_heredoc(&mut self, whole: Node<'a>, redirect: Node<'a>) {
-        let mut cursor = redirect.walk();
-        let Some(body) = redirect.named_children(&mut cursor).find(|part| part.kind() == "heredoc_body")
-        else {
+        let Some(body) = redirect.named_children().find(|part| part.kind() == "heredoc_body") else {
             return;
         };
         let line = self.text(whole).lines().next().unwrap_or_default();
@@ -101,9 +98,8 @@ impl<'a> Reader<'a> {
     pub(super) fn fold(&self, node: Node<'a>, depth: usize) -> String {
         let Some(depth) = depth.checked_sub(1) else { return UNKNOWN.to_string() };
         let parts = |between: &str| {
-            let mut cursor = node.walk();
             let parts: Vec<String> =
-                node.named_children(&mut cursor).take(WORDS_MAX).map(|part| self.fold(part, depth)).collect();
+                node.named_children().take(WORDS_MAX).map(|part| self.fold(part, depth)).collect();
             parts.join(between)
         };
         match node.kind() {
@@ -127,8 +123,7 @@ impl<'a> Reader<'a> {
                 }
             }
             "command_substitution" => {
-                let mut cursor = node.walk();
-                let inner = node.named_children(&mut cursor).next();
+                let inner = node.named_children().find(|inner| inner.kind() != "comment");
                 let printed = inner.and_then(|inner| self.printed(inner, depth));
                 printed.unwrap_or_else(|| UNKNOWN.to_string())
             }
@@ -146,19 +141,19 @@ impl<'a> Reader<'a> {
 
     /// What commands print of what stands in the program: an `echo` or `printf` of it, and what undoes an encoding.
     fn printed(&self, node: Node<'a>, depth: usize) -> Option<String> {
-        let mut cursor = node.walk();
         let stages: Vec<Node> = match node.kind() {
-            "pipeline" => node.named_children(&mut cursor).take(NEIGHBOURS_MAX).collect(),
+            "pipeline" => node.named_children().take(NEIGHBOURS_MAX).collect(),
             "command" | "redirected_statement" => vec![node],
             _ => return None,
         };
         let mut text = None;
         for stage in stages {
             let mut words = Vec::new();
-            let mut cursor = stage.walk();
-            for part in stage.named_children(&mut cursor).take(16) {
+            for part in stage.named_children().take(16) {
                 match part.kind() {
-                    "herestring_redirect" => text = part.named_child(0).map(|told| self.fold(told, depth)),
+                    "herestring_redirect" => {
+                        text = part.named_children().next().map(|told| self.fold(told, depth))
+                    }
                     "command" | "file_redirect" | "heredoc_redirect" => return None,
                     _ => words.extend([self.fold(part, depth)]),
                 }
@@ -171,8 +166,7 @@ impl<'a> Reader<'a> {
     /// A string between double quotes: the pieces between expansions are no named nodes everywhere.
     fn fold_string(&self, node: Node<'a>, depth: usize) -> String {
         let (mut text, mut at) = (String::new(), node.start_byte());
-        let mut cursor = node.walk();
-        for part in node.named_children(&mut cursor).take(WORDS_MAX) {
+        for part in node.named_children().take(WORDS_MAX) {
             text.push_str(self.source.get(at..part.start_byte()).unwrap_or_default());
             text.push_str(&self.fold(part, depth));
             at = part.end_byte();
