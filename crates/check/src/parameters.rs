@@ -168,10 +168,10 @@ fn without_marks(text: &str, known: &[Value]) -> String {
 }
 
 fn put(value: &mut Value, known: &[Value]) {
-    let marks: Vec<usize> = value.calls.iter().filter_map(|from| slot(from.chars().next()?)).collect();
-    if marks.is_empty() && !is_marked(&value.text) && !value.calls.iter().any(|from| is_marked(from)) {
+    if !is_marked(&value.text) && !value.calls.iter().any(|from| is_marked(from)) {
         return;
     }
+    let marks: Vec<usize> = value.calls.iter().filter_map(|from| slot(from.chars().next()?)).collect();
     if let Some(only) = value.text.chars().next().and_then(slot)
         && value.text.chars().nth(1).is_none()
         && let Some(given) = known.get(only)

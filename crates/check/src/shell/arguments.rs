@@ -52,14 +52,17 @@ impl Arguments {
             return;
         }
         let mut given: Vec<String> = vec![UNKNOWN.to_string(); self.functions.len() * EACH_FUNCTION];
+        let mut weights = vec![weight(&UNKNOWN.to_string()); given.len()];
         let mut lists: Vec<Vec<Vec<String>>> = vec![Vec::new(); self.functions.len()];
         for command in &facts.commands {
             let Some(index) = self.functions.get(command.program()) else { continue };
             let words = command.inner().get(1..).unwrap_or_default();
             for (place, word) in words.iter().take(EACH_FUNCTION - 1).enumerate() {
-                keep(&mut given[index * EACH_FUNCTION + place + 1], word);
+                let slot = index * EACH_FUNCTION + place + 1;
+                keep(&mut given[slot], &mut weights[slot], word);
             }
-            keep(&mut given[index * EACH_FUNCTION], &words.join(" "));
+            let all = index * EACH_FUNCTION;
+            keep(&mut given[all], &mut weights[all], &words.join(" "));
             if lists[*index].len() < LISTS_MAX {
                 lists[*index].push(words.to_vec());
             }
@@ -92,9 +95,14 @@ impl Arguments {
     }
 }
 
-fn keep(slot: &mut String, word: &str) {
-    if word.len() <= GIVEN_BYTES_MAX && weight(word) >= weight(slot) {
-        *slot = word.to_owned();
+/// Keeps the gravest word, of several the last, and how much it weighs.
+fn keep(slot: &mut String, heaviest: &mut u8, word: &str) {
+    if word == slot || word.len() > GIVEN_BYTES_MAX {
+        return;
+    }
+    let weight = weight(word);
+    if weight >= *heaviest {
+        (*slot, *heaviest) = (word.to_owned(), weight);
     }
 }
 
