@@ -3,6 +3,7 @@
 use crate::facts::{Command, last_part};
 use crate::shell;
 use serde::Deserialize;
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 /// What a rule says of a command; the strictest wins.
@@ -37,6 +38,17 @@ pub static COMMAND_RULES: LazyLock<CommandRules> = LazyLock::new(|| {
     toml::from_str(include_str!("../../../policy/check/commands.toml")).expect("a test reads the table")
 });
 
+/// The programs that they name; none if a rule may be of any.
+static NAMED: LazyLock<Option<HashSet<&'static str>>> = LazyLock::new(|| {
+    let rules: &'static CommandRules = &COMMAND_RULES;
+    let lists = [&rules.deny, &rules.ask, &rules.allow];
+    lists
+        .into_iter()
+        .flatten()
+        .map(|rule| Some(rule.first()?.as_str()).filter(|word| !word.ends_with('*')))
+        .collect()
+});
+
 impl CommandRules {
     /// The verdict on one command, and the rule that gave it.
     pub fn judge(&self, command: &Command) -> (Verdict, String) {
@@ -49,7 +61,12 @@ impl CommandRules {
                 return (verdict, format!("`{}`", rule.join(" ")));
             }
         }
-        (if command.words.is_empty() { Verdict::Allow } else { self.default }, String::new())
+        (self.otherwise(command), String::new())
+    }
+
+    /// What is said of a command that no rule names.
+    fn otherwise(&self, command: &Command) -> Verdict {
+        if command.words.is_empty() { Verdict::Allow } else { self.default }
     }
 
     /// The verdict on a whole program: the strictest of its commands'. One that cannot be parsed whole is asked for at least.
@@ -65,6 +82,14 @@ impl CommandRules {
 
 /// The verdict of `policy/check/commands.toml` on one command.
 pub fn judge(command: &Command) -> (Verdict, String) {
+    let is_named = |named: &HashSet<&str>| {
+        let firsts = [command.words.first(), command.inner().first()];
+        firsts.into_iter().flatten().any(|word| named.contains(last_part(word, b'/')))
+    };
+    // Most commands are of no rule.
+    if NAMED.as_ref().is_some_and(|named| !is_named(named)) {
+        return (COMMAND_RULES.otherwise(command), String::new());
+    }
     COMMAND_RULES.judge(command)
 }
 

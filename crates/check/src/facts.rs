@@ -1,5 +1,6 @@
 //! What rules look at: what a program calls, imports, names and commands, whatever language it is in.
 
+use crate::place::weight;
 use std::collections::HashMap;
 
 /// Before a path among the calls of a value: the value is made of what this file holds, or of what is found there.
@@ -8,6 +9,12 @@ pub const READ: char = '<';
 pub const OWN_FILE: &str = "__file__";
 /// Among the calls of a value that was put together from literals, where it could have been written.
 pub const PIECES: &str = "+";
+/// Among the calls of a value that is another one in each round of a loop.
+pub const EACH: &str = "each";
+/// Among the calls of a value that came over the network, to a function that waits for it.
+pub const RECEIVED: &str = "received";
+/// Among the calls of a value that an encoding for the way was done to.
+pub const ENCODED: &str = "encoded";
 /// Stands in a folded text for a part that only a run would know.
 pub const UNKNOWN: char = '\u{fffd}';
 /// How deep an expression is folded; what lies deeper is unknown. Keeps the work linear.
@@ -24,6 +31,8 @@ pub struct Value {
     pub text: String,
     /// Its number.
     pub number: Option<f64>,
+    /// Whether it is a list of what stands in the program; its text has them all, with blanks between.
+    pub many: bool,
     /// The calls whose results it is made of, also by way of variables.
     pub calls: Vec<String>,
 }
@@ -47,6 +56,7 @@ impl Value {
     pub fn join(mut self, other: Value, between: &str) -> Self {
         let calls = std::mem::take(&mut self.calls);
         let mut joined = Self::text(self.text + between + &other.text);
+        joined.many = self.many;
         joined.calls = calls;
         joined.takes_calls(other.calls);
         joined
@@ -54,8 +64,11 @@ impl Value {
 
     /// This as what a loop takes one of: only a run knows which.
     pub fn each(self) -> Self {
-        let mut one = Self::unknown();
+        // Of what stands there for each round, the gravest stands for all.
+        let gravest = self.text.split(' ').filter(|_| self.many).max_by_key(|text| weight(text));
+        let mut one = gravest.map_or_else(Self::unknown, Self::text);
         one.takes_calls(self.calls);
+        one.takes_calls([EACH.to_owned()]);
         one
     }
 
@@ -107,6 +120,8 @@ pub struct Call {
     pub used: bool,
     /// Whether a choice of the program decides if it is reached.
     pub chosen: bool,
+    /// The function of the program that it is in.
+    pub within: Option<String>,
 }
 
 impl Call {
@@ -238,6 +253,8 @@ pub struct Facts {
     pub names: Vec<(String, usize)>,
     /// Commands of a shell program, or of one that is handed to a shell.
     pub commands: Vec<Command>,
+    /// Programs that a shell program hands to an interpreter: its name, the text, and where.
+    pub scripts: Vec<(String, String, usize)>,
     /// Loops that never end.
     pub endless: Vec<Endless>,
     /// Functions whose first act is to call themselves.
@@ -245,6 +262,9 @@ pub struct Facts {
     /// Whether the whole could be parsed; else what stands around a mistake may be missing.
     pub parsed: bool,
 }
+
+/// Names, and what they stood for outside a function.
+pub type Shadowed = Vec<(String, Option<Value>, Option<String>)>;
 
 /// What names stand for, as far as the text says: the last thing that was assigned.
 #[derive(Debug, Default)]
@@ -279,15 +299,41 @@ impl Names {
         self.aliases.get(name).map_or(name, String::as_str)
     }
 
+    /// Has names stand for parameters; returns what they stood for.
+    pub fn shadow(&mut self, names: &[String], values: Vec<Value>) -> Shadowed {
+        let before = |own: &mut Self, (name, value): (&String, Value)| {
+            (name.clone(), own.values.insert(name.clone(), value), own.aliases.remove(name))
+        };
+        names.iter().zip(values).map(|pair| before(self, pair)).collect()
+    }
+
+    /// Has names stand for what they stood for before.
+    pub fn restore(&mut self, shadowed: Shadowed) {
+        for (name, value, alias) in shadowed {
+            match value {
+                Some(value) => self.values.insert(name.clone(), value),
+                None => self.values.remove(&name),
+            };
+            alias.into_iter().for_each(|alias| {
+                self.aliases.insert(name.clone(), alias);
+            });
+        }
+    }
+
+    /// What something holds, if it was said.
+    pub fn known(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
     /// What a variable holds.
     pub fn value(&self, name: &str) -> Value {
         self.values.get(name).cloned().unwrap_or_else(Value::unknown)
     }
 }
 
-/// Calls after which a loop is not idle, or by which it is left: they wait for somebody, or end the program.
-pub fn leaves(name: &str) -> bool {
-    const LAST: [&str; 31] = [
+/// Calls after which a loop is not idle, or by which it is left, given so many arguments: they wait for somebody, or end the program.
+pub fn leaves(name: &str, arguments: usize) -> bool {
+    const LAST: [&str; 28] = [
         "sleep",
         "input",
         "exit",
@@ -298,7 +344,6 @@ pub fn leaves(name: &str) -> bool {
         "recv",
         "recvfrom",
         "readline",
-        "get",
         "wait",
         "tick",
         "select",
@@ -306,7 +351,6 @@ pub fn leaves(name: &str) -> bool {
         "next",
         "__next__",
         "throw",
-        "join",
         "question",
         "prompt",
         "fail",
@@ -318,7 +362,12 @@ pub fn leaves(name: &str) -> bool {
         "setTimeout",
         "run_pending",
         "acquire",
-        "update",
     ];
-    LAST.contains(&last_part(name, b'.'))
+    let last = last_part(name, b'.');
+    match last {
+        // Of a text or a table, these wait for nobody.
+        "join" | "update" => arguments == 0 && !name.ends_with("path.join"),
+        "get" => arguments == 0 || !name.starts_with('?') && !name.starts_with("self."),
+        last => LAST.contains(&last),
+    }
 }

@@ -1,14 +1,16 @@
 //! What a JavaScript or TypeScript program does, from oxc's syntax tree. Runs on the stack of [`crate::bound::with_stack`].
 
 mod fold;
+mod functions;
 
-use crate::facts::{Around, Call, Endless, FOLD_DEPTH, Facts, Names, Value, leaves};
+use crate::facts::{Around, Call, Endless, FOLD_DEPTH, Facts, Names, RECEIVED, Value, leaves};
+use crate::parameters::Parameters;
 use oxc_allocator::Allocator;
 use oxc_ast::ast::{
-    Argument, ArrowFunctionExpression, BindingPattern, CallExpression, Expression, ForStatement,
-    ForStatementInit, ForStatementLeft, Function, ImportDeclaration, ImportDeclarationSpecifier,
-    NewExpression, ObjectPropertyKind, Program, PropertyKey, Statement, StringLiteral, TemplateLiteral,
-    VariableDeclarator, WhileStatement,
+    Argument, ArrowFunctionExpression, AssignmentExpression, AssignmentTarget, BindingPattern,
+    CallExpression, Expression, ForStatement, ForStatementInit, ForStatementLeft, Function,
+    ImportDeclaration, ImportDeclarationSpecifier, NewExpression, ObjectPropertyKind, Program, PropertyKey,
+    Statement, StringLiteral, TemplateLiteral, VariableDeclarator, WhileStatement,
 };
 use oxc_ast_visit::{Visit, walk};
 use oxc_parser::Parser;
@@ -30,6 +32,7 @@ pub fn read(source: &str, types: bool) -> Facts {
     let mut reader = Reader::default();
     reader.facts.parsed = parsed.diagnostics.is_empty();
     reader.visit_program(&parsed.program);
+    reader.parameters.resolve(&mut reader.facts);
     reader.facts
 }
 
@@ -43,6 +46,9 @@ enum Frame {
 struct Reader {
     facts: Facts,
     names: Names,
+    parameters: Parameters,
+    /// What the functions around return.
+    returns: Vec<Value>,
     frames: Vec<Frame>,
     /// What the next function is called, when it is assigned to a name.
     naming: Option<String>,
@@ -129,19 +135,45 @@ impl Reader {
         }
     }
 
-    /// Says that what a promise was made of is what its callback is given.
-    fn bind_callback(&mut self, made_of: &Value, callback: Option<&Argument>) {
-        let parameters = match callback {
-            Some(Argument::ArrowFunctionExpression(function)) => &function.params,
-            Some(Argument::FunctionExpression(function)) => &function.params,
-            _ => return,
-        };
-        if let Some(BindingPattern::BindingIdentifier(name)) =
-            parameters.items.first().map(|parameter| &parameter.pattern)
-        {
-            let mut given = Value::unknown();
-            given.takes_calls(made_of.calls.iter().cloned());
-            self.names.assign(&name.name, given);
+    /// Says that what a call is made of is what the functions among its arguments are given.
+    fn bind_callbacks(&mut self, name: &str, receiver: &Value, args: &[Value], arguments: &[Argument]) {
+        for argument in arguments.iter().take(4) {
+            let parameters = match argument {
+                Argument::ArrowFunctionExpression(function) => &function.params,
+                Argument::FunctionExpression(function) => &function.params,
+                _ => continue,
+            };
+            let mut given = if receiver.many { receiver.clone().each() } else { Value::unknown() };
+            given.takes_calls(receiver.calls.iter().cloned());
+            given.takes_calls(args.iter().flat_map(|value| value.calls.iter().cloned()));
+            let event = args.first().map_or("", |value| &value.text);
+            let listens =
+                name.ends_with(".on") || name.ends_with(".addEventListener") || name.ends_with(".once");
+            match event {
+                "keydown" | "keypress" | "keyup" if listens => given.takes_calls(["keys".to_owned()]),
+                "message" | "data" if listens => given.takes_calls([RECEIVED.to_owned()]),
+                _ => {}
+            }
+            // What stands for the call itself, unless it is about what was there before.
+            if !listens && !name.ends_with(".forEach") && !name.ends_with(".map") {
+                given.takes_calls([name.to_owned()]);
+            }
+            for parameter in parameters.items.iter().take(4) {
+                if let BindingPattern::BindingIdentifier(name) = &parameter.pattern {
+                    self.names.assign(&name.name, given.clone());
+                }
+            }
+        }
+    }
+
+    /// Says what the members of an object are.
+    fn bind_members(&mut self, name: &str, init: &Expression) {
+        let Expression::ObjectExpression(object) = init else { return };
+        for property in object.properties.iter().take(16) {
+            if let ObjectPropertyKind::ObjectProperty(property) = property {
+                let value = self.fold(&property.value, FOLD_DEPTH);
+                self.names.assign(&format!("{name}.{}", key(&property.key)), value);
+            }
         }
     }
 
@@ -169,10 +201,8 @@ impl Reader {
             let required = args.first().map_or("", |value: &Value| &value.text);
             self.facts.modules.push((module(required).to_owned(), at));
         }
-        if name.ends_with(".then") {
-            self.bind_callback(&receiver, arguments.first());
-        }
-        if leaves(&name) {
+        self.bind_callbacks(&name, &receiver, &args, arguments);
+        if leaves(&name, args.len()) {
             self.leave(true);
         }
         let own = self.frames.iter().rev().find_map(|frame| match frame {
@@ -182,8 +212,12 @@ impl Reader {
         if own.is_some_and(|(own, asked)| *own == name && !asked && !own.is_empty()) {
             self.facts.recursive.push(at);
         }
+        let within = self.frames.iter().rev().find_map(|frame| match frame {
+            Frame::Function { name, .. } if !name.is_empty() => Some(name.clone()),
+            _ => None,
+        });
         let (around, chosen) = (self.around(), self.choices > 0);
-        self.facts.calls.push(Call { name, receiver, args, named, at, around, used: true, chosen });
+        self.facts.calls.push(Call { name, receiver, args, named, at, around, used: true, chosen, within });
     }
 
     fn bind(&mut self, pattern: &BindingPattern, init: &Expression) {
@@ -193,6 +227,7 @@ impl Reader {
                     self.names.alias(&name.name, thing);
                 }
                 let value = self.fold(init, FOLD_DEPTH);
+                self.bind_members(&name.name, init);
                 self.names.assign(&name.name, value);
                 self.naming = Some(name.name.to_string());
             }
@@ -214,6 +249,8 @@ fn is_true(test: &Expression) -> bool {
     match test {
         Expression::BooleanLiteral(literal) => literal.value,
         Expression::NumericLiteral(literal) => literal.value != 0.0,
+        Expression::ParenthesizedExpression(inner) => is_true(&inner.expression),
+        Expression::TSAsExpression(inner) => is_true(&inner.expression),
         Expression::UnaryExpression(operation) => {
             operation.operator.as_str() == "!"
                 && match &operation.argument {
@@ -257,6 +294,40 @@ impl<'a> Visit<'a> for Reader {
         self.naming = None;
     }
 
+    fn visit_assignment_expression(&mut self, assignment: &AssignmentExpression<'a>) {
+        let target = match &assignment.left {
+            AssignmentTarget::AssignmentTargetIdentifier(name) => Some(name.name.to_string()),
+            AssignmentTarget::StaticMemberExpression(member) => {
+                self.dotted(&member.object, 4).map(|object| format!("{object}.{}", member.property.name))
+            }
+            _ => None,
+        };
+        if let Some(target) = target {
+            let value = self.fold(&assignment.right, FOLD_DEPTH);
+            // What a page loads, it asks another machine for.
+            if target.ends_with(".src")
+                || matches!(&*target, "location" | "location.href" | "document.location")
+            {
+                let (name, at) = ("(load)".to_owned(), start(assignment.span));
+                self.facts.calls.push(Call { name, args: vec![value.clone()], at, ..Call::default() });
+            }
+            if target.contains(".scripts.") {
+                let (name, at) = ("(script)".to_owned(), start(assignment.span));
+                self.facts.calls.push(Call { name, args: vec![value.clone()], at, ..Call::default() });
+            }
+            match assignment.operator.as_str() {
+                "=" => {
+                    if let Some(thing) = self.dotted(&assignment.right, FOLD_DEPTH) {
+                        self.names.alias(&target, thing);
+                    }
+                    self.names.assign(&target, value);
+                }
+                _ => self.names.extend(&target, value.calls),
+            }
+        }
+        walk::walk_assignment_expression(self, assignment);
+    }
+
     fn visit_call_expression(&mut self, call: &CallExpression<'a>) {
         self.read_call(&call.callee, &call.arguments, start(call.span));
         walk::walk_call_expression(self, call);
@@ -268,6 +339,20 @@ impl<'a> Visit<'a> for Reader {
     }
 
     fn visit_string_literal(&mut self, literal: &StringLiteral<'a>) {
+        // A name that could have been written in letters.
+        const NAMES: [&str; 8] =
+            ["child_process", "exec", "execSync", "eval", "constructor", "require", "Function", "spawn"];
+        if literal.raw.as_ref().is_some_and(|raw| raw.contains("\\x") || raw.contains("\\u"))
+            && NAMES.contains(&literal.value.as_str())
+        {
+            let (name, at) = ("(escaped)".to_owned(), start(literal.span));
+            self.facts.calls.push(Call {
+                name,
+                args: vec![Value::text(literal.value.as_str())],
+                at,
+                ..Call::default()
+            });
+        }
         self.facts.texts.push((literal.value.to_string(), start(literal.span)));
     }
 
@@ -301,6 +386,11 @@ impl<'a> Visit<'a> for Reader {
             Statement::BreakStatement(leave) => self.leave(leave.label.is_some()),
             Statement::ReturnStatement(_) | Statement::ThrowStatement(_) => {
                 walk::walk_statement(self, statement);
+                if let Statement::ReturnStatement(returns) = statement
+                    && let Some(value) = &returns.argument
+                {
+                    self.read_return(value);
+                }
                 self.leave(true);
                 self.ask();
                 return;
@@ -363,15 +453,23 @@ impl<'a> Visit<'a> for Reader {
 
     fn visit_function(&mut self, function: &Function<'a>, flags: oxc_syntax::scope::ScopeFlags) {
         let name = function.id.as_ref().map(|id| id.name.to_string()).or_else(|| self.naming.take());
-        self.frames.push(Frame::Function { name: name.unwrap_or_default(), asked: false });
+        let name = name.unwrap_or_default();
+        let shadowed = self.enter_function(&name, &function.params);
+        self.frames.push(Frame::Function { name: name.clone(), asked: false });
         walk::walk_function(self, function, flags);
         self.frames.pop();
+        self.leave_function(&name, shadowed);
     }
 
     fn visit_arrow_function_expression(&mut self, function: &ArrowFunctionExpression<'a>) {
         let name = self.naming.take().unwrap_or_default();
-        self.frames.push(Frame::Function { name, asked: false });
+        let shadowed = self.enter_function(&name, &function.params);
+        self.frames.push(Frame::Function { name: name.clone(), asked: false });
         walk::walk_arrow_function_expression(self, function);
         self.frames.pop();
+        if let Some(value) = function.body.as_expression() {
+            self.read_return(value);
+        }
+        self.leave_function(&name, shadowed);
     }
 }

@@ -7,8 +7,10 @@
 pub mod agentrun;
 pub mod bound;
 pub mod commands;
+mod decode;
 pub mod facts;
 mod javascript;
+mod parameters;
 mod place;
 mod python;
 mod rules;

@@ -44,6 +44,14 @@ pub fn place(path: &str) -> Place {
         "/opt", "/home", "/run", "/srv", "/System", "/Library",
     ];
     let path = path.trim().trim_start_matches("file://");
+    // Whoever climbs so far from wherever he is, is at the root.
+    if path.contains("../..")
+        && let Some(last) = path.rfind("../")
+        && path[..last].matches("../").count() >= 3
+    {
+        return place(&path[last + 2..]);
+    }
+    let path = if path.starts_with("./../") { &path[2..] } else { path };
     let windows = path.len() <= 3 && path.as_bytes().get(1) == Some(&b':') || path.starts_with("C:\\Windows");
     if path.starts_with(UNKNOWN) || path.is_empty() {
         return Place::Own;
@@ -75,6 +83,12 @@ pub fn place(path: &str) -> Place {
 /// deeper has a name of its own (`/var/lib/apt/lists`, `~/.cache/pip`), and is only outside.
 pub fn is_wide(path: &str) -> bool {
     let trimmed = path.trim().trim_start_matches("file://");
+    if let Some(last) = trimmed.rfind("../")
+        && trimmed[..last].matches("../").count() >= 3
+    {
+        return is_wide(&trimmed[last + 2..]);
+    }
+    let trimmed = if trimmed.starts_with("./../") { &trimmed[2..] } else { trimmed };
     let known = |part: &&str| !part.is_empty() && !part.contains([UNKNOWN, '*']) && *part != ".";
     let depth = trimmed.split('/').filter(known).count();
     match place(trimmed) {
@@ -112,7 +126,37 @@ pub fn is_private(path: &str) -> bool {
 
 /// Whether a path is one of those from which things are started.
 pub fn starts_things(path: &str) -> bool {
-    const NAMES: [&str; 16] = [
+    const NAMES: [&str; 46] = [
+        ".bash_login",
+        ".bash_logout",
+        ".bash_aliases",
+        ".zshenv",
+        ".zlogin",
+        ".xinitrc",
+        ".xprofile",
+        ".xsession",
+        ".inputrc",
+        "fish/config.fish",
+        "/etc/profile",
+        "usercustomize.py",
+        "/etc/environment",
+        "/etc/sudoers",
+        "/etc/pam.d",
+        "/etc/ld.so",
+        "/etc/inittab",
+        "/etc/apt/apt.conf.d",
+        "/udev/rules.d",
+        "/etc/modules",
+        "LaunchDaemons",
+        "Start Menu",
+        "~/.gitconfig",
+        "~/.config/git/",
+        "~/.config/pip/",
+        "~/.pip/",
+        "~/.pypirc",
+        "~/.npmrc",
+        "~/.yarnrc",
+        "/etc/pip.conf",
         ".bashrc",
         ".bash_profile",
         ".profile",
@@ -130,5 +174,28 @@ pub fn starts_things(path: &str) -> bool {
         "ld.so.preload",
         "/.ssh/",
     ];
-    NAMES.iter().any(|name| path.contains(name))
+    let pth = path.ends_with(".pth") && (path.contains("site-packages") || path.contains("dist-packages"));
+    pth || NAMES.iter().any(|name| path.contains(name))
+}
+
+/// How much a path matters, to choose one of many by: one that is wide most, then one that is private, then one that is known.
+pub fn weight(path: &str) -> u8 {
+    if is_wide(path) || starts_things(path) {
+        3
+    } else if is_private(path) {
+        2
+    } else {
+        u8::from(!path.starts_with(UNKNOWN) && !path.is_empty())
+    }
+}
+
+/// Whether a path is where people keep what they made: as a whole, or all of a kind in it.
+pub fn is_personal(path: &str) -> bool {
+    const KEPT: [&str; 7] = ["Documents", "Desktop", "Pictures", "Downloads", "Videos", "Music", "Library"];
+    let home = path
+        .strip_prefix("~/")
+        .or_else(|| path.strip_prefix("/home/")?.split_once('/').map(|(_, rest)| rest));
+    home.is_some_and(|rest| KEPT.contains(&rest.split('/').next().unwrap_or(rest)))
+        || is_wide(path)
+        || matches!(path, "/mnt" | "/media" | "/srv" | "/data")
 }

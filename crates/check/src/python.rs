@@ -1,9 +1,11 @@
 //! What a Python program does, from ruff's syntax tree. Everything here runs on the stack of [`crate::bound::with_stack`].
 
 mod fold;
+mod functions;
 
-use crate::facts::{Around, Call, Endless, FOLD_DEPTH, Facts, Names, UNKNOWN, Value, leaves};
-use crate::place::is_wide;
+use crate::facts::{Around, Call, EACH, Endless, FOLD_DEPTH, Facts, Names, UNKNOWN, Value, leaves};
+use crate::parameters::Parameters;
+use crate::place::weight;
 use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{self as ast, Expr, Number, Operator, Stmt};
 use ruff_python_parser::{Mode, ParseOptions, parse_unchecked};
@@ -17,6 +19,7 @@ pub fn read(source: &str) -> Facts {
     if let ast::Mod::Module(module) = parsed.syntax() {
         module.body.iter().for_each(|statement| reader.visit_stmt(statement));
     }
+    reader.parameters.resolve(&mut reader.facts);
     reader.facts
 }
 
@@ -27,6 +30,8 @@ enum Frame {
         at: usize,
         endless: bool,
         left: bool,
+        /// Whether it goes over something that the program was given: that ends.
+        given: bool,
     },
     Function {
         name: String,
@@ -41,8 +46,11 @@ struct Reader {
     facts: Facts,
     names: Names,
     frames: Vec<Frame>,
+    parameters: Parameters,
     /// How many choices are around.
     choices: usize,
+    /// What the functions around return.
+    returns: Vec<Value>,
     /// Where the expression begins whose value nobody takes.
     dropped: Option<usize>,
 }
@@ -81,11 +89,11 @@ impl Reader {
         }
     }
 
-    fn in_loop(&mut self, at: usize, endless: bool, body: &[Stmt]) {
+    fn in_loop(&mut self, at: usize, endless: bool, given: bool, body: &[Stmt]) {
         let first = self.facts.calls.len();
-        self.frames.push(Frame::Loop { at, endless, left: false });
+        self.frames.push(Frame::Loop { at, endless, left: false, given });
         body.iter().for_each(|statement| self.visit_stmt(statement));
-        if let Some(Frame::Loop { at, endless: true, left: false }) = self.frames.pop() {
+        if let Some(Frame::Loop { at, endless: true, left: false, .. }) = self.frames.pop() {
             self.facts.endless.push(Endless { at });
             let calls = self.facts.calls[first..].iter_mut();
             calls.filter(|call| call.around == Around::Loop).for_each(|call| call.around = Around::Endless);
@@ -106,7 +114,11 @@ impl Reader {
         // Of what stands there for each round, the gravest stands for all.
         let known = literal.iter().take(16).map(|element| self.fold(element, FOLD_DEPTH));
         let one = known
-            .max_by_key(|value| is_wide(&value.text))
+            .max_by_key(|value| weight(&value.text))
+            .map(|mut value| {
+                value.takes_calls([EACH.to_owned()]);
+                value
+            })
             .unwrap_or_else(|| self.fold(from, FOLD_DEPTH).each());
         for name in names.iter().take(8) {
             if let Expr::Name(name) = name {
@@ -139,7 +151,19 @@ impl Reader {
                     self.names.alias(&name.id, thing);
                 }
                 let folded = self.fold(value, FOLD_DEPTH);
+                if let Expr::Dict(dict) = value {
+                    self.bind_members(&name.id, dict);
+                }
+                if matches!(value, Expr::Lambda(_)) {
+                    self.names.assign(&format!("{}()", name.id), folded.clone());
+                }
                 self.names.assign(&name.id, folded);
+            }
+            Expr::Attribute(_) => {
+                if let Some(name) = self.dotted(target, 4) {
+                    let folded = self.fold(value, FOLD_DEPTH);
+                    self.names.assign(&name, folded);
+                }
             }
             Expr::List(_) | Expr::Tuple(_) => {
                 let parts = |expression: &Expr| match expression {
@@ -150,6 +174,15 @@ impl Reader {
                 // Few names only: a copy of a large literal is not worth it.
                 let (targets, values) =
                     (parts(target), if is_small(value) { parts(value) } else { Vec::new() });
+                if matches!(value, Expr::Call(_) | Expr::Await(_) | Expr::Name(_)) {
+                    let mut one = Value::unknown();
+                    one.takes_calls(self.fold(value, FOLD_DEPTH).calls);
+                    for target in targets.iter().take(8) {
+                        if let Expr::Name(name) = target {
+                            self.names.assign(&name.id, one.clone());
+                        }
+                    }
+                }
                 targets.iter().zip(&values).for_each(|(target, value)| {
                     if matches!(target, Expr::Name(_)) {
                         self.bind(target, value);
@@ -160,24 +193,41 @@ impl Reader {
         }
     }
 
+    /// Says what the members of a dictionary are.
+    fn bind_members(&mut self, name: &str, dict: &ast::ExprDict) {
+        for item in dict.items.iter().take(16) {
+            if let Some(Expr::StringLiteral(key)) = &item.key {
+                let value = self.fold(&item.value, FOLD_DEPTH);
+                self.names.assign(&format!("{name}.{}", key.value.to_str()), value);
+            }
+        }
+    }
+
     fn read_call(&mut self, call: &ast::ExprCall) {
         let name = self.dotted(&call.func, FOLD_DEPTH).unwrap_or_else(|| "?".to_owned());
         let receiver = match &*call.func {
             Expr::Attribute(attribute) => self.fold(&attribute.value, FOLD_DEPTH),
             _ => Value::unknown(),
         };
-        let args = call.arguments.args.iter().take(16).map(|arg| self.fold(arg, FOLD_DEPTH)).collect();
+        let args: Vec<Value> =
+            call.arguments.args.iter().take(16).map(|arg| self.fold(arg, FOLD_DEPTH)).collect();
         let mut named = Vec::new();
         for keyword in call.arguments.keywords.iter().take(32) {
             let name = keyword.arg.as_ref().map_or("**", |name| name.as_str()).to_owned();
             named.push((name, self.fold(&keyword.value, FOLD_DEPTH)));
         }
-        if leaves(&name) || name.ends_with("exit") {
+        if leaves(&name, args.len()) || name.ends_with("exit") {
             self.leave(true);
         }
+        // A loop over what was given ends, and so does what it calls.
+        let mut given_around = false;
         let own = self.frames.iter().rev().find_map(|frame| match frame {
-            Frame::Function { name, asked } => Some((name, *asked)),
-            Frame::Loop { .. } | Frame::Class => None,
+            Frame::Function { name, asked } => Some((name, *asked || given_around)),
+            Frame::Loop { given, .. } => {
+                given_around |= given;
+                None
+            }
+            Frame::Class => None,
         });
         let at = call.range().start().to_usize();
         if own.is_some_and(|(own, asked)| *own == name && !asked) {
@@ -188,11 +238,15 @@ impl Reader {
                 attribute.attr.as_str(),
                 "append" | "extend" | "add" | "update" | "write" | "writestr"
             )
-            && let Expr::Name(whole) = &*attribute.value
+            && let Some(whole) = match &*attribute.value {
+                Expr::Name(whole) => Some(whole.id.to_string()),
+                inner @ Expr::Attribute(_) => self.dotted(inner, 4),
+                _ => None,
+            }
         {
-            let args: &Vec<Value> = &args;
-            let calls = args.iter().flat_map(|value| &value.calls).cloned().collect();
-            self.names.extend(&whole.id, calls);
+            let values = args.iter().chain(named.iter().map(|(_, value): &(String, Value)| value));
+            let calls = values.flat_map(|value| &value.calls).cloned().collect();
+            self.names.extend(&whole, calls);
         }
         let around = self.around();
         self.facts.calls.push(Call {
@@ -204,6 +258,7 @@ impl Reader {
             around,
             used: self.dropped != Some(at),
             chosen: self.choices > 0,
+            within: self.within(),
         });
     }
 }
@@ -257,9 +312,22 @@ impl<'a> Visitor<'a> for Reader {
                     self.facts.modules.push((module.to_owned(), at));
                 }
                 for alias in &import.names {
+                    if &*alias.name == "*" {
+                        for name in fold::members(module) {
+                            self.names.alias(name, format!("{module}.{name}"));
+                        }
+                        continue;
+                    }
                     let thing = format!("{module}.{}", alias.name);
                     self.names.alias(alias.asname.as_ref().unwrap_or(&alias.name), thing.clone());
                     self.facts.names.push((thing, at));
+                }
+                return;
+            }
+            Stmt::AnnAssign(assign) => {
+                if let Some(value) = &assign.value {
+                    self.visit_expr(value);
+                    self.bind(&assign.target, value);
                 }
                 return;
             }
@@ -273,9 +341,14 @@ impl<'a> Visitor<'a> for Reader {
                 return;
             }
             Stmt::AugAssign(assign) => {
-                let calls = self.fold(&assign.value, FOLD_DEPTH).calls;
+                let value = self.fold(&assign.value, FOLD_DEPTH);
                 if let Expr::Name(name) = &*assign.target {
-                    self.names.extend(&name.id, calls);
+                    let before = self.names.value(&name.id);
+                    if assign.op == Operator::Add && before.number.is_none() && !before.text.is_empty() {
+                        self.names.assign(&name.id, before.join(value, ""));
+                    } else {
+                        self.names.extend(&name.id, value.calls);
+                    }
                 }
             }
             Stmt::With(with) => with.items.iter().for_each(|item| {
@@ -284,8 +357,12 @@ impl<'a> Visitor<'a> for Reader {
                 }
             }),
             Stmt::While(looped) => {
+                let first = self.facts.calls.len();
                 self.visit_expr(&looped.test);
-                self.in_loop(at, is_true(&looped.test), &looped.body);
+                for call in &mut self.facts.calls[first..] {
+                    call.around = call.around.max(Around::Loop);
+                }
+                self.in_loop(at, is_true(&looped.test), false, &looped.body);
                 looped.orelse.iter().for_each(|statement| self.visit_stmt(statement));
                 return;
             }
@@ -298,26 +375,25 @@ impl<'a> Visitor<'a> for Reader {
                 let endless = matches!(over.as_str(), "itertools.count()" | "itertools.cycle()" | "iter()")
                     || over == "itertools.repeat()"
                         && matches!(&*looped.iter, Expr::Call(call) if call.arguments.args.len() < 2);
-                self.in_loop(at, endless && over != "iter()", &looped.body);
+                self.in_loop(at, endless && over != "iter()", over != "range()", &looped.body);
                 looped.orelse.iter().for_each(|statement| self.visit_stmt(statement));
                 return;
             }
             Stmt::FunctionDef(function) => {
                 function.decorator_list.iter().for_each(|decorator| self.visit_decorator(decorator));
                 self.visit_parameters(&function.parameters);
-                let name = match self.frames.last() {
-                    Some(Frame::Class) => String::new(),
-                    _ => function.name.to_string(),
-                };
-                self.frames.push(Frame::Function { name, asked: false });
-                function.body.iter().for_each(|statement| self.visit_stmt(statement));
-                self.frames.pop();
+                self.read_function(function);
                 return;
             }
             Stmt::Break(_) => self.leave(false),
             Stmt::Return(_) | Stmt::Raise(_) | Stmt::Assert(_) => {
                 // A call in `return f()` is read first: it is reached before the function is left.
                 visitor::walk_stmt(self, statement);
+                if let Stmt::Return(ast::StmtReturn { value: Some(value), .. }) = statement
+                    && !self.returns.is_empty()
+                {
+                    self.read_return(value);
+                }
                 self.leave(true);
                 self.ask();
                 return;

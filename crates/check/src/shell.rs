@@ -1,15 +1,20 @@
-//! What a shell program does, from tree-sitter's tree. The parser and this walk use no recursion that the text could drive.
+//! What a shell program does, from its tree. The grammar and this walk use no recursion that the text could drive, and what reads plain
+//! lines bounds its own.
+
+mod arguments;
+mod fold;
+mod parse;
+mod plain;
+#[cfg(test)]
+mod tests;
+mod tree;
 
 use crate::bound::Unchecked;
-use crate::facts::{Around, Command, Endless, Facts, Redirect, UNKNOWN, wrappers};
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
-use tree_sitter::{Node, ParseOptions, ParseState, Parser, Tree};
+use crate::facts::{Around, Command, Endless, Facts, Redirect, wrappers};
+use arguments::Arguments;
+use std::collections::{HashMap, HashSet};
+use tree::{Field, Node, Tree};
 
-/// How long the parser may take. 1 MB of an ordinary program takes 0.3 s; a hostile one may take for ever.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// How deep words are folded.
 const DEPTH: usize = 8;
 /// Most words that are kept of one command.
@@ -19,35 +24,25 @@ const NEIGHBOURS_MAX: usize = 8;
 
 /// Reads a program, which has no NUL.
 pub fn read(source: &str) -> Result<Facts, Unchecked> {
-    let tree = PARSER.with_borrow_mut(|parser| parse(parser, source))?;
+    let (tree, parsed) = parse::parse(source)?;
+    Ok(facts_of(source, &tree, parsed))
+}
+
+/// The same by the grammar alone.
+#[cfg(test)]
+pub fn read_by_grammar(source: &str) -> Result<Facts, Unchecked> {
+    let (tree, parsed) = parse::by_grammar(source)?;
+    Ok(facts_of(source, &tree, parsed))
+}
+
+fn facts_of(source: &str, tree: &Tree, parsed: bool) -> Facts {
     let mut reader = Reader { source, ..Reader::default() };
-    reader.facts.parsed = !tree.root_node().has_error();
-    reader.walk(tree.root_node());
-    Ok(reader.facts)
-}
-
-thread_local! {
-    /// Programs hand a shell many short texts, and a parser takes longer to make than most of them to read.
-    static PARSER: RefCell<Parser> = RefCell::new(Parser::new());
-}
-
-fn parse(parser: &mut Parser, source: &str) -> Result<Tree, Unchecked> {
-    if parser.language().is_none() {
-        parser.set_language(&tree_sitter_bash::LANGUAGE.into()).map_err(|_| Unchecked::GaveUp)?;
+    reader.facts.parsed = parsed;
+    if let Some(root) = tree.root() {
+        reader.walk(root);
     }
-    let begun = Instant::now();
-    let mut patient = |_: &ParseState| {
-        if begun.elapsed() > PATIENCE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let bytes = source.as_bytes();
-    let mut text = |at: usize, _| bytes.get(at..).unwrap_or_default();
-    let options = ParseOptions::new().progress_callback(&mut patient);
-    let tree = parser.parse_with_options(&mut text, None, Some(options));
-    // One that gave up would go on with the old text.
-    tree.ok_or_else(|| {
-        parser.reset();
-        Unchecked::GaveUp
-    })
+    reader.arguments.resolve(&mut reader.facts);
+    reader.facts
 }
 
 #[derive(Default)]
@@ -55,6 +50,10 @@ struct Reader<'a> {
     source: &'a str,
     facts: Facts,
     variables: HashMap<String, String>,
+    /// Variables that hold what an encoding was undone of.
+    decoded: HashSet<String>,
+    /// What functions are given.
+    arguments: Arguments,
     /// Loops around.
     loops: Vec<Loop>,
     /// Functions around, and whether they made a choice so far.
@@ -86,11 +85,10 @@ struct Pipeline {
 
 impl<'a> Reader<'a> {
     fn walk(&mut self, root: Node<'a>) {
-        let mut cursor = root.walk();
+        let (mut node, mut above) = (root, Vec::new());
         // Where the last statement at each depth began, for a `&` that follows it.
         let mut starts: Vec<usize> = vec![0];
         loop {
-            let node = cursor.node();
             let depth = starts.len() - 1;
             if node.kind() == "&" {
                 self.send_to_background(starts[depth]);
@@ -98,20 +96,22 @@ impl<'a> Reader<'a> {
                 starts[depth] = node.start_byte();
             }
             self.enter(node);
-            if cursor.goto_first_child() {
+            if let Some(child) = node.first_child() {
                 starts.push(0);
+                above.push(node);
+                node = child;
                 continue;
             }
             self.leave(node);
             loop {
-                if cursor.goto_next_sibling() {
+                if let Some(next) = node.next_sibling() {
+                    node = next;
                     break;
                 }
-                if !cursor.goto_parent() {
-                    return;
-                }
+                let Some(parent) = above.pop() else { return };
                 starts.pop();
-                self.leave(cursor.node());
+                node = parent;
+                self.leave(node);
             }
         }
     }
@@ -121,17 +121,12 @@ impl<'a> Reader<'a> {
         match node.kind() {
             "command" => self.read_command(node),
             "variable_assignment" => {
-                if let (Some(name), Some(value)) =
-                    (node.child_by_field_name("name"), node.child_by_field_name("value"))
-                {
-                    let value = self.fold(value, DEPTH);
-                    self.facts.texts.push((value.clone(), at));
-                    self.variables.insert(self.text(name).to_owned(), value);
+                if let (Some(name), Some(value)) = (node.child_of(Field::Name), node.child_of(Field::Value)) {
+                    self.assign(name, value, at);
                 }
             }
             "pipeline" => {
-                let last =
-                    node.named_child_count().checked_sub(1).and_then(|last| node.named_child(last as u32));
+                let last = node.named_children().last();
                 self.pipelines.push(Pipeline {
                     programs: Vec::new(),
                     last: last.map_or(at, |last| last.start_byte()),
@@ -145,21 +140,22 @@ impl<'a> Reader<'a> {
             }
             "redirected_statement" => {
                 let mut redirects = Vec::new();
-                let mut cursor = node.walk();
-                for child in node.children_by_field_name("redirect", &mut cursor).take(NEIGHBOURS_MAX) {
+                for child in node.children_of(Field::Redirect).take(NEIGHBOURS_MAX) {
+                    if child.kind() == "heredoc_redirect" {
+                        self.read_heredoc(node, child);
+                    }
                     if child.kind() != "file_redirect" {
                         continue;
                     }
-                    let operator = child.children(&mut child.walk()).find(|part| !part.is_named());
-                    let target =
-                        child.child_by_field_name("destination").map(|target| self.fold(target, DEPTH));
+                    let operator = child.children().find(|part| !part.is_named());
+                    let target = child.child_of(Field::Destination).map(|target| self.fold(target, DEPTH));
                     redirects.push(Redirect {
                         operator: operator.map_or("", |operator| self.text(operator)).to_owned(),
                         target: target.unwrap_or_default(),
                     });
                 }
                 self.redirects.push(redirects);
-                if node.child_by_field_name("body").is_none() {
+                if node.child_of(Field::Body).is_none() {
                     let command = Command { at, redirects: self.redirects_at(at), ..Command::default() };
                     self.facts.commands.push(command);
                 }
@@ -169,7 +165,7 @@ impl<'a> Reader<'a> {
                 self.facts.texts.push((text, at));
             }
             "while_statement" => {
-                let condition = node.child_by_field_name("condition").map_or("", |test| self.text(test));
+                let condition = node.child_of(Field::Condition).map_or("", |test| self.text(test));
                 let condition = condition.trim().trim_end_matches(';').trim();
                 let until = self.text(node).starts_with("until");
                 let always = matches!(
@@ -187,12 +183,16 @@ impl<'a> Reader<'a> {
                 let never = matches!(condition, "false" | "[ ]" | "((0))");
                 self.begin_loop(at, if until { never } else { always });
             }
-            "for_statement" => self.begin_loop(at, false),
+            "for_statement" => {
+                self.bind_each(node);
+                self.begin_loop(at, false);
+            }
             "c_style_for_statement" => {
-                self.begin_loop(at, node.child_by_field_name("condition").is_none());
+                self.begin_loop(at, node.child_of(Field::Condition).is_none());
             }
             "function_definition" => {
-                let name = node.child_by_field_name("name").map_or("", |name| self.text(name));
+                let name = node.child_of(Field::Name).map_or("", |name| self.text(name));
+                self.arguments.declare(name);
                 self.functions.push((name.to_owned(), false));
             }
             _ => {}
@@ -249,20 +249,24 @@ impl<'a> Reader<'a> {
 
     fn read_command(&mut self, node: Node<'a>) {
         let mut words = Vec::new();
-        let mut cursor = node.walk();
-        for child in node.children(&mut cursor).take(WORDS_MAX) {
+        for child in node.children().take(WORDS_MAX) {
             match child.kind() {
                 "variable_assignment" | "file_redirect" | "herestring_redirect" => {}
-                _ => words.push(self.fold(child, DEPTH)),
+                _ => words.extend(self.words_of(child)),
             }
         }
+        let decoded = node.named_children().take(4).any(|child| self.is_decoded(child));
         let (function, chosen) = self.functions.last().cloned().unzip();
+        let mut fed_by = self.pipelines.last().map(|pipeline| pipeline.programs.clone()).unwrap_or_default();
+        if decoded && wrappers(&words) == 0 && words.first().is_some_and(|word| executes(word)) {
+            fed_by.push("base64".to_owned());
+        }
         let command = Command {
             wrappers: wrappers(&words),
             words,
             redirects: self.redirects_at(node.start_byte()),
             at: node.start_byte(),
-            fed_by: self.pipelines.last().map(|pipeline| pipeline.programs.clone()).unwrap_or_default(),
+            fed_by,
             around: if self.loops.is_empty() { Around::Nothing } else { Around::Loop },
             background: false,
             function,
@@ -304,47 +308,12 @@ impl<'a> Reader<'a> {
     fn text(&self, node: Node) -> &'a str {
         self.source.get(node.byte_range()).unwrap_or_default()
     }
+}
 
-    /// A word as the shell would make it, as far as that is known.
-    fn fold(&self, node: Node<'a>, depth: usize) -> String {
-        let Some(depth) = depth.checked_sub(1) else { return UNKNOWN.to_string() };
-        let parts = || {
-            let mut cursor = node.walk();
-            let parts: Vec<String> =
-                node.named_children(&mut cursor).take(WORDS_MAX).map(|part| self.fold(part, depth)).collect();
-            parts.concat()
-        };
-        match node.kind() {
-            "raw_string" => self.text(node).trim_matches('\'').to_owned(),
-            "ansi_c_string" => self.text(node).trim_start_matches('$').trim_matches('\'').to_owned(),
-            "string" => self.fold_string(node, depth),
-            "concatenation" | "command_name" => parts(),
-            "simple_expansion" | "expansion" => {
-                let name = self.text(node).trim_matches(|c: char| !c.is_alphanumeric() && c != '_');
-                let name = name.split([':', '#', '%', '/']).next().unwrap_or(name);
-                match name {
-                    "HOME" => "~".to_owned(),
-                    // A separator by another name.
-                    "IFS" => " ".to_owned(),
-                    name => self.variables.get(name).cloned().unwrap_or_else(|| UNKNOWN.to_string()),
-                }
-            }
-            "command_substitution" | "process_substitution" | "arithmetic_expansion" => UNKNOWN.to_string(),
-            "brace_expression" => self.text(node).to_owned(),
-            _ => self.text(node).chars().filter(|c| *c != '\\').take(4096).collect(),
-        }
-    }
-
-    /// A string between double quotes: the pieces between expansions are no named nodes everywhere.
-    fn fold_string(&self, node: Node<'a>, depth: usize) -> String {
-        let (mut text, mut at) = (String::new(), node.start_byte());
-        let mut cursor = node.walk();
-        for part in node.named_children(&mut cursor).take(WORDS_MAX) {
-            text.push_str(self.source.get(at..part.start_byte()).unwrap_or_default());
-            text.push_str(&self.fold(part, depth));
-            at = part.end_byte();
-        }
-        text.push_str(self.source.get(at..node.end_byte()).unwrap_or_default());
-        text.trim_start_matches('"').trim_end_matches('"').to_owned()
-    }
+/// Whether a program executes the text that it is given.
+fn executes(program: &str) -> bool {
+    matches!(
+        program,
+        "eval" | "sh" | "bash" | "zsh" | "dash" | "ksh" | "python" | "python3" | "perl" | "node"
+    )
 }

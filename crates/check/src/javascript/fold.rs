@@ -1,8 +1,36 @@
 //! What can be said of a JavaScript expression without running it: its name, its text, what it is made of.
 
 use super::{Reader, module};
-use crate::facts::{OWN_FILE, READ, Value};
+use crate::decode;
+use crate::facts::{ENCODED, OWN_FILE, READ, UNKNOWN, Value};
+use crate::place::weight;
 use oxc_ast::ast::{Argument, Expression, ObjectPropertyKind, TemplateLiteral};
+
+/// One of two values: the graver text, and what either is made of.
+fn either(one: Value, other: Value) -> Value {
+    let (mut taken, left) = if weight(&other.text) > weight(&one.text) { (other, one) } else { (one, other) };
+    taken.takes_calls(left.calls);
+    taken
+}
+
+/// What an encoded literal says; what it is made of stays.
+fn decoded(value: Value, how: impl Fn(&str) -> Option<String>) -> Value {
+    let text = Some(value.text).filter(|text| !text.contains(UNKNOWN)).and_then(|text| how(&text));
+    let mut decoded = text.map_or_else(Value::unknown, Value::text);
+    decoded.takes_calls(value.calls);
+    decoded
+}
+
+/// The literal list whose method is called.
+fn literal<'a, 'b>(callee: &'b Expression<'a>) -> Option<&'b oxc_ast::ast::ArrayExpression<'a>> {
+    match callee {
+        Expression::StaticMemberExpression(member) => match &member.object {
+            Expression::ArrayExpression(array) => Some(array),
+            _ => None,
+        },
+        _ => None,
+    }
+}
 
 impl Reader {
     /// The name of what an expression is, if it has one.
@@ -28,7 +56,7 @@ impl Reader {
                 }
             }
             Expression::CallExpression(call) => match self.dotted(&call.callee, depth)?.as_str() {
-                "require" | "process.mainModule.require" | "module.require" => {
+                "require" | "process.mainModule.require" | "module.require" | "process.getBuiltinModule" => {
                     let name = self.fold(call.arguments.first()?.as_expression()?, depth).text;
                     Some(module(&name).to_owned())
                 }
@@ -76,10 +104,21 @@ impl Reader {
                 if name == "process.argv.1" {
                     return Value::text(OWN_FILE);
                 }
-                let mut value = Value::unknown();
+                if let Some(value) = self.names.known(&name) {
+                    return value.clone();
+                }
+                let whole = self.fold(&member.object, depth);
+                let key = self.fold(&member.expression, depth);
+                let index = key.text.parse::<usize>().ok();
+                let mut value = match index.and_then(|index| whole.text.split(' ').nth(index)) {
+                    Some(text) if whole.many => Value::text(text),
+                    // One of them, which only a run knows.
+                    _ if whole.many => Value { calls: Vec::new(), ..whole.clone().each() },
+                    _ => Value::unknown(),
+                };
                 // One variable is not the whole environment.
                 if !name.starts_with("process.env.") {
-                    value.takes_calls(self.fold(&member.object, depth).calls);
+                    value.takes_calls(whole.calls);
                 }
                 value.takes_calls([name]);
                 value
@@ -103,14 +142,16 @@ impl Reader {
             Expression::ArrayExpression(array) => {
                 let parts = array.elements.iter().take(16).filter_map(|element| element.as_expression());
                 let parts = parts.map(|element| self.fold(element, depth));
-                parts.reduce(|text, part| text.join(part, " ")).unwrap_or_default()
+                let joined = parts.reduce(|text, part| text.join(part, " ")).unwrap_or_default();
+                Value { number: None, many: true, ..joined }
             }
             Expression::ObjectExpression(object) => {
-                let parts = object.properties.iter().take(16).filter_map(|property| match property {
-                    ObjectPropertyKind::ObjectProperty(property) => Some(self.fold(&property.value, depth)),
-                    ObjectPropertyKind::SpreadProperty(_) => None,
+                let parts = object.properties.iter().take(16).map(|property| match property {
+                    ObjectPropertyKind::ObjectProperty(property) => self.fold(&property.value, depth),
+                    ObjectPropertyKind::SpreadProperty(spread) => self.fold(&spread.argument, depth),
                 });
-                parts.reduce(|text, part| text.join(part, " ")).unwrap_or_default()
+                let joined = parts.reduce(|text, part| text.join(part, " ")).unwrap_or_default();
+                Value { number: None, many: true, ..joined }
             }
             Expression::CallExpression(call) => {
                 let name = self.dotted(&call.callee, depth).unwrap_or_default();
@@ -125,6 +166,9 @@ impl Reader {
                 if name == "process.env.HOME" {
                     return Value::text("~");
                 }
+                if let Some(value) = self.names.known(&name) {
+                    return value.clone();
+                }
                 let mut value = Value::unknown();
                 // One variable is not the whole environment.
                 if !name.starts_with("process.env.") {
@@ -134,6 +178,25 @@ impl Reader {
                 value
             }
             Expression::AwaitExpression(waits) => self.fold(&waits.argument, depth),
+            Expression::UnaryExpression(operation) if operation.operator.as_str() == "-" => {
+                let mut value = self.fold(&operation.argument, depth);
+                value.number = value.number.map(|number| -number);
+                value.text.insert(0, '-');
+                value
+            }
+            Expression::BooleanLiteral(literal) => Value::text(if literal.value { "true" } else { "false" }),
+            Expression::ConditionalExpression(choice) => {
+                either(self.fold(&choice.consequent, depth), self.fold(&choice.alternate, depth))
+            }
+            Expression::LogicalExpression(operation) => {
+                either(self.fold(&operation.left, depth), self.fold(&operation.right, depth))
+            }
+            Expression::TSNonNullExpression(inner) => self.fold(&inner.expression, depth),
+            Expression::ChainExpression(_) => {
+                let mut value = Value::unknown();
+                value.takes_calls(self.dotted(expression, depth));
+                value
+            }
             Expression::ParenthesizedExpression(inner) => self.fold(&inner.expression, depth),
             Expression::TSAsExpression(inner) => self.fold(&inner.expression, depth),
             _ => Value::unknown(),
@@ -164,20 +227,96 @@ impl Reader {
                 parts().reduce(|path, part| path.join(part, "/")).unwrap_or_default()
             }
             "os.homedir" => Value::text("~"),
-            "String" | "URL" => parts().next().unwrap_or_default(),
+            "process.cwd" => Value::text("."),
+            "atob" => decoded(parts().next().unwrap_or_default(), decode::base64),
+            "Buffer.from" => {
+                let how = parts().nth(1).unwrap_or_default().text;
+                let value = parts().next().unwrap_or_default();
+                match how.as_str() {
+                    "base64" | "base64url" => decoded(value, decode::base64),
+                    "hex" => decoded(value, decode::hex),
+                    _ => value,
+                }
+            }
+            "String.fromCharCode" | "String.fromCodePoint" => {
+                let all = parts().reduce(|text, part| text.join(part, " ")).unwrap_or_default();
+                decoded(all, decode::characters)
+            }
+            "btoa" => {
+                let mut value = parts().next().unwrap_or_default();
+                (value.text, value.many) = (UNKNOWN.to_string(), false);
+                value.takes_calls([ENCODED.to_owned()]);
+                value
+            }
+            "String" | "URL" | "Promise.resolve" | "Array.from" => parts().next().unwrap_or_default(),
             _ => match name.rsplit('.').next().unwrap_or_default() {
+                "join" if literal(callee).is_some() => {
+                    let between = parts().next().map_or(",".to_owned(), |part| part.text);
+                    let elements =
+                        literal(callee).into_iter().flat_map(|array| array.elements.iter().take(64));
+                    let parts = elements.filter_map(|element| element.as_expression());
+                    let parts = parts.map(|element| self.fold(element, depth));
+                    parts.reduce(|text, part| text.join(part, &between)).unwrap_or_default()
+                }
+                "join" if receiver.many => {
+                    let between = parts().next().map_or(",".to_owned(), |part| part.text);
+                    let mut joined = Value::text(receiver.text.replace(' ', &between));
+                    joined.takes_calls(receiver.calls);
+                    joined
+                }
                 "join" => receiver,
+                "split" if parts().next().is_some_and(|part| part.text.is_empty()) => {
+                    let letters: Vec<String> = receiver.text.chars().map(String::from).collect();
+                    let mut value = Value::text(letters.join(" "));
+                    value.takes_calls(receiver.calls);
+                    value.many = true;
+                    value
+                }
+                "reverse" if receiver.many => {
+                    let turned: Vec<&str> = receiver.text.split(' ').rev().collect();
+                    let mut value = Value::text(turned.join(" "));
+                    value.takes_calls(receiver.calls);
+                    value.takes_calls(["reversed".to_owned()]);
+                    value.many = true;
+                    value
+                }
+                "replace" | "replaceAll" if arguments.len() == 2 => {
+                    let both: Vec<Value> = parts().collect();
+                    let mut value = receiver;
+                    if let [from, to] = &both[..]
+                        && !from.text.is_empty()
+                    {
+                        value.text = Value::text(value.text.replace(&from.text, &to.text)).text;
+                    }
+                    value
+                }
+                "toString"
+                    if parts()
+                        .next()
+                        .is_some_and(|how| matches!(&*how.text, "hex" | "base64" | "base64url")) =>
+                {
+                    let mut value = receiver;
+                    (value.text, value.many) = (UNKNOWN.to_string(), false);
+                    value.takes_calls([ENCODED.to_owned()]);
+                    value
+                }
                 "concat" => parts().fold(receiver, |text, part| text.join(part, "")),
                 "trim" | "toString" | "toLowerCase" => receiver,
                 "reverse" | "split" => receiver,
                 _ => {
-                    let mut value = Value::unknown();
+                    let own = self.names.known(&format!("{name}()"));
+                    let mut value = own.cloned().unwrap_or_else(Value::unknown);
                     value.takes_calls(receiver.calls);
                     parts().for_each(|part| value.takes_calls(part.calls));
                     value
                 }
             },
         };
+        // All that a page keeps.
+        let stored = |arg: &Argument| matches!(arg, Argument::Identifier(own) if matches!(&*own.name, "localStorage" | "sessionStorage"));
+        if matches!(name, "JSON.stringify" | "Object.entries") && arguments.first().is_some_and(stored) {
+            value.takes_calls(["document.cookie".to_owned()]);
+        }
         if matches!(name, "fs.readFileSync" | "fs.readFile" | "fs.createReadStream") {
             value.takes_calls([format!("{READ}{}", parts().next().unwrap_or_default().text)]);
         }

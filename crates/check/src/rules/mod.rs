@@ -1,6 +1,8 @@
 //! The rules: their table, from `policy/check/rules.toml`, and what applies them.
 
 mod flows;
+mod nested;
+mod networks;
 mod packages;
 mod pipes;
 mod processes;
@@ -119,6 +121,9 @@ const TEXTS_BYTES_MAX: usize = 256 << 10;
 
 /// Applies every rule; findings come in the order of the program.
 pub fn apply(mut facts: Facts, language: Language) -> Vec<Found> {
+    if language == Language::Bash {
+        nested::read(&mut facts);
+    }
     let mut bytes = 0;
     for (text, at, around) in processes::commands_of(&facts).into_iter().take(TEXTS_MAX) {
         bytes += text.len();

@@ -181,6 +181,12 @@ pub fn apply(facts: &Facts, language: Language, sink: &mut Sink) {
             ("python" | "python3", Some("-m")) if words.iter().any(|word| word == "install") => {
                 (&PYTHON, &words[1..])
             }
+            // `sys.executable -m pip install`
+            (_, Some("-m"))
+                if words.iter().any(|word| word == "install") && words.iter().any(|word| word == "pip") =>
+            {
+                (&PYTHON, &words[1..])
+            }
             ("npm" | "yarn" | "pnpm" | "npx", _) => (&NODE, &words[1..]),
             _ => continue,
         };

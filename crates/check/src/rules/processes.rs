@@ -2,6 +2,7 @@
 
 use super::{Sink, quote};
 use crate::facts::{Around, Call, Facts, OWN_FILE};
+use crate::parameters::FUNCTION;
 
 /// Calls that start a process or a thread.
 const STARTS: [&str; 20] = [
@@ -27,7 +28,7 @@ const STARTS: [&str; 20] = [
     "os.spawnlp",
 ];
 /// Calls that hand a command to the system.
-const SHELLS: [&str; 24] = [
+pub(super) const SHELLS: [&str; 24] = [
     "os.system",
     "os.popen",
     "subprocess.run",
@@ -71,14 +72,26 @@ pub fn commands_of(facts: &Facts) -> Vec<(String, usize, Around)> {
                     || call.name.starts_with("os.exec")
                     || call.name.starts_with("asyncio")
             });
+            let many = second.map_or(call.args.first().is_some_and(|value| value.many), |args| args.many);
             let text = match second {
                 Some(args) => format!("{first} {}", args.text),
                 None => first.to_owned(),
             };
+            let text = if many { program_of(&text).to_owned() } else { text };
             let known = text.chars().any(|c| c.is_ascii_alphabetic());
             known.then_some((text, call.at, call.around))
         })
         .collect()
+}
+
+/// What a shell is given as a list: `bash -c` and one text, which is the program.
+fn program_of(list: &str) -> &str {
+    let mut words = list.splitn(3, ' ');
+    let shell = words.next().is_some_and(|word| {
+        matches!(crate::facts::last_part(word, b'/'), "sh" | "bash" | "zsh" | "dash" | "ksh")
+    });
+    let option = words.next().is_some_and(|word| word.starts_with('-') && word.ends_with('c'));
+    words.next().filter(|_| shell && option).unwrap_or(list)
 }
 
 /// Applies the rules of processes and resources.
@@ -90,11 +103,43 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
         if starts && call.around == Around::Endless || blind || call.name == "posix.fork" {
             sink.add("fork.bomb", call.at, quote(&call.name));
         }
+        // A function that starts itself.
+        let itself = |value: &crate::facts::Value| {
+            let own = call.within.as_deref();
+            value.calls.iter().any(|from| own.is_some() && from.strip_prefix(FUNCTION) == own)
+        };
+        if starts && call.values().any(itself) && !call.chosen {
+            sink.add("fork.bomb", call.at, quote(&call.name));
+        }
+        // What a timer starts many times in a second.
+        let starter = facts.calls.len() < 20_000 && call.name == "setInterval";
+        if starter && call.args.get(1).and_then(|every| every.number).is_some_and(|every| every <= 100.0) {
+            let inside = |other: &&Call| {
+                let asks = matches!(other.name.as_str(), "fetch" | "http.get" | "https.get" | "axios.get")
+                    || other.name.starts_with("dgram.") && other.method() == "send";
+                let often =
+                    call.args.get(1).and_then(|every| every.number).is_some_and(|every| every <= 10.0);
+                other.at > call.at
+                    && other.at < call.at + 400
+                    && (STARTS.contains(&other.name.as_str()) || asks && often)
+            };
+            let next = facts.calls.partition_point(|other| other.at < call.at);
+            if let Some(other) = facts.calls[next..].iter().take(8).find(inside) {
+                let rule = if STARTS.contains(&other.name.as_str()) { "fork.bomb" } else { "network.scan" };
+                sink.add(rule, other.at, quote(&other.name));
+            }
+        }
+        let forks =
+            call.name.ends_with(".fork") && call.name.contains("CDLL") && call.around != Around::Nothing;
+        if forks {
+            sink.add("fork.bomb", call.at, quote(&call.name));
+        }
         if is_self(call) {
             sink.add("fork.bomb", call.at, quote(call.arg(0)));
         }
         bombs(call, sink);
         kills(call, sink);
+        registers(call, sink);
     }
     for command in &facts.commands {
         // `command ls` in a function `ls` is not the function.
@@ -131,7 +176,8 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
         if endless_source
             && !bounded
             && (matches!(command.program(), "dd" | "cp") || writes && command.program() == "cat")
-            || command.program() == "yes" && writes
+            || command.program() == "yes" && (writes || command.background)
+            || endless_source && !bounded && matches!(command.program(), "tail" | "sort" | "grep" | "tac")
         {
             sink.add("resource.bomb", command.at, quote(command.program()));
         }
@@ -202,6 +248,27 @@ fn bombs(call: &Call, sink: &mut Sink) {
         })
     }) {
         sink.add("resource.bomb", call.at, quote(&call.name));
+    }
+}
+
+/// The keys of a system's registry from which things are started.
+fn registers(call: &Call, sink: &mut Sink) {
+    let opens = matches!(call.method(), "OpenKey" | "CreateKey" | "OpenKeyEx" | "CreateKeyEx");
+    let starts = |value: &crate::facts::Value| {
+        value.text.contains("CurrentVersion\\Run")
+            || value.text.contains("Winlogon")
+            || value.text.contains("CurrentControlSet\\Services")
+    };
+    let writes = |value: &crate::facts::Value| {
+        value.calls.iter().any(|from| {
+            from.ends_with("KEY_SET_VALUE") || from.ends_with("KEY_ALL_ACCESS") || from.ends_with("KEY_WRITE")
+        })
+    };
+    if opens
+        && call.values().any(starts)
+        && (call.method().starts_with("Create") || call.values().any(writes))
+    {
+        sink.add("write.system", call.at, quote(&call.name));
     }
 }
 

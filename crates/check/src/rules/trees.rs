@@ -1,8 +1,9 @@
 //! Rules of the file tree: what is deleted, and what is written outside the workspace.
 
+use super::processes::SHELLS;
 use super::{Sink, quote};
-use crate::facts::{Around, Call, Command, Facts, UNKNOWN};
-use crate::place::{Place, is_wide, place, starts_things};
+use crate::facts::{Around, Call, Command, EACH, Facts, OWN_FILE, UNKNOWN, Value};
+use crate::place::{Place, is_personal, is_wide, place, starts_things};
 
 /// Calls that delete the path they are given, or that are methods of a path.
 const DELETES: [&str; 26] = [
@@ -100,15 +101,19 @@ const ENCRYPTS: [&str; 6] = ["encrypt", "createCipheriv", "new", "update", "encr
 
 /// Applies the rules of trees.
 pub fn apply(facts: &Facts, sink: &mut Sink) {
-    facts.calls.iter().for_each(|call| call_on_tree(call, facts, sink));
-    let wide = facts.calls.iter().find(|call| LISTS.contains(&call.name.as_str()) && is_wide(subject(call)));
-    let anywhere = facts.calls.iter().find(|call| LISTS.contains(&call.name.as_str()));
+    for call in &facts.calls {
+        call_on_tree(call, facts, sink);
+        spreads(call, sink);
+        deletes_found(call, sink);
+    }
+    let wide = facts.calls.iter().find(|call| lists(&call.name) && is_wide(subject(call)));
+    let anywhere = facts.calls.iter().find(|call| lists(&call.name));
     if let Some(list) = wide {
         // Only what the list gave: a report of what was found is written elsewhere.
         let is_listed = |call: &Call| {
             LISTS.iter().any(|list| call.name.starts_with(&format!("{list}()")))
-                || call.receiver.is_of(&LISTS)
-                || call.args.first().is_some_and(|path| path.is_of(&LISTS))
+                || is_found(&call.receiver)
+                || call.args.first().is_some_and(is_found)
         };
         let ruins = |call: &&Call| {
             is_listed(call)
@@ -127,6 +132,20 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
                     || call.name == "open" && mode(call).contains(['w', '+']))
         };
         if let Some(call) = facts.calls.iter().find(ruins) {
+            sink.add("tree.destroy", call.at, quote(subject(list)));
+        }
+    }
+    let kept = facts.calls.iter().find(|call| lists(&call.name) && is_personal(subject(call)));
+    if let Some(list) = kept {
+        let listed = |call: &&Call| is_found(&call.receiver) || call.args.first().is_some_and(is_found);
+        let spoils = |call: &&Call| {
+            !call.chosen
+                && listed(call)
+                && (DELETES.contains(&call.name.as_str())
+                    || matches!(call.method(), "unlink" | "write_bytes" | "unlinkSync")
+                    || call.name == "open" && (mode(call).starts_with('w') || mode(call).contains('+')))
+        };
+        if let Some(call) = facts.calls.iter().find(spoils) {
             sink.add("tree.destroy", call.at, quote(subject(list)));
         }
     }
@@ -149,6 +168,48 @@ pub fn apply(facts: &Facts, sink: &mut Sink) {
     facts.commands.iter().for_each(|command| command_on_tree(command, sink));
 }
 
+/// Whether a call lists a tree.
+fn lists(name: &str) -> bool {
+    LISTS.contains(&name)
+        || name.starts_with("pathlib.")
+            && [".rglob", ".glob", ".iterdir", ".walk"].iter().any(|method| name.ends_with(method))
+}
+
+/// Whether a value is one of what a search found.
+fn is_found(value: &Value) -> bool {
+    value.calls.iter().any(|from| lists(from))
+}
+
+/// A shell is told to delete what a search found, and the search was as wide as a system.
+fn deletes_found(call: &Call, sink: &mut Sink) {
+    let deletes = |value: &Value| value.text.starts_with("rm -") && value.files().any(is_wide);
+    if SHELLS.contains(&call.name.as_str()) && call.args.first().is_some_and(deletes) {
+        sink.add("tree.destroy", call.at, quote(call.arg(0)));
+    }
+}
+
+/// Whether a program puts itself where it found something, or into what it found.
+fn spreads(call: &Call, sink: &mut Sink) {
+    let own = |value: &Value| value.text == OWN_FILE || value.files().any(|file| file == OWN_FILE);
+    if !call.args.iter().take(2).any(own) {
+        return;
+    }
+    let copies = COPIES.contains(&call.name.as_str())
+        && call.arg(0) == OWN_FILE
+        && call.args.get(1).is_some_and(|to| is_found(to) || to.is_of(&[EACH]));
+    let into = is_found(&call.receiver)
+        || call.receiver.calls.iter().any(|from| from == "open") && call.receiver.is_of(&[EACH]);
+    let writes = matches!(call.method(), "write" | "write_text" | "write_bytes" | "writelines")
+        && into
+        && call.args.first().is_some_and(|text| text.files().any(|file| file == OWN_FILE));
+    let writes_file = WRITES.contains(&call.name.as_str())
+        && call.args.first().is_some_and(|to| is_found(to) || to.is_of(&[EACH]))
+        && call.args.get(1).is_some_and(|text| text.files().any(|file| file == OWN_FILE));
+    if copies || writes || writes_file {
+        sink.add("write.system", call.at, "the program puts a copy of itself where it finds a place");
+    }
+}
+
 /// The path that a call is about.
 fn subject(call: &Call) -> &str {
     let own = call.name.starts_with("pathlib.") || call.name.contains("Path");
@@ -163,11 +224,7 @@ fn call_on_tree(call: &Call, facts: &Facts, sink: &mut Sink) {
     let name = call.name.as_str();
     if DELETES.contains(&name) {
         let path = subject(call);
-        let whole = is_wide(path)
-            || place(path) == Place::Everything
-            || call.args.first().is_some_and(|value| {
-                value.calls.iter().any(|from| from.ends_with("getcwd") || from == "process.cwd")
-            });
+        let whole = is_wide(path) || place(path) == Place::Everything;
         if whole {
             sink.add("tree.destroy", call.at, quote(path));
         } else if matches!(place(path), Place::System | Place::Home | Place::Outside) {
@@ -200,7 +257,14 @@ fn call_on_tree(call: &Call, facts: &Facts, sink: &mut Sink) {
     } else {
         return;
     };
+    // What every start of an interpreter reads.
+    let site = path.ends_with(".pth")
+        && call.args.first().is_some_and(|value| value.calls.iter().any(|from| from.starts_with("site.")));
+    if site {
+        sink.add("write.system", call.at, quote(path));
+    }
     written(path, call.at, sink);
+    hooked(path, call, facts, sink);
     if opens && path.starts_with("/dev/") && place(path) == Place::System {
         sink.add("tree.destroy", call.at, quote(path));
     }
@@ -208,6 +272,40 @@ fn call_on_tree(call: &Call, facts: &Facts, sink: &mut Sink) {
     if grows && place(path) != Place::Own {
         sink.add("resource.bomb", call.at, quote(path));
     }
+}
+
+/// A hook of git is its owner's to write, unless it fetches something, or lies where the program only happened to find it.
+fn hooked(path: &str, call: &Call, facts: &Facts, sink: &mut Sink) {
+    if !path.contains(".git/hooks") && !path.contains("/hooks/post-") && !path.contains("/hooks/pre-") {
+        return;
+    }
+    let next = facts.calls.partition_point(|other| other.at < call.at);
+    let near = facts.calls[next..].iter().take(6).chain([call]);
+    let text = near.flat_map(Call::values).any(|value| reaches_out(&value.text));
+    let far = matches!(place(path), Place::Home | Place::Outside | Place::System);
+    if text || far && call.around != Around::Nothing {
+        sink.add("write.system", call.at, quote(path));
+    }
+}
+
+/// Whether a text that others execute reaches for another machine, or hides what it does.
+pub(super) fn reaches_out(text: &str) -> bool {
+    [
+        "curl ",
+        "wget ",
+        "/dev/tcp",
+        "nc -",
+        "ncat ",
+        "base64 -d",
+        "http://",
+        "urlopen",
+        "| sh",
+        "|sh",
+        "| bash",
+        "|bash",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
 }
 
 /// Something is written to `path`.
@@ -218,7 +316,8 @@ fn written(path: &str, at: usize, sink: &mut Sink) {
             || path.starts_with("/opt/")
             || path.starts_with("/var/log")
             || path.starts_with("/srv/"))
-            && !starts_things(path);
+            && !starts_things(path)
+            && !is_record(path);
         sink.add(if soft { "write.outside" } else { "write.system" }, at, quote(path));
     } else if matches!(kind, Place::Outside | Place::Home) {
         sink.add("write.outside", at, quote(path));
@@ -234,6 +333,10 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
             sink.add("write.outside", command.at, quote(&redirect.target));
         } else {
             written(&redirect.target, command.at, sink);
+        }
+        let words = || command.words.iter().any(|word| reaches_out(word));
+        if redirect.target.contains("/hooks/") && (command.around != Around::Nothing || words()) {
+            sink.add("write.system", command.at, quote(&redirect.target));
         }
     }
     let at = command.at;
@@ -259,7 +362,11 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
             }
         }
         "find" => {
-            let deletes = command.inner().iter().any(|word| word == "-delete");
+            let empties = command
+                .inner()
+                .windows(2)
+                .any(|pair| pair[0].starts_with("-exec") && matches!(&*pair[1], "truncate" | "dd"));
+            let deletes = empties || command.inner().iter().any(|word| word == "-delete");
             let removes = command
                 .inner()
                 .windows(2)
@@ -271,6 +378,8 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
         "shred" | "truncate" | "wipe" => {
             if let Some(path) = operands.iter().find(far) {
                 sink.add("tree.destroy", at, quote(path));
+            } else if let Some(path) = operands.iter().find(|path| is_record(path)) {
+                sink.add("write.system", at, quote(path));
             }
         }
         "mv" | "cp" | "install" | "ln" if operands.len() > 1 => {
@@ -297,6 +406,15 @@ fn command_on_tree(command: &Command, sink: &mut Sink) {
         }
         _ => {}
     }
+}
+
+/// Whether a file is a system's record of who did what.
+fn is_record(path: &str) -> bool {
+    const RECORDS: [&str; 9] =
+        ["auth.log", "syslog", "wtmp", "btmp", "utmp", "lastlog", "secure", "messages", "audit.log"];
+    path.starts_with("/var/") && RECORDS.contains(&crate::facts::last_part(path, b'/'))
+        || path.ends_with("/.bash_history")
+        || path.ends_with("/.zsh_history")
 }
 
 /// Whether a program makes a disk empty.
