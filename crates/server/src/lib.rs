@@ -87,6 +87,11 @@ pub async fn serve(
     ready(listener.local_addr().map_err(listen)?);
     let (ending, told) = watch::channel(false);
     let end = CancellationToken::new();
+    // Before anything is served: what ends is sent from here on.
+    let sending = service.traces.collector.clone().map(|collector| {
+        let end = CancellationToken::new();
+        (tokio::spawn(otlp::export(service.clone(), collector, end.clone())), end)
+    });
     let router = http::router(service.clone(), end.clone());
     let serving = tokio::spawn(listen::serve(listener, (router, end), service.clone(), told.clone()));
     let serving_ports = ports.map(|(listener, base)| {
@@ -95,10 +100,6 @@ pub async fn serve(
         tokio::spawn(listen::serve(listener, (router, end), service.clone(), told))
     });
     let keeping = tokio::spawn(keep_house(service.clone()));
-    let sending = service.traces.collector.clone().map(|collector| {
-        let end = CancellationToken::new();
-        (tokio::spawn(otlp::export(service.clone(), collector, end.clone())), end)
-    });
     let installing = tokio::spawn({
         let installer = service.machine.installer().clone();
         async move { installer.install_ahead().await }

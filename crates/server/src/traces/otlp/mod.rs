@@ -179,9 +179,17 @@ pub struct Sent {
     pub dropped: AtomicU64,
 }
 
-/// Sends what ends from now on; returns after `ending` fires, when what ended before it is sent or refused.
-pub async fn export(service: Arc<Service>, collector: Collector, ending: CancellationToken) {
-    let mut at = service.traces.notices.last();
+/// Sends what ends from this call on, whenever it is polled first; returns after `ending` fires, when what ended before it is sent or refused.
+pub fn export(
+    service: Arc<Service>,
+    collector: Collector,
+    ending: CancellationToken,
+) -> impl Future<Output = ()> {
+    let at = service.traces.notices.last();
+    export_after(at, service, collector, ending)
+}
+
+async fn export_after(mut at: u64, service: Arc<Service>, collector: Collector, ending: CancellationToken) {
     loop {
         let (notices, last) = tokio::select! {
             notices = service.traces.notices.after(at, AT_ONCE) => (notices, false),
