@@ -657,9 +657,9 @@ try {
     Object.assign(told.by_outcome, more);
     Object.assign(told.buckets.at(-1).by_outcome, more);
     await one.page.route(/\/v1\/traces\/summary/, (route) => route.fulfill({ status: 200, contentType: "application/json", body: JSON.stringify(told) }));
-    await open(one.page, "/");
+    await one.page.reload();
     const legend = one.page.locator(".card", { hasText: "Per minute, by outcome" }).locator(".legend a");
-    await legend.first().waitFor();
+    await legend.filter({ hasText: "others" }).waitFor();
     const said = await legend.allInnerTexts();
     const counts = said.map((text) => Number(/([\d,]+)$/.exec(text.trim())[1].replaceAll(",", "")));
     assert.equal(said.length, 6, said.join("; "));
