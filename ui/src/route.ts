@@ -1,5 +1,5 @@
 // Where the reader is: the part of the address after `#`, as a path and arguments.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 export interface Route { path: string[]; args: URLSearchParams }
 
@@ -14,9 +14,12 @@ function decode(text: string): string {
 
 export function useRoute(): Route {
   const [route, set] = useState(read);
+  const seen = useRef(location.hash);
   useEffect(() => {
     const heard = () => set(read());
     addEventListener("hashchange", heard);
+    // What changed between the first look and now was told to nobody.
+    if (location.hash !== seen.current) heard();
     return () => removeEventListener("hashchange", heard);
   }, []);
   return route;
